@@ -1,0 +1,3 @@
+"""sleepstage."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,24 @@
+"""What can go wrong by a user's doing: each says where, what was found and how to mend it."""
+
+from __future__ import annotations
+
+__all__ = ["DataError", "MissingExtraError", "ModelFileError", "SleepstageError"]
+
+
+class SleepstageError(Exception):
+    """Base of every error that a user can mend; the command line prints it without a traceback."""
+
+
+class DataError(SleepstageError, ValueError):
+    """Input that is not what it should be: a file, a line, a field, a value."""
+
+
+class ModelFileError(SleepstageError, ValueError):
+    """A file that is no model of this package, or one of another version or other features."""
+
+
+class MissingExtraError(SleepstageError, ImportError):
+    """A part of the package was called whose optional libraries are not installed."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs more libraries: pip install 'sleepstage[{extra}]'")

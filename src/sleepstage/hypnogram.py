@@ -1,0 +1,138 @@
+"""A night in stages: 30 s epochs, each with a stage and, where a model made it, probabilities."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sleepstage.errors import DataError
+from sleepstage.files import write_atomically
+from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNSCORED, Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import polars as pl
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Hypnogram"]
+
+
+@dataclass(frozen=True, eq=False)
+class Hypnogram:
+    """Stages of consecutive 30 s epochs.
+
+    Attributes
+    ----------
+    start : float
+        Start of the first epoch, in seconds on the recording's clock.
+    codes : ndarray of int8, shape (n_epochs,)
+        Class of each epoch in `scheme`, -1 where unscored. Read `stages` for names.
+    scheme : Scheme
+        The classes.
+    probabilities : ndarray of float32, shape (n_epochs, n_classes), or None
+        Probability of each class, NaN in epochs that are unscored.
+    subject : str
+        Whose night it is.
+    simulated : bool
+        True if the night was made by the simulator: tables and pictures must say so.
+    """
+
+    start: float
+    codes: NDArray[np.int8]
+    scheme: Scheme
+    probabilities: NDArray[np.float32] | None = None
+    subject: str = ""
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        shape = (len(self.codes), len(self.scheme))
+        if self.probabilities is not None and self.probabilities.shape != shape:
+            msg = f"probabilities have shape {self.probabilities.shape}, expected {shape}"
+            raise DataError(msg)
+
+    @classmethod
+    def from_stages(cls, stages: ArrayLike, *, start: float = 0.0, **kwargs: Any) -> Hypnogram:
+        """Build an expert's hypnogram from an array of `Stage`, in the five AASM classes."""
+        return cls(start, FIVE_CLASS.encode(stages), FIVE_CLASS, **kwargs)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Start of each epoch in seconds, shape (n_epochs,)."""
+        return self.start + EPOCH_SECONDS * np.arange(len(self), dtype=np.float64)
+
+    @property
+    def stages(self) -> NDArray[np.str_]:
+        """Name of each epoch's class, ``unscored`` where there is none, shape (n_epochs,)."""
+        names = np.array([*self.scheme.classes, "unscored"])
+        return names[self.codes]
+
+    def merge(self, scheme: Scheme) -> Hypnogram:
+        """Return the same night in a coarser scheme; probabilities add up.
+
+        The class of an epoch follows from its class here, so that one decision is reported in
+        all schemes, and not from the summed probabilities.
+        """
+        into = self.scheme.merge_to(scheme)
+        codes = np.array([*into, UNSCORED], dtype=np.int8)[self.codes]
+        probabilities = None
+        if self.probabilities is not None:
+            probabilities = np.zeros((len(self), len(scheme)), dtype=np.float32)
+            for source, target in enumerate(into):
+                probabilities[:, target] += self.probabilities[:, source]
+        return Hypnogram(self.start, codes, scheme, probabilities, self.subject, self.simulated)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Table with ``time`` (s), ``stage`` and ``p_<class>`` columns, one row per epoch."""
+        import polars as pl
+
+        columns: dict[str, Any] = {"time": self.times, "stage": self.stages.tolist()}
+        if self.probabilities is not None:
+            for name, column in zip(self.scheme.classes, self.probabilities.T, strict=True):
+                columns[f"p_{name}"] = column
+        return pl.DataFrame(columns)
+
+    def save(self, path: str | Path) -> None:
+        """Write as CSV, JSON or Parquet, by the ending of `path`; never leaves half a file."""
+        with write_atomically(path, suffixes=(".csv", ".json", ".parquet")) as temporary:
+            frame = self.to_frame().fill_nan(None)
+            if temporary.suffix == ".csv":
+                frame.write_csv(temporary, float_precision=6)
+            elif temporary.suffix == ".parquet":
+                frame.write_parquet(temporary)
+            else:
+                temporary.write_text(json.dumps(self._to_json(frame), indent=1) + "\n")
+
+    def _to_json(self, frame: pl.DataFrame) -> dict[str, Any]:
+        return {
+            "subject": self.subject,
+            "simulated": self.simulated,
+            "epoch_seconds": EPOCH_SECONDS,
+            "scheme": self.scheme.name,
+            "classes": list(self.scheme.classes),
+            "epochs": frame.to_dicts(),
+        }
+
+    def plot(self, *, reference: Hypnogram | None = None, title: str = "") -> Figure:
+        """Draw the night: hypnogram, the expert's beneath if given, and the hypnodensity."""
+        from sleepstage.plotting import plot_night
+
+        shown: Sequence[tuple[str, NDArray[np.int8]]] = [("predicted", self.codes)]
+        if reference is not None:
+            shown = [("scored", reference.merge(self.scheme).codes), *shown]
+        return plot_night(
+            self.times,
+            shown,
+            self.scheme,
+            probabilities=self.probabilities,
+            title=title or self.subject,
+            simulated=self.simulated,
+        )

@@ -1,0 +1,198 @@
+"""A night of one person: heart rate, motion and steps on one clock, and the expert's stages."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sleepstage.errors import DataError
+from sleepstage.hypnogram import Hypnogram
+from sleepstage.motion import MOTION_COLUMNS, WINDOW_SECONDS, MotionState, summarise_motion
+from sleepstage.samples import Samples
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["PLAUSIBLE_BPM", "Recording"]
+
+_log = logging.getLogger(__name__)
+
+PLAUSIBLE_BPM: Final = (25.0, 240.0)
+"""Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Recording:
+    """One night. Any of the three signals may be empty. Build it with `from_arrays` or a reader.
+
+    Attributes
+    ----------
+    start, end : float
+        The night in seconds on the recording's clock (Unix time, or since the start of
+        polysomnography). Samples before `start` are history; those after `end` are not used.
+    heart_rate : Samples
+        Beats per minute.
+    motion : Samples, values of shape (n, 4)
+        15 s summaries (`sleepstage.motion.MOTION_COLUMNS`) at the end of their windows.
+    steps : Samples
+        Steps since the sample before, at the time when the count was known.
+    reference : Hypnogram, optional
+        Stages scored by an expert.
+    subject : str
+        Whose night it is.
+    simulated : bool
+        True if made by the simulator.
+    """
+
+    start: float
+    end: float
+    heart_rate: Samples = field(default_factory=Samples.empty)
+    motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
+    steps: Samples = field(default_factory=Samples.empty)
+    reference: Hypnogram | None = None
+    subject: str = ""
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.end - self.start >= EPOCH_SECONDS:
+            msg = (
+                f"recording of {self.subject or 'unnamed'} goes from {self.start} to {self.end} s: "
+                f"it must hold at least one epoch of {EPOCH_SECONDS} s"
+            )
+            raise DataError(msg)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        heart_rate: tuple[ArrayLike, ArrayLike] | None = None,
+        motion: tuple[ArrayLike, ArrayLike] | None = None,
+        steps: tuple[ArrayLike, ArrayLike] | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        stages: ArrayLike | None = None,
+        subject: str = "",
+        simulated: bool = False,
+    ) -> Recording:
+        """Check, sort and, for raw motion, summarise what was measured.
+
+        Parameters
+        ----------
+        heart_rate : (times, bpm), optional
+            Seconds and beats per minute, each of shape (n,). Values outside `PLAUSIBLE_BPM` are
+            left out.
+        motion : (times, xyz) or (times, summaries), optional
+            Raw acceleration in g, shape (n, 3), at any rate; or 15 s summaries, shape (n, 4).
+        steps : (times, steps), optional
+            Steps since the sample before, at the time when the count was known.
+        start, end : float, optional
+            The night. By default from the first motion (first heart rate if there is none) to
+            the last sample of either, or to the end of `stages`.
+        stages : array_like of `Stage`, shape (n_epochs,), optional
+            The expert's stages from `start` on.
+        subject : str
+            Whose night it is.
+        simulated : bool
+            True if made by the simulator.
+
+        Raises
+        ------
+        DataError
+            If shapes do not fit, values are not finite or implausible, or nothing is given.
+        """
+        beats = _heart_rate(heart_rate)
+        walked = _steps(steps)
+        raw_motion = _motion(motion)
+        if start is None:
+            start = _default_start(beats, raw_motion)
+        reference = None
+        if stages is not None:
+            reference = Hypnogram.from_stages(
+                stages, start=start, subject=subject, simulated=simulated
+            )
+            end = start + EPOCH_SECONDS * len(reference) if end is None else end
+        if end is None:
+            end = max(signal.times[-1] for signal in (beats, raw_motion) if len(signal))
+        summaries = raw_motion
+        if raw_motion.values.shape[1] == 3:
+            summaries, _ = summarise_motion(raw_motion, MotionState.begin(start))
+        return cls(
+            start=start,
+            end=end,
+            heart_rate=beats,
+            motion=summaries,
+            steps=walked,
+            reference=reference,
+            subject=subject,
+            simulated=simulated,
+        )
+
+    @property
+    def n_epochs(self) -> int:
+        """Number of whole 30 s epochs."""
+        return int((self.end - self.start) // EPOCH_SECONDS)
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """Epochs with at least one heart rate and one motion summary, shape (n_epochs,)."""
+        edges = self.start + EPOCH_SECONDS * np.arange(self.n_epochs + 1, dtype=np.float64)
+        beats = np.diff(np.searchsorted(self.heart_rate.times, edges))
+        # A summary is stamped with its end, so that one at an epoch's end belongs to it.
+        windows = np.diff(np.searchsorted(self.motion.times, edges, side="right"))
+        return np.asarray((beats > 0) & (windows > 0))
+
+
+def _heart_rate(given: tuple[ArrayLike, ArrayLike] | None) -> Samples:
+    if given is None:
+        return Samples.empty()
+    samples = Samples.clean(*given, name="heart rate")
+    low, high = PLAUSIBLE_BPM
+    plausible = (samples.values >= low) & (samples.values <= high)
+    n_dropped = len(samples) - int(plausible.sum())
+    if 2 * n_dropped > len(samples):
+        msg = (
+            f"heart rate: {n_dropped} of {len(samples)} values lie outside {low:g} to {high:g} "
+            "beats per minute; are the columns swapped? expected time, then heart rate"
+        )
+        raise DataError(msg)
+    if n_dropped:
+        _log.warning("heart rate: left out %d implausible of %d values", n_dropped, len(samples))
+    return samples.keep(plausible)
+
+
+def _steps(given: tuple[ArrayLike, ArrayLike] | None) -> Samples:
+    if given is None:
+        return Samples.empty()
+    samples = Samples.clean(*given, name="steps")
+    if (samples.values < 0).any():
+        at = int(np.argmax(samples.values < 0))
+        msg = f"steps: {samples.values[at]:g} at {samples.times[at]:g} s; a count can't be negative"
+        raise DataError(msg)
+    return samples
+
+
+def _motion(given: tuple[ArrayLike, ArrayLike] | None) -> Samples:
+    if given is None:
+        return Samples.empty(len(MOTION_COLUMNS))
+    columns = np.shape(given[1])[-1] if np.ndim(given[1]) == 2 else 0
+    if columns not in (3, len(MOTION_COLUMNS)):
+        msg = (
+            f"motion: values have shape {np.shape(given[1])}, expected (n, 3) for x, y, z in g "
+            f"or (n, {len(MOTION_COLUMNS)}) for {', '.join(MOTION_COLUMNS)}"
+        )
+        raise DataError(msg)
+    return Samples.clean(*given, name="motion", columns=columns)
+
+
+def _default_start(heart_rate: Samples, motion: Samples) -> float:
+    if len(motion):
+        ready = motion.values.shape[1] == len(MOTION_COLUMNS)
+        return float(motion.times[0]) - (WINDOW_SECONDS if ready else 0)
+    if len(heart_rate):
+        return float(heart_rate.times[0])
+    msg = "a recording needs heart rate or motion; give at least one of them"
+    raise DataError(msg)

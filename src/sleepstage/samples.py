@@ -1,0 +1,90 @@
+"""A signal as a watch gives it: values at irregular times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sleepstage.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Samples"]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples of one signal, sorted by time, without exact duplicates.
+
+    Attributes
+    ----------
+    times : ndarray of float64, shape (n,)
+        Seconds on the recording's clock, ascending; equal times with different values may occur.
+    values : ndarray of float64, shape (n,) or (n, k)
+        What was measured at those times.
+    """
+
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def clean(cls, times: ArrayLike, values: ArrayLike, *, name: str, columns: int = 1) -> Samples:
+        """Check raw arrays, sort them by time and drop exact duplicates.
+
+        Parameters
+        ----------
+        times : array_like, shape (n,)
+            Seconds, in any order.
+        values : array_like, shape (n,) or (n, columns)
+            Measured values.
+        name : str
+            What the signal is called in error messages.
+        columns : int
+            Number of values per sample.
+
+        Raises
+        ------
+        DataError
+            If shapes do not fit or a time or value is not finite.
+        """
+        times = np.asarray(times, dtype=np.float64)
+        values = np.asarray(values, dtype=np.float64)
+        expected = times.shape if columns == 1 else (*times.shape, columns)
+        if times.ndim != 1 or values.shape != expected:
+            msg = f"{name}: times have shape {times.shape}, values {values.shape}, expected (n,) "
+            raise DataError(msg + ("and (n,)" if columns == 1 else f"and (n, {columns})"))
+        table = np.column_stack([times, values])
+        broken = ~np.isfinite(table).all(axis=1)
+        if broken.any():
+            at = int(np.argmax(broken))
+            msg = f"{name}: sample {at} is {table[at].tolist()}; remove what is not a finite number"
+            raise DataError(msg)
+        if not (np.diff(times) > 0).all():
+            table = np.unique(table, axis=0)
+        return cls(table[:, 0], table[:, 1] if columns == 1 else table[:, 1:])
+
+    @classmethod
+    def empty(cls, columns: int = 1) -> Samples:
+        """No samples at all: the signal is missing."""
+        return cls(np.empty(0), np.empty(0) if columns == 1 else np.empty((0, columns)))
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def between(self, start: float, end: float) -> Samples:
+        """Samples with ``start <= time < end``."""
+        first, last = np.searchsorted(self.times, [start, end])
+        return Samples(self.times[first:last], self.values[first:last])
+
+    def keep(self, mask: NDArray[np.bool_]) -> Samples:
+        """Samples for which `mask` is true."""
+        return Samples(self.times[mask], self.values[mask])
+
+    def followed_by(self, later: Samples) -> Samples:
+        """These samples and then the `later` ones, which must not be older than the last here."""
+        return Samples(
+            np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values])
+        )

@@ -1,0 +1,173 @@
+"""What a sleep stage is: the AASM stages, the schemes that merge them, their names and colours.
+
+This is the only table of stage codes in the package. Everywhere else a stage is a member of
+`Stage` or the name of a class of a `Scheme`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sleepstage.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "EPOCH_SECONDS",
+    "FIVE_CLASS",
+    "FOUR_CLASS",
+    "SCHEMES",
+    "THREE_CLASS",
+    "TWO_CLASS",
+    "UNSCORED",
+    "Scheme",
+    "Stage",
+    "stages_from_codes",
+]
+
+EPOCH_SECONDS: Final = 30
+"""Length of a sleep epoch in seconds (AASM manual, section IV.1)."""
+
+UNSCORED: Final = -1
+"""Class code of an epoch that nobody scored, in every scheme."""
+
+
+class Stage(IntEnum):
+    """A sleep stage as scored by the AASM manual; ``N3`` includes the older rules' stage 4."""
+
+    UNSCORED = -1
+    WAKE = 0
+    N1 = 1
+    N2 = 2
+    N3 = 3
+    REM = 5
+
+
+# Codes as stored in scored files (PhysioNet sleep-accel and others that follow R&K numbering).
+_FILE_CODES: Final[Mapping[int, Stage]] = MappingProxyType(
+    {
+        -1: Stage.UNSCORED,
+        0: Stage.WAKE,
+        1: Stage.N1,
+        2: Stage.N2,
+        3: Stage.N3,
+        4: Stage.N3,
+        5: Stage.REM,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to merge the AASM stages into classes.
+
+    Attributes
+    ----------
+    name : str
+        Key of the scheme in result files, such as ``four_class``.
+    classes : tuple of str
+        Class names; the position of a name is the class code.
+    members : tuple of frozenset of Stage
+        The stages that each class holds, in the order of `classes`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    members: tuple[frozenset[Stage], ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def encode(self, stages: ArrayLike) -> NDArray[np.int8]:
+        """Class codes of `stages` (an array of `Stage`), `UNSCORED` where there is none."""
+        stages = np.asarray(stages)
+        codes = np.full(stages.shape, UNSCORED, dtype=np.int8)
+        for code, members in enumerate(self.members):
+            codes[np.isin(stages, list(members))] = code
+        return codes
+
+    def merge_to(self, coarser: Scheme) -> tuple[int, ...]:
+        """For each class of this scheme, the code of the class of `coarser` that contains it.
+
+        Raises
+        ------
+        DataError
+            If a class of this scheme is split between classes of the other.
+        """
+        merged = []
+        for name, members in zip(self.classes, self.members, strict=True):
+            into = [code for code, group in enumerate(coarser.members) if members <= group]
+            if not into:
+                msg = f"{name!r} of {self.name} is no part of a class of {coarser.name}"
+                raise DataError(msg)
+            merged.append(into[0])
+        return tuple(merged)
+
+
+def _scheme(name: str, **classes: set[Stage]) -> Scheme:
+    return Scheme(name, tuple(classes), tuple(frozenset(members) for members in classes.values()))
+
+
+_N = {Stage.N1, Stage.N2, Stage.N3}
+FIVE_CLASS: Final = _scheme(
+    "five_class",
+    wake={Stage.WAKE},
+    n1={Stage.N1},
+    n2={Stage.N2},
+    n3={Stage.N3},
+    rem={Stage.REM},
+)
+FOUR_CLASS: Final = _scheme(
+    "four_class",
+    wake={Stage.WAKE},
+    light={Stage.N1, Stage.N2},
+    deep={Stage.N3},
+    rem={Stage.REM},
+)
+THREE_CLASS: Final = _scheme("three_class", wake={Stage.WAKE}, nrem=_N, rem={Stage.REM})
+TWO_CLASS: Final = _scheme("two_class", wake={Stage.WAKE}, sleep=_N | {Stage.REM})
+
+SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
+    {scheme.name: scheme for scheme in (FIVE_CLASS, FOUR_CLASS, THREE_CLASS, TWO_CLASS)}
+)
+"""Every scheme by its name, finest first."""
+
+
+def stages_from_codes(codes: ArrayLike) -> NDArray[np.int8]:
+    """Stages for the stage numbers of scored files.
+
+    Parameters
+    ----------
+    codes : array_like of int, shape (n_epochs,)
+        -1 unscored, 0 wake, 1 N1, 2 N2, 3 N3, 4 stage 4 of the older rules, 5 REM.
+
+    Returns
+    -------
+    ndarray of int8, shape (n_epochs,)
+        Values of `Stage`.
+
+    Raises
+    ------
+    DataError
+        If a code is none of these; names the first one and its position.
+    """
+    codes = np.asarray(codes)
+    stages = np.full(codes.shape, Stage.UNSCORED, dtype=np.int8)
+    known = np.zeros(codes.shape, dtype=bool)
+    for code, stage in _FILE_CODES.items():
+        here = codes == code
+        stages[here] = stage
+        known |= here
+    if not known.all():
+        at = int(np.flatnonzero(~known)[0])
+        msg = f"unknown stage code {codes[at]:g} at position {at}: expected one of -1 to 5"
+        raise DataError(msg)
+    return stages
