@@ -1,3 +1,32 @@
-"""sleepstage."""
+"""Sleep stages in real time from what a watch gives: heart rate, wrist motion, steps.
+
+>>> import sleepstage
+>>> recording = sleepstage.read("simulated", seed=7)
+>>> recording.n_epochs
+960
+"""
+
+from __future__ import annotations
+
+from sleepstage.errors import DataError, ModelFileError, SleepstageError
+from sleepstage.hypnogram import Hypnogram
+from sleepstage.readers import read
+from sleepstage.recording import Recording
+from sleepstage.samples import Samples
+from sleepstage.stager import Stager, load_model
+from sleepstage.stages import Stage
+
+__all__ = [
+    "DataError",
+    "Hypnogram",
+    "ModelFileError",
+    "Recording",
+    "Samples",
+    "SleepstageError",
+    "Stage",
+    "Stager",
+    "load_model",
+    "read",
+]
 
 __version__ = "0.1.0"

@@ -24,47 +24,63 @@ if TYPE_CHECKING:
 
     from sleepstage.recording import Recording
 
-__all__ = ["FEATURES", "FEATURE_NAMES", "Feature", "FeatureState", "extract_features", "push"]
+__all__ = [
+    "FEATURES",
+    "FEATURE_NAMES",
+    "Feature",
+    "FeatureState",
+    "extract_features",
+    "has_signal",
+    "push",
+]
 
 _NAN: Final = math.nan
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _MEMORY: Final = 30 * _MINUTE  # s of heart rate and motion that are looked back on
 _DAY: Final = 24 * _HOUR
+_TURN_FLOOR: Final = 1e-3  # g, about the noise of a watch that lies still
 
 
 class Feature(NamedTuple):
     """One column of the feature table."""
 
     name: str
+    signal: str
     unit: str
     reason: str
 
 
 FEATURES: Final = (
-    Feature("hr_30s", "bpm", "level of this epoch"),
-    Feature("hr_sd_2m", "bpm", "REM and wake make it restless, deep sleep steady"),
-    Feature("hr_sd_10m", "bpm", "the same over a stage's length"),
-    Feature("hr_step_sd_5m", "bpm", "beat-to-beat changes as far as averaged heart rate has them"),
-    Feature("hr_trend_10m", "bpm/min", "falls into deep sleep, rises out of it"),
-    Feature("hr_1m_vs_10m", "bpm", "arousals and the onset of wake"),
-    Feature("hr_5m_vs_30m", "bpm", "slow changes across a sleep cycle"),
-    Feature("hr_1m_vs_night", "bpm", "against the running median of this night"),
-    Feature("hr_10m_vs_night", "bpm", "the same, smoother"),
-    Feature("hr_night_p5", "bpm", "running 5th percentile: this person's floor tonight"),
-    Feature("hr_samples_1m", "count", "how much heart rate the row rests on"),
-    Feature("hr_age", "log s", "how old the newest heart rate is"),
-    Feature("counts_30s", "log count", "movement in this epoch"),
-    Feature("counts_5m", "log count", "movement lately"),
-    Feature("counts_max_20m", "log count", "the largest movement lately"),
-    Feature("still", "log min", "since the last movement: sleep is stillness that lasts"),
-    Feature("posture_30s", "g", "change of the wrist's angle within the epoch"),
-    Feature("posture_5m", "g", "changes of the wrist's angle lately"),
-    Feature("peak_length", "g", "length of the per-second peaks: 1 at rest, more in motion"),
-    Feature("motion_windows_5m", "count", "how much motion the row rests on"),
-    Feature("elapsed", "h", "since recording start: deep sleep comes early, REM late"),
-    Feature("steps_24h", "log count", "how active the last 24 hours were"),
-    Feature("since_walk", "log min", "since the last steps"),
+    Feature("hr_30s", "heart_rate", "bpm", "level of this epoch"),
+    Feature("hr_sd_2m", "heart_rate", "bpm", "REM and wake make it restless, deep sleep steady"),
+    Feature("hr_sd_10m", "heart_rate", "bpm", "the same over a stage's length"),
+    Feature(
+        "hr_step_sd_5m", "heart_rate", "bpm", "fast changes, as far as averaged heart rate shows"
+    ),
+    Feature("hr_trend_10m", "heart_rate", "bpm/min", "falls into deep sleep, rises out of it"),
+    Feature("hr_1m_vs_10m", "heart_rate", "bpm", "arousals and the onset of wake"),
+    Feature("hr_5m_vs_30m", "heart_rate", "bpm", "slow changes across a sleep cycle"),
+    Feature("hr_1m_vs_night", "heart_rate", "bpm", "against the running median of this night"),
+    Feature("hr_10m_vs_night", "heart_rate", "bpm", "the same, smoother"),
+    Feature(
+        "hr_night_p5", "heart_rate", "bpm", "running 5th percentile: this person's floor tonight"
+    ),
+    Feature("hr_samples_1m", "heart_rate", "count", "how much heart rate the row rests on"),
+    Feature("hr_age", "heart_rate", "log s", "how old the newest heart rate is"),
+    Feature("counts_30s", "motion", "log count", "movement in this epoch"),
+    Feature("counts_5m", "motion", "log count", "movement lately"),
+    Feature("counts_max_20m", "motion", "log count", "the largest movement lately"),
+    Feature("still", "motion", "log min", "since the last movement: sleep is stillness that lasts"),
+    Feature("posture_30s", "motion", "log g", "change of the wrist's angle within the epoch"),
+    Feature("posture_5m", "motion", "log g", "changes of the wrist's angle lately"),
+    Feature(
+        "peak_length", "motion", "g", "length of the per-second peaks: 1 at rest, more in motion"
+    ),
+    Feature("motion_windows_5m", "motion", "count", "how much motion the row rests on"),
+    Feature("elapsed", "time", "h", "since recording start: deep sleep comes early, REM late"),
+    Feature("steps_24h", "steps", "log count", "how active the last 24 hours were"),
+    Feature("since_walk", "steps", "log min", "since the last steps"),
 )
 """The table of features, in the order of the columns."""
 
@@ -215,5 +231,96 @@ def _close_epoch(state: FeatureState) -> tuple[list[float], FeatureState]:
     return row, state
 
 
-def _log1p(value: float) -> float:
-    return math.log1p(value) if value >= 0 else _NAN
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else _NAN
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    return float(values.std()) if len(values) >= 3 else _NAN
+
+
+def _trend(samples: Samples) -> float:
+    """Slope of a least-squares line per minute, from samples that span at least two minutes."""
+    times = samples.times
+    if len(times) < 6 or times[-1] - times[0] < 2 * _MINUTE:
+        return _NAN
+    centred = times - times.mean()
+    return float(centred @ samples.values / (centred @ centred)) * _MINUTE
+
+
+def _heart_rate_features(
+    state: FeatureState, now: float
+) -> tuple[list[float], NDArray[np.float64]]:
+    recent = state.heart_rate.between(now - _MEMORY, now)
+
+    def last(minutes: float) -> NDArray[np.float64]:
+        return recent.values[np.searchsorted(recent.times, now - minutes * _MINUTE) :]
+
+    level, one, five, ten, thirty = (_mean(last(minutes)) for minutes in (0.5, 1, 5, 10, 30))
+    night = state.night if math.isnan(level) else np.append(state.night, level)
+    median, floor = (
+        (float(np.median(night)), float(np.percentile(night, 5))) if len(night) else (_NAN, _NAN)
+    )
+    row = [
+        level,
+        _spread(last(2)),
+        _spread(last(10)),
+        _spread(np.diff(last(5))),
+        _trend(recent.between(now - 10 * _MINUTE, now)),
+        one - ten,
+        five - thirty,
+        one - median,
+        ten - median,
+        floor,
+        float(len(last(1))),
+        math.log1p(now - recent.times[-1]) if len(recent) else _NAN,
+    ]
+    return row, night
+
+
+def _motion_features(state: FeatureState, now: float) -> tuple[list[float], float]:
+    # A summary is stamped with its window's end: one at the epoch's end belongs to it.
+    first, end = np.searchsorted(state.motion.times, [now - _MEMORY, now], side="right")
+    times, values = state.motion.times[first:end], state.motion.values[first:end]
+    counts, peaks = np.log1p(values[:, 0]), values[:, 1:]
+    turns = np.abs(np.diff(peaks, axis=0)).sum(axis=1)
+
+    def since(minutes: float) -> int:
+        return int(np.searchsorted(times, now - minutes * _MINUTE, side="right"))
+
+    def turning(minutes: float) -> float:
+        # Not further back than the first summary there is to compare with.
+        return math.log(_mean(turns[max(since(minutes) - 1, 0) :]) + _TURN_FLOOR)
+
+    epoch = since(0.5)
+    moved = np.flatnonzero(values[epoch:, 0] > 0)
+    last_movement = float(times[epoch + moved[-1]]) if len(moved) else state.last_movement
+    still_since = state.start if math.isnan(last_movement) else last_movement
+    twenty = counts[since(20) :]
+    row = [
+        _mean(counts[epoch:]),
+        _mean(counts[since(5) :]),
+        float(twenty.max()) if len(twenty) else _NAN,
+        math.log1p((now - still_since) / _MINUTE) if len(times) else _NAN,
+        turning(0.5) if epoch < len(times) else _NAN,
+        turning(5) if since(5) < len(times) else _NAN,
+        _mean(np.linalg.norm(peaks[epoch:], axis=1)),
+        float(len(times) - since(5)),
+    ]
+    return row, last_movement
+
+
+def _step_features(steps: Samples, now: float) -> list[float]:
+    day = steps.between(now - _DAY, now)
+    if not len(day):
+        return [_NAN, _NAN]
+    walked = day.times[day.values > 0]
+    since_walk = now - walked[-1] if len(walked) else _DAY
+    return [math.log1p(float(day.values.sum())), math.log1p(since_walk / _MINUTE)]
+
+
+def has_signal(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Epochs that rest on anything at all: heart rate of the last 30 minutes, or motion of five."""
+    age = rows[:, FEATURE_NAMES.index("hr_age")]
+    windows = rows[:, FEATURE_NAMES.index("motion_windows_5m")]
+    return np.asarray(~np.isnan(age) | (windows > 0))

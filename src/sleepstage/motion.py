@@ -2,7 +2,7 @@
 
 The summaries are those of Walch et al. 2019 (Sleep 42(12) zsz180, and the code published with
 it): an activity count in the manner of te Lindert & Van Someren 2013 (Sleep 36(5) 781-789), and
-the mean of each second's largest \\|x\\|, \\|y\\| and \\|z\\|, which tells posture when the wrist is
+the mean of each second's largest magnitude of x, y and z, which tells posture when the wrist is
 still. The published code filters forwards and backwards over the whole night. The same response
 is had here with a finite impulse response that is one second late, so that nothing later than
 the sample at hand is used and any cut of the stream gives the same numbers.
@@ -77,7 +77,7 @@ class MotionState:
     seconds : ndarray of int, shape (m,)
         The seconds since `origin` of the open window that have samples.
     maxima : ndarray, shape (m, 4)
-        Their largest filtered \\|z\\|, and their largest \\|x\\|, \\|y\\|, \\|z\\|, in g.
+        Their largest magnitudes of filtered z and of x, y and z, in g.
     closed_until : float
         End of the last closed window since `origin`: older samples come too late.
     """

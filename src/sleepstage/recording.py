@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -135,6 +136,16 @@ class Recording:
     def n_epochs(self) -> int:
         """Number of whole 30 s epochs."""
         return int((self.end - self.start) // EPOCH_SECONDS)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything measured and scored, in hexadecimal."""
+        digest = hashlib.sha256(f"{self.subject} {self.start} {self.end}".encode())
+        for samples in (self.heart_rate, self.motion, self.steps):
+            digest.update(np.ascontiguousarray(samples.times).tobytes())
+            digest.update(np.ascontiguousarray(samples.values).tobytes())
+        if self.reference is not None:
+            digest.update(self.reference.codes.tobytes())
+        return digest.hexdigest()
 
     @property
     def covered(self) -> NDArray[np.bool_]:

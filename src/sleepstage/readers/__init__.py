@@ -1,1 +1,58 @@
 """One module a format; each yields recordings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sleepstage.errors import DataError
+from sleepstage.readers.simulated import simulate_night
+from sleepstage.readers.sleep_accel import find_data, read_subject
+from sleepstage.readers.tables import read_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sleepstage.recording import Recording
+
+__all__ = ["read"]
+
+
+def _read_sleep_accel(subject: str, *, data: str | Path | None = None) -> Recording:
+    return read_subject(find_data(data), str(subject))
+
+
+_READERS = {
+    "sleep-accel": _read_sleep_accel,
+    "simulated": simulate_night,
+    "tables": read_tables,
+}
+
+
+def read(source: str, **options: Any) -> Recording:
+    """Read one night.
+
+    Parameters
+    ----------
+    source : {"sleep-accel", "simulated", "tables"}
+        Kind of input.
+    **options
+        ``sleep-accel``: `subject`, and `data`, the dataset's folder, if it is not in one of the
+        usual places. ``tables``: files `heart_rate`, `motion`, `steps`. ``simulated``: `seed`.
+
+    Raises
+    ------
+    DataError
+        If the kind is unknown, or the input is missing or broken.
+
+    Examples
+    --------
+    >>> import sleepstage
+    >>> sleepstage.read("simulated", seed=7).n_epochs
+    960
+    """
+    if source not in _READERS:
+        msg = f"unknown source {source!r}; choose from {', '.join(_READERS)}"
+        raise DataError(msg)
+    reader: Any = _READERS[source]
+    recording: Recording = reader(**options)
+    return recording

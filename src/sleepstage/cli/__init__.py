@@ -1,0 +1,42 @@
+"""The command line: one thin module a verb. The only place that prints."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from sleepstage import __version__
+from sleepstage.cli.data import data
+from sleepstage.cli.predict import predict
+from sleepstage.cli.run import run
+from sleepstage.cli.train import train
+from sleepstage.errors import SleepstageError
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """Turns what a user can mend into one message and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SleepstageError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            msg = f"{where}{error.strerror or error}; nothing half-written was left behind"
+            raise click.ClickException(msg) from error
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__, prog_name="sleepstage")
+def main() -> None:
+    """Tell sleep stages (wake, light, deep, REM) from a watch's heart rate, motion and steps."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+
+
+for _verb in (data, train, predict, run):
+    main.add_command(_verb)

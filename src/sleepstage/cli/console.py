@@ -1,0 +1,57 @@
+"""What the verbs share: one console, tables, and progress bars that are quiet in a pipe."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["console", "progress_bar", "simulated_banner", "table"]
+
+console = Console(highlight=False)
+
+ProgressCallback = "Callable[[int, int, str], None]"
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Draw a bar while the block runs; call what it gives with done, total and a remark."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[remark]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        bar = progress.add_task(title, total=None, remark="")
+
+        def advance(done: int, total: int, remark: str = "") -> None:
+            progress.update(bar, completed=done, total=total, remark=remark)
+
+        yield advance
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: the first column to the left, the others to the right."""
+    drawn = Table(title=title, title_justify="left", header_style="bold")
+    for index, name in enumerate(columns):
+        drawn.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    console.print(drawn)
+
+
+def simulated_banner() -> None:
+    """Say in large letters that nothing below comes from a person."""
+    console.rule("[bold red]S I M U L A T E D   D A T A[/]", style="red", characters="=")
+    console.print("[red]These nights were made by a program. No result below says anything about")
+    console.print("[red]sleep: get the real data with: sleepstage data fetch")

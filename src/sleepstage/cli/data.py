@@ -1,0 +1,112 @@
+"""sleepstage data: fetch, check, prepare and simulate the dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sleepstage.cli.console import console, progress_bar
+from sleepstage.readers.sleep_accel import find_data
+
+__all__ = ["check_and_show", "data"]
+
+_DEFAULT_FOLDER = "data/sleep-accel"
+
+
+@click.group()
+def data() -> None:
+    """Fetch, check, prepare or simulate the dataset."""
+
+
+@data.command()
+@click.argument("directory", default=_DEFAULT_FOLDER, type=click.Path(path_type=Path))
+@click.option("--subjects", help="Only these, separated by commas.")
+@click.option("--no-motion", is_flag=True, help="Leave out raw motion (2 GB).")
+@click.option("--mirror", help="Another address with the same files.", metavar="URL")
+@click.option("--jobs", default=4, show_default=True, help="Files at once.")
+def fetch(
+    directory: Path, subjects: str | None, no_motion: bool, mirror: str | None, jobs: int
+) -> None:
+    """Download the official files from PhysioNet to DIRECTORY; go on where it stopped."""
+    from sleepstage.fetch import fetch as fetch_files
+
+    with progress_bar("fetching") as progress:
+        report = fetch_files(
+            directory,
+            mirror=mirror,
+            subjects=subjects.split(",") if subjects else None,
+            motion=not no_motion,
+            jobs=jobs,
+            on_progress=progress,
+        )
+    console.print(
+        f"{directory}: {len(report.downloaded)} files downloaded, "
+        f"{len(report.already_there)} were there (PhysioNet sleep-accel 1.0.0, ODC-By 1.0)"
+    )
+
+
+@data.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Everything found, as JSON.")
+@click.pass_context
+def check(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
+    """Validate every file of DIRECTORY.
+
+    Exit status: 0 nothing found, 1 errors, 3 warnings only.
+    """
+    ctx.exit(check_and_show(find_data(directory), as_json=as_json))
+
+
+def check_and_show(directory: Path, *, as_json: bool = False) -> int:
+    """Validate the dataset, show what was found and return the exit status."""
+    from sleepstage.checks import check_dataset
+
+    with progress_bar("checking") as progress:
+        report = check_dataset(directory, on_progress=progress)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+        return report.status
+    console.print(f"data: {directory}")
+    return report.status
+
+
+@data.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write to another folder.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV in place of Parquet.")
+@click.option("--jobs", type=int, help="Nights at once; one a core by default.")
+def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | None) -> None:
+    """Summarise raw motion of DIRECTORY once; after that it may be deleted."""
+    from sleepstage.prepare import prepare as prepare_dataset
+
+    directory = find_data(directory)
+    with progress_bar("preparing") as progress:
+        report = prepare_dataset(
+            directory,
+            out,
+            form="csv" if as_csv else "parquet",
+            jobs=jobs,
+            on_progress=progress,
+        )
+    console.print(
+        f"{out or directory}: {len(report.made)} nights prepared, {len(report.kept)} up to date, "
+        f"{len(report.without_motion)} without raw motion"
+    )
+
+
+@data.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--subjects", "n_subjects", default=20, show_default=True, help="Number of people.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--raw-motion", is_flag=True, help="Motion at 50 Hz in place of its summary.")
+def simulate(directory: Path, n_subjects: int, seed: int, raw_motion: bool) -> None:
+    """Write simulated nights to DIRECTORY in the dataset's layout."""
+    from sleepstage.readers.simulated import write_dataset
+
+    with progress_bar("simulating") as progress:
+        names = write_dataset(
+            directory, n_subjects, seed=seed, raw_motion=raw_motion, on_progress=progress
+        )
+    console.print(f"{directory}: {len(names)} SIMULATED nights, {names[0]} to {names[-1]}")

@@ -1,0 +1,95 @@
+"""sleepstage predict: a recording in, a hypnogram out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from sleepstage.cli.console import console, simulated_banner, table
+from sleepstage.errors import DataError
+from sleepstage.readers.sleep_accel import find_data, read_subject
+from sleepstage.readers.tables import read_tables
+from sleepstage.stager import load_model
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from sleepstage.hypnogram import Hypnogram
+    from sleepstage.recording import Recording
+
+__all__ = ["predict", "show_hypnogram"]
+
+_File = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("recording", required=False)
+@click.option("--model", required=True, type=_File, help="Model file, from sleepstage train.")
+@click.option("--heart-rate", type=_File, help="CSV or Parquet: time (s), bpm.")
+@click.option("--motion", type=_File, help="CSV or Parquet: time (s), x, y, z (g) or summaries.")
+@click.option("--steps", type=_File, help="CSV or Parquet: time (s), steps.")
+@click.option("--out", type=_File, help="Hypnogram as .csv, .json or .parquet.")
+@click.option("--plot", type=_File, help="Picture as .png, .svg or .pdf.")
+def predict(
+    recording: str | None,
+    model: Path,
+    heart_rate: Path | None,
+    motion: Path | None,
+    steps: Path | None,
+    out: Path | None,
+    plot: Path | None,
+) -> None:
+    """Stage one night.
+
+    RECORDING is DIR:SUBJECT in the layout of sleep-accel, or only SUBJECT where the dataset lies
+    in a usual place. Without it, name files with --heart-rate, --motion and --steps; any of the
+    three may be missing.
+    """
+    files = {"heart_rate": heart_rate, "motion": motion, "steps": steps}
+    given = any(path is not None for path in files.values())
+    if (recording is not None) == given:
+        msg = "give either a RECORDING (DIR:SUBJECT) or files (--heart-rate, --motion, --steps)"
+        raise click.UsageError(msg)
+    stager = load_model(model)
+    night = read_tables(**files) if recording is None else _read_named(recording)
+    hypnogram = stager.predict(night)
+    show_hypnogram(hypnogram, night)
+    if out is not None:
+        hypnogram.save(out)
+        console.print(f"hypnogram: {out}")
+    if plot is not None:
+        from sleepstage.plotting import save_figure
+
+        save_figure(hypnogram.plot(reference=night.reference), plot)
+        console.print(f"picture: {plot}")
+
+
+def _read_named(recording: str) -> Recording:
+    directory, colon, subject = recording.rpartition(":")
+    if not subject or (colon and not directory):
+        msg = f"{recording}: expected DIR:SUBJECT or SUBJECT"
+        raise DataError(msg)
+    return read_subject(find_data(directory or None), subject)
+
+
+def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:
+    """Print the minutes of each stage and, where an expert scored the night, the agreement."""
+    if hypnogram.simulated:
+        simulated_banner()
+    names = [*hypnogram.scheme.classes, "unscored"]
+    columns = ["stage", "minutes", "share"]
+    counts = [int(np.sum(hypnogram.stages == name)) for name in names]
+    rows = [
+        [name, f"{count * EPOCH_SECONDS / 60:.1f}", f"{count / max(len(hypnogram), 1):.1%}"]
+        for name, count in zip(names, counts, strict=True)
+        if count or name != "unscored"
+    ]
+    table(f"{hypnogram.subject or 'night'}: {len(hypnogram)} epochs of 30 s", columns, rows)
+    if recording.reference is not None:
+        truth = recording.reference.merge(hypnogram.scheme).codes[: len(hypnogram)]
+        scored = recording.covered & (truth >= 0)
+        if scored.any():
+            share = float(np.mean(truth[scored] == hypnogram.codes[scored]))
+            console.print(f"agrees with the expert in {share:.1%} of {scored.sum()} epochs")

@@ -1,0 +1,75 @@
+"""sleepstage train: fit a network on 90 % of the people, test it on the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sleepstage.cli.console import console, progress_bar, simulated_banner, table
+from sleepstage.errors import MissingExtraError
+from sleepstage.readers.sleep_accel import find_data
+
+if TYPE_CHECKING:
+    from sleepstage.training.run import Run
+
+__all__ = ["train", "train_and_show"]
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
+@click.option("--model", type=click.Choice(["lstm"]), default="lstm", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the split and the weights.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: runs/MODEL-seedSEED.")
+def train(data: Path | None, model: str, seed: int, device: str, out: Path | None) -> None:
+    """Train on 90 % of the people, test on the other 10 %."""
+    train_and_show(find_data(data), out or Path("runs") / f"{model}-seed{seed}", seed, device)
+
+
+def train_and_show(data: Path, out: Path, seed: int, device: str = "auto") -> Run:
+    """Train, print split and results, and say where everything lies."""
+    try:
+        from sleepstage.training.run import TrainingConfig, load_nights, train_and_test
+    except ImportError as error:
+        raise MissingExtraError(purpose="training", extra="train") from error
+
+    console.print(f"data: {data}")
+    with progress_bar("reading") as progress:
+        nights = load_nights(data, on_progress=progress)
+    if any(night.recording.simulated for night in nights):
+        simulated_banner()
+    with progress_bar("training") as progress:
+        run = train_and_test(
+            nights, TrainingConfig(seed=seed, device=device), out, on_pass=progress
+        )
+    for part, subjects in run.split.to_dict().items():
+        console.print(f"{part} ({len(subjects)}): {', '.join(subjects)}")
+    _show_metrics(run.metrics)
+    console.print(f"model: {run.model}\neverything else: {run.directory}/")
+    return run
+
+
+def _show_metrics(metrics: dict[str, Any]) -> None:
+    columns = ["classes", "accuracy", "kappa", "macro F1", "recall of each class"]
+    rows = []
+    for scheme in ("four_class", "three_class", "two_class"):
+        result = metrics[scheme]
+        recall = "  ".join(f"{name} {_number(value)}" for name, value in result["recall"].items())
+        numbers = [_number(result[key]) for key in ("accuracy", "kappa", "macro_f1")]
+        rows.append([scheme.replace("_", " "), *numbers, recall])
+    table(f"test people, {metrics['four_class']['n_epochs']} epochs pooled", columns, rows)
+    people = [
+        [
+            subject,
+            str(result["four_class"]["n_epochs"]),
+            *(_number(result["four_class"][key]) for key in ("accuracy", "kappa", "macro_f1")),
+        ]
+        for subject, result in metrics["per_person"].items()
+    ]
+    table("each test person, four classes", ["person", "epochs", *columns[1:4]], people)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

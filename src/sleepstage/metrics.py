@@ -1,0 +1,149 @@
+"""How well predicted stages agree with an expert's, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sleepstage.errors import MissingExtraError
+from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS, UNSCORED, Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sleepstage.hypnogram import Hypnogram
+
+__all__ = ["REPORTED_SCHEMES", "Agreement", "ScoredNight", "agreement", "report"]
+
+REPORTED_SCHEMES = (FOUR_CLASS, THREE_CLASS, TWO_CLASS)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of two sequences of classes.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Number of epochs compared.
+    accuracy : float
+        Share of epochs in which both agree.
+    kappa : float or None
+        Cohen's kappa; None where it is not defined (both know one class only).
+    macro_f1 : float
+        Mean F1 over the classes that occur in the reference.
+    recall, precision, f1 : dict of str to float or None
+        Of each class; None where it never occurs (recall) or is never predicted (precision).
+    confusion : list of list of int
+        Rows: reference; columns: prediction; in the order of the scheme's classes.
+    """
+
+    n_epochs: int
+    accuracy: float
+    kappa: float | None
+    macro_f1: float
+    recall: dict[str, float | None]
+    precision: dict[str, float | None]
+    f1: dict[str, float | None]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class ScoredNight:
+    """A predicted hypnogram beside the expert's, and the epochs that count.
+
+    Attributes
+    ----------
+    predicted : Hypnogram
+        In any of the schemes that can be merged to those reported.
+    reference : Hypnogram
+        Of the same epochs.
+    mask : ndarray of bool, shape (n_epochs,)
+        Epochs that are compared, such as those with heart rate and motion.
+    """
+
+    predicted: Hypnogram
+    reference: Hypnogram
+    mask: NDArray[np.bool_]
+
+    def pair(self, scheme: Scheme) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+        """Class codes of the expert and of the model in the epochs that count and are scored."""
+        reference = self.reference.merge(scheme).codes
+        counted = self.mask & (reference != UNSCORED)
+        return reference[counted], self.predicted.merge(scheme).codes[counted]
+
+
+def agreement(
+    reference: NDArray[np.int8], predicted: NDArray[np.int8], scheme: Scheme
+) -> Agreement:
+    """Compare class codes of the same epochs.
+
+    Parameters
+    ----------
+    reference, predicted : ndarray of int8, shape (n_epochs,)
+        Class codes of `scheme`; predictions may be unscored, which counts as wrong.
+    scheme : Scheme
+        The classes.
+    """
+    try:
+        from sklearn.metrics import cohen_kappa_score, confusion_matrix
+    except ImportError as error:
+        raise MissingExtraError(purpose="scoring", extra="train") from error
+    labels = list(range(len(scheme)))
+    kappa = None
+    if len(np.unique(np.concatenate([reference, predicted]))) > 1:
+        kappa = float(cohen_kappa_score(reference, predicted))
+    with_unscored = confusion_matrix(reference, predicted, labels=[*labels, UNSCORED])
+    confusion = with_unscored[:-1, :-1]
+    hits, scored, given = confusion.diagonal(), with_unscored[:-1].sum(axis=1), confusion.sum(0)
+    recall = [_share(hit, all_) for hit, all_ in zip(hits, scored, strict=True)]
+    precision = [_share(hit, all_) for hit, all_ in zip(hits, given, strict=True)]
+    f1 = [_share(2 * hit, s + g) for hit, s, g in zip(hits, scored, given, strict=True)]
+    occurring = [value for value, n in zip(f1, scored, strict=True) if n and value is not None]
+    return Agreement(
+        n_epochs=len(reference),
+        accuracy=_share(hits.sum(), len(reference)) or 0.0,
+        kappa=kappa,
+        macro_f1=float(np.mean(occurring)) if occurring else 0.0,
+        recall=dict(zip(scheme.classes, recall, strict=True)),
+        precision=dict(zip(scheme.classes, precision, strict=True)),
+        f1=dict(zip(scheme.classes, f1, strict=True)),
+        confusion=confusion.tolist(),
+    )
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def report(nights: Mapping[str, ScoredNight]) -> dict[str, Any]:
+    """Agreement in every scheme, all epochs pooled, and for each person in the model's own.
+
+    Parameters
+    ----------
+    nights : mapping of str to ScoredNight
+        By subject.
+
+    Returns
+    -------
+    dict
+        ``{"four_class": {...}, "three_class": {...}, "two_class": {...}, "per_person": {...}}``,
+        each as `Agreement`.
+    """
+    result: dict[str, Any] = {
+        scheme.name: asdict(_pooled(list(nights.values()), scheme)) for scheme in REPORTED_SCHEMES
+    }
+    result["per_person"] = {
+        subject: {scheme.name: asdict(_pooled([night], scheme)) for scheme in REPORTED_SCHEMES}
+        for subject, night in nights.items()
+    }
+    return result
+
+
+def _pooled(nights: Sequence[ScoredNight], scheme: Scheme) -> Agreement:
+    references, predictions = zip(*(night.pair(scheme) for night in nights), strict=True)
+    return agreement(np.concatenate(references), np.concatenate(predictions), scheme)

@@ -1,0 +1,161 @@
+"""Pictures of nights. Knows arrays and stages only; the one module that knows matplotlib."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sleepstage.errors import MissingExtraError
+from sleepstage.files import write_atomically
+from sleepstage.stages import EPOCH_SECONDS, UNSCORED, Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+__all__ = ["STAGE_COLOURS", "plot_night", "save_figure"]
+
+STAGE_COLOURS: Final = {
+    "wake": "#f0b429",
+    "rem": "#d64550",
+    "light": "#8ab6d6",
+    "nrem": "#4d86b0",
+    "sleep": "#4d86b0",
+    "n1": "#b7d3e6",
+    "n2": "#7fb0d3",
+    "deep": "#1f4e79",
+    "n3": "#1f4e79",
+}
+"""One colour a class, told apart in grey too."""
+
+_UNIX_TIME: Final = 1e9  # s: later than this, a time is one of the calendar
+_LANE_ORDER: Final = ("wake", "rem", "n1", "light", "nrem", "sleep", "n2", "deep", "n3")
+
+
+def plot_night(
+    times: NDArray[np.float64],
+    hypnograms: Sequence[tuple[str, NDArray[np.int8]]],
+    scheme: Scheme,
+    *,
+    probabilities: NDArray[np.float32] | None = None,
+    title: str = "",
+    simulated: bool = False,
+) -> Figure:
+    """Draw hypnograms of one night above each other, and the hypnodensity below.
+
+    Parameters
+    ----------
+    times : ndarray, shape (n_epochs,)
+        Start of each epoch in seconds; Unix time is shown as clock time (UTC), other as hours.
+    hypnograms : sequence of (label, codes)
+        Class codes of `scheme`, shape (n_epochs,), -1 where unscored.
+    scheme : Scheme
+        The classes.
+    probabilities : ndarray, shape (n_epochs, n_classes), optional
+        Drawn as a hypnodensity: the height of a colour is the probability of its class.
+    title : str
+        Above the picture.
+    simulated : bool
+        Writes SIMULATED across the picture.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(purpose="drawing", extra="plot") from error
+    n_rows = len(hypnograms) + (probabilities is not None)
+    figure = Figure(figsize=(11, 1.2 + 1.6 * n_rows), layout="constrained")
+    axes = figure.subplots(n_rows, 1, sharex=True, squeeze=False)[:, 0]
+    edges, label = _time_axis(times)
+    for axis, (name, codes) in zip(axes, hypnograms, strict=False):
+        _draw_hypnogram(axis, edges, codes, scheme)
+        axis.set_title(name, loc="left", fontsize="medium")
+    if probabilities is not None:
+        _draw_hypnodensity(axes[-1], edges, probabilities, scheme)
+    axes[-1].set_xlabel(label)
+    axes[-1].set_xlim(edges[0], edges[-1])
+    figure.suptitle(title)
+    if simulated:
+        figure.text(0.5, 0.5, "SIMULATED", size=70, alpha=0.25, rotation=15, ha="center")
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a picture (PNG, SVG or PDF by the ending); never leaves half a file."""
+    with write_atomically(path, suffixes=(".png", ".svg", ".pdf")) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def _time_axis(times: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    edges = np.append(times, times[-1] + EPOCH_SECONDS)
+    if times[0] > _UNIX_TIME:
+        # matplotlib counts days, and shows them as clock time through its date formatter.
+        return edges / 86400, "clock time (UTC)"
+    return edges / 3600, "hours"
+
+
+def _lanes(scheme: Scheme) -> list[int]:
+    """Height of each class code: wake on top, REM below it, deep at the bottom."""
+    order = sorted(scheme.classes, key=_LANE_ORDER.index)
+    return [len(order) - 1 - order.index(name) for name in scheme.classes]
+
+
+def _draw_hypnogram(
+    axis: Axes, edges: NDArray[np.float64], codes: NDArray[np.int8], scheme: Scheme
+) -> None:
+    lanes = np.array([*_lanes(scheme), np.nan])
+    heights = lanes[codes]
+    axis.stairs(heights, edges, baseline=None, color="0.45", linewidth=0.9)
+    for code, name in enumerate(scheme.classes):
+        shown = np.where(codes == code, heights, np.nan)
+        emphasis = 5.0 if name == "rem" else 3.0
+        for start, end in _runs(codes == code):
+            axis.hlines(
+                shown[start], edges[start], edges[end], color=STAGE_COLOURS[name], lw=emphasis
+            )
+    for start, end in _runs(codes == UNSCORED):
+        axis.axvspan(edges[start], edges[end], color="0.92", lw=0)
+    axis.set_yticks(lanes[:-1], scheme.classes)
+    axis.set_ylim(-0.6, len(scheme) - 0.4)
+    axis.spines[["top", "right"]].set_visible(False)
+    _format_clock(axis, edges)
+
+
+def _draw_hypnodensity(
+    axis: Axes, edges: NDArray[np.float64], probabilities: NDArray[np.float32], scheme: Scheme
+) -> None:
+    lanes = _lanes(scheme)
+    bottom_up = sorted(range(len(scheme)), key=lanes.__getitem__)
+    tops = np.cumsum(probabilities[:, bottom_up], axis=1)
+    below = np.zeros(len(tops))
+    for code, top in zip(bottom_up, tops.T, strict=True):
+        name = scheme.classes[code]
+        axis.stairs(top, edges, baseline=below, fill=True, color=STAGE_COLOURS[name], label=name)
+        below = top
+    axis.set_ylim(0, 1)
+    axis.set_ylabel("probability")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _format_clock(axis: Axes, edges: NDArray[np.float64]) -> None:
+    if edges[0] > _UNIX_TIME / 86400:
+        from matplotlib.dates import AutoDateLocator, DateFormatter
+
+        axis.xaxis.set_major_locator(AutoDateLocator())
+        axis.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Starts and ends of the stretches where `mask` holds."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))

@@ -1,0 +1,260 @@
+"""The PhysioNet set sleep-accel (Walch 2019, DOI 10.13026/hmhs-py35), as downloaded or prepared.
+
+Layout: ``heart_rate/<id>_heartrate.txt``, ``labels/<id>_labeled_sleep.txt``,
+``steps/<id>_steps.txt`` and ``motion/<id>_acceleration.txt`` or, in place of the latter, its
+summary ``motion_15s/<id>_motion_15s.parquet`` (or ``.csv``). Any of them may be missing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sleepstage.errors import DataError
+from sleepstage.files import fingerprint
+from sleepstage.motion import MOTION_COLUMNS
+from sleepstage.readers.text import open_error, read_text_table
+from sleepstage.recording import Recording
+from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "LAYOUT",
+    "SIMULATED_MARKER",
+    "STEP_BIN_SECONDS",
+    "Table",
+    "find_data",
+    "find_subjects",
+    "read_labels",
+    "read_subject",
+    "read_summary",
+    "subject_files",
+    "summary_source",
+]
+
+ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
+_USUAL_PLACES: Final = ("data/sleep-accel", "../shared/sleep-accel")
+
+STEP_BIN_SECONDS: Final = 600
+"""Steps are stamped with the start of a bin of this length, and known at its end."""
+
+SIMULATED_MARKER: Final = "SIMULATED.txt"
+"""A file of this name in the dataset's folder says that its nights are simulated."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One kind of file of the dataset."""
+
+    folder: str
+    ending: str
+    separator: str
+    columns: tuple[str, ...]
+    header: bool = False
+
+
+_SUMMARY_COLUMNS: Final = ("t_s", *MOTION_COLUMNS)
+LAYOUT: Final = {
+    "heart_rate": Table("heart_rate", "_heartrate.txt", ",", ("seconds", "bpm")),
+    "labels": Table("labels", "_labeled_sleep.txt", " ", ("seconds", "stage")),
+    "steps": Table("steps", "_steps.txt", ",", ("seconds", "steps")),
+    "motion": Table("motion", "_acceleration.txt", " ", ("seconds", "x", "y", "z")),
+    "summary": Table("motion_15s", "_motion_15s.parquet", ",", _SUMMARY_COLUMNS, header=True),
+    "summary_csv": Table("motion_15s", "_motion_15s.csv", ",", _SUMMARY_COLUMNS, header=True),
+}
+"""Every kind of file by its name."""
+
+
+def find_data(given: str | Path | None = None) -> Path:
+    """Where the dataset lies.
+
+    Parameters
+    ----------
+    given : path, optional
+        Where the user says it is; then nowhere else is looked.
+
+    Returns
+    -------
+    Path
+        The first that exists of `given`, ``$SLEEPSTAGE_DATA``, ``data/sleep-accel`` and
+        ``../shared/sleep-accel``.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    if given is None:
+        given = os.environ.get(ENVIRONMENT_VARIABLE) or None
+    places = [Path(given)] if given is not None else [Path(place) for place in _USUAL_PLACES]
+    for place in places:
+        if place.is_dir():
+            return place
+    msg = (
+        f"no dataset at {' or '.join(map(str, places))}; name its folder with --data or "
+        f"${ENVIRONMENT_VARIABLE}, or get it with: sleepstage data fetch"
+    )
+    raise DataError(msg)
+
+
+def find_subjects(directory: str | Path) -> list[str]:
+    """Ids of all subjects of whom any signal or label is there, sorted.
+
+    Raises
+    ------
+    DataError
+        If `directory` has none of the dataset's files.
+    """
+    directory = Path(directory)
+    subjects = {
+        path.name.removesuffix(table.ending)
+        for table in LAYOUT.values()
+        for path in (directory / table.folder).glob(f"*{table.ending}")
+        if not path.name.startswith(".")
+    }
+    if not subjects:
+        folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
+        msg = f"{directory}: not a sleep-accel dataset; expected files in {folders}"
+        raise DataError(msg)
+    return sorted(subjects, key=lambda name: (len(name), name))
+
+
+def subject_files(directory: str | Path, subject: str) -> dict[str, Path]:
+    """Paths of the files that are there of a subject, by the names of `LAYOUT`."""
+    paths = {
+        name: Path(directory) / table.folder / f"{subject}{table.ending}"
+        for name, table in LAYOUT.items()
+    }
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
+def read_dataset(directory: str | Path) -> Iterator[Recording]:
+    """Recordings of all subjects, one after the other."""
+    for subject in find_subjects(directory):
+        yield read_subject(directory, subject)
+
+
+def read_subject(directory: str | Path, subject: str) -> Recording:
+    """One night of the dataset, in seconds since the start of polysomnography.
+
+    Raw motion is summarised on the way, unless there is a summary that was made from it.
+
+    Raises
+    ------
+    DataError
+        If the subject is unknown or a file is broken; names file and line.
+    """
+    files = subject_files(directory, subject)
+    if not files:
+        known = ", ".join(find_subjects(directory)[:5])
+        msg = f"{directory}: no subject {subject!r}; there are {known}, …"
+        raise DataError(msg)
+    beats = _read(files, "heart_rate")
+    steps = _read(files, "steps")
+    start, stages = read_labels(files["labels"]) if "labels" in files else (None, None)
+    try:
+        return Recording.from_arrays(
+            heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
+            motion=_read_motion(files),
+            steps=None if steps is None else (steps[:, 0] + STEP_BIN_SECONDS, steps[:, 1]),
+            start=start,
+            stages=stages,
+            subject=subject,
+            simulated=(Path(directory) / SIMULATED_MARKER).exists(),
+        )
+    except DataError as error:
+        msg = f"{directory}, subject {subject}: {error}"
+        raise DataError(msg) from error
+
+
+def _read(files: dict[str, Path], name: str) -> NDArray[np.float64] | None:
+    if name not in files:
+        return None
+    table = LAYOUT[name]
+    return read_text_table(
+        files[name], table.columns, separator=table.separator, header=table.header
+    )
+
+
+def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
+    """Start of the first epoch and the stage of each epoch; epochs without a line are unscored.
+
+    Raises
+    ------
+    DataError
+        If a line is broken, off the 30 s grid, twice there or holds an unknown stage.
+    """
+    table = LAYOUT["labels"]
+    times, codes = read_text_table(path, table.columns, separator=table.separator).T
+    start = float(times.min())
+    epochs = (times - start) / EPOCH_SECONDS
+    off_grid = epochs != np.round(epochs)
+    if off_grid.any():
+        line = int(np.argmax(off_grid)) + 1
+        msg = f"{path}, line {line}: {times[line - 1]:g} s is off the {EPOCH_SECONDS} s grid"
+        raise DataError(msg)
+    position = epochs.astype(np.int64)
+    if len(np.unique(position)) < len(position):
+        repeated = float(times[np.argmax(np.bincount(position)[position] > 1)])
+        msg = f"{path}: the epoch at {repeated:g} s is labelled twice"
+        raise DataError(msg)
+    try:
+        known = stages_from_codes(codes)
+    except DataError as error:
+        msg = f"{path}: {error}"
+        raise DataError(msg) from error
+    stages = np.full(int(position.max()) + 1, Stage.UNSCORED, dtype=np.int8)
+    stages[position] = known
+    return start, stages
+
+
+def _read_motion(
+    files: dict[str, Path],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    summary = files.get("summary") or files.get("summary_csv")
+    raw = files.get("motion")
+    if summary is not None and (raw is None or summary_source(summary) == fingerprint(raw)):
+        table = read_summary(summary)
+    elif raw is not None:
+        table = read_text_table(raw, LAYOUT["motion"].columns, separator=" ")
+    else:
+        return None
+    return table[:, 0], table[:, 1:]
+
+
+def read_summary(path: Path) -> NDArray[np.float64]:
+    """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
+    if path.suffix == ".csv":
+        return read_text_table(path, _SUMMARY_COLUMNS, separator=",", header=True)
+    import polars as pl
+
+    try:
+        frame = pl.read_parquet(path, columns=list(_SUMMARY_COLUMNS))
+    except OSError as error:
+        raise open_error(path, error) from error
+    except pl.exceptions.PolarsError as error:
+        msg = f"{path}: not a motion summary ({str(error).splitlines()[0]}); prepare it again"
+        raise DataError(msg) from error
+    return np.ascontiguousarray(frame.to_numpy(), dtype=np.float64)
+
+
+def summary_source(path: Path) -> str | None:
+    """Fingerprint of the raw motion that a summary was made from, None if it does not say."""
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline().split()
+        return first[-1] if first[:2] == ["#", "source"] else None
+    import polars as pl
+
+    try:
+        return pl.read_parquet_metadata(path).get("source")
+    except (OSError, pl.exceptions.PolarsError):
+        return None

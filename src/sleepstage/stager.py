@@ -1,0 +1,204 @@
+"""A trained model at work: recordings in, hypnograms out. The only caller of onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.errors import DataError, ModelFileError
+from sleepstage.features import FEATURE_NAMES, extract_features, has_signal
+from sleepstage.hypnogram import Hypnogram
+from sleepstage.stages import SCHEMES, UNSCORED, Scheme
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sleepstage.recording import Recording
+
+__all__ = ["FORMAT", "METADATA_KEY", "ModelInfo", "Stager", "load_model"]
+
+FORMAT: Final = 1
+"""Version of the model file: raised when the graph's contract or a feature's meaning changes."""
+
+METADATA_KEY: Final = "sleepstage"
+"""Where the ONNX file keeps its `ModelInfo`, as JSON."""
+
+ModelState = tuple["NDArray[np.float32]", ...]
+"""What a model remembers from epoch to epoch; its beginning is all zeros."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself.
+
+    Attributes
+    ----------
+    features : tuple of str
+        Names of the input columns, a selection of `sleepstage.features.FEATURES`.
+    scheme : str
+        Name of the scheme of its classes.
+    format : int
+        See `FORMAT`.
+    version : str
+        Version of the package that wrote it.
+    config : dict
+        How it was trained.
+    split : dict
+        Subjects of the training, validation and test parts.
+    metrics : dict
+        Results on the test subjects.
+    data : dict
+        Name, fingerprint, licence and attribution of the data it was trained on.
+    simulated : bool
+        True if trained on simulated nights.
+    """
+
+    features: tuple[str, ...]
+    scheme: str
+    format: int = FORMAT
+    version: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    split: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    simulated: bool = False
+
+    def to_json(self) -> str:
+        """The text that goes into a model file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            If it is of another format or uses features that this version does not have.
+        """
+        values = json.loads(text)
+        if values.get("format") != FORMAT:
+            msg = (
+                f"model format {values.get('format')} of sleepstage {values.get('version')}; this "
+                f"version reads format {FORMAT}: train the model again, or install that version"
+            )
+            raise ModelFileError(msg)
+        unknown = sorted(set(values) - {known.name for known in fields(cls)})
+        unknown += [name for name in values["features"] if name not in FEATURE_NAMES]
+        if unknown or values["scheme"] not in SCHEMES:
+            msg = f"unknown {', '.join(unknown) or values['scheme']}: train the model again"
+            raise ModelFileError(msg)
+        values["features"] = tuple(values["features"])
+        return cls(**values)
+
+
+class Stager:
+    """A model, ready to stage nights. Loading one runs no code of its file.
+
+    Parameters
+    ----------
+    path : path
+        Model file, as `sleepstage train` writes it.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is none of this package's models, or of another version.
+    """
+
+    info: ModelInfo
+    scheme: Scheme
+
+    def __init__(self, path: str | Path) -> None:
+        self._graph = _open_graph(Path(path))
+        text = self._graph.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            msg = f"{path}: an ONNX file, but no sleepstage model (nothing says what it was fed)"
+            raise ModelFileError(msg)
+        try:
+            self.info = ModelInfo.from_json(text)
+        except ModelFileError as error:
+            msg = f"{path}: {error}"
+            raise ModelFileError(msg) from error
+        self.scheme = SCHEMES[self.info.scheme]
+        self._columns = [FEATURE_NAMES.index(name) for name in self.info.features]
+        self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
+
+    def begin(self) -> ModelState:
+        """State before the first epoch."""
+        return tuple(np.zeros(shape, dtype=np.float32) for _, shape in self._inputs[1:])
+
+    def advance(
+        self, rows: NDArray[np.float32], state: ModelState
+    ) -> tuple[NDArray[np.float32], ModelState]:
+        """Probabilities of the next epochs.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (n_epochs, n_features)
+            From `sleepstage.features.push`.
+        state : tuple of ndarray
+            From the call before, or `begin`.
+
+        Returns
+        -------
+        probabilities : ndarray of float32, shape (n_epochs, n_classes)
+        state : tuple of ndarray
+            For the next call.
+        """
+        names = [name for name, _ in self._inputs]
+        probabilities = np.empty((len(rows), len(self.scheme)), dtype=np.float32)
+        for epoch, row in enumerate(rows[:, self._columns]):
+            given = dict(zip(names, (row[np.newaxis], *state), strict=True))
+            probabilities[epoch], *state = self._graph.run(None, given)
+        return probabilities, tuple(state)
+
+    def predict(self, recording: Recording) -> Hypnogram:
+        """Stage a whole recording, each epoch from what was known at its end.
+
+        An epoch is unscored where neither heart rate nor motion was seen for long.
+        """
+        rows = extract_features(recording)
+        probabilities, _ = self.advance(rows, self.begin())
+        codes = probabilities.argmax(axis=1).astype(np.int8)
+        dark = ~has_signal(rows)
+        codes[dark] = UNSCORED
+        probabilities[dark] = np.nan
+        return Hypnogram(
+            recording.start,
+            codes,
+            self.scheme,
+            probabilities,
+            subject=recording.subject,
+            simulated=recording.simulated or self.info.simulated,
+        )
+
+
+def _open_graph(path: Path) -> Any:
+    import onnxruntime
+
+    if not path.is_file():
+        msg = f"{path}: no such model file; train one with: sleepstage train"
+        raise ModelFileError(msg)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a step is a few microseconds: threads only cost
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except OSError as error:
+        msg = f"{path}: can't be read ({error.strerror})"
+        raise DataError(msg) from error
+    except Exception as error:  # onnxruntime's errors share no other base
+        msg = f"{path}: not a model file of sleepstage, or damaged"
+        raise ModelFileError(msg) from error
+
+
+def load_model(path: str | Path) -> Stager:
+    """Load a trained model from its file; see `Stager`."""
+    return Stager(path)

@@ -1,0 +1,64 @@
+"""Nights as a network trains on them: feature rows and stage codes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sleepstage.features import extract_features
+from sleepstage.stages import FOUR_CLASS, UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from sleepstage.recording import Recording
+
+__all__ = ["Night", "prepare_nights"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Night:
+    """A scored recording and what the network sees of it.
+
+    Attributes
+    ----------
+    recording : Recording
+        Where it comes from.
+    rows : ndarray of float32, shape (n_epochs, n_features)
+        All features of `sleepstage.features`.
+    codes : ndarray of int8, shape (n_epochs,)
+        The expert's stages in four classes; unscored where heart rate or motion is missing, too:
+        these epochs are neither trained on nor tested.
+    """
+
+    recording: Recording
+    rows: NDArray[np.float32]
+    codes: NDArray[np.int8]
+
+    @property
+    def subject(self) -> str:
+        """Whose night it is."""
+        return self.recording.subject
+
+
+def prepare_nights(recordings: Iterable[Recording]) -> list[Night]:
+    """Features and codes of all recordings that an expert scored; the others are left out."""
+    nights = []
+    for recording in recordings:
+        if recording.reference is None:
+            _log.warning("%s: left out, it has no stages", recording.subject)
+            continue
+        codes = recording.reference.merge(FOUR_CLASS).codes[: recording.n_epochs].copy()
+        codes[~recording.covered] = UNSCORED
+        if (codes == UNSCORED).all():
+            _log.warning("%s: left out, no scored epoch has both signals", recording.subject)
+            continue
+        nights.append(Night(recording, extract_features(recording), codes))
+    return nights
