@@ -22,12 +22,11 @@ from sleepstage.recording import Recording
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 __all__ = [
     "LAYOUT",
+    "LONGEST_NIGHT",
     "SIMULATED_MARKER",
     "STEP_BIN_SECONDS",
     "Table",
@@ -42,6 +41,11 @@ __all__ = [
 
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
 _USUAL_PLACES: Final = ("data/sleep-accel", "../shared/sleep-accel")
+
+LONGEST_NIGHT: Final = 24 * 3600
+"""Seconds: labels that span more are wrong."""
+
+_GRID_TOLERANCE: Final = 1e-6  # epochs: times are decimal numbers
 
 STEP_BIN_SECONDS: Final = 600
 """Steps are stamped with the start of a bin of this length, and known at its end."""
@@ -136,12 +140,6 @@ def subject_files(directory: str | Path, subject: str) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path.is_file()}
 
 
-def read_dataset(directory: str | Path) -> Iterator[Recording]:
-    """Recordings of all subjects, one after the other."""
-    for subject in find_subjects(directory):
-        yield read_subject(directory, subject)
-
-
 def read_subject(directory: str | Path, subject: str) -> Recording:
     """One night of the dataset, in seconds since the start of polysomnography.
 
@@ -196,12 +194,17 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     times, codes = read_text_table(path, table.columns, separator=table.separator).T
     start = float(times.min())
     epochs = (times - start) / EPOCH_SECONDS
-    off_grid = epochs != np.round(epochs)
-    if off_grid.any():
-        line = int(np.argmax(off_grid)) + 1
-        msg = f"{path}, line {line}: {times[line - 1]:g} s is off the {EPOCH_SECONDS} s grid"
-        raise DataError(msg)
-    position = epochs.astype(np.int64)
+    off_grid = np.abs(epochs - np.round(epochs)) > _GRID_TOLERANCE
+    too_late = epochs * EPOCH_SECONDS >= LONGEST_NIGHT
+    for wrong, reason in (
+        (off_grid, f"off the {EPOCH_SECONDS} s grid of the labels before"),
+        (too_late, f"more than {LONGEST_NIGHT / 3600:g} h after the first label"),
+    ):
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            msg = f"{path}, row {at + 1}: {times[at]:.10g} s is {reason}; correct the time"
+            raise DataError(msg)
+    position = np.round(epochs).astype(np.int64)
     if len(np.unique(position)) < len(position):
         repeated = float(times[np.argmax(np.bincount(position)[position] > 1)])
         msg = f"{path}: the epoch at {repeated:g} s is labelled twice"
@@ -237,13 +240,13 @@ def read_summary(path: Path) -> NDArray[np.float64]:
     import polars as pl
 
     try:
-        frame = pl.read_parquet(path, columns=list(_SUMMARY_COLUMNS))
+        frame = pl.read_parquet(path, columns=list(_SUMMARY_COLUMNS)).cast(pl.Float64)
     except OSError as error:
         raise open_error(path, error) from error
     except pl.exceptions.PolarsError as error:
         msg = f"{path}: not a motion summary ({str(error).splitlines()[0]}); prepare it again"
         raise DataError(msg) from error
-    return np.ascontiguousarray(frame.to_numpy(), dtype=np.float64)
+    return np.ascontiguousarray(frame.to_numpy())
 
 
 def summary_source(path: Path) -> str | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.readers.text import open_error, read_text_table
 from sleepstage.recording import Recording
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["read_tables"]

@@ -15,18 +15,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BrokenLine", "broken_lines", "open_error", "read_text_table"]
+__all__ = ["Line", "open_error", "read_text_table", "text_lines"]
 
 
-class BrokenLine(NamedTuple):
-    """A line that is not what it should be."""
+class Line(NamedTuple):
+    """A line of a table: its numbers, or None if it is broken."""
 
     number: int
     text: str
-    reason: str
+    values: list[float] | None
 
-    def __str__(self) -> str:
-        return f"line {self.number}: {self.reason}, found {self.text[:60]!r}"
+    def describe(self, columns: Sequence[str]) -> str:
+        """What is wrong with a broken line."""
+        expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
+        return f"{expected}, found {self.text[:60]!r}; correct or delete the line"
 
 
 def read_text_table(
@@ -72,17 +74,28 @@ def read_text_table(
         )
     except OSError as error:
         raise open_error(path, error) from error
-    except pl.exceptions.NoDataError:
-        frame = pl.DataFrame()
-    except pl.exceptions.PolarsError as error:
-        raise _blame(path, columns, separator, header) from error
-    if not len(frame):
+    except pl.exceptions.PolarsError:
+        return _read_slowly(path, columns, separator=separator, header=header)
+    table = frame.to_numpy()
+    if frame.width != len(columns) or not len(frame) or not np.isfinite(table).all():
+        return _read_slowly(path, columns, separator=separator, header=header)
+    return np.ascontiguousarray(table, dtype=np.float64)
+
+
+def _read_slowly(
+    path: Path, columns: Sequence[str], *, separator: str, header: bool
+) -> NDArray[np.float64]:
+    """Read line by line: finds the line to blame, and takes what only the fast way stumbles on."""
+    rows = []
+    for line in text_lines(path, columns, separator=separator, header=header):
+        if line.values is None:
+            msg = f"{path}, line {line.number}: {line.describe(columns)}"
+            raise DataError(msg)
+        rows.append(line.values)
+    if not rows:
         msg = f"{path}: the file is empty; expected lines of {', '.join(columns)}"
         raise DataError(msg)
-    table = frame.to_numpy() if frame.width == len(columns) else np.full((1, 1), np.nan)
-    if not np.isfinite(table).all():
-        raise _blame(path, columns, separator, header)
-    return np.ascontiguousarray(table, dtype=np.float64)
+    return np.array(rows, dtype=np.float64)
 
 
 def open_error(path: Path, error: OSError) -> DataError:
@@ -90,27 +103,25 @@ def open_error(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: can't be read ({error.strerror or error})")
 
 
-def _blame(path: Path, columns: Sequence[str], separator: str, header: bool) -> DataError:
-    first = next(broken_lines(path, columns, separator=separator, header=header), None)
-    return DataError(f"{path}, {first}" if first else f"{path}: not a table of {columns}")
-
-
-def broken_lines(
+def text_lines(
     path: str | Path, columns: Sequence[str], *, separator: str, header: bool = False
-) -> Iterator[BrokenLine]:
-    """Lines that are not as many finite numbers as there are `columns`, in the file's order."""
-    expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
+) -> Iterator[Line]:
+    """Lines that should hold numbers, in the file's order; blank lines are passed over."""
     with Path(path).open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if (header and (number == 1 or line.startswith("#"))) or not line.strip():
+        for number, text in enumerate(file, start=1):
+            if not text.strip() or (header and text.startswith("#")):
                 continue
-            fields = line.strip().split(separator)
-            if len(fields) != len(columns) or not all(map(_is_finite, fields)):
-                yield BrokenLine(number, line.rstrip("\n"), expected)
+            if header:
+                header = False  # the first line that is no remark holds the names
+                continue
+            yield Line(number, text.rstrip("\n"), _numbers(text.strip().split(separator), columns))
 
 
-def _is_finite(field: str) -> bool:
+def _numbers(fields: list[str], columns: Sequence[str]) -> list[float] | None:
+    if len(fields) != len(columns) or any("_" in field for field in fields):  # float takes 1_000
+        return None
     try:
-        return math.isfinite(float(field))
+        values = [float(field) for field in fields]
     except ValueError:
-        return False
+        return None
+    return values if all(map(math.isfinite, values)) else None
