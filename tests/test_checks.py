@@ -14,8 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sleepstage import checks
-from sleepstage.checks import DatasetReport, Finding, Severity, check_dataset, check_subject
+from sleepstage.checks import (
+    DatasetReport,
+    Finding,
+    Severity,
+    SubjectReport,
+    check_dataset,
+    check_subject,
+    labels,
+)
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
 from sleepstage.readers.sleep_accel import LAYOUT, SIMULATED_MARKER, read_subject
@@ -62,7 +69,7 @@ class Fake:
         self.lines[name] = how(self.lines[name])
         return self
 
-    def check(self) -> checks.SubjectReport:
+    def check(self) -> SubjectReport:
         for name, lines in self.lines.items():
             self.path(name).write_text("".join(f"{line}\n" for line in lines))
         return check_subject(self.directory, self.subject)
@@ -319,7 +326,7 @@ def test_unknown_subject(fake: Fake) -> None:
 @pytest.fixture
 def raw(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """A night of ten minutes with raw motion at 50 Hz in place of the summary."""
-    monkeypatch.setattr(checks, "MIN_SCORED", 20)
+    monkeypatch.setattr(labels, "MIN_SCORED", 20)
     fake.lines["labels"] = [f"{30 * i} {STAGES[i // 4]}" for i in range(20)]
     fake.lines["motion"] = raw_lines(50)
     del fake.lines["summary_csv"]

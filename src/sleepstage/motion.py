@@ -38,6 +38,7 @@ _MAX_GAP: Final = 1.0  # s without a sample after which the filter starts anew
 _BIN_WIDTH: Final = 5.0 / 128  # g
 _COUNT_OFFSET: Final = 18
 _COUNT_SCALE: Final = 3.07
+_UNIT_SAMPLES: Final = 5000
 _MAX_LENGTH: Final = 4.0  # g, of the median acceleration: above, the unit must be another
 
 
@@ -138,7 +139,9 @@ def summarise_motion(
 
 
 def _check_unit(xyz: NDArray[np.float64]) -> None:
-    length = float(np.median(np.linalg.norm(xyz, axis=1)))
+    # Some thousand samples tell the unit as well as a million.
+    some = xyz[:: 1 + len(xyz) // _UNIT_SAMPLES]
+    length = float(np.median(np.linalg.norm(some, axis=1)))
     if length > _MAX_LENGTH:
         msg = f"acceleration has a median length of {length:.3g}: it must be in g"
         raise DataError(msg + ("; divide m/s² by 9.80665" if 6 < length < 14 else ""))
@@ -182,7 +185,7 @@ def _filter_z(
     Returns the second and the magnitude of every filtered grid point, and the filter's state.
     """
     tail, next_point = state.filter_tail, state.next_point
-    ends = [*(np.flatnonzero(np.diff(times) > _MAX_GAP) + 1), len(times)]
+    ends = [*(np.flatnonzero(times[1:] - times[:-1] > _MAX_GAP) + 1), len(times)]
     seconds, filtered = [], []
     begin = 0
     for end in ends:
@@ -218,7 +221,7 @@ def _maxima_by_second(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     if not len(seconds):
         return np.empty(0, dtype=np.int64), np.empty((0, values.shape[1]))
-    first = np.flatnonzero(np.diff(seconds, prepend=-np.inf))
+    first = np.flatnonzero(np.append(True, seconds[1:] != seconds[:-1]))
     return seconds[first].astype(np.int64), np.maximum.reduceat(values, first)
 
 
@@ -250,7 +253,8 @@ def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionSta
     closed_until = max(state.closed_until, ends[-1]) if len(ends) else state.closed_until
     if math.isfinite(until):
         closed_until = max(closed_until, math.floor(until / WINDOW_SECONDS) * WINDOW_SECONDS)
-    summaries = Samples(ends + state.origin, np.column_stack([counts, peaks]))
+    values = np.column_stack([counts, peaks]).astype(np.float64)
+    summaries = Samples(ends + state.origin, values)
     return summaries, replace(
         state,
         seconds=state.seconds[n_closed:],

@@ -87,7 +87,9 @@ def prepare(
         subject: (path, target / table.folder / f"{subject}{table.ending}")
         for subject, path in raw.items()
     }
-    made, kept, failures = [], [], []
+    made: list[str] = []
+    kept: list[str] = []
+    failures: list[str] = []
     for done, (subject, outcome) in enumerate(_prepare_many(targets, jobs), start=1):
         if isinstance(outcome, DataError):
             failures.append(str(outcome))

@@ -56,15 +56,18 @@ class Samples:
         if times.ndim != 1 or values.shape != expected:
             msg = f"{name}: times have shape {times.shape}, values {values.shape}, expected (n,) "
             raise DataError(msg + ("and (n,)" if columns == 1 else f"and (n, {columns})"))
-        table = np.column_stack([times, values])
-        broken = ~np.isfinite(table).all(axis=1)
-        if broken.any():
-            at = int(np.argmax(broken))
+        if not (np.isfinite(times).all() and np.isfinite(values).all()):
+            table = np.column_stack([times, values])
+            at = int(np.argmin(np.isfinite(table).all(axis=1)))
             msg = f"{name}: sample {at} is {table[at].tolist()}; remove what is not a finite number"
             raise DataError(msg)
-        if not (np.diff(times) > 0).all():
-            table = np.unique(table, axis=0)
-        return cls(table[:, 0], table[:, 1] if columns == 1 else table[:, 1:])
+        if not (times[1:] >= times[:-1]).all():
+            order = np.argsort(times, kind="stable")
+            times, values = times[order], values[order]
+        if (times[1:] == times[:-1]).any():
+            table = np.unique(np.column_stack([times, values]), axis=0)
+            times, values = table[:, 0], table[:, 1] if columns == 1 else table[:, 1:]
+        return cls(times, values)
 
     @classmethod
     def empty(cls, columns: int = 1) -> Samples:

@@ -9,6 +9,7 @@ import click
 
 from sleepstage import __version__
 from sleepstage.cli.data import data
+from sleepstage.cli.evaluate import evaluate
 from sleepstage.cli.predict import predict
 from sleepstage.cli.run import run
 from sleepstage.cli.train import train
@@ -38,5 +39,5 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 
-for _verb in (data, train, predict, run):
+for _verb in (run, data, train, evaluate, predict):
     main.add_command(_verb)

@@ -12,11 +12,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["console", "progress_bar", "simulated_banner", "table"]
+__all__ = ["console", "number", "progress_bar", "simulated_banner", "table"]
 
 console = Console(highlight=False)
-
-ProgressCallback = "Callable[[int, int, str], None]"
 
 
 @contextmanager
@@ -48,6 +46,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for row in rows:
         drawn.add_row(*row)
     console.print(drawn)
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a dash where there is no number."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def simulated_banner() -> None:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.markup import escape
 
-from sleepstage.cli.console import console, progress_bar
+from sleepstage.cli.console import console, progress_bar, simulated_banner, table
 from sleepstage.readers.sleep_accel import find_data
+from sleepstage.stages import FOUR_CLASS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sleepstage.checks import DatasetReport, Facts, Finding
 
 __all__ = ["check_and_show", "data"]
 
 _DEFAULT_FOLDER = "data/sleep-accel"
+_CHECK_COLUMNS = (
+    *("person", "hours", "scored", "usable"),
+    *("hr gap", "motion gap", "errors", "warnings"),
+)
 
 
 @click.group()
@@ -68,8 +80,59 @@ def check_and_show(directory: Path, *, as_json: bool = False) -> int:
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
         return report.status
-    console.print(f"data: {directory}")
+    _show_check(report)
     return report.status
+
+
+def _show_check(report: DatasetReport) -> None:
+    if report.simulated:
+        simulated_banner()
+    rows = [
+        [*_facts_row(night.subject, night.facts), *_counts(night.findings)]
+        for night in report.subjects
+    ]
+    total = _facts_row(f"all {len(rows)}", report.totals)
+    rows.append([*total, str(report.errors), str(report.warnings)])
+    table(
+        f"{report.directory}: epochs scored by an expert; of these with heart rate and motion; "
+        "stages; longest gaps",
+        [*_CHECK_COLUMNS[:4], *FOUR_CLASS.classes, *_CHECK_COLUMNS[4:]],
+        rows,
+    )
+    for night in report.subjects:
+        for finding in night.findings:
+            _show_finding(f"{night.subject} ", finding)
+    for finding in report.findings:
+        _show_finding("", finding)
+    console.print(f"{report.errors} errors, {report.warnings} warnings")
+
+
+def _facts_row(name: str, facts: Facts) -> list[str]:
+    usable = f"{facts.n_scorable / facts.n_scored:.0%}" if facts.n_scored else "-"
+    hours = "-" if facts.hours is None else f"{facts.hours:.1f}"
+    shares = [
+        f"{facts.shares[stage]:.0%}" if stage in facts.shares else "-"
+        for stage in FOUR_CLASS.classes
+    ]
+    gaps = [
+        "-" if minutes is None else f"{minutes:.1f} min"
+        for minutes in (facts.heart_rate_gap_min, facts.motion_gap_min)
+    ]
+    return [name, hours, str(facts.n_scored), usable, *shares, *gaps]
+
+
+def _counts(findings: Sequence[Finding]) -> list[str]:
+    errors = sum(finding.severity == "error" for finding in findings)
+    return [str(errors), str(len(findings) - errors)]
+
+
+def _show_finding(who: str, finding: Finding) -> None:
+    colour = "red" if finding.severity == "error" else "yellow"
+    where = ""
+    if finding.file is not None:
+        where = f" {finding.file.name}" + (f":{finding.line}" if finding.line else "")
+    text = escape(f"{who}{finding.code}{where}: {finding.message}")
+    console.print(f"[{colour}]{finding.severity}[/] {text}", soft_wrap=True)
 
 
 @data.command()

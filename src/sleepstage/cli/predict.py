@@ -47,13 +47,15 @@ def predict(
     in a usual place. Without it, name files with --heart-rate, --motion and --steps; any of the
     three may be missing.
     """
-    files = {"heart_rate": heart_rate, "motion": motion, "steps": steps}
-    given = any(path is not None for path in files.values())
-    if (recording is not None) == given:
+    named = any(path is not None for path in (heart_rate, motion, steps))
+    if (recording is not None) == named:
         msg = "give either a RECORDING (DIR:SUBJECT) or files (--heart-rate, --motion, --steps)"
         raise click.UsageError(msg)
     stager = load_model(model)
-    night = read_tables(**files) if recording is None else _read_named(recording)
+    if recording is None:
+        night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps)
+    else:
+        night = _read_named(recording)
     hypnogram = stager.predict(night)
     show_hypnogram(hypnogram, night)
     if out is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sleepstage.cli.console import console, progress_bar, simulated_banner, table
+from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
 from sleepstage.errors import MissingExtraError
 from sleepstage.readers.sleep_accel import find_data
 
@@ -31,7 +31,8 @@ def train(data: Path | None, model: str, seed: int, device: str, out: Path | Non
 def train_and_show(data: Path, out: Path, seed: int, device: str = "auto") -> Run:
     """Train, print split and results, and say where everything lies."""
     try:
-        from sleepstage.training.run import TrainingConfig, load_nights, train_and_test
+        from sleepstage.training.fit import TrainingConfig
+        from sleepstage.training.run import load_nights, train_and_test
     except ImportError as error:
         raise MissingExtraError(purpose="training", extra="train") from error
 
@@ -56,20 +57,16 @@ def _show_metrics(metrics: dict[str, Any]) -> None:
     rows = []
     for scheme in ("four_class", "three_class", "two_class"):
         result = metrics[scheme]
-        recall = "  ".join(f"{name} {_number(value)}" for name, value in result["recall"].items())
-        numbers = [_number(result[key]) for key in ("accuracy", "kappa", "macro_f1")]
+        recall = "  ".join(f"{name} {number(value)}" for name, value in result["recall"].items())
+        numbers = [number(result[key]) for key in ("accuracy", "kappa", "macro_f1")]
         rows.append([scheme.replace("_", " "), *numbers, recall])
     table(f"test people, {metrics['four_class']['n_epochs']} epochs pooled", columns, rows)
     people = [
         [
             subject,
             str(result["four_class"]["n_epochs"]),
-            *(_number(result["four_class"][key]) for key in ("accuracy", "kappa", "macro_f1")),
+            *(number(result["four_class"][key]) for key in ("accuracy", "kappa", "macro_f1")),
         ]
         for subject, result in metrics["per_person"].items()
     ]
     table("each test person, four classes", ["person", "epochs", *columns[1:4]], people)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

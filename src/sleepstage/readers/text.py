@@ -79,7 +79,7 @@ def read_text_table(
     table = frame.to_numpy()
     if frame.width != len(columns) or not len(frame) or not np.isfinite(table).all():
         return _read_slowly(path, columns, separator=separator, header=header)
-    return np.ascontiguousarray(table, dtype=np.float64)
+    return np.asarray(table, dtype=np.float64)
 
 
 def _read_slowly(

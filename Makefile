@@ -1,0 +1,48 @@
+# make run    the whole story: install, find data, check it, train, test, stage a night
+# make test   all tests        make check   style, types, who imports whom
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: run test check data docs results bench clean
+.DEFAULT_GOAL := run
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+run: $(READY)
+	$(BIN)/sleepstage run
+
+test: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# The official files; raw motion is dropped once it is summarised (2 GB become 20 MB).
+data: $(READY) data/sleep-accel/.complete
+
+data/sleep-accel/.complete:
+	$(BIN)/sleepstage data fetch data/sleep-accel
+	$(BIN)/sleepstage data prepare data/sleep-accel
+	rm -r data/sleep-accel/motion
+	touch $@
+
+# Files in docs/ that are written by a command and by nothing else.
+docs: $(READY)
+	$(BIN)/python docs/make_features.py
+
+results: $(READY)
+	$(BIN)/python docs/make_results.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/prepare.py
+
+clean:
+	rm -rf $(VENV) runs data/simulated .coverage .mypy_cache .pytest_cache .ruff_cache

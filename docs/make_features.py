@@ -1,0 +1,38 @@
+"""Write docs/features.md from the table in the code: ``make docs``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sleepstage.features import FEATURES
+from sleepstage.training.fit import DEFAULT_FEATURES
+
+PAGE = Path(__file__).with_name("features.md")
+
+HEAD = """\
+<!-- Written by `make docs`; edit src/sleepstage/features.py in its place. -->
+# Features
+
+One row per 30 s epoch, made at the epoch's end from what was known by then, in
+`sleepstage/features.py`. What is not known is NaN, and the network is told so. *m* is minutes
+looked back; *night* is since the recording's start; a *log* is `log(1 + value)` but for posture,
+which is `log(value + 0.001 g)`. The default model uses those marked ●; the others were measured
+not to help on people not trained on ([approach](approach.md)).
+
+| | name | from | unit | what it is for |
+|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    rows = [
+        f"| {'●' if feature.name in DEFAULT_FEATURES else ''} | `{feature.name}` "
+        f"| {feature.signal.replace('_', ' ')} | {feature.unit} | {feature.reason} |\n"
+        for feature in FEATURES
+    ]
+    return HEAD + "".join(rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,19 @@
+"""What is wrong with the recordings of a sleep-accel dataset, in words.
+
+Files are looked at as they are stored, before a reader sorts them and drops what it can do
+without. An *error* is something that the reader refuses or that makes its result wrong; a
+*warning* is something to know before trusting a night.
+"""
+
+from sleepstage.checks.dataset import check_dataset, check_subject
+from sleepstage.checks.findings import DatasetReport, Facts, Finding, Severity, SubjectReport
+
+__all__ = [
+    "DatasetReport",
+    "Facts",
+    "Finding",
+    "Severity",
+    "SubjectReport",
+    "check_dataset",
+    "check_subject",
+]

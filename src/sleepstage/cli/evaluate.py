@@ -1,0 +1,92 @@
+"""sleepstage evaluate: the same training on many splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
+from sleepstage.errors import MissingExtraError
+from sleepstage.readers.sleep_accel import find_data
+
+if TYPE_CHECKING:
+    from sleepstage.evaluation.experiment import Experiment
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
+@click.option(
+    "--protocol", type=click.Choice(["holdout", "kfold"]), default="holdout", show_default=True
+)
+@click.option("--repeats", default=6, show_default=True, help="Random 90/10 splits (holdout).")
+@click.option("--folds", default=10, show_default=True, help="Folds by person (kfold).")
+@click.option("--seed", default=0, show_default=True, help="Of the first split.")
+@click.option("--jobs", default=-1, show_default=True, help="Runs at a time; -1: one a core.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: runs/PROTOCOL-seedSEED.")
+def evaluate(
+    data: Path | None,
+    protocol: str,
+    repeats: int,
+    folds: int,
+    seed: int,
+    jobs: int,
+    out: Path | None,
+) -> None:
+    """Train and test on many splits by person, and show every run and their mean."""
+    try:
+        from sleepstage.evaluation.experiment import evaluate as run_all
+        from sleepstage.evaluation.experiment import plan
+        from sleepstage.training.fit import TrainingConfig
+        from sleepstage.training.run import load_nights
+    except ImportError as error:
+        raise MissingExtraError(purpose="evaluating", extra="train") from error
+
+    directory = find_data(data)
+    console.print(f"data: {directory}")
+    out = out or Path("runs") / f"{protocol}-seed{seed}"
+    with progress_bar("reading") as progress:
+        nights = load_nights(directory, on_progress=progress)
+    if any(night.recording.simulated for night in nights):
+        simulated_banner()
+    tasks = plan(
+        [night.subject for night in nights],
+        protocol,
+        number=folds if protocol == "kfold" else repeats,
+        config=TrainingConfig(seed=seed),
+    )
+    with progress_bar("evaluating") as progress:
+        experiment = run_all(nights, tasks, out, jobs=jobs, on_run=progress)
+    _show(experiment)
+    console.print(f"everything: {out}/")
+
+
+def _show(experiment: Experiment) -> None:
+    for scheme, summary in experiment.summary.items():
+        classes = list(summary["recall"])
+        rows = [
+            [f"run {index}", " ".join(run.split.test), *_row(run.metrics[scheme])]
+            for index, run in enumerate(experiment.runs, start=1)
+        ]
+        for statistic in ("mean", "std"):
+            rows.append([statistic, "", *_row(_pick(summary, statistic))])
+        columns = ["", "test people", "accuracy", "kappa", "macro F1", *classes]
+        table(f"{scheme.replace('_', ' ')}: test people, recall of each class", columns, rows)
+
+
+def _row(result: dict[str, Any]) -> list[str]:
+    numbers = [result[key] for key in ("accuracy", "kappa", "macro_f1")]
+    return [number(value) for value in [*numbers, *result["recall"].values()]]
+
+
+def _pick(summary: dict[str, Any], statistic: str) -> dict[str, Any]:
+    """The summary's numbers in the shape of one run's."""
+    return {
+        key: value[statistic]
+        if key != "recall"
+        else {name: spread[statistic] for name, spread in value.items()}
+        for key, value in summary.items()
+    }

@@ -1,0 +1,1 @@
+"""Many runs over many splits, and what they say together."""
