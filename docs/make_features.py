@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sleepstage.features import FEATURES
-from sleepstage.training.fit import DEFAULT_FEATURES
+from sleepstage.training.config import DEFAULT_FEATURES
 
 PAGE = Path(__file__).with_name("features.md")
 

@@ -21,7 +21,7 @@ from sleepstage.checks import (
     SubjectReport,
     check_dataset,
     check_subject,
-    labels,
+    night,
 )
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
@@ -286,6 +286,22 @@ def test_several_flaws_at_once(fake: Fake) -> None:
     }
 
 
+def test_times_of_labels_are_decimal_numbers(fake: Fake) -> None:
+    fake.lines["labels"] = [text.replace(" ", ".00001 ") for text in fake.lines["labels"]]
+    fake.break_file("labels", line(2, "30.00002 0"))
+    assert [finding.code for finding in fake.check().findings] == ["label-start"]
+    found = fake.break_file("labels", insert(3, "30.000025 0")).find("conflicting-samples")
+    assert (found.severity, found.line) == (ERROR, 3)
+    with pytest.raises(DataError, match="twice"):
+        read_subject(fake.directory, fake.subject)
+
+
+def test_lines_are_counted_past_blank_and_broken_ones(fake: Fake) -> None:
+    fake.break_file("heart_rate", line(90, "445,0")).break_file("heart_rate", insert(5, ""))
+    assert fake.find("implausible-bpm").line == 91
+    assert fake.break_file("heart_rate", line(2, "?")).find("implausible-bpm").line == 91
+
+
 # Files that are missing
 
 
@@ -326,7 +342,7 @@ def test_unknown_subject(fake: Fake) -> None:
 @pytest.fixture
 def raw(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """A night of ten minutes with raw motion at 50 Hz in place of the summary."""
-    monkeypatch.setattr(labels, "MIN_SCORED", 20)
+    monkeypatch.setattr(night, "MIN_SCORED", 20)
     fake.lines["labels"] = [f"{30 * i} {STAGES[i // 4]}" for i in range(20)]
     fake.lines["motion"] = raw_lines(50)
     del fake.lines["summary_csv"]

@@ -32,9 +32,14 @@ def test_what_goes_wrong_leaves_the_old_file_and_nothing_else(
 ) -> None:
     path = tmp_path / "night.csv"
     path.write_text("old")
-    with pytest.raises(type(error)), write_atomically(path) as temporary:
-        temporary.write_text("ha")
-        raise error
+
+    def write_half() -> None:
+        with write_atomically(path) as temporary:
+            temporary.write_text("ha")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

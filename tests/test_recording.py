@@ -80,7 +80,7 @@ def test_a_lost_pulse_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> 
 
 def test_swapped_heart_rate_columns_are_refused() -> None:
     times = np.arange(1000, 2000, 5)
-    with pytest.raises(DataError, match="200 of 200 values lie outside 25 to 240 .*swapped"):
+    with pytest.raises(DataError, match=r"200 of 200 values lie outside 25 to 240 .*swapped"):
         Recording.from_arrays(heart_rate=(np.full(200, 60), times))
 
 
@@ -96,7 +96,7 @@ def test_motion_of_another_shape_is_refused(values: Any) -> None:
 
 
 def test_negative_activity_counts_are_refused() -> None:
-    with pytest.raises(DataError, match="motion.*-5"):
+    with pytest.raises(DataError, match=r"motion.*-5"):
         Recording.from_arrays(motion=([15, 30], [[0, 0, 0, 1], [-5, 0, 0, 1]]))
 
 
@@ -123,7 +123,7 @@ def test_a_night_without_a_length_is_refused(start: float, end: float) -> None:
 
 def test_one_broken_time_does_not_make_a_night_of_years() -> None:
     # The clock not yet set: 1970, then 2023. It would be 56 million epochs.
-    with pytest.raises(DataError, match="goes from 0.* s"):
+    with pytest.raises(DataError, match=r"goes from 0.* s"):
         Recording.from_arrays(heart_rate=([0, 1.7e9, 1.7e9 + 60], [60, 61, 62]))
 
 
@@ -194,5 +194,5 @@ def test_real_night_with_little_motion_is_covered_in_its_first_hour_only(real_da
     assert night.reference is not None
     assert len(night.reference) == 960
     covered = np.flatnonzero(night.covered)
-    assert 0 < len(covered)
+    assert len(covered) > 0
     assert covered[-1] <= 65 * 2

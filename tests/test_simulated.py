@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.readers.simulated import MARKER, simulate_night, write_dataset
+from sleepstage.readers.simulated import simulate_night, write_dataset
+from sleepstage.readers.sleep_accel import SIMULATED_MARKER
 from sleepstage.recording import PLAUSIBLE_BPM
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
@@ -296,12 +297,12 @@ def test_raw_and_summarised_motion_are_of_the_same_movements(seed: int) -> None:
 
 
 def test_written_files_hold_what_the_recording_holds(tmp_path: Path) -> None:
-    progress: list[tuple[int, int]] = []
+    progress: list[tuple[int, int, str]] = []
     subjects = write_dataset(
-        tmp_path, 2, seed=9, hours=3, on_progress=lambda done, total: progress.append((done, total))
+        tmp_path, 2, seed=9, hours=3, on_progress=lambda *step: progress.append(step)
     )
     assert subjects == ["900001", "900002"]
-    assert progress == [(1, 2), (2, 2)]
+    assert progress == [(1, 2, "900001"), (2, 2, "900002")]
     night = simulate_night(9, hours=3)
     beats = np.loadtxt(tmp_path / "heart_rate/900001_heartrate.txt", delimiter=",")
     np.testing.assert_array_equal(beats[:, 0], night.heart_rate.times)
@@ -337,7 +338,7 @@ def test_numbers_are_written_as_in_the_originals(raw_folder: Path, path: str, li
 
 
 def test_folder_says_that_it_is_simulated(raw_folder: Path) -> None:
-    assert "simulated" in (raw_folder / MARKER).read_text()
+    assert "simulated" in (raw_folder / SIMULATED_MARKER).read_text()
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
@@ -353,7 +354,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     assert len(first) == 2 * 4 + 1
     assert first == again
     assert len(set(first.values())) == len(first)
-    assert {name for name in first if first[name] == other[name]} == {MARKER}
+    assert {name for name in first if first[name] == other[name]} == {SIMULATED_MARKER}
 
 
 def test_more_nights_leave_the_first_ones_as_they_were(tmp_path: Path) -> None:
@@ -381,4 +382,4 @@ def test_measured_nights_are_not_mixed_with_simulated_ones(tmp_path: Path) -> No
     (tmp_path / "heart_rate").mkdir()
     with pytest.raises(DataError, match="not marked as simulated"):
         write_dataset(tmp_path, 1, hours=1)
-    assert not (tmp_path / MARKER).exists()
+    assert not (tmp_path / SIMULATED_MARKER).exists()

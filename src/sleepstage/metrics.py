@@ -90,14 +90,14 @@ def agreement(
         The classes.
     """
     try:
-        from sklearn.metrics import cohen_kappa_score, confusion_matrix
+        from sklearn.metrics import cohen_kappa_score
     except ImportError as error:
         raise MissingExtraError(purpose="scoring", extra="train") from error
-    labels = list(range(len(scheme)))
     kappa = None
     if len(np.unique(np.concatenate([reference, predicted]))) > 1:
         kappa = float(cohen_kappa_score(reference, predicted))
-    with_unscored = confusion_matrix(reference, predicted, labels=[*labels, UNSCORED])
+    with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
+    np.add.at(with_unscored, (reference, predicted), 1)  # UNSCORED, -1, is the last one
     confusion = with_unscored[:-1, :-1]
     hits, scored, given = confusion.diagonal(), with_unscored[:-1].sum(axis=1), confusion.sum(0)
     recall = [_share(hit, all_) for hit, all_ in zip(hits, scored, strict=True)]

@@ -249,7 +249,7 @@ def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionSta
     bins = np.minimum(np.floor(slots[:, :, 0] / _BIN_WIDTH), 128) + 1
     counts = np.maximum(bins.sum(axis=1) - _COUNT_OFFSET, 0) * _COUNT_SCALE
     peaks = slots[:, :, 1:].sum(axis=1) / present.sum(axis=1)[:, np.newaxis]
-    ends = (numbers + 1) * float(WINDOW_SECONDS)
+    ends = ((numbers + 1) * WINDOW_SECONDS).astype(np.float64)
     closed_until = max(state.closed_until, ends[-1]) if len(ends) else state.closed_until
     if math.isfinite(until):
         closed_until = max(closed_until, math.floor(until / WINDOW_SECONDS) * WINDOW_SECONDS)

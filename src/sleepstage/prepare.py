@@ -83,10 +83,7 @@ def prepare(
     if target.resolve() != directory.resolve():
         _copy_small_files(directory, target)
     table = _KINDS[form]
-    targets = {
-        subject: (path, target / table.folder / f"{subject}{table.ending}")
-        for subject, path in raw.items()
-    }
+    targets = {subject: (path, table.path(target, subject)) for subject, path in raw.items()}
     made: list[str] = []
     kept: list[str] = []
     failures: list[str] = []

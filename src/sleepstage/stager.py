@@ -80,12 +80,19 @@ class ModelInfo:
         ModelFileError
             If it is of another format or uses features that this version does not have.
         """
-        values = json.loads(text)
+        try:
+            values = dict(json.loads(text))
+        except ValueError as error:
+            msg = "says too little of itself: its metadata are damaged"
+            raise ModelFileError(msg) from error
         if values.get("format") != FORMAT:
             msg = (
                 f"model format {values.get('format')} of sleepstage {values.get('version')}; this "
                 f"version reads format {FORMAT}: train the model again, or install that version"
             )
+            raise ModelFileError(msg)
+        if not {"features", "scheme"} <= set(values):
+            msg = "says too little of itself: features or scheme are missing"
             raise ModelFileError(msg)
         unknown = sorted(set(values) - {known.name for known in fields(cls)})
         unknown += [name for name in values["features"] if name not in FEATURE_NAMES]
@@ -115,18 +122,30 @@ class Stager:
 
     def __init__(self, path: str | Path) -> None:
         self._graph = _open_graph(Path(path))
-        text = self._graph.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            msg = f"{path}: an ONNX file, but no sleepstage model (nothing says what it was fed)"
-            raise ModelFileError(msg)
+        self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
         try:
-            self.info = ModelInfo.from_json(text)
+            self.info = self._read_info()
         except ModelFileError as error:
             msg = f"{path}: {error}"
             raise ModelFileError(msg) from error
         self.scheme = SCHEMES[self.info.scheme]
         self._columns = [FEATURE_NAMES.index(name) for name in self.info.features]
-        self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
+
+    def _read_info(self) -> ModelInfo:
+        text = self._graph.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            msg = "an ONNX file, but no sleepstage model (nothing says what it was fed)"
+            raise ModelFileError(msg)
+        info = ModelInfo.from_json(text)
+        n_features, n_classes = self._inputs[0][1][-1], self._graph.get_outputs()[0].shape[-1]
+        for verb, there, what, named in (
+            ("takes", n_features, "features", len(info.features)),
+            ("gives", n_classes, "classes", len(SCHEMES[info.scheme])),
+        ):
+            if there != named:
+                msg = f"{verb} {there} {what}, but names {named}: train the model again"
+                raise ModelFileError(msg)
+        return info
 
     def begin(self) -> ModelState:
         """State before the first epoch."""

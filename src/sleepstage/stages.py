@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EPOCH_SECONDS",
+    "FILE_CODES",
     "FIVE_CLASS",
     "FOUR_CLASS",
     "SCHEMES",
@@ -52,7 +53,7 @@ class Stage(IntEnum):
 
 
 # Codes as stored in scored files (PhysioNet sleep-accel and others that follow R&K numbering).
-_FILE_CODES: Final[Mapping[int, Stage]] = MappingProxyType(
+FILE_CODES: Final[Mapping[int, Stage]] = MappingProxyType(
     {
         -1: Stage.UNSCORED,
         0: Stage.WAKE,
@@ -162,7 +163,7 @@ def stages_from_codes(codes: ArrayLike) -> NDArray[np.int8]:
     codes = np.asarray(codes)
     stages = np.full(codes.shape, Stage.UNSCORED, dtype=np.int8)
     known = np.zeros(codes.shape, dtype=bool)
-    for code, stage in _FILE_CODES.items():
+    for code, stage in FILE_CODES.items():
         here = codes == code
         stages[here] = stage
         known |= here

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sleepstage.checks.findings import DatasetReport, Facts, Finding, Severity, SubjectReport
-from sleepstage.checks.labels import check_labels
-from sleepstage.checks.night import Night
+from sleepstage.checks.night import Night, check_coverage, check_labels
 from sleepstage.checks.signals import check_heart_rate, check_motion, check_steps
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
@@ -79,7 +78,7 @@ def check_subject(directory: str | Path, subject: str) -> SubjectReport:
         if "steps" in files:
             check_steps(files["steps"], night)
         if "labels" in files:
-            night.check_coverage(files["labels"])
+            check_coverage(files["labels"], night)
     return SubjectReport(subject, tuple(night.findings), Facts(**night.facts))
 
 
@@ -87,7 +86,7 @@ def _missing_files(directory: Path, subject: str, files: Mapping[str, Path]) -> 
     have = {"motion" if name.startswith("summary") else name for name in files}
     for name, without in _WITHOUT.items():
         if name not in have:
-            path = directory / LAYOUT[name].folder / f"{subject}{LAYOUT[name].ending}"
+            path = LAYOUT[name].path(directory, subject)
             if {"heart_rate", "motion"} & have or name not in ("heart_rate", "motion"):
                 yield Finding(Severity.WARNING, "missing-file", f"no such file: {without}", path)
             else:

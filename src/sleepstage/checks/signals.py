@@ -36,7 +36,7 @@ _DAY: Final = 24 * 3600
 
 def check_heart_rate(path: Path, night: Night) -> None:
     """Check heart rates by themselves and against the night."""
-    source = open_source(path, "heart_rate", night.findings, is_value=_is_plausible)
+    source = open_source(path, "heart_rate", night.findings, _is_plausible)
     good = _is_plausible(source.values)
     text = "{n} of {of} heart rates are outside %g to %g beats per minute, first {value} at {time}"
     text %= PLAUSIBLE_BPM

@@ -90,30 +90,20 @@ def open_source(
     path: Path,
     name: str,
     findings: list[Finding],
-    *,
     is_value: Callable[[Floats], Mask] | None = None,
+    *,
     repeated: Severity = Severity.WARNING,
 ) -> Source:
     """Rows of a file in order of time and each once, after a look at how they are stored.
 
-    Parameters
-    ----------
-    path : Path
-        The file, in whatever state.
-    name : str
-        Its kind, by the names of `LAYOUT`.
-    findings : list of Finding
-        Where to report.
-    is_value : callable, optional
-        Tells values from times, so that swapped columns are recognised.
-    repeated : Severity
-        How bad it is if a time is there twice.
+    `name` is one of `LAYOUT`; `is_value` tells values from times, for columns that are swapped;
+    `repeated` says how bad it is if a time is there twice.
     """
     layout, n_before = LAYOUT[name], len(findings)
     source = Source(path, layout, _read_good_rows(path, layout, findings), findings)
     if not len(source) and len(findings) == n_before:
         source.error("empty-file", f"the file is empty; expected {', '.join(layout.columns)}")
-    finite = np.isfinite(source.table).all(axis=1)
+    finite = np.asarray(np.isfinite(source.table).all(axis=1))
     text = "rows with what is no finite number: {n}, first {row}; prepare it again"
     source.error("parse", text, ~finite)
     source.keep(finite)
@@ -133,9 +123,8 @@ def _read_good_rows(path: Path, layout: Table, findings: list[Finding]) -> Float
     try:
         if is_parquet:
             return read_summary(path)
-        return read_text_table(
-            path, layout.columns, separator=layout.separator, header=layout.header
-        )
+        columns, separator, header = layout.columns, layout.separator, layout.header
+        return read_text_table(path, columns, separator=separator, header=header)
     except DataError as error:
         if is_parquet or isinstance(error.__cause__, OSError):
             blame(str(error).removeprefix(f"{path}: "))

@@ -36,7 +36,9 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="sleepstage")
 def main() -> None:
     """Tell sleep stages (wake, light, deep, REM) from a watch's heart rate, motion and steps."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    shown = logging.StreamHandler()
+    shown.setLevel(logging.WARNING)
+    logging.basicConfig(handlers=[shown], format="%(levelname)s: %(message)s", force=True)
 
 
 for _verb in (run, data, train, evaluate, predict):

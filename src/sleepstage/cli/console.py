@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "number", "progress_bar", "simulated_banner", "table"]
 
-console = Console(highlight=False)
+_PIPE_WIDTH = 160  # columns: whoever reads a file or a log can scroll
+
+console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = _PIPE_WIDTH
 
 
 @contextmanager
@@ -45,7 +49,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         drawn.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
-    console.print(drawn)
+    console.print(drawn, soft_wrap=False)
 
 
 def number(value: float | None) -> str:

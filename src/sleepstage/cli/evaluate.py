@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
+from sleepstage.cli.train import SETTINGS_HELP
 from sleepstage.errors import MissingExtraError
 from sleepstage.readers.sleep_accel import find_data
 
@@ -25,6 +26,7 @@ __all__ = ["evaluate"]
 @click.option("--repeats", default=6, show_default=True, help="Random 90/10 splits (holdout).")
 @click.option("--folds", default=10, show_default=True, help="Folds by person (kfold).")
 @click.option("--seed", default=0, show_default=True, help="Of the first split.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
 @click.option("--jobs", default=-1, show_default=True, help="Runs at a time; -1: one a core.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/PROTOCOL-seedSEED.")
 def evaluate(
@@ -33,6 +35,7 @@ def evaluate(
     repeats: int,
     folds: int,
     seed: int,
+    settings: tuple[str, ...],
     jobs: int,
     out: Path | None,
 ) -> None:
@@ -40,11 +43,12 @@ def evaluate(
     try:
         from sleepstage.evaluation.experiment import evaluate as run_all
         from sleepstage.evaluation.experiment import plan
-        from sleepstage.training.fit import TrainingConfig
+        from sleepstage.training.config import TrainingConfig, override
         from sleepstage.training.run import load_nights
     except ImportError as error:
         raise MissingExtraError(purpose="evaluating", extra="train") from error
 
+    config = override(TrainingConfig(seed=seed), settings)
     directory = find_data(data)
     console.print(f"data: {directory}")
     out = out or Path("runs") / f"{protocol}-seed{seed}"
@@ -56,7 +60,7 @@ def evaluate(
         [night.subject for night in nights],
         protocol,
         number=folds if protocol == "kfold" else repeats,
-        config=TrainingConfig(seed=seed),
+        config=config,
     )
     with progress_bar("evaluating") as progress:
         experiment = run_all(nights, tasks, out, jobs=jobs, on_run=progress)
@@ -71,8 +75,7 @@ def _show(experiment: Experiment) -> None:
             [f"run {index}", " ".join(run.split.test), *_row(run.metrics[scheme])]
             for index, run in enumerate(experiment.runs, start=1)
         ]
-        for statistic in ("mean", "std"):
-            rows.append([statistic, "", *_row(_pick(summary, statistic))])
+        rows += [[name, "", *_row(_pick(summary, name))] for name in ("mean", "std")]
         columns = ["", "test people", "accuracy", "kappa", "macro F1", *classes]
         table(f"{scheme.replace('_', ' ')}: test people, recall of each class", columns, rows)
 

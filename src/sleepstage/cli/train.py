@@ -12,9 +12,13 @@ from sleepstage.errors import MissingExtraError
 from sleepstage.readers.sleep_accel import find_data
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sleepstage.training.run import Run
 
-__all__ = ["train", "train_and_show"]
+__all__ = ["SETTINGS_HELP", "train", "train_and_show"]
+
+SETTINGS_HELP = "Another value in the configuration, as members=1 or network.hidden=32."
 
 
 @click.command()
@@ -22,29 +26,37 @@ __all__ = ["train", "train_and_show"]
 @click.option("--model", type=click.Choice(["lstm"]), default="lstm", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the split and the weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/MODEL-seedSEED.")
-def train(data: Path | None, model: str, seed: int, device: str, out: Path | None) -> None:
+def train(
+    data: Path | None,
+    model: str,
+    seed: int,
+    device: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+) -> None:
     """Train on 90 % of the people, test on the other 10 %."""
-    train_and_show(find_data(data), out or Path("runs") / f"{model}-seed{seed}", seed, device)
+    out = out or Path("runs") / f"{model}-seed{seed}"
+    train_and_show(find_data(data), out, seed, (f"device={device}", *settings))
 
 
-def train_and_show(data: Path, out: Path, seed: int, device: str = "auto") -> Run:
+def train_and_show(data: Path, out: Path, seed: int, settings: Sequence[str] = ()) -> Run:
     """Train, print split and results, and say where everything lies."""
     try:
-        from sleepstage.training.fit import TrainingConfig
+        from sleepstage.training.config import TrainingConfig, override
         from sleepstage.training.run import load_nights, train_and_test
     except ImportError as error:
         raise MissingExtraError(purpose="training", extra="train") from error
 
+    config = override(TrainingConfig(seed=seed), settings)
     console.print(f"data: {data}")
     with progress_bar("reading") as progress:
         nights = load_nights(data, on_progress=progress)
     if any(night.recording.simulated for night in nights):
         simulated_banner()
     with progress_bar("training") as progress:
-        run = train_and_test(
-            nights, TrainingConfig(seed=seed, device=device), out, on_pass=progress
-        )
+        run = train_and_test(nights, config, out, on_pass=progress)
     for part, subjects in run.split.to_dict().items():
         console.print(f"{part} ({len(subjects)}): {', '.join(subjects)}")
     _show_metrics(run.metrics)

@@ -18,7 +18,7 @@ from sleepstage.training.split import holdout, kfold
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sleepstage.training.fit import TrainingConfig
+    from sleepstage.training.config import TrainingConfig
     from sleepstage.training.nights import Night
     from sleepstage.training.run import Run
     from sleepstage.training.split import Split

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "GRID_TOLERANCE",
     "LAYOUT",
     "LONGEST_NIGHT",
     "SIMULATED_MARKER",
@@ -45,7 +46,8 @@ _USUAL_PLACES: Final = ("data/sleep-accel", "../shared/sleep-accel")
 LONGEST_NIGHT: Final = 24 * 3600
 """Seconds: labels that span more are wrong."""
 
-_GRID_TOLERANCE: Final = 1e-6  # epochs: times are decimal numbers
+GRID_TOLERANCE: Final = 1e-6
+"""Epochs: label times are decimal numbers."""
 
 STEP_BIN_SECONDS: Final = 600
 """Steps are stamped with the start of a bin of this length, and known at its end."""
@@ -63,6 +65,10 @@ class Table:
     separator: str
     columns: tuple[str, ...]
     header: bool = False
+
+    def path(self, directory: str | Path, subject: str) -> Path:
+        """Where the file of a subject is, or would be."""
+        return Path(directory) / self.folder / f"{subject}{self.ending}"
 
 
 _SUMMARY_COLUMNS: Final = ("t_s", *MOTION_COLUMNS)
@@ -133,10 +139,7 @@ def find_subjects(directory: str | Path) -> list[str]:
 
 def subject_files(directory: str | Path, subject: str) -> dict[str, Path]:
     """Paths of the files that are there of a subject, by the names of `LAYOUT`."""
-    paths = {
-        name: Path(directory) / table.folder / f"{subject}{table.ending}"
-        for name, table in LAYOUT.items()
-    }
+    paths = {name: table.path(directory, subject) for name, table in LAYOUT.items()}
     return {name: path for name, path in paths.items() if path.is_file()}
 
 
@@ -194,7 +197,7 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     times, codes = read_text_table(path, table.columns, separator=table.separator).T
     start = float(times.min())
     epochs = (times - start) / EPOCH_SECONDS
-    off_grid = np.abs(epochs - np.round(epochs)) > _GRID_TOLERANCE
+    off_grid = np.abs(epochs - np.round(epochs)) > GRID_TOLERANCE
     too_late = epochs * EPOCH_SECONDS >= LONGEST_NIGHT
     for wrong, reason in (
         (off_grid, f"off the {EPOCH_SECONDS} s grid of the labels before"),

@@ -15,7 +15,7 @@ from sleepstage.files import write_atomically
 from sleepstage.stager import METADATA_KEY, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sleepstage.training.network import LSTMNetwork
@@ -24,25 +24,46 @@ __all__ = ["export_step", "save_model"]
 
 
 class _Step(nn.Module):
-    """One epoch at a time, state in and state out: what a live session needs."""
+    """One epoch at a time, state in and state out: what a live session needs.
 
-    def __init__(self, network: LSTMNetwork) -> None:
+    The layers of all networks lie one behind the other in the state.
+    """
+
+    def __init__(self, networks: Sequence[LSTMNetwork]) -> None:
         super().__init__()
-        self.network = network
+        self.networks = networks
+        self.registered = nn.ModuleList(networks)  # so that torch knows of their weights
+
+    def begin(self) -> tuple[Tensor, Tensor]:
+        states = [network.begin(1) for network in self.networks]
+        h_LBH, c_LBH = (torch.cat(parts) for parts in zip(*states, strict=True))
+        return h_LBH, c_LBH
 
     def forward(self, rows_BF: Tensor, h_LBH: Tensor, c_LBH: Tensor) -> tuple[Tensor, ...]:
-        logits_BTC, (h_LBH, c_LBH) = self.network(rows_BF[:, None], (h_LBH, c_LBH))
-        return logits_BTC[:, 0].softmax(dim=-1), h_LBH, c_LBH
+        probabilities, states = [], []
+        n = len(self.networks)
+        for network, h, c in zip(self.networks, h_LBH.chunk(n), c_LBH.chunk(n), strict=True):
+            logits_BTC, state = network(rows_BF[:, None], (h, c))
+            probabilities.append(logits_BTC[:, 0].softmax(dim=-1))
+            states.append(state)
+        h_LBH, c_LBH = (torch.cat(parts) for parts in zip(*states, strict=True))
+        return torch.stack(probabilities).mean(dim=0), h_LBH, c_LBH
 
 
-def export_step(network: LSTMNetwork) -> onnx.ModelProto:
-    """Turn a network into a graph: raw feature row and state in, probabilities and state out."""
-    step = _Step(network).cpu().eval()
-    row_BF = torch.zeros(1, len(network.mean_F))
+def export_step(networks: Sequence[LSTMNetwork]) -> onnx.ModelProto:
+    """Turn networks into one graph: raw feature row and state in, mean probabilities and state out.
+
+    Parameters
+    ----------
+    networks : sequence of LSTMNetwork
+        Of one size.
+    """
+    step = _Step(networks).cpu().eval()
+    row_BF = torch.zeros(1, len(networks[0].mean_F))
     with _quiet_exporter():
         program = torch.onnx.export(
             step,
-            (row_BF, *network.begin(1)),
+            (row_BF, *step.begin()),
             dynamo=True,
             verbose=False,
             input_names=["features", "hidden", "cell"],
@@ -51,8 +72,9 @@ def export_step(network: LSTMNetwork) -> onnx.ModelProto:
     if program is None:
         msg = "torch.onnx.export gave no program"
         raise RuntimeError(msg)
-    _strip(program.model_proto)
-    return program.model_proto
+    proto = program.model_proto  # made anew at each call
+    _strip(proto)
+    return proto
 
 
 def save_model(graph: onnx.ModelProto, info: ModelInfo, path: str | Path) -> None:

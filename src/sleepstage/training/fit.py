@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -17,80 +17,27 @@ from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES, FEATURES
 from sleepstage.metrics import agreement
 from sleepstage.stages import FOUR_CLASS, UNSCORED
-from sleepstage.training.network import LSTMConfig, LSTMNetwork
+from sleepstage.training.network import LSTMNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.random import Generator
 
+    from sleepstage.training.config import TrainingConfig
     from sleepstage.training.nights import Night
 
-__all__ = ["DEFAULT_FEATURES", "Pass", "TrainingConfig", "fit", "fit_with_early_stopping"]
+__all__ = [
+    "Pass",
+    "best_pass",
+    "fit",
+    "fit_members",
+    "fit_with_early_stopping",
+]
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_FEATURES: Final = tuple(
-    name
-    for name in FEATURE_NAMES
-    if name not in {"hr_trend_10m", "hr_age", "motion_windows_5m", "steps_24h", "since_walk"}
-)
-"""Features that help on people not trained on; `docs/approach.md` has the measurements."""
-
 _LOSABLE: Final = ("heart_rate", "motion")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a network is trained; `docs/approach.md` says how the values were found.
-
-    Attributes
-    ----------
-    features : tuple of str
-        Input columns.
-    network : LSTMConfig
-        Size of the network.
-    max_passes, patience : int
-        Passes over the training people at most, and without a better validation loss.
-    batch_size : int
-        Nights per step.
-    learning_rate, weight_decay : float
-        Of AdamW; the rate follows a one-cycle schedule.
-    class_balance : float
-        Exponent of the inverse class frequency as weight: 0 none, 1 full balance.
-    label_smoothing : float
-        Experts agree in four epochs of five only: no label is certain.
-    noise, offset : float
-        Random change of each value, and one for a whole night, in standard deviations.
-    crop_epochs, crop_share : int, float
-        This share of the nights is cut to a stretch of this length.
-    signal_dropout : float
-        Share of the nights from which heart rate or motion is taken away.
-    validation_share : float
-        Share of the training people that are set apart for choices.
-    seed : int
-        Of the split, the weights and the order.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    """
-
-    features: tuple[str, ...] = DEFAULT_FEATURES
-    network: LSTMConfig = field(default_factory=LSTMConfig)
-    max_passes: int = 40
-    patience: int = 12
-    batch_size: int = 4
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    class_balance: float = 0.5
-    label_smoothing: float = 0.05
-    noise: float = 0.1
-    offset: float = 0.1
-    crop_epochs: int = 480
-    crop_share: float = 0.5
-    signal_dropout: float = 0.1
-    validation_share: float = 0.15
-    seed: int = 0
-    device: str = "auto"
 
 
 class Pass(NamedTuple):
@@ -102,16 +49,17 @@ class Pass(NamedTuple):
     validation_kappa: float
 
 
-def fit_with_early_stopping(
+def fit_members(
     train: Sequence[Night],
     validation: Sequence[Night],
     config: TrainingConfig,
     *,
     on_pass: Callable[[int, int, str], None] | None = None,
-) -> tuple[LSTMNetwork, list[Pass]]:
-    """Find the number of passes on `validation`, then fit that long to both groups together.
+) -> tuple[list[LSTMNetwork], list[list[Pass]]]:
+    """Fit the networks of an ensemble, each from a seed of its own.
 
-    With two dozen people, four more to learn from are worth more than any other choice here.
+    The mean of a few networks is steadier than each of them (Lakshminarayanan et al. 2017,
+    NeurIPS 30).
 
     Parameters
     ----------
@@ -120,7 +68,51 @@ def fit_with_early_stopping(
     config : TrainingConfig
         How.
     on_pass : callable, optional
-        Called with passes done, passes planned and a remark with loss and validation kappa.
+        Called with passes done, passes planned at most, and a remark.
+
+    Returns
+    -------
+    networks : list of LSTMNetwork
+        As many as the configuration's members, fitted to all nights, on the CPU.
+    passes : list of list of Pass
+        How the first fit of each went.
+    """
+    networks, histories = [], []
+    longest = 2 * config.max_passes
+    for member in range(config.members):
+
+        def tell(done: int, remark: str, before: int = member * longest) -> None:
+            if on_pass:
+                on_pass(before + done, config.members * longest, remark)
+
+        seed = config.seed * config.members + member
+        network, passes = fit_with_early_stopping(
+            train, validation, replace(config, seed=seed), on_pass=tell
+        )
+        networks.append(network)
+        histories.append(passes)
+    return networks, histories
+
+
+def fit_with_early_stopping(
+    train: Sequence[Night],
+    validation: Sequence[Night],
+    config: TrainingConfig,
+    *,
+    on_pass: Callable[[int, str], None] | None = None,
+) -> tuple[LSTMNetwork, list[Pass]]:
+    """Find the number of passes on `validation`, then fit that long to both groups together.
+
+    With two dozen people, a few more to learn from are worth more than any other choice here.
+
+    Parameters
+    ----------
+    train, validation : sequence of Night
+        Different people.
+    config : TrainingConfig
+        How.
+    on_pass : callable, optional
+        Called with passes done and a remark with loss and validation kappa.
 
     Returns
     -------
@@ -129,25 +121,30 @@ def fit_with_early_stopping(
     passes : list of Pass
         How the first fit went.
     """
-    planned = 2 * config.max_passes
 
     def first(done: Pass) -> None:
         remark = f"loss {done.loss:.3f}, validation kappa {done.validation_kappa:.3f}"
         _log.info("pass %d: %s", done.number, remark)
         if on_pass:
-            on_pass(done.number, planned, remark)
+            on_pass(done.number, remark)
 
     _, passes = fit(train, config, n_passes=config.max_passes, validation=validation, after=first)
-    best = min(passes, key=lambda one: one.validation_loss)
-    _log.info("best after %d passes; fitting so long to all %d people", *best[:1], len(train))
+    best = best_pass(passes)
+    n_people = len(train) + len(validation)
+    _log.info("best after %d passes: fitting as long to all %d people", best.number, n_people)
 
     def second(done: Pass) -> None:
         if on_pass:
             remark = f"loss {done.loss:.3f}, validation kappa was {best.validation_kappa:.3f}"
-            on_pass(len(passes) + done.number, len(passes) + best.number, remark)
+            on_pass(len(passes) + done.number, remark)
 
     network, _ = fit([*train, *validation], config, n_passes=best.number, after=second)
     return network.cpu(), passes
+
+
+def best_pass(passes: Sequence[Pass]) -> Pass:
+    """The pass with the lowest validation loss."""
+    return min(passes, key=lambda one: one.validation_loss)
 
 
 def fit(
@@ -196,8 +193,7 @@ def fit(
             )
             if after:
                 after(passes[-1])
-            best = min(passes, key=lambda one: one.validation_loss)
-            if validation and number - best.number >= config.patience:
+            if validation and number - best_pass(passes).number >= config.patience:
                 break
     return network, passes
 

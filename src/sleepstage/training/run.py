@@ -18,7 +18,7 @@ from sleepstage.readers.sleep_accel import find_subjects, read_subject
 from sleepstage.stager import ModelInfo, Stager
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 from sleepstage.training.export import export_step, save_model
-from sleepstage.training.fit import TrainingConfig, fit_with_early_stopping
+from sleepstage.training.fit import best_pass, fit_members
 from sleepstage.training.nights import Night, prepare_nights
 from sleepstage.training.split import Split, holdout
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sleepstage.recording import Recording
+    from sleepstage.training.config import TrainingConfig
     from sleepstage.training.fit import Pass
 
-__all__ = ["Run", "load_nights", "test_nights", "train_and_test"]
+__all__ = ["Run", "load_nights", "stage_nights", "train_and_test"]
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def train_and_test(
     split : Split, optional
         Who trains and who tests; drawn from the seed by default.
     on_pass : callable, optional
-        See `fit_with_early_stopping`.
+        See `fit_members`.
 
     Raises
     ------
@@ -106,16 +107,16 @@ def train_and_test(
         split = holdout(list(people), seed=config.seed, validation_share=config.validation_share)
     with _log_to(out / "train.log"):
         _log.info("split: %s", split.to_dict())
-        network, passes = fit_with_early_stopping(
+        networks, histories = fit_members(
             [people[subject] for subject in split.train],
             [people[subject] for subject in split.validation],
             config,
             on_pass=on_pass,
         )
-        info = _describe(nights, config, split, passes)
-        graph, model = export_step(network), out / MODEL_FILE
+        info = _describe(nights, config, split, histories)
+        graph, model = export_step(networks), out / MODEL_FILE
         save_model(graph, info, model)
-        scored = test_nights(Stager(model), [people[subject] for subject in split.test])
+        scored = stage_nights(Stager(model), [people[subject] for subject in split.test])
         metrics = report(scored)
         save_model(graph, replace(info, metrics=metrics), model)
         _log.info("test accuracy %.3f", metrics["four_class"]["accuracy"])
@@ -132,7 +133,7 @@ def train_and_test(
     return Run(out, model, split, metrics)
 
 
-def test_nights(stager: Stager, nights: Sequence[Night]) -> dict[str, ScoredNight]:
+def stage_nights(stager: Stager, nights: Sequence[Night]) -> dict[str, ScoredNight]:
     """Stage nights as a user would, from the recordings, beside the expert's stages."""
     scored = {}
     for night in nights:
@@ -144,7 +145,10 @@ def test_nights(stager: Stager, nights: Sequence[Night]) -> dict[str, ScoredNigh
 
 
 def _describe(
-    nights: Sequence[Night], config: TrainingConfig, split: Split, passes: Sequence[Pass]
+    nights: Sequence[Night],
+    config: TrainingConfig,
+    split: Split,
+    histories: Sequence[Sequence[Pass]],
 ) -> ModelInfo:
     """What the model file says of itself before it is tested."""
     simulated = any(night.recording.simulated for night in nights)
@@ -158,7 +162,7 @@ def _describe(
         version=sleepstage.__version__,
         config={
             **asdict(config),
-            "passes": min(passes, key=lambda one: one.validation_loss).number,
+            "passes": [best_pass(passes).number for passes in histories],
         },
         split=split.to_dict(),
         data={**origin, "people": len(nights), "fingerprint": digest.hexdigest()},

@@ -1,0 +1,48 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+from pathlib import Path
+
+import sleepstage
+import sleepstage.readers
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_feature_page_is_the_table_in_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("make_features", ROOT / "docs/make_features.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "features.md").read_text() == module.page(), "run: make docs"
+
+
+def test_examples_in_docstrings_hold() -> None:
+    for module in (sleepstage, sleepstage.readers):
+        outcome = doctest.testmod(module)
+        assert outcome.attempted > 0
+        assert outcome.failed == 0
+
+
+def test_the_readme_names_make_targets_that_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake (\w+)", (ROOT / "README.md").read_text()))
+    assert {"run", "test"} <= named <= targets
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} -> {link}"
+
+
+def test_the_version_is_told_once() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"## [{sleepstage.__version__}]" in changelog
+    assert f"version: {sleepstage.__version__}" in citation

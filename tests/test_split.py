@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sleepstage.errors import DataError
+from sleepstage.training.split import Split, holdout, kfold
+
+PEOPLE = [f"{number:03d}" for number in range(26)]
+
+
+def everyone(split: Split) -> list[str]:
+    return [*split.train, *split.validation, *split.test]
+
+
+@given(n_people=st.integers(3, 60), seed=st.integers(0, 10_000))
+def test_holdout_parts_are_disjoint_and_complete(n_people: int, seed: int) -> None:
+    people = [str(number) for number in range(n_people)]
+    split = holdout(people, seed=seed)
+    assert sorted(everyone(split)) == sorted(people)
+    assert all(split.to_dict().values())
+
+
+def test_holdout_tests_a_tenth_of_the_people() -> None:
+    split = holdout(PEOPLE, seed=0)
+    assert (len(split.train), len(split.validation), len(split.test)) == (20, 3, 3)
+
+
+def test_a_seed_means_the_same_split_in_whatever_order_people_come() -> None:
+    assert holdout(PEOPLE, seed=4) == holdout(PEOPLE[::-1], seed=4)
+    assert holdout(PEOPLE, seed=4) != holdout(PEOPLE, seed=5)
+
+
+@pytest.mark.parametrize("n_folds", [2, 5, 10, 26])
+def test_each_person_tests_in_exactly_one_fold(n_folds: int) -> None:
+    splits = kfold(PEOPLE, n_folds=n_folds, seed=1)
+    assert len(splits) == n_folds
+    assert sorted(name for split in splits for name in split.test) == PEOPLE
+    assert all(sorted(everyone(split)) == PEOPLE for split in splits)
+
+
+def test_each_fold_validates_on_other_people() -> None:
+    splits = kfold(PEOPLE, n_folds=10, seed=1)
+    assert len({split.validation for split in splits}) == 10
+
+
+@pytest.mark.parametrize("n_people", [0, 1, 2])
+def test_too_few_people_are_refused(n_people: int) -> None:
+    with pytest.raises(DataError, match=f"{n_people} people .* needs 3 or more"):
+        holdout(PEOPLE[:n_people], seed=0)
+
+
+@pytest.mark.parametrize("n_folds", [0, 1, 6])
+def test_more_folds_than_people_are_refused(n_folds: int) -> None:
+    with pytest.raises(DataError, match="choose 2 to 5 folds"):
+        kfold(PEOPLE[:5], n_folds=n_folds, seed=0)
