@@ -194,7 +194,8 @@ def test_predict_writes_the_hypnogram(
     else:
         rows = (pl.read_csv if ending == ".csv" else pl.read_parquet)(out).to_dicts()
     assert len(rows) == 240
-    assert set(rows[0]) == {"time", "stage", "p_wake", "p_light", "p_deep", "p_rem"}
+    columns = {"time", "stage", "p_wake", "p_light", "p_deep", "p_rem", "simulated"}
+    assert set(rows[0]) == columns
 
 
 def test_predict_from_files_with_any_of_them_missing(
@@ -206,12 +207,15 @@ def test_predict_from_files_with_any_of_them_missing(
     model = ("--model", small_run.model, "--out", tmp_path / "night.csv")
     for files in (
         ("--heart-rate", beats, "--motion", motion, "--steps", steps),
-        ("--heart-rate", beats),
+        ("--heart-rate", beats, "--start", "0", "--end", "7200"),
         ("--motion", motion),
     ):
         result = invoke("predict", *model, *files)
         assert result.exit_code == 0, result.output
         assert len(pl.read_csv(tmp_path / "night.csv")) >= 230
+    result = invoke("predict", *model, "--heart-rate", beats)
+    assert result.exit_code == 1
+    assert "at most 24 h; mend the times, or give its start and end" in result.output
     result = invoke("predict", *model, "--steps", steps)
     assert result.exit_code == 1
     assert "a recording needs heart rate or motion" in result.output

@@ -186,6 +186,15 @@ def test_a_gap_is_not_taken_for_a_movement() -> None:
     assert len(summaries) == 6
 
 
+def test_a_movement_before_a_gap_does_not_count_after_it() -> None:
+    times, z = still(6)
+    z[(times > 29) & (times < 30)] += np.sin(2 * np.pi * 6 * times[(times > 29) & (times < 30)])
+    seen = (times < 30) | (times >= 47)
+    summaries, _ = summarise_motion(motion(times[seen], np.column_stack([0 * z, 0 * z, z])[seen]))
+    assert summaries.times.tolist() == [15, 30, 60, 75, 90]
+    assert (summaries.values[:, 0] > 0).tolist() == [False, True, False, False, False]
+
+
 # The grid of windows
 
 

@@ -208,12 +208,11 @@ def _append(
 def _forget(state: FeatureState) -> FeatureState:
     """Drop what no later epoch looks back on."""
     first_open = state.time + EPOCH_SECONDS
-    steps = state.steps
     return replace(
         state,
         heart_rate=state.heart_rate.between(first_open - _MEMORY, math.inf),
         motion=state.motion.between(first_open - _MEMORY, math.inf),
-        steps=steps.between(first_open - _DAY, math.inf) if len(steps) > 1 else steps,
+        steps=state.steps.between(first_open - _DAY, math.inf),
     )
 
 
@@ -221,14 +220,14 @@ def _close_epoch(state: FeatureState) -> tuple[list[float], FeatureState]:
     now = state.time + EPOCH_SECONDS
     heart_rate, night = _heart_rate_features(state, now)
     motion, last_movement = _motion_features(state, now)
-    row = [
-        *heart_rate,
-        *motion,
-        (now - state.start) / _HOUR,
-        *_step_features(state.steps, now),
-    ]
+    values = {
+        **heart_rate,
+        **motion,
+        **_step_features(state.steps, now),
+        "elapsed": (now - state.start) / _HOUR,
+    }
     state = replace(state, n_epochs=state.n_epochs + 1, night=night, last_movement=last_movement)
-    return row, state
+    return [values[name] for name in FEATURE_NAMES], state
 
 
 def _mean(values: NDArray[np.float64]) -> float:
@@ -250,7 +249,7 @@ def _trend(samples: Samples) -> float:
 
 def _heart_rate_features(
     state: FeatureState, now: float
-) -> tuple[list[float], NDArray[np.float64]]:
+) -> tuple[dict[str, float], NDArray[np.float64]]:
     recent = state.heart_rate.between(now - _MEMORY, now)
 
     def last(minutes: float) -> NDArray[np.float64]:
@@ -258,31 +257,29 @@ def _heart_rate_features(
 
     level, one, five, ten, thirty = (_mean(last(minutes)) for minutes in (0.5, 1, 5, 10, 30))
     night = state.night if math.isnan(level) else np.append(state.night, level)
-    median, floor = (
-        (float(np.median(night)), float(np.percentile(night, 5))) if len(night) else (_NAN, _NAN)
-    )
-    row = [
-        level,
-        _spread(last(2)),
-        _spread(last(10)),
-        _spread(np.diff(last(5))),
-        _trend(recent.between(now - 10 * _MINUTE, now)),
-        one - ten,
-        five - thirty,
-        one - median,
-        ten - median,
-        floor,
-        float(len(last(1))),
-        math.log1p(now - recent.times[-1]) if len(recent) else _NAN,
-    ]
-    return row, night
+    median = float(np.median(night)) if len(night) else _NAN
+    values = {
+        "hr_30s": level,
+        "hr_sd_2m": _spread(last(2)),
+        "hr_sd_10m": _spread(last(10)),
+        "hr_step_sd_5m": _spread(np.diff(last(5))),
+        "hr_trend_10m": _trend(recent.between(now - 10 * _MINUTE, now)),
+        "hr_1m_vs_10m": one - ten,
+        "hr_5m_vs_30m": five - thirty,
+        "hr_1m_vs_night": one - median,
+        "hr_10m_vs_night": ten - median,
+        "hr_night_p5": float(np.percentile(night, 5)) if len(night) else _NAN,
+        "hr_samples_1m": float(len(last(1))),
+        "hr_age": math.log1p(now - recent.times[-1]) if len(recent) else _NAN,
+    }
+    return values, night
 
 
-def _motion_features(state: FeatureState, now: float) -> tuple[list[float], float]:
+def _motion_features(state: FeatureState, now: float) -> tuple[dict[str, float], float]:
     # A summary is stamped with its window's end: one at the epoch's end belongs to it.
     first, end = np.searchsorted(state.motion.times, [now - _MEMORY, now], side="right")
-    times, values = state.motion.times[first:end], state.motion.values[first:end]
-    counts, peaks = np.log1p(values[:, 0]), values[:, 1:]
+    times, summaries = state.motion.times[first:end], state.motion.values[first:end]
+    counts, peaks = np.log1p(summaries[:, 0]), summaries[:, 1:]
     turns = np.abs(np.diff(peaks, axis=0)).sum(axis=1)
 
     def since(minutes: float) -> int:
@@ -293,30 +290,33 @@ def _motion_features(state: FeatureState, now: float) -> tuple[list[float], floa
         return math.log(_mean(turns[max(since(minutes) - 1, 0) :]) + _TURN_FLOOR)
 
     epoch = since(0.5)
-    moved = np.flatnonzero(values[epoch:, 0] > 0)
+    moved = np.flatnonzero(summaries[epoch:, 0] > 0)
     last_movement = float(times[epoch + moved[-1]]) if len(moved) else state.last_movement
     still_since = state.start if math.isnan(last_movement) else last_movement
     twenty = counts[since(20) :]
-    row = [
-        _mean(counts[epoch:]),
-        _mean(counts[since(5) :]),
-        float(twenty.max()) if len(twenty) else _NAN,
-        math.log1p((now - still_since) / _MINUTE) if len(times) else _NAN,
-        turning(0.5) if epoch < len(times) else _NAN,
-        turning(5) if since(5) < len(times) else _NAN,
-        _mean(np.linalg.norm(peaks[epoch:], axis=1)),
-        float(len(times) - since(5)),
-    ]
-    return row, last_movement
+    values = {
+        "counts_30s": _mean(counts[epoch:]),
+        "counts_5m": _mean(counts[since(5) :]),
+        "counts_max_20m": float(twenty.max()) if len(twenty) else _NAN,
+        "still": math.log1p((now - still_since) / _MINUTE) if len(times) else _NAN,
+        "posture_30s": turning(0.5) if epoch < len(times) else _NAN,
+        "posture_5m": turning(5) if since(5) < len(times) else _NAN,
+        "peak_length": _mean(np.linalg.norm(peaks[epoch:], axis=1)),
+        "motion_windows_5m": float(len(times) - since(5)),
+    }
+    return values, last_movement
 
 
-def _step_features(steps: Samples, now: float) -> list[float]:
+def _step_features(steps: Samples, now: float) -> dict[str, float]:
     day = steps.between(now - _DAY, now)
     if not len(day):
-        return [_NAN, _NAN]
+        return {"steps_24h": _NAN, "since_walk": _NAN}
     walked = day.times[day.values > 0]
     since_walk = now - walked[-1] if len(walked) else _DAY
-    return [math.log1p(float(day.values.sum())), math.log1p(since_walk / _MINUTE)]
+    return {
+        "steps_24h": math.log1p(float(day.values.sum())),
+        "since_walk": math.log1p(since_walk / _MINUTE),
+    }
 
 
 def has_signal(rows: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -91,13 +91,18 @@ class Hypnogram:
         return Hypnogram(self.start, codes, scheme, probabilities, self.subject, self.simulated)
 
     def to_frame(self) -> pl.DataFrame:
-        """Table with ``time`` (s), ``stage`` and ``p_<class>`` columns, one row per epoch."""
+        """Table with ``time`` (s), ``stage`` and ``p_<class>`` columns, one row per epoch.
+
+        A simulated night has a column ``simulated`` in addition, so that no table hides it.
+        """
         import polars as pl
 
         columns: dict[str, Any] = {"time": self.times, "stage": self.stages.tolist()}
         if self.probabilities is not None:
             for name, column in zip(self.scheme.classes, self.probabilities.T, strict=True):
                 columns[f"p_{name}"] = column
+        if self.simulated:
+            columns["simulated"] = [True] * len(self)
         return pl.DataFrame(columns)
 
     def save(self, path: str | Path) -> None:

@@ -38,7 +38,7 @@ _MAX_GAP: Final = 1.0  # s without a sample after which the filter starts anew
 _BIN_WIDTH: Final = 5.0 / 128  # g
 _COUNT_OFFSET: Final = 18
 _COUNT_SCALE: Final = 3.07
-_UNIT_SAMPLES: Final = 5000
+_UNIT_SAMPLES: Final = 500
 _MAX_LENGTH: Final = 4.0  # g, of the median acceleration: above, the unit must be another
 
 
@@ -132,15 +132,16 @@ def summarise_motion(
         If samples belong to a window that was closed before, or look like m/s².
     """
     state = state or MotionState.begin()
-    if len(acceleration):
+    if len(acceleration) >= _UNIT_SAMPLES:  # fewer may be one movement
         _check_unit(acceleration.values)
+    if len(acceleration):
         state = _absorb(state, acceleration.times - state.origin, acceleration.values)
     return _close_windows(state, until - state.origin)
 
 
 def _check_unit(xyz: NDArray[np.float64]) -> None:
-    # Some thousand samples tell the unit as well as a million.
-    some = xyz[:: 1 + len(xyz) // _UNIT_SAMPLES]
+    # Some hundred samples tell the unit as well as a million.
+    some = xyz[:: len(xyz) // _UNIT_SAMPLES]
     length = float(np.median(np.linalg.norm(some, axis=1)))
     if length > _MAX_LENGTH:
         msg = f"acceleration has a median length of {length:.3g}: it must be in g"
@@ -158,7 +159,9 @@ def _absorb(
     if len(state.last):
         times = np.concatenate([state.last[:1], times])
         xyz = np.vstack([state.last[1:], xyz])
-    point_seconds, filtered, tail, next_point = _filter_z(state, times, xyz[:, 2])
+    # Of samples at one time the first makes the line, however the stream is cut.
+    line = np.append(True, times[1:] > times[:-1])
+    point_seconds, filtered, tail, next_point = _filter_z(state, times[line], xyz[line, 2])
     fresh = len(state.last) and 1  # the remembered sample has been counted already
     seconds, peaks = _maxima_by_second(np.floor(times[fresh:]), np.abs(xyz[fresh:]))
     loud_seconds, loudness = _maxima_by_second(point_seconds, filtered[:, np.newaxis])
@@ -169,7 +172,7 @@ def _absorb(
     seconds, maxima = _merge(state, seconds, maxima)
     return replace(
         state,
-        last=np.array([times[-1], *xyz[-1]]),
+        last=np.array([times[line][-1], *xyz[line][-1]]),
         filter_tail=tail,
         next_point=next_point,
         seconds=seconds,

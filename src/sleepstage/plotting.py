@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.errors import MissingExtraError
+from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.files import write_atomically
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED, Scheme
 
@@ -68,6 +68,9 @@ def plot_night(
     MissingExtraError
         If matplotlib is not installed.
     """
+    if not len(times):
+        msg = "a hypnogram without epochs can't be drawn"
+        raise DataError(msg)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

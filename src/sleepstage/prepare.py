@@ -13,16 +13,14 @@ import polars as pl
 
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint, write_atomically
-from sleepstage.motion import summarise_motion
 from sleepstage.readers.sleep_accel import (
     LAYOUT,
     SIMULATED_MARKER,
     find_subjects,
     subject_files,
+    summarise_file,
     summary_source,
 )
-from sleepstage.readers.text import read_text_table
-from sleepstage.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["PrepareReport", "prepare"]
 
 _KINDS: Final = {"parquet": LAYOUT["summary"], "csv": LAYOUT["summary_csv"]}
-_SMALL_TABLES: Final = ("heart_rate", "labels", "steps")
 
 
 @dataclass(frozen=True)
@@ -120,9 +117,12 @@ def _prepare_many(
 
 
 def _copy_small_files(directory: Path, target: Path) -> None:
+    """Copy all but raw motion, and the summaries that will be made of it."""
     for subject in find_subjects(directory):
-        for name, path in subject_files(directory, subject).items():
-            if name in _SMALL_TABLES:
+        files = subject_files(directory, subject)
+        made_here = {"motion", "summary", "summary_csv"} if "motion" in files else {}
+        for name, path in files.items():
+            if name not in made_here:
                 with write_atomically(target / LAYOUT[name].folder / path.name) as temporary:
                     shutil.copyfile(path, temporary)
     if (directory / SIMULATED_MARKER).exists():
@@ -134,13 +134,7 @@ def _prepare_one(raw: Path, summary: Path) -> bool:
     source = fingerprint(raw)
     if summary.is_file() and summary_source(summary) == source:
         return False
-    table = read_text_table(raw, LAYOUT["motion"].columns, separator=LAYOUT["motion"].separator)
-    samples = Samples.clean(table[:, 0], table[:, 1:], name=str(raw), columns=3)
-    try:
-        summaries, _ = summarise_motion(samples)
-    except DataError as error:
-        msg = f"{raw}: {error}"
-        raise DataError(msg) from error
+    summaries = summarise_file(raw)
     columns = LAYOUT["summary"].columns
     frame = pl.DataFrame(dict(zip(columns, (summaries.times, *summaries.values.T), strict=True)))
     with write_atomically(summary) as temporary:
@@ -149,4 +143,7 @@ def _prepare_one(raw: Path, summary: Path) -> bool:
         else:
             body = frame.write_csv(float_precision=5)
             temporary.write_text(f"# source {source}\n{body}", encoding="utf-8")
+    other = summary.with_suffix(".csv" if summary.suffix == ".parquet" else ".parquet")
+    if other.exists() and summary_source(other) != source:
+        other.unlink()  # made from an earlier state of the raw file
     return True

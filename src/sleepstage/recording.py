@@ -16,11 +16,16 @@ from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PLAUSIBLE_BPM", "Recording"]
+__all__ = ["LONGEST_NIGHT", "PLAUSIBLE_BPM", "Recording"]
 
 _log = logging.getLogger(__name__)
+
+LONGEST_NIGHT: Final = 24 * 3600
+"""Seconds: what spans more is no night, but several or a wrong clock."""
 
 PLAUSIBLE_BPM: Final = (25.0, 240.0)
 """Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
@@ -59,10 +64,11 @@ class Recording:
     simulated: bool = False
 
     def __post_init__(self) -> None:
-        if not self.end - self.start >= EPOCH_SECONDS:
+        if not EPOCH_SECONDS <= self.end - self.start <= LONGEST_NIGHT:
             msg = (
-                f"recording of {self.subject or 'unnamed'} goes from {self.start} to {self.end} s: "
-                f"it must hold at least one epoch of {EPOCH_SECONDS} s"
+                f"recording of {self.subject or 'unnamed'} goes from {self.start:.10g} to "
+                f"{self.end:.10g} s: a night has at least one epoch of {EPOCH_SECONDS} s, and at "
+                f"most {LONGEST_NIGHT // 3600} h; mend the times, or give its start and end"
             )
             raise DataError(msg)
 
@@ -78,6 +84,7 @@ class Recording:
         stages: ArrayLike | None = None,
         subject: str = "",
         simulated: bool = False,
+        names: Mapping[str, str] | None = None,
     ) -> Recording:
         """Check, sort and, for raw motion, summarise what was measured.
 
@@ -99,15 +106,19 @@ class Recording:
             Whose night it is.
         simulated : bool
             True if made by the simulator.
+        names : mapping of str to str, optional
+            What ``heart_rate``, ``motion`` and ``steps`` are called in error messages, as their
+            files.
 
         Raises
         ------
         DataError
             If shapes do not fit, values are not finite or implausible, or nothing is given.
         """
-        beats = _heart_rate(heart_rate)
-        walked = _steps(steps)
-        raw_motion = _motion(motion)
+        names = names or {}
+        beats = _heart_rate(heart_rate, names.get("heart_rate", "heart rate"))
+        walked = _steps(steps, names.get("steps", "steps"))
+        raw_motion = _motion(motion, names.get("motion", "motion"))
         if start is None:
             start = _default_start(beats, raw_motion)
         reference = None
@@ -117,10 +128,10 @@ class Recording:
             )
             end = start + EPOCH_SECONDS * len(reference) if end is None else end
         if end is None:
-            end = max(signal.times[-1] for signal in (beats, raw_motion) if len(signal))
+            end = max(float(signal.times[-1]) for signal in (beats, raw_motion) if len(signal))
         summaries = raw_motion
         if raw_motion.values.shape[1] == 3:
-            summaries, _ = summarise_motion(raw_motion, MotionState.begin(start))
+            summaries = _summarise(raw_motion, start, names.get("motion", "motion"))
         return cls(
             start=start,
             end=end,
@@ -141,6 +152,7 @@ class Recording:
         """SHA-256 of everything measured and scored, in hexadecimal."""
         digest = hashlib.sha256(f"{self.subject} {self.start} {self.end}".encode())
         for samples in (self.heart_rate, self.motion, self.steps):
+            digest.update(f" {len(samples)} ".encode())
             digest.update(np.ascontiguousarray(samples.times).tobytes())
             digest.update(np.ascontiguousarray(samples.values).tobytes())
         if self.reference is not None:
@@ -157,46 +169,59 @@ class Recording:
         return np.asarray((beats > 0) & (windows > 0))
 
 
-def _heart_rate(given: tuple[ArrayLike, ArrayLike] | None) -> Samples:
+def _heart_rate(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
     if given is None:
         return Samples.empty()
-    samples = Samples.clean(*given, name="heart rate")
+    samples = Samples.clean(*given, name=name)
     low, high = PLAUSIBLE_BPM
     plausible = (samples.values >= low) & (samples.values <= high)
     n_dropped = len(samples) - int(plausible.sum())
     if 2 * n_dropped > len(samples):
         msg = (
-            f"heart rate: {n_dropped} of {len(samples)} values lie outside {low:g} to {high:g} "
+            f"{name}: {n_dropped} of {len(samples)} values lie outside {low:g} to {high:g} "
             "beats per minute; are the columns swapped? expected time, then heart rate"
         )
         raise DataError(msg)
     if n_dropped:
-        _log.warning("heart rate: left out %d implausible of %d values", n_dropped, len(samples))
+        _log.warning("%s: left out %d implausible of %d values", name, n_dropped, len(samples))
     return samples.keep(plausible)
 
 
-def _steps(given: tuple[ArrayLike, ArrayLike] | None) -> Samples:
+def _steps(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
     if given is None:
         return Samples.empty()
-    samples = Samples.clean(*given, name="steps")
+    samples = Samples.clean(*given, name=name)
     if (samples.values < 0).any():
         at = int(np.argmax(samples.values < 0))
-        msg = f"steps: {samples.values[at]:g} at {samples.times[at]:g} s; a count can't be negative"
+        msg = f"{name}: {samples.values[at]:g} at {samples.times[at]:.10g} s; no count is negative"
         raise DataError(msg)
     return samples
 
 
-def _motion(given: tuple[ArrayLike, ArrayLike] | None) -> Samples:
+def _motion(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
     if given is None:
         return Samples.empty(len(MOTION_COLUMNS))
     columns = np.shape(given[1])[-1] if np.ndim(given[1]) == 2 else 0
     if columns not in (3, len(MOTION_COLUMNS)):
         msg = (
-            f"motion: values have shape {np.shape(given[1])}, expected (n, 3) for x, y, z in g "
+            f"{name}: values have shape {np.shape(given[1])}, expected (n, 3) for x, y, z in g "
             f"or (n, {len(MOTION_COLUMNS)}) for {', '.join(MOTION_COLUMNS)}"
         )
         raise DataError(msg)
-    return Samples.clean(*given, name="motion", columns=columns)
+    samples = Samples.clean(*given, name=name, columns=columns)
+    if columns == len(MOTION_COLUMNS) and (samples.values[:, 0] < 0).any():
+        at = int(np.argmax(samples.values[:, 0] < 0))
+        msg = f"{name}: activity count {samples.values[at, 0]:g} at {samples.times[at]:.10g} s; "
+        raise DataError(msg + "no count is negative")
+    return samples
+
+
+def _summarise(acceleration: Samples, start: float, name: str) -> Samples:
+    try:
+        return summarise_motion(acceleration, MotionState.begin(start))[0]
+    except DataError as error:
+        msg = f"{name}: {error}"
+        raise DataError(msg) from error
 
 
 def _default_start(heart_rate: Samples, motion: Samples) -> float:

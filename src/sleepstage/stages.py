@@ -88,8 +88,18 @@ class Scheme:
         return len(self.classes)
 
     def encode(self, stages: ArrayLike) -> NDArray[np.int8]:
-        """Class codes of `stages` (an array of `Stage`), `UNSCORED` where there is none."""
+        """Class codes of `stages` (an array of `Stage`), `UNSCORED` where there is none.
+
+        Raises
+        ------
+        DataError
+            If a value is no `Stage`; the numbers of scored files are for `stages_from_codes`.
+        """
         stages = np.asarray(stages)
+        unknown = stages[~np.isin(stages, list(Stage))]
+        if unknown.size:
+            msg = f"{unknown[0]} is no Stage; for the numbers of scored files use stages_from_codes"
+            raise DataError(msg)
         codes = np.full(stages.shape, UNSCORED, dtype=np.int8)
         for code, members in enumerate(self.members):
             codes[np.isin(stages, list(members))] = code

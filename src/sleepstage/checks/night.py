@@ -9,8 +9,8 @@ import numpy as np
 
 from sleepstage.checks.findings import Finding, Severity
 from sleepstage.checks.source import Source, open_source
-from sleepstage.readers.sleep_accel import GRID_TOLERANCE, LONGEST_NIGHT
-from sleepstage.recording import PLAUSIBLE_BPM, Recording
+from sleepstage.readers.sleep_accel import GRID_TOLERANCE
+from sleepstage.recording import LONGEST_NIGHT, PLAUSIBLE_BPM, Recording
 from sleepstage.stages import (
     EPOCH_SECONDS,
     FILE_CODES,

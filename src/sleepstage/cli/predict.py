@@ -30,6 +30,8 @@ _File = click.Path(path_type=Path)
 @click.option("--heart-rate", type=_File, help="CSV or Parquet: time (s), bpm.")
 @click.option("--motion", type=_File, help="CSV or Parquet: time (s), x, y, z (g) or summaries.")
 @click.option("--steps", type=_File, help="CSV or Parquet: time (s), steps.")
+@click.option("--start", type=float, help="Start of the night in the files' seconds.")
+@click.option("--end", type=float, help="End of the night.")
 @click.option("--out", type=_File, help="Hypnogram as .csv, .json or .parquet.")
 @click.option("--plot", type=_File, help="Picture as .png, .svg or .pdf.")
 def predict(
@@ -38,6 +40,8 @@ def predict(
     heart_rate: Path | None,
     motion: Path | None,
     steps: Path | None,
+    start: float | None,
+    end: float | None,
     out: Path | None,
     plot: Path | None,
 ) -> None:
@@ -53,7 +57,7 @@ def predict(
         raise click.UsageError(msg)
     stager = load_model(model)
     if recording is None:
-        night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps)
+        night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
     else:
         night = _read_named(recording)
     hypnogram = stager.predict(night)

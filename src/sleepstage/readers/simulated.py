@@ -18,11 +18,10 @@ from sleepstage.motion import WINDOW_SECONDS
 from sleepstage.readers import physiology
 from sleepstage.readers.sleep_accel import (
     LAYOUT,
-    LONGEST_NIGHT,
     SIMULATED_MARKER,
     STEP_BIN_SECONDS,
 )
-from sleepstage.recording import PLAUSIBLE_BPM, Recording
+from sleepstage.recording import LONGEST_NIGHT, PLAUSIBLE_BPM, Recording
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
-from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.readers.text import open_error, read_text_table
-from sleepstage.recording import Recording
+from sleepstage.motion import MOTION_COLUMNS, summarise_motion
+from sleepstage.readers.text import first_fields, open_error, read_text_table
+from sleepstage.recording import LONGEST_NIGHT, Recording
+from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "GRID_TOLERANCE",
     "LAYOUT",
-    "LONGEST_NIGHT",
     "SIMULATED_MARKER",
     "STEP_BIN_SECONDS",
     "Table",
@@ -37,14 +37,12 @@ __all__ = [
     "read_subject",
     "read_summary",
     "subject_files",
+    "summarise_file",
     "summary_source",
 ]
 
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
 _USUAL_PLACES: Final = ("data/sleep-accel", "../shared/sleep-accel")
-
-LONGEST_NIGHT: Final = 24 * 3600
-"""Seconds: labels that span more are wrong."""
 
 GRID_TOLERANCE: Final = 1e-6
 """Epochs: label times are decimal numbers."""
@@ -140,7 +138,7 @@ def find_subjects(directory: str | Path) -> list[str]:
 def subject_files(directory: str | Path, subject: str) -> dict[str, Path]:
     """Paths of the files that are there of a subject, by the names of `LAYOUT`."""
     paths = {name: table.path(directory, subject) for name, table in LAYOUT.items()}
-    return {name: path for name, path in paths.items() if path.is_file()}
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def read_subject(directory: str | Path, subject: str) -> Recording:
@@ -161,19 +159,20 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
     beats = _read(files, "heart_rate")
     steps = _read(files, "steps")
     start, stages = read_labels(files["labels"]) if "labels" in files else (None, None)
-    try:
-        return Recording.from_arrays(
-            heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
-            motion=_read_motion(files),
-            steps=None if steps is None else (steps[:, 0] + STEP_BIN_SECONDS, steps[:, 1]),
-            start=start,
-            stages=stages,
-            subject=subject,
-            simulated=(Path(directory) / SIMULATED_MARKER).exists(),
-        )
-    except DataError as error:
-        msg = f"{directory}, subject {subject}: {error}"
-        raise DataError(msg) from error
+    motion_file, motion = _read_motion(files)
+    if beats is None and motion is None and stages is None:
+        msg = f"{directory}, subject {subject}: a recording needs heart rate or motion"
+        raise DataError(msg)
+    return Recording.from_arrays(
+        heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
+        motion=motion,
+        steps=None if steps is None else (steps[:, 0] + STEP_BIN_SECONDS, steps[:, 1]),
+        start=start,
+        stages=stages,
+        subject=subject,
+        simulated=(Path(directory) / SIMULATED_MARKER).exists(),
+        names={name: str(path) for name, path in files.items()} | {"motion": str(motion_file)},
+    )
 
 
 def _read(files: dict[str, Path], name: str) -> NDArray[np.float64] | None:
@@ -196,12 +195,13 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     table = LAYOUT["labels"]
     times, codes = read_text_table(path, table.columns, separator=table.separator).T
     start = float(times.min())
-    epochs = (times - start) / EPOCH_SECONDS
-    off_grid = np.abs(epochs - np.round(epochs)) > GRID_TOLERANCE
-    too_late = epochs * EPOCH_SECONDS >= LONGEST_NIGHT
+    with np.errstate(all="ignore"):  # absurd times are found here
+        epochs = (times - start) / EPOCH_SECONDS
+        too_late = ~(epochs * EPOCH_SECONDS < LONGEST_NIGHT)
+        off_grid = np.abs(epochs - np.round(epochs)) > GRID_TOLERANCE
     for wrong, reason in (
+        (too_late, f"more than {LONGEST_NIGHT // 3600} h after the first label"),
         (off_grid, f"off the {EPOCH_SECONDS} s grid of the labels before"),
-        (too_late, f"more than {LONGEST_NIGHT / 3600:g} h after the first label"),
     ):
         if wrong.any():
             at = int(np.argmax(wrong))
@@ -224,26 +224,53 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
 
 def _read_motion(
     files: dict[str, Path],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    summary = files.get("summary") or files.get("summary_csv")
+) -> tuple[Path | None, tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
+    """The file and its summaries; from raw motion if no summary was made from it as it is."""
     raw = files.get("motion")
-    if summary is not None and (raw is None or summary_source(summary) == fingerprint(raw)):
-        table = read_summary(summary)
-    elif raw is not None:
-        table = read_text_table(raw, LAYOUT["motion"].columns, separator=" ")
-    else:
-        return None
-    return table[:, 0], table[:, 1:]
+    source = None if raw is None else fingerprint(raw)
+    for name in ("summary", "summary_csv"):
+        path = files.get(name)
+        if path is not None and (raw is None or summary_source(path) == source):
+            table = read_summary(path)
+            return path, (table[:, 0], table[:, 1:])
+    if raw is None:
+        return None, None
+    summaries = summarise_file(raw)
+    return raw, (summaries.times, summaries.values)
+
+
+def summarise_file(path: Path) -> Samples:
+    """Summaries of a file of raw motion, on the grid of the dataset's clock.
+
+    Raises
+    ------
+    DataError
+        If the file is broken or its unit is not g.
+    """
+    table = LAYOUT["motion"]
+    rows = read_text_table(path, table.columns, separator=table.separator)
+    acceleration = Samples.clean(rows[:, 0], rows[:, 1:], name=str(path), columns=3)
+    try:
+        return summarise_motion(acceleration)[0]
+    except DataError as error:
+        msg = f"{path}: {error}"
+        raise DataError(msg) from error
 
 
 def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
-        return read_text_table(path, _SUMMARY_COLUMNS, separator=",", header=True)
+        table = read_text_table(path, _SUMMARY_COLUMNS, separator=",", header=True)
+        _, header = first_fields(path, remarks=True)
+        if header != list(_SUMMARY_COLUMNS):
+            msg = f"{path}: header {','.join(header)}; expected {','.join(_SUMMARY_COLUMNS)}"
+            raise DataError(msg)
+        return table
     import polars as pl
 
     try:
-        frame = pl.read_parquet(path, columns=list(_SUMMARY_COLUMNS)).cast(pl.Float64)
+        frame = pl.read_parquet(path, columns=list(_SUMMARY_COLUMNS), glob=False)
+        frame = frame.cast(pl.Float64)
     except OSError as error:
         raise open_error(path, error) from error
     except pl.exceptions.PolarsError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.readers.text import open_error, read_text_table
+from sleepstage.readers.text import first_fields, open_error, read_text_table
 from sleepstage.recording import Recording
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def read_tables(
     DataError
         If a file is broken, names its line or column; or if nothing is given.
     """
+    files = {"heart_rate": heart_rate, "motion": motion, "steps": steps}
     return Recording.from_arrays(
         heart_rate=_read_signal(heart_rate, [_HEART_RATE]),
         motion=_read_signal(motion, [_RAW_MOTION, MOTION_COLUMNS]),
@@ -62,6 +63,7 @@ def read_tables(
         start=start,
         end=end,
         subject=subject,
+        names={name: str(path) for name, path in files.items() if path is not None},
     )
 
 
@@ -85,14 +87,8 @@ def _read_signal(
 
 
 def _read_text(path: Path, choices: list[tuple[str, ...]]) -> tuple[list[str], NDArray[np.float64]]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            first = file.readline().strip()
-    except OSError as error:
-        raise open_error(path, error) from error
-    separator = next((mark for mark in (",", ";", "\t") if mark in first), " ")
-    fields = first.split(separator)
-    header = any(field[:1].isalpha() and field.lower() != "nan" for field in map(str.strip, fields))
+    separator, fields = first_fields(path, remarks=True)
+    header = any(field[:1].isalpha() and field.lower() != "nan" for field in fields)
     if header:
         return fields, read_text_table(path, fields, separator=separator, header=True)
     for wanted in choices:
@@ -100,7 +96,7 @@ def _read_text(path: Path, choices: list[tuple[str, ...]]) -> tuple[list[str], N
             names = ["time", *wanted]
             return names, read_text_table(path, names, separator=separator)
     expected = " or ".join(", ".join(("time", *wanted)) for wanted in choices)
-    msg = f"{path}, line 1: expected numbers ({expected}), found {first[:60]!r}"
+    msg = f"{path}, line 1: expected numbers ({expected}), found {separator.join(fields)[:60]!r}"
     raise DataError(msg)
 
 
@@ -108,7 +104,11 @@ def _read_parquet(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     import polars as pl
 
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
+        dates = [name for name, kind in frame.schema.items() if kind.is_temporal()]
+        if dates:
+            msg = f"{path}: {', '.join(dates)} must be in seconds, as numbers"
+            raise DataError(msg)
         return frame.columns, frame.cast(pl.Float64).to_numpy()
     except OSError as error:
         raise open_error(path, error) from error

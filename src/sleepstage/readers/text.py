@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Line", "open_error", "read_text_table", "text_lines"]
+__all__ = ["Line", "first_fields", "open_error", "read_text_table", "text_lines"]
 
 
 class Line(NamedTuple):
@@ -71,6 +71,7 @@ def read_text_table(
             new_columns=list(columns),
             schema_overrides=[pl.Float64] * len(columns),
             comment_prefix="#" if header else None,
+            glob=False,
         )
     except OSError as error:
         raise open_error(path, error) from error
@@ -87,11 +88,14 @@ def _read_slowly(
 ) -> NDArray[np.float64]:
     """Read line by line: finds the line to blame, and takes what only the fast way stumbles on."""
     rows = []
-    for line in text_lines(path, columns, separator=separator, header=header):
-        if line.values is None:
-            msg = f"{path}, line {line.number}: {line.describe(columns)}"
-            raise DataError(msg)
-        rows.append(line.values)
+    try:
+        for line in text_lines(path, columns, separator=separator, header=header):
+            if line.values is None:
+                msg = f"{path}, line {line.number}: {line.describe(columns)}"
+                raise DataError(msg)
+            rows.append(line.values)
+    except OSError as error:
+        raise open_error(path, error) from error
     if not rows:
         msg = f"{path}: the file is empty; expected lines of {', '.join(columns)}"
         raise DataError(msg)
@@ -101,6 +105,27 @@ def _read_slowly(
 def open_error(path: Path, error: OSError) -> DataError:
     """What to say when a file can't be read."""
     return DataError(f"{path}: can't be read ({error.strerror or error})")
+
+
+def first_fields(path: Path, *, remarks: bool) -> tuple[str, list[str]]:
+    """Separator and fields of the first line that is neither blank nor, if so told, a remark.
+
+    Raises
+    ------
+    DataError
+        If the file can't be read or has no such line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            lines = (line.strip() for line in file)
+            first = next((x for x in lines if x and not (remarks and x.startswith("#"))), "")
+    except OSError as error:
+        raise open_error(path, error) from error
+    if not first:
+        msg = f"{path}: the file is empty"
+        raise DataError(msg)
+    separator = next((mark for mark in (",", ";", "\t") if mark in first), " ")
+    return separator, [field.strip().strip('"') for field in first.split(separator)]
 
 
 def text_lines(
