@@ -154,8 +154,8 @@ def test_train_prints_split_and_results(simulated_data: Path, tmp_path: Path) ->
     result = invoke("train", "--data", simulated_data, "--seed", "1", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     split = json.loads((tmp_path / "run" / "split.json").read_text())
-    for part in ("train", "validation", "test"):
-        assert f"{part} ({len(split[part])}): {', '.join(split[part])}" in result.output
+    assert f"test ({len(split['test'])}): {' '.join(split['test'])}" in result.output
+    assert "  |  ".join(" ".join(group) for group in split["validation"]) in result.output
     assert "four class" in result.output
     assert str(tmp_path / "run" / "model.onnx") in result.output.replace("\n", "")
     assert "SIMULATED" in result.output.replace(" ", "").upper()
@@ -274,7 +274,7 @@ def test_evaluate_shows_every_run(
 def test_run_tells_the_whole_story(simulated_data: Path, tmp_path: Path) -> None:
     result = invoke("run", "--data", simulated_data, "--out", tmp_path / "first")
     assert result.exit_code == 0, result.output
-    for word in ("usable", "validation (1)", "four class", "one night", "picture:"):
+    for word in ("usable", "take turns to validate", "four class", "one night", "picture:"):
         assert word in result.output
     (subject,) = json.loads((tmp_path / "first" / "split.json").read_text())["test"]
     assert (tmp_path / "first" / f"{subject}.csv").is_file()

@@ -11,7 +11,7 @@ PEOPLE = [f"{number:03d}" for number in range(26)]
 
 
 def everyone(split: Split) -> list[str]:
-    return [*split.train, *split.validation, *split.test]
+    return [*split.train, *split.test]
 
 
 @given(n_people=st.integers(3, 60), seed=st.integers(0, 10_000))
@@ -19,12 +19,15 @@ def test_holdout_parts_are_disjoint_and_complete(n_people: int, seed: int) -> No
     people = [str(number) for number in range(n_people)]
     split = holdout(people, seed=seed)
     assert sorted(everyone(split)) == sorted(people)
-    assert all(split.to_dict().values())
+    assert sorted(name for group in split.validation for name in group) == sorted(split.train)
+    assert all(split.validation)
+    assert split.test
 
 
 def test_holdout_tests_a_tenth_of_the_people() -> None:
     split = holdout(PEOPLE, seed=0)
-    assert (len(split.train), len(split.validation), len(split.test)) == (20, 3, 3)
+    assert (len(split.train), len(split.test)) == (23, 3)
+    assert [len(group) for group in split.validation] == [5, 5, 5, 4, 4]
 
 
 def test_a_seed_means_the_same_split_in_whatever_order_people_come() -> None:
@@ -40,15 +43,20 @@ def test_each_person_tests_in_exactly_one_fold(n_folds: int) -> None:
     assert all(sorted(everyone(split)) == PEOPLE for split in splits)
 
 
-def test_each_fold_validates_on_other_people() -> None:
-    splits = kfold(PEOPLE, n_folds=10, seed=1)
-    assert len({split.validation for split in splits}) == 10
+def test_folds_differ_in_size_by_one_at_most() -> None:
+    sizes = {len(split.test) for split in kfold(PEOPLE, n_folds=10, seed=1)}
+    assert sizes == {2, 3}
 
 
 @pytest.mark.parametrize("n_people", [0, 1, 2])
 def test_too_few_people_are_refused(n_people: int) -> None:
     with pytest.raises(DataError, match=f"{n_people} people .* needs 3 or more"):
         holdout(PEOPLE[:n_people], seed=0)
+
+
+def test_nobody_left_to_validate_is_refused() -> None:
+    with pytest.raises(DataError, match="1 people left to train on"):
+        kfold(PEOPLE[:3], n_folds=2, seed=0)
 
 
 @pytest.mark.parametrize("n_folds", [0, 1, 6])

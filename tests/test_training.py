@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,8 +17,10 @@ from sleepstage.readers.simulated import simulate_night
 from sleepstage.recording import Recording
 from sleepstage.stager import METADATA_KEY, ModelInfo, Stager
 from sleepstage.stages import FOUR_CLASS, UNSCORED, Stage
+from sleepstage.training import fit as fitting
+from sleepstage.training.config import TrainingConfig
 from sleepstage.training.export import export_step, save_model
-from sleepstage.training.fit import best_pass, fit, fit_members, fit_with_early_stopping
+from sleepstage.training.fit import Pass, best_pass, fit
 from sleepstage.training.network import LSTMConfig, LSTMNetwork
 from sleepstage.training.nights import Night, prepare_nights
 from sleepstage.training.run import Run, load_nights
@@ -67,49 +70,78 @@ def test_state_carries_over(nights: list[Night]) -> None:
 def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(nights: list[Night]) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state(), torch.get_num_threads()
-    one, _ = fit(nights, SMALL, n_passes=2)
+    one, _ = fit(nights, SMALL)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
-    two, _ = fit(nights, SMALL, n_passes=2)
-    other, _ = fit(nights, replace(SMALL, seed=1), n_passes=2)
+    two, _ = fit(nights, SMALL)
+    other, _ = fit(nights, replace(SMALL, seed=1))
     assert all(map(torch.equal, one.parameters(), two.parameters()))
     assert not torch.equal(next(one.parameters()), next(other.parameters()))
 
 
 def test_training_learns_to_stage_people_it_has_not_seen(nights: list[Night]) -> None:
-    config = replace(SMALL, learning_rate=0.02, signal_dropout=0.0)
-    _, passes = fit(nights[:5], config, n_passes=25, validation=nights[5:])
+    config = replace(SMALL, learning_rate=0.02, signal_dropout=0.0, max_passes=25)
+    _, passes = fit(nights[:5], config, validation=nights[5:])
     assert passes[-1].loss < 0.8 * passes[0].loss
     assert max(one.validation_kappa for one in passes) > 0.3
 
 
-def test_early_stopping_keeps_the_best_number_of_passes(nights: list[Night]) -> None:
-    calls: list[int] = []
+def test_early_stopping_keeps_the_best_state(nights: list[Night]) -> None:
     config = replace(SMALL, max_passes=30, patience=2, learning_rate=0.1)
-    fitted, passes = fit_with_early_stopping(
-        nights[:2], nights[2:3], config, on_pass=lambda done, _: calls.append(done)
-    )
-    best = best_pass(passes).number
-    assert len(passes) == best + config.patience < config.max_passes
-    assert calls == list(range(1, len(passes) + best + 1))
-    again, _ = fit(nights[:3], config, n_passes=best)
-    assert all(map(torch.equal, fitted.parameters(), again.parameters()))
+    seen: list[Pass] = []
+    network, passes = fit(nights[:2], config, validation=nights[2:3], after=seen.append)
+    best = best_pass(passes)
+    assert seen == passes
+    assert len(passes) == best.number + config.patience < config.max_passes
+    row_T = torch.tensor(nights[2].codes.astype(np.int64))
+    columns = [FEATURE_NAMES.index(name) for name in config.features]
+    with torch.no_grad():
+        rows_BTF = torch.tensor(nights[2].rows[None][..., columns])
+        logits_BTC, _ = network.eval()(rows_BTF, network.begin(1))
+    scored = row_T != UNSCORED
+    loss = torch.nn.functional.cross_entropy(logits_BTC[0, scored], row_T[scored])
+    assert loss.item() == pytest.approx(best.validation_loss, rel=1e-5)
 
 
-def test_members_of_an_ensemble_differ_and_tell_how_far_they_are(nights: list[Night]) -> None:
-    calls: list[tuple[int, int]] = []
-    networks, histories = fit_members(
-        nights[:2], nights[2:3], SMALL, on_pass=lambda done, total, _: calls.append((done, total))
+def test_without_validation_people_all_passes_are_made(nights: list[Night]) -> None:
+    _, passes = fit(nights[:2], SMALL)
+    assert len(passes) == SMALL.max_passes
+    assert all(np.isnan(one.validation_loss) for one in passes)
+
+
+def test_each_network_leaves_out_the_group_that_validates_it(
+    nights: list[Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[set[str], set[str], int]] = []
+    real = fitting.fit
+
+    def spy(train: list[Night], config: TrainingConfig, **options: Any) -> Any:
+        validation = {night.subject for night in options["validation"]}
+        seen.append(({night.subject for night in train}, validation, config.seed))
+        return real(train, config, **options)
+
+    monkeypatch.setattr(fitting, "fit", spy)
+    names = [night.subject for night in nights]
+    calls: list[int] = []
+    networks, histories = fitting.fit_members(
+        nights,
+        [names[:3], names[3:]],
+        replace(SMALL, members=3),
+        on_pass=lambda done, total, _: calls.append(100 * total + done),
     )
-    assert len(networks) == len(histories) == SMALL.members == 2
-    assert not torch.equal(networks[0].output.weight, networks[1].output.weight)
-    assert {total for _, total in calls} == {16}
-    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+    assert seen == [
+        (set(names[3:]), set(names[:3]), 0),
+        (set(names[:3]), set(names[3:]), 1),
+        (set(names[3:]), set(names[:3]), 2),
+    ]
+    assert len(networks) == len(histories) == 3
+    assert not torch.equal(networks[0].output.weight, networks[2].output.weight)
+    assert calls == [1200 + done for done in range(1, 13)]
 
 
 def test_normalisation_knows_the_training_people_only(nights: list[Night]) -> None:
-    alone, _ = fit(nights[:2], SMALL, n_passes=1)
-    watched, _ = fit(nights[:2], SMALL, n_passes=1, validation=nights[2:])
+    alone, _ = fit(nights[:2], SMALL)
+    watched, _ = fit(nights[:2], SMALL, validation=nights[2:])
     assert torch.equal(alone.mean_F, watched.mean_F)
     assert torch.equal(alone.std_F, watched.std_F)
 
@@ -118,12 +150,12 @@ def test_a_stage_missing_in_training_is_named(nights: list[Night]) -> None:
     codes = nights[0].codes.copy()
     codes[codes == FOUR_CLASS.classes.index("rem")] = UNSCORED
     with pytest.raises(DataError, match="no epoch of rem in the 1 training nights"):
-        fit([replace(nights[0], codes=codes)], SMALL, n_passes=1)
+        fit([replace(nights[0], codes=codes)], SMALL)
 
 
 def test_an_unknown_device_is_named(nights: list[Night]) -> None:
     with pytest.raises(DataError, match="device 'abacus' is not to be had here"):
-        fit(nights, replace(SMALL, device="abacus"), n_passes=1)
+        fit(nights, replace(SMALL, device="abacus"))
 
 
 def test_epochs_without_both_signals_are_not_trained_on() -> None:
@@ -182,7 +214,7 @@ def test_a_run_leaves_everything_behind(small_run: Run) -> None:
     assert set(metrics["per_person"]) == set(small_run.split.test)
     log = (small_run.directory / "train.log").read_text()
     assert "validation kappa" in log
-    assert str(small_run.split.to_dict()) in log
+    assert str(asdict(small_run.split)) in log
     config = json.loads((small_run.directory / "config.json").read_text())
     assert config["network"]["hidden"] == SMALL.network.hidden
 
@@ -190,7 +222,8 @@ def test_a_run_leaves_everything_behind(small_run: Run) -> None:
 def test_the_model_file_describes_itself(small_run: Run) -> None:
     info = Stager(small_run.model).info
     assert info.metrics == small_run.metrics
-    assert info.split == small_run.split.to_dict()
+    assert info.split["train"] == list(small_run.split.train)
+    assert info.split["test"] == list(small_run.split.test)
     assert info.features == SMALL.features
     assert info.simulated
     assert len(info.data["fingerprint"]) == 64

@@ -57,8 +57,11 @@ def train_and_show(data: Path, out: Path, seed: int, settings: Sequence[str] = (
         simulated_banner()
     with progress_bar("training") as progress:
         run = train_and_test(nights, config, out, on_pass=progress)
-    for part, subjects in run.split.to_dict().items():
-        console.print(f"{part} ({len(subjects)}): {', '.join(subjects)}")
+    groups = "  |  ".join(" ".join(group) for group in run.split.validation)
+    console.print(
+        f"train ({len(run.split.train)}), in groups that take turns to validate: {groups}"
+    )
+    console.print(f"test ({len(run.split.test)}): {' '.join(run.split.test)}")
     _show_metrics(run.metrics)
     console.print(f"model: {run.model}\neverything else: {run.directory}/")
     return run

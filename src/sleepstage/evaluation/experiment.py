@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,12 +62,11 @@ def plan(
     config : TrainingConfig
         For the first run.
     """
-    share = config.validation_share
     if protocol == "kfold":
-        splits = kfold(subjects, n_folds=number, seed=config.seed, validation_share=share)
+        splits = kfold(subjects, n_folds=number, seed=config.seed, n_groups=config.groups)
         return [(split, config) for split in splits]
     configs = [replace(config, seed=config.seed + repeat) for repeat in range(number)]
-    return [(holdout(subjects, seed=one.seed, validation_share=share), one) for one in configs]
+    return [(holdout(subjects, seed=one.seed, n_groups=one.groups), one) for one in configs]
 
 
 def evaluate(
@@ -107,7 +106,7 @@ def evaluate(
     experiment = Experiment(tuple(runs), summarise([run.metrics for run in runs]))
     with write_atomically(out / "results.json") as temporary:
         content = {
-            "runs": [{"split": run.split.to_dict(), **run.metrics} for run in runs],
+            "runs": [{"split": asdict(run.split), **run.metrics} for run in runs],
             "summary": experiment.summary,
         }
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

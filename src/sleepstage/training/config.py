@@ -33,10 +33,11 @@ class TrainingConfig:
         Input columns.
     network : LSTMConfig
         Size of the network.
-    members : int
-        Networks whose mean is the model.
+    members, groups : int
+        Networks whose mean is the model, and groups of training people; each network is fitted
+        without one group, which says when to stop.
     max_passes, patience : int
-        Passes over the training people at most, and without a better validation loss.
+        Passes over the nights at most, and without a better validation loss.
     batch_size : int
         Nights per step.
     learning_rate, weight_decay : float
@@ -51,8 +52,6 @@ class TrainingConfig:
         This share of the nights is cut to a stretch of this length.
     signal_dropout : float
         Share of the nights from which heart rate or motion is taken away.
-    validation_share : float
-        Share of the training people that are set apart for choices.
     seed : int
         Of the split, the weights and the order.
     device : str
@@ -62,8 +61,9 @@ class TrainingConfig:
     features: tuple[str, ...] = DEFAULT_FEATURES
     network: LSTMConfig = field(default_factory=LSTMConfig)
     members: int = 5
+    groups: int = 5
     max_passes: int = 40
-    patience: int = 12
+    patience: int = 15
     batch_size: int = 4
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
@@ -74,7 +74,6 @@ class TrainingConfig:
     crop_epochs: int = 480
     crop_share: float = 0.5
     signal_dropout: float = 0.1
-    validation_share: float = 0.15
     seed: int = 0
     device: str = "auto"
 

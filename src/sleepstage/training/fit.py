@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from contextlib import contextmanager
@@ -32,7 +33,6 @@ __all__ = [
     "best_pass",
     "fit",
     "fit_members",
-    "fit_with_early_stopping",
 ]
 
 _log = logging.getLogger(__name__)
@@ -50,21 +50,23 @@ class Pass(NamedTuple):
 
 
 def fit_members(
-    train: Sequence[Night],
-    validation: Sequence[Night],
+    nights: Sequence[Night],
+    groups: Sequence[Sequence[str]],
     config: TrainingConfig,
     *,
     on_pass: Callable[[int, int, str], None] | None = None,
 ) -> tuple[list[LSTMNetwork], list[list[Pass]]]:
-    """Fit the networks of an ensemble, each from a seed of its own.
+    """Fit the networks of an ensemble, each without one of the groups, which says when to stop.
 
-    The mean of a few networks is steadier than each of them (Lakshminarayanan et al. 2017,
-    NeurIPS 30).
+    So everyone serves for fitting and for validation, but never both for one network, and the
+    mean of a few networks is steadier than each of them (Krogh & Vedelsby 1994, NeurIPS 7).
 
     Parameters
     ----------
-    train, validation : sequence of Night
-        Different people.
+    nights : sequence of Night
+        Of the training people.
+    groups : sequence of sequence of str
+        Their names.
     config : TrainingConfig
         How.
     on_pass : callable, optional
@@ -73,73 +75,32 @@ def fit_members(
     Returns
     -------
     networks : list of LSTMNetwork
-        As many as the configuration's members, fitted to all nights, on the CPU.
+        As many as the configuration's members, on the CPU.
     passes : list of list of Pass
-        How the first fit of each went.
+        How the fit of each went.
     """
     networks, histories = [], []
-    longest = 2 * config.max_passes
     for member in range(config.members):
+        group = groups[member % len(groups)]
+        _log.info("network %d of %d, validated on %s", member + 1, config.members, ", ".join(group))
 
-        def tell(done: int, remark: str, before: int = member * longest) -> None:
+        def tell(done: Pass, before: int = member * config.max_passes) -> None:
+            remark = f"loss {done.loss:.3f}, validation kappa {done.validation_kappa:.3f}"
+            _log.info("pass %d: %s", done.number, remark)
             if on_pass:
-                on_pass(before + done, config.members * longest, remark)
+                on_pass(before + done.number, config.members * config.max_passes, remark)
 
-        seed = config.seed * config.members + member
-        network, passes = fit_with_early_stopping(
-            train, validation, replace(config, seed=seed), on_pass=tell
+        network, passes = fit(
+            [night for night in nights if night.subject not in group],
+            replace(config, seed=config.seed * config.members + member),
+            validation=[night for night in nights if night.subject in group],
+            after=tell,
         )
+        best = best_pass(passes)
+        _log.info("best after %d passes, validation kappa %.3f", best.number, best.validation_kappa)
         networks.append(network)
         histories.append(passes)
     return networks, histories
-
-
-def fit_with_early_stopping(
-    train: Sequence[Night],
-    validation: Sequence[Night],
-    config: TrainingConfig,
-    *,
-    on_pass: Callable[[int, str], None] | None = None,
-) -> tuple[LSTMNetwork, list[Pass]]:
-    """Find the number of passes on `validation`, then fit that long to both groups together.
-
-    With two dozen people, a few more to learn from are worth more than any other choice here.
-
-    Parameters
-    ----------
-    train, validation : sequence of Night
-        Different people.
-    config : TrainingConfig
-        How.
-    on_pass : callable, optional
-        Called with passes done and a remark with loss and validation kappa.
-
-    Returns
-    -------
-    network : LSTMNetwork
-        Fitted to all nights, on the CPU.
-    passes : list of Pass
-        How the first fit went.
-    """
-
-    def first(done: Pass) -> None:
-        remark = f"loss {done.loss:.3f}, validation kappa {done.validation_kappa:.3f}"
-        _log.info("pass %d: %s", done.number, remark)
-        if on_pass:
-            on_pass(done.number, remark)
-
-    _, passes = fit(train, config, n_passes=config.max_passes, validation=validation, after=first)
-    best = best_pass(passes)
-    n_people = len(train) + len(validation)
-    _log.info("best after %d passes: fitting as long to all %d people", best.number, n_people)
-
-    def second(done: Pass) -> None:
-        if on_pass:
-            remark = f"loss {done.loss:.3f}, validation kappa was {best.validation_kappa:.3f}"
-            on_pass(len(passes) + done.number, remark)
-
-    network, _ = fit([*train, *validation], config, n_passes=best.number, after=second)
-    return network.cpu(), passes
 
 
 def best_pass(passes: Sequence[Pass]) -> Pass:
@@ -151,13 +112,28 @@ def fit(
     nights: Sequence[Night],
     config: TrainingConfig,
     *,
-    n_passes: int,
     validation: Sequence[Night] = (),
     after: Callable[[Pass], None] | None = None,
 ) -> tuple[LSTMNetwork, list[Pass]]:
-    """Fit for `n_passes`, fewer if `validation` does not get better for long.
+    """Fit one network; with `validation`, keep its best state and stop when it gets no better.
 
     The same seed gives the same weights.
+
+    Parameters
+    ----------
+    nights, validation : sequence of Night
+        Different people.
+    config : TrainingConfig
+        How.
+    after : callable, optional
+        Called after each pass.
+
+    Returns
+    -------
+    network : LSTMNetwork
+        On the CPU.
+    passes : list of Pass
+        How it went.
     """
     device = _choose_device(config.device)
     columns = [FEATURE_NAMES.index(name) for name in config.features]
@@ -168,7 +144,7 @@ def fit(
         loss_of = nn.CrossEntropyLoss(
             weight_C, ignore_index=UNSCORED, label_smoothing=config.label_smoothing
         )
-        n_steps = n_passes * math.ceil(len(nights) / config.batch_size)
+        n_steps = config.max_passes * math.ceil(len(nights) / config.batch_size)
         optimizer = torch.optim.AdamW(
             network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
@@ -176,7 +152,8 @@ def fit(
             optimizer, config.learning_rate, total_steps=n_steps
         )
         passes: list[Pass] = []
-        for number in range(1, n_passes + 1):
+        kept = network.state_dict()
+        for number in range(1, config.max_passes + 1):
             network.train()
             losses = []
             for rows_BTF, codes_BT in _batches(nights, columns, config, network.std_F.cpu(), rng):
@@ -193,9 +170,13 @@ def fit(
             )
             if after:
                 after(passes[-1])
-            if validation and number - best_pass(passes).number >= config.patience:
+            best = best_pass(passes).number if validation else number
+            if best == number:
+                kept = copy.deepcopy(network.state_dict())
+            elif number - best >= config.patience:
                 break
-    return network, passes
+        network.load_state_dict(kept)
+    return network.cpu(), passes
 
 
 @contextmanager

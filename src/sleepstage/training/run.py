@@ -104,12 +104,12 @@ def train_and_test(
     out.mkdir(parents=True, exist_ok=True)
     people = {night.subject: night for night in nights}
     if split is None:
-        split = holdout(list(people), seed=config.seed, validation_share=config.validation_share)
+        split = holdout(list(people), seed=config.seed, n_groups=config.groups)
     with _log_to(out / "train.log"):
-        _log.info("split: %s", split.to_dict())
+        _log.info("split: %s", asdict(split))
         networks, histories = fit_members(
             [people[subject] for subject in split.train],
-            [people[subject] for subject in split.validation],
+            split.validation,
             config,
             on_pass=on_pass,
         )
@@ -122,7 +122,7 @@ def train_and_test(
         _log.info("test accuracy %.3f", metrics["four_class"]["accuracy"])
     for name, content in (
         ("config", asdict(config)),
-        ("split", split.to_dict()),
+        ("split", asdict(split)),
         ("metrics", metrics),
     ):
         with write_atomically(out / f"{name}.json") as temporary:
@@ -164,7 +164,7 @@ def _describe(
             **asdict(config),
             "passes": [best_pass(passes).number for passes in histories],
         },
-        split=split.to_dict(),
+        split=asdict(split),
         data={**origin, "people": len(nights), "fingerprint": digest.hexdigest()},
         simulated=simulated,
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,40 +14,33 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "holdout", "kfold"]
 
-_MIN_PEOPLE = 3  # one to train, one to validate, one to test
+_MIN_PEOPLE = 3  # one to train, one to say when to stop, one to test
 
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint groups of subjects.
+    """Who trains and who tests.
 
     Attributes
     ----------
     train : tuple of str
-        Weights are fitted on these.
-    validation : tuple of str
-        Taken out of the training part: every choice is made on these.
+        Networks are fitted on these.
+    validation : tuple of tuple of str
+        The training people in groups: each network is fitted without one of the groups, which
+        says when to stop.
     test : tuple of str
-        Seen once, at the end.
+        None of `train`; seen once, at the end.
     """
 
     train: tuple[str, ...]
-    validation: tuple[str, ...]
+    validation: tuple[tuple[str, ...], ...]
     test: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, list[str]]:
-        """Lists of subjects by part."""
-        return {part: list(subjects) for part, subjects in asdict(self).items()}
 
 
 def holdout(
-    subjects: Sequence[str],
-    *,
-    seed: int,
-    test_share: float = 0.10,
-    validation_share: float = 0.15,
+    subjects: Sequence[str], *, seed: int, test_share: float = 0.10, n_groups: int = 5
 ) -> Split:
-    """Random split: `test_share` of all people test, `validation_share` of the rest validate.
+    """Random split: `test_share` of all people test, the others train, in `n_groups` groups.
 
     Raises
     ------
@@ -57,12 +49,10 @@ def holdout(
     """
     shuffled = _shuffled(subjects, seed)
     n_test = max(1, round(test_share * len(shuffled)))
-    return _with_validation(shuffled[n_test:], shuffled[:n_test], validation_share)
+    return _split(shuffled[n_test:], shuffled[:n_test], n_groups)
 
 
-def kfold(
-    subjects: Sequence[str], *, n_folds: int, seed: int, validation_share: float = 0.15
-) -> list[Split]:
+def kfold(subjects: Sequence[str], *, n_folds: int, seed: int, n_groups: int = 5) -> list[Split]:
     """Random folds: each person tests once, in the fold of people trained without them.
 
     Raises
@@ -74,11 +64,9 @@ def kfold(
     if not 2 <= n_folds <= len(shuffled):
         msg = f"{n_folds} folds of {len(shuffled)} people; choose 2 to {len(shuffled)} folds"
         raise DataError(msg)
-    edges = np.linspace(0, len(shuffled), n_folds + 1).round().astype(int).tolist()
     return [
-        # The next people in the round validate, so that every fold has others.
-        _with_validation(shuffled[end:] + shuffled[:begin], shuffled[begin:end], validation_share)
-        for begin, end in pairwise(edges)
+        _split([name for name in shuffled if name not in fold], fold, n_groups)
+        for fold in _groups(shuffled, n_folds)
     ]
 
 
@@ -91,10 +79,18 @@ def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
     return shuffled
 
 
-def _with_validation(rest: list[str], test: list[str], share: float) -> Split:
-    n_validation = max(1, round(share * len(rest)))
+def _split(train: list[str], test: list[str], n_groups: int) -> Split:
+    if len(train) < 2:
+        msg = f"{len(train)} people left to train on, two are the least: use more folds"
+        raise DataError(msg)
+    groups = _groups(train, min(n_groups, len(train)))
     return Split(
-        train=tuple(sorted(rest[n_validation:])),
-        validation=tuple(sorted(rest[:n_validation])),
+        train=tuple(sorted(train)),
+        validation=tuple(tuple(sorted(group)) for group in groups),
         test=tuple(sorted(test)),
     )
+
+
+def _groups(names: list[str], number: int) -> list[list[str]]:
+    """Deal names to groups whose sizes differ by one at most."""
+    return [names[start::number] for start in range(number)]
