@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sleepstage.stages import FOUR_CLASS, UNSCORED, Stage
 from sleepstage.training import fit as fitting
 from sleepstage.training.config import TrainingConfig
 from sleepstage.training.export import export_step, save_model
-from sleepstage.training.fit import Pass, best_pass, fit
+from sleepstage.training.fit import Pass, fit
 from sleepstage.training.network import LSTMConfig, LSTMNetwork
 from sleepstage.training.nights import Night, prepare_nights
 from sleepstage.training.run import Run, load_nights
@@ -70,78 +71,80 @@ def test_state_carries_over(nights: list[Night]) -> None:
 def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(nights: list[Night]) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state(), torch.get_num_threads()
-    one, _ = fit(nights, SMALL)
+    one, _ = fit(nights, SMALL, n_passes=2)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
-    two, _ = fit(nights, SMALL)
-    other, _ = fit(nights, replace(SMALL, seed=1))
+    two, _ = fit(nights, SMALL, n_passes=2)
+    other, _ = fit(nights, replace(SMALL, seed=1), n_passes=2)
     assert all(map(torch.equal, one.parameters(), two.parameters()))
     assert not torch.equal(next(one.parameters()), next(other.parameters()))
 
 
 def test_training_learns_to_stage_people_it_has_not_seen(nights: list[Night]) -> None:
-    config = replace(SMALL, learning_rate=0.02, signal_dropout=0.0, max_passes=25)
-    _, passes = fit(nights[:5], config, validation=nights[5:])
+    config = replace(SMALL, learning_rate=0.02, signal_dropout=0.0, warm_up_steps=1)
+    _, passes = fit(nights[:5], config, n_passes=25, validation=nights[5:])
     assert passes[-1].loss < 0.8 * passes[0].loss
-    assert max(one.validation_kappa for one in passes) > 0.3
+    assert passes[-1].validation_kappa > 0.3
 
 
-def test_early_stopping_keeps_the_best_state(nights: list[Night]) -> None:
-    config = replace(SMALL, max_passes=30, patience=2, learning_rate=0.1)
-    seen: list[Pass] = []
-    network, passes = fit(nights[:2], config, validation=nights[2:3], after=seen.append)
-    best = best_pass(passes)
-    assert seen == passes
-    assert len(passes) == best.number + config.patience < config.max_passes
-    row_T = torch.tensor(nights[2].codes.astype(np.int64))
-    columns = [FEATURE_NAMES.index(name) for name in config.features]
-    with torch.no_grad():
-        rows_BTF = torch.tensor(nights[2].rows[None][..., columns])
-        logits_BTC, _ = network.eval()(rows_BTF, network.begin(1))
-    scored = row_T != UNSCORED
-    loss = torch.nn.functional.cross_entropy(logits_BTC[0, scored], row_T[scored])
-    assert loss.item() == pytest.approx(best.validation_loss, rel=1e-5)
+def test_how_many_passes_are_planned_changes_no_earlier_one(nights: list[Night]) -> None:
+    _, short = fit(nights[:2], SMALL, n_passes=2, validation=nights[2:3])
+    _, long = fit(nights[:2], SMALL, n_passes=5, validation=nights[2:3])
+    assert long[:2] == short
 
 
-def test_without_validation_people_all_passes_are_made(nights: list[Night]) -> None:
-    _, passes = fit(nights[:2], SMALL)
-    assert len(passes) == SMALL.max_passes
-    assert all(np.isnan(one.validation_loss) for one in passes)
+def test_without_validation_people_there_is_no_kappa(nights: list[Night]) -> None:
+    _, passes = fit(nights[:2], SMALL, n_passes=2)
+    assert all(np.isnan(one.validation_kappa) for one in passes)
 
 
-def test_each_network_leaves_out_the_group_that_validates_it(
+def test_weights_are_a_mean_over_the_steps(nights: list[Night]) -> None:
+    last, _ = fit(nights[:2], replace(SMALL, averaging=0.0), n_passes=40)
+    mean, _ = fit(nights[:2], replace(SMALL, averaging=0.9), n_passes=40)
+    assert not torch.allclose(last.output.weight, mean.output.weight)
+    assert torch.allclose(last.output.weight, mean.output.weight, atol=0.5)
+
+
+def test_people_taken_out_say_how_long_all_are_fitted(
     nights: list[Night], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[set[str], set[str], int]] = []
-    real = fitting.fit
+    seen: list[tuple[set[str], set[str], int, int]] = []
+    kappas = {0: [0.1, 0.2, 0.6, 0.3], 1: [0.1, 0.6, 0.4, 0.2]}  # mean: 0.1, 0.4, 0.5, 0.25
 
-    def spy(train: list[Night], config: TrainingConfig, **options: Any) -> Any:
-        validation = {night.subject for night in options["validation"]}
-        seen.append(({night.subject for night in train}, validation, config.seed))
-        return real(train, config, **options)
+    def fake(train: list[Night], config: TrainingConfig, **options: Any) -> Any:
+        validation = {night.subject for night in options.get("validation", ())}
+        seen.append(
+            ({night.subject for night in train}, validation, config.seed, options["n_passes"])
+        )
+        curve = kappas[config.seed] if validation else [math.nan] * options["n_passes"]
+        passes = [Pass(number, 1.0, kappa) for number, kappa in enumerate(curve, start=1)]
+        for one in passes:
+            options["after"](one)
+        return network(seed=config.seed), passes
 
-    monkeypatch.setattr(fitting, "fit", spy)
+    monkeypatch.setattr(fitting, "fit", fake)
     names = [night.subject for night in nights]
-    calls: list[int] = []
-    networks, histories = fitting.fit_members(
+    calls: list[tuple[int, int]] = []
+    networks, n_passes = fitting.fit_members(
         nights,
         [names[:3], names[3:]],
         replace(SMALL, members=3),
-        on_pass=lambda done, total, _: calls.append(100 * total + done),
+        on_pass=lambda done, total, _: calls.append((done, total)),
     )
+    assert n_passes == 3
+    assert len(networks) == 3
     assert seen == [
-        (set(names[3:]), set(names[:3]), 0),
-        (set(names[:3]), set(names[3:]), 1),
-        (set(names[3:]), set(names[:3]), 2),
+        (set(names[3:]), set(names[:3]), 0, 4),
+        (set(names[:3]), set(names[3:]), 1, 4),
+        *((set(names), set(), seed, 3) for seed in range(3)),
     ]
-    assert len(networks) == len(histories) == 3
-    assert not torch.equal(networks[0].output.weight, networks[2].output.weight)
-    assert calls == [1200 + done for done in range(1, 13)]
+    assert [done for done, _ in calls] == list(range(1, 18))
+    assert calls[-1] == (17, 17)
 
 
 def test_normalisation_knows_the_training_people_only(nights: list[Night]) -> None:
-    alone, _ = fit(nights[:2], SMALL)
-    watched, _ = fit(nights[:2], SMALL, validation=nights[2:])
+    alone, _ = fit(nights[:2], SMALL, n_passes=1)
+    watched, _ = fit(nights[:2], SMALL, n_passes=1, validation=nights[2:])
     assert torch.equal(alone.mean_F, watched.mean_F)
     assert torch.equal(alone.std_F, watched.std_F)
 
@@ -150,12 +153,12 @@ def test_a_stage_missing_in_training_is_named(nights: list[Night]) -> None:
     codes = nights[0].codes.copy()
     codes[codes == FOUR_CLASS.classes.index("rem")] = UNSCORED
     with pytest.raises(DataError, match="no epoch of rem in the 1 training nights"):
-        fit([replace(nights[0], codes=codes)], SMALL)
+        fit([replace(nights[0], codes=codes)], SMALL, n_passes=1)
 
 
 def test_an_unknown_device_is_named(nights: list[Night]) -> None:
     with pytest.raises(DataError, match="device 'abacus' is not to be had here"):
-        fit(nights, replace(SMALL, device="abacus"))
+        fit(nights, replace(SMALL, device="abacus"), n_passes=1)
 
 
 def test_epochs_without_both_signals_are_not_trained_on() -> None:

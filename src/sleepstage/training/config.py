@@ -34,14 +34,18 @@ class TrainingConfig:
     network : LSTMConfig
         Size of the network.
     members, groups : int
-        Networks whose mean is the model, and groups of training people; each network is fitted
-        without one group, which says when to stop.
-    max_passes, patience : int
-        Passes over the nights at most, and without a better validation loss.
+        Networks whose mean is the model, and groups of training people that take turns to
+        validate.
+    max_passes : int
+        Passes over the nights at most.
     batch_size : int
         Nights per step.
     learning_rate, weight_decay : float
-        Of AdamW; the rate follows a one-cycle schedule.
+        Of AdamW.
+    warm_up_steps : int
+        Steps until the learning rate is reached.
+    averaging : float
+        Weight of what was before in the running mean of the weights.
     class_balance : float
         Exponent of the inverse class frequency as weight: 0 none, 1 full balance.
     label_smoothing : float
@@ -62,11 +66,12 @@ class TrainingConfig:
     network: LSTMConfig = field(default_factory=LSTMConfig)
     members: int = 5
     groups: int = 5
-    max_passes: int = 40
-    patience: int = 15
+    max_passes: int = 25
     batch_size: int = 4
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    warm_up_steps: int = 30
+    averaging: float = 0.98
     class_balance: float = 0.25
     label_smoothing: float = 0.05
     noise: float = 0.1

@@ -1,18 +1,19 @@
-"""Fit a network to nights, and let the validation people say how long."""
+"""Fit networks to nights, and let people taken out of the training part say how long."""
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.optim.swa_utils import AveragedModel
 
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES, FEATURES
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Pass",
-    "best_pass",
     "fit",
     "fit_members",
 ]
@@ -41,11 +41,10 @@ _LOSABLE: Final = ("heart_rate", "motion")
 
 
 class Pass(NamedTuple):
-    """One pass over the training people; NaN without validation people."""
+    """One pass over the nights; loss and kappa are NaN without people to measure them on."""
 
     number: int
     loss: float
-    validation_loss: float
     validation_kappa: float
 
 
@@ -55,11 +54,13 @@ def fit_members(
     config: TrainingConfig,
     *,
     on_pass: Callable[[int, int, str], None] | None = None,
-) -> tuple[list[LSTMNetwork], list[list[Pass]]]:
-    """Fit the networks of an ensemble, each without one of the groups, which says when to stop.
+) -> tuple[list[LSTMNetwork], int]:
+    """Find out how long to fit on people taken out, then fit an ensemble that long on all.
 
-    So everyone serves for fitting and for validation, but never both for one network, and the
-    mean of a few networks is steadier than each of them (Krogh & Vedelsby 1994, NeurIPS 7).
+    Each group of people validates a network fitted without them. The number of passes after which
+    the mean of their kappas is highest is what all members are fitted for. With two dozen people,
+    a few more to learn from matter more than any other choice here; and the mean of a few networks
+    is steadier than each (Krogh & Vedelsby 1994, NeurIPS 7).
 
     Parameters
     ----------
@@ -70,61 +71,83 @@ def fit_members(
     config : TrainingConfig
         How.
     on_pass : callable, optional
-        Called with passes done, passes planned at most, and a remark.
+        Called with passes done, passes planned, and a remark.
 
     Returns
     -------
     networks : list of LSTMNetwork
         As many as the configuration's members, on the CPU.
-    passes : list of list of Pass
-        How the fit of each went.
+    n_passes : int
+        How long each was fitted.
     """
-    networks, histories = [], []
-    for member in range(config.members):
-        group = groups[member % len(groups)]
-        _log.info("network %d of %d, validated on %s", member + 1, config.members, ", ".join(group))
+    done, planned = 0, (len(groups) + config.members) * config.max_passes
 
-        def tell(done: Pass, before: int = member * config.max_passes) -> None:
-            remark = f"loss {done.loss:.3f}, validation kappa {done.validation_kappa:.3f}"
-            _log.info("pass %d: %s", done.number, remark)
-            if on_pass:
-                on_pass(before + done.number, config.members * config.max_passes, remark)
+    def tell(one: Pass) -> None:
+        nonlocal done
+        done += 1
+        remark = f"loss {one.loss:.3f}, validation kappa {one.validation_kappa:.3f}"
+        _log.info("pass %d: %s", one.number, remark)
+        if on_pass:
+            on_pass(done, planned, remark)
 
-        network, passes = fit(
+    curves = []
+    for number, group in enumerate(groups):
+        _log.info("without %s, who validate", ", ".join(group))
+        _, passes = fit(
             [night for night in nights if night.subject not in group],
-            replace(config, seed=config.seed * config.members + member),
+            replace(config, seed=config.seed + number),
+            n_passes=config.max_passes,
             validation=[night for night in nights if night.subject in group],
             after=tell,
         )
-        best = best_pass(passes)
-        _log.info("best after %d passes, validation kappa %.3f", best.number, best.validation_kappa)
-        networks.append(network)
-        histories.append(passes)
-    return networks, histories
+        curves.append([one.validation_kappa for one in passes])
+    mean = np.nan_to_num(np.array(curves)).mean(axis=0)
+    n_passes = int(mean.argmax()) + 1
+    _log.info("validation kappa is highest, %.3f, after %d passes", mean.max(), n_passes)
 
+    def tell_final(one: Pass) -> None:
+        nonlocal done
+        done += 1
+        if on_pass:
+            remark = f"loss {one.loss:.3f}, validation kappa was {mean.max():.3f}"
+            on_pass(done, len(groups) * config.max_passes + config.members * n_passes, remark)
 
-def best_pass(passes: Sequence[Pass]) -> Pass:
-    """The pass with the lowest validation loss."""
-    return min(passes, key=lambda one: one.validation_loss)
+    networks = [
+        fit(
+            nights,
+            replace(config, seed=config.members * config.seed + member),
+            n_passes=n_passes,
+            after=tell_final,
+        )[0]
+        for member in range(config.members)
+    ]
+    return networks, n_passes
 
 
 def fit(
     nights: Sequence[Night],
     config: TrainingConfig,
     *,
+    n_passes: int,
     validation: Sequence[Night] = (),
     after: Callable[[Pass], None] | None = None,
 ) -> tuple[LSTMNetwork, list[Pass]]:
-    """Fit one network; with `validation`, keep its best state and stop when it gets no better.
+    """Fit one network.
 
-    The same seed gives the same weights.
+    Its weights are a running mean over the steps (Polyak & Juditsky 1992, SIAM J Control Optim
+    30(4) 838-855) at a constant learning rate, so that the network after a number of passes does
+    not depend on how many were planned. The same seed gives the same weights.
 
     Parameters
     ----------
-    nights, validation : sequence of Night
-        Different people.
+    nights : sequence of Night
+        To learn from.
     config : TrainingConfig
         How.
+    n_passes : int
+        How often each night is seen.
+    validation : sequence of Night, optional
+        Other people, on whom the network is measured after each pass.
     after : callable, optional
         Called after each pass.
 
@@ -140,20 +163,20 @@ def fit(
     with _own_torch(config.seed):
         rng = np.random.default_rng(config.seed)
         network = _new_network(nights, columns, config).to(device)
+        averaged = AveragedModel(network, avg_fn=partial(_running_mean, decay=config.averaging))
+        mean_network = cast("LSTMNetwork", averaged.module)
         weight_C = _class_weights(nights, config.class_balance).to(device)
         loss_of = nn.CrossEntropyLoss(
             weight_C, ignore_index=UNSCORED, label_smoothing=config.label_smoothing
         )
-        n_steps = config.max_passes * math.ceil(len(nights) / config.batch_size)
         optimizer = torch.optim.AdamW(
             network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=n_steps
+        warm_up = torch.optim.lr_scheduler.LinearLR(
+            optimizer, 1 / config.warm_up_steps, total_iters=config.warm_up_steps
         )
         passes: list[Pass] = []
-        kept = network.state_dict()
-        for number in range(1, config.max_passes + 1):
+        for number in range(1, n_passes + 1):
             network.train()
             losses = []
             for rows_BTF, codes_BT in _batches(nights, columns, config, network.std_F.cpu(), rng):
@@ -163,20 +186,19 @@ def fit(
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()
-                schedule.step()
+                warm_up.step()
+                averaged.update_parameters(network)
                 losses.append(loss.item())
-            passes.append(
-                Pass(number, float(np.mean(losses)), *_validate(network, validation, columns))
-            )
+            kappa = _validate(mean_network, validation, columns)
+            passes.append(Pass(number, float(np.mean(losses)), kappa))
             if after:
                 after(passes[-1])
-            best = best_pass(passes).number if validation else number
-            if best == number:
-                kept = copy.deepcopy(network.state_dict())
-            elif number - best >= config.patience:
-                break
-        network.load_state_dict(kept)
-    return network.cpu(), passes
+    return mean_network.cpu().eval(), passes
+
+
+def _running_mean(mean: Tensor, new: Tensor, n: Tensor | int, *, decay: float) -> Tensor:
+    """Exponential mean that forgets its beginning sooner while it is young."""
+    return mean.lerp(new, max(1 - decay, 9 / (10 + float(n))))
 
 
 @contextmanager
@@ -278,21 +300,17 @@ def _augment(
 
 
 @torch.no_grad()
-def _validate(
-    network: LSTMNetwork, nights: Sequence[Night], columns: list[int]
-) -> tuple[float, float]:
-    """Mean loss and Cohen's kappa over all epochs of the validation people."""
+def _validate(network: LSTMNetwork, nights: Sequence[Night], columns: list[int]) -> float:
+    """Cohen's kappa over all epochs of the validation people."""
     if not nights:
-        return math.nan, math.nan
+        return math.nan
     network.eval()
-    all_logits, all_codes = [], []
+    predicted = []
     for night in nights:
         rows_BTF = torch.tensor(night.rows[np.newaxis][..., columns], device=network.mean_F.device)
         logits_BTC, _ = network(rows_BTF, network.begin(1))
-        scored = night.codes != UNSCORED
-        all_logits.append(logits_BTC[0].cpu()[torch.tensor(scored)])
-        all_codes.append(night.codes[scored])
-    logits, codes = torch.cat(all_logits), np.concatenate(all_codes)
-    loss = nn.functional.cross_entropy(logits, torch.tensor(codes, dtype=torch.int64)).item()
-    kappa = agreement(codes, logits.argmax(dim=-1).numpy().astype(np.int8), FOUR_CLASS).kappa
-    return loss, math.nan if kappa is None else kappa
+        predicted.append(logits_BTC[0].argmax(dim=-1).cpu().numpy().astype(np.int8))
+    codes = np.concatenate([night.codes for night in nights])
+    scored = codes != UNSCORED
+    kappa = agreement(codes[scored], np.concatenate(predicted)[scored], FOUR_CLASS).kappa
+    return math.nan if kappa is None else kappa

@@ -18,7 +18,7 @@ from sleepstage.readers.sleep_accel import find_subjects, read_subject
 from sleepstage.stager import ModelInfo, Stager
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 from sleepstage.training.export import export_step, save_model
-from sleepstage.training.fit import best_pass, fit_members
+from sleepstage.training.fit import fit_members
 from sleepstage.training.nights import Night, prepare_nights
 from sleepstage.training.split import Split, holdout
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from sleepstage.recording import Recording
     from sleepstage.training.config import TrainingConfig
-    from sleepstage.training.fit import Pass
 
 __all__ = ["Run", "load_nights", "stage_nights", "train_and_test"]
 
@@ -107,13 +106,13 @@ def train_and_test(
         split = holdout(list(people), seed=config.seed, n_groups=config.groups)
     with _log_to(out / "train.log"):
         _log.info("split: %s", asdict(split))
-        networks, histories = fit_members(
+        networks, n_passes = fit_members(
             [people[subject] for subject in split.train],
             split.validation,
             config,
             on_pass=on_pass,
         )
-        info = _describe(nights, config, split, histories)
+        info = _describe(nights, config, split, n_passes)
         graph, model = export_step(networks), out / MODEL_FILE
         save_model(graph, info, model)
         scored = stage_nights(Stager(model), [people[subject] for subject in split.test])
@@ -148,7 +147,7 @@ def _describe(
     nights: Sequence[Night],
     config: TrainingConfig,
     split: Split,
-    histories: Sequence[Sequence[Pass]],
+    n_passes: int,
 ) -> ModelInfo:
     """What the model file says of itself before it is tested."""
     simulated = any(night.recording.simulated for night in nights)
@@ -160,10 +159,7 @@ def _describe(
         features=config.features,
         scheme=FOUR_CLASS.name,
         version=sleepstage.__version__,
-        config={
-            **asdict(config),
-            "passes": [best_pass(passes).number for passes in histories],
-        },
+        config={**asdict(config), "passes": n_passes},
         split=asdict(split),
         data={**origin, "people": len(nights), "fingerprint": digest.hexdigest()},
         simulated=simulated,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "holdout", "kfold"]
 
-_MIN_PEOPLE = 3  # one to train, one to say when to stop, one to test
+_MIN_PEOPLE = 3  # one to train, one to validate, one to test
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class Split:
     train : tuple of str
         Networks are fitted on these.
     validation : tuple of tuple of str
-        The training people in groups: each network is fitted without one of the groups, which
-        says when to stop.
+        The training people in groups that take turns to say how long to fit.
     test : tuple of str
         None of `train`; seen once, at the end.
     """
