@@ -1,4 +1,4 @@
-"""What a sleep stage is: the AASM stages, the schemes that merge them, their names and colours.
+"""What a sleep stage is: the AASM stages, the schemes that merge them, and their names.
 
 This is the only table of stage codes in the package. Everywhere else a stage is a member of
 `Stage` or the name of a class of a `Scheme`.

@@ -7,10 +7,10 @@ import json
 import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import sleepstage
 from sleepstage.files import write_atomically
 from sleepstage.metrics import ScoredNight, report
 from sleepstage.plotting import save_figure
@@ -126,6 +126,8 @@ def train_and_test(
     ):
         with write_atomically(out / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for subject in people:  # of an earlier run with another split
+        (out / f"{subject}.png").unlink(missing_ok=True)
     for subject, night in scored.items():
         figure = night.predicted.plot(reference=night.reference, title=f"test person {subject}")
         save_figure(figure, out / f"{subject}.png")
@@ -158,7 +160,7 @@ def _describe(
     return ModelInfo(
         features=config.features,
         scheme=FOUR_CLASS.name,
-        version=sleepstage.__version__,
+        version=version("sleepstage"),
         config={**asdict(config), "passes": n_passes},
         split=asdict(split),
         data={**origin, "people": len(nights), "fingerprint": digest.hexdigest()},
