@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -42,19 +43,24 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         yield advance
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, simulated: bool = False
+) -> None:
     """Print a table: the first column to the left, the others to the right."""
-    drawn = Table(title=title, title_justify="left", header_style="bold")
-    for index, name in enumerate(columns):
-        drawn.add_column(name, justify="right" if index else "left", no_wrap=True)
+    if simulated:
+        title = f"[bold red]SIMULATED[/] {title}"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    drawn.add_column(columns[0], min_width=7)
+    for name in columns[1:]:
+        drawn.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
     console.print(drawn, soft_wrap=False)
 
 
-def number(value: float | None) -> str:
-    """Three decimals, or a dash where there is no number."""
-    return "-" if value is None else f"{value:.3f}"
+def number(value: float | None, decimals: int = 3) -> str:
+    """Text of a number, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def simulated_banner() -> None:

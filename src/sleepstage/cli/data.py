@@ -22,8 +22,8 @@ __all__ = ["check_and_show", "data"]
 
 _DEFAULT_FOLDER = "data/sleep-accel"
 _CHECK_COLUMNS = (
-    *("person", "hours", "scored", "usable"),
-    *("hr gap", "motion gap", "errors", "warnings"),
+    *("person", "scored", "usable"),
+    *("hr gap", "motion", "err", "warn"),
 )
 
 
@@ -94,10 +94,11 @@ def _show_check(report: DatasetReport) -> None:
     total = _facts_row(f"all {len(rows)}", report.totals)
     rows.append([*total, str(report.errors), str(report.warnings)])
     table(
-        f"{report.directory}: epochs scored by an expert; of these with heart rate and motion; "
-        "stages; longest gaps",
-        [*_CHECK_COLUMNS[:4], *FOUR_CLASS.classes, *_CHECK_COLUMNS[4:]],
+        f"{report.directory}: epochs scored, share of them usable with heart rate and motion, "
+        "stages, longest gaps in minutes",
+        [*_CHECK_COLUMNS[:3], *FOUR_CLASS.classes, *_CHECK_COLUMNS[3:]],
         rows,
+        simulated=report.simulated,
     )
     for night in report.subjects:
         for finding in night.findings:
@@ -109,16 +110,15 @@ def _show_check(report: DatasetReport) -> None:
 
 def _facts_row(name: str, facts: Facts) -> list[str]:
     usable = f"{facts.n_scorable / facts.n_scored:.0%}" if facts.n_scored else "-"
-    hours = "-" if facts.hours is None else f"{facts.hours:.1f}"
     shares = [
         f"{facts.shares[stage]:.0%}" if stage in facts.shares else "-"
         for stage in FOUR_CLASS.classes
     ]
     gaps = [
-        "-" if minutes is None else f"{minutes:.1f} min"
+        "-" if minutes is None else f"{minutes:.1f}"
         for minutes in (facts.heart_rate_gap_min, facts.motion_gap_min)
     ]
-    return [name, hours, str(facts.n_scored), usable, *shares, *gaps]
+    return [name, str(facts.n_scored), usable, *shares, *gaps]
 
 
 def _counts(findings: Sequence[Finding]) -> list[str]:

@@ -54,7 +54,8 @@ def evaluate(
     out = out or Path("runs") / f"{protocol}-seed{seed}"
     with progress_bar("reading") as progress:
         nights = load_nights(directory, on_progress=progress)
-    if any(night.recording.simulated for night in nights):
+    simulated = any(night.recording.simulated for night in nights)
+    if simulated:
         simulated_banner()
     tasks = plan(
         [night.subject for night in nights],
@@ -64,20 +65,21 @@ def evaluate(
     )
     with progress_bar("evaluating") as progress:
         experiment = run_all(nights, tasks, out, jobs=jobs, on_run=progress)
-    _show(experiment)
+    _show(experiment, simulated=simulated)
     console.print(f"everything: {out}/")
 
 
-def _show(experiment: Experiment) -> None:
+def _show(experiment: Experiment, *, simulated: bool) -> None:
     for scheme, summary in experiment.summary.items():
         classes = list(summary["recall"])
         rows = [
-            [f"run {index}", " ".join(run.split.test), *_row(run.metrics[scheme])]
+            [f"run {index}: {' '.join(run.split.test)}", *_row(run.metrics[scheme])]
             for index, run in enumerate(experiment.runs, start=1)
         ]
-        rows += [[name, "", *_row(_pick(summary, name))] for name in ("mean", "std")]
-        columns = ["", "test people", "accuracy", "kappa", "macro F1", *classes]
-        table(f"{scheme.replace('_', ' ')}: test people, recall of each class", columns, rows)
+        rows += [[name, *_row(_pick(summary, name))] for name in ("mean", "std")]
+        columns = ["test people", "accuracy", "kappa", "macro F1", *classes]
+        title = f"{scheme.replace('_', ' ')}: test people, recall of each class"
+        table(title, columns, rows, simulated=simulated)
 
 
 def _row(result: dict[str, Any]) -> list[str]:

@@ -92,7 +92,8 @@ def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:
         for name, count in zip(names, counts, strict=True)
         if count or name != "unscored"
     ]
-    table(f"{hypnogram.subject or 'night'}: {len(hypnogram)} epochs of 30 s", columns, rows)
+    title = f"{hypnogram.subject or 'night'}: {len(hypnogram)} epochs of 30 s"
+    table(title, columns, rows, simulated=hypnogram.simulated)
     if recording.reference is not None:
         truth = recording.reference.merge(hypnogram.scheme).codes[: len(hypnogram)]
         scored = recording.covered & (truth >= 0)

@@ -53,7 +53,8 @@ def train_and_show(data: Path, out: Path, seed: int, settings: Sequence[str] = (
     console.print(f"data: {data}")
     with progress_bar("reading") as progress:
         nights = load_nights(data, on_progress=progress)
-    if any(night.recording.simulated for night in nights):
+    simulated = any(night.recording.simulated for night in nights)
+    if simulated:
         simulated_banner()
     with progress_bar("training") as progress:
         run = train_and_test(nights, config, out, on_pass=progress)
@@ -62,20 +63,21 @@ def train_and_show(data: Path, out: Path, seed: int, settings: Sequence[str] = (
         f"train ({len(run.split.train)}), in groups that take turns to validate: {groups}"
     )
     console.print(f"test ({len(run.split.test)}): {' '.join(run.split.test)}")
-    _show_metrics(run.metrics)
+    _show_metrics(run.metrics, simulated=simulated)
     console.print(f"model: {run.model}\neverything else: {run.directory}/")
     return run
 
 
-def _show_metrics(metrics: dict[str, Any]) -> None:
-    columns = ["classes", "accuracy", "kappa", "macro F1", "recall of each class"]
+def _show_metrics(metrics: dict[str, Any], *, simulated: bool) -> None:
+    columns = ["classes", "accuracy", "kappa", "macro F1", "recall"]
     rows = []
     for scheme in ("four_class", "three_class", "two_class"):
         result = metrics[scheme]
-        recall = "  ".join(f"{name} {number(value)}" for name, value in result["recall"].items())
+        recall = " ".join(f"{name} {number(value, 2)}" for name, value in result["recall"].items())
         numbers = [number(result[key]) for key in ("accuracy", "kappa", "macro_f1")]
         rows.append([scheme.replace("_", " "), *numbers, recall])
-    table(f"test people, {metrics['four_class']['n_epochs']} epochs pooled", columns, rows)
+    title = f"test people, {metrics['four_class']['n_epochs']} epochs pooled"
+    table(title, columns, rows, simulated=simulated)
     people = [
         [
             subject,
@@ -84,4 +86,5 @@ def _show_metrics(metrics: dict[str, Any]) -> None:
         ]
         for subject, result in metrics["per_person"].items()
     ]
-    table("each test person, four classes", ["person", "epochs", *columns[1:4]], people)
+    title = "each test person, four classes"
+    table(title, ["person", "epochs", *columns[1:4]], people, simulated=simulated)
