@@ -132,7 +132,7 @@ def test_fetch_passes_everything_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     def fake(directory: Path, **options: object) -> fetching.FetchReport:
         seen.update(options, directory=directory)
-        return fetching.FetchReport(downloaded=("a", "b"), already_there=("c",), n_bytes=1)
+        return fetching.FetchReport(downloaded=("a", "b"), already_there=("c",))
 
     monkeypatch.setattr(fetching, "fetch", fake)
     result = invoke(

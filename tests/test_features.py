@@ -578,3 +578,10 @@ def test_a_refused_push_leaves_the_state_as_it_was(closed: FeatureState) -> None
         push(closed, until=1090, heart_rate=one(1070.0), steps=one(0.0))
     rows, _ = push(closed, until=1090)
     assert column(rows, "hr_samples_1m").tolist() == [1]
+
+
+@given(start=st.floats(0, 2e9), n_epochs=st.integers(1, 300))
+def test_every_epoch_has_a_row_whatever_the_start(start: float, n_epochs: int) -> None:
+    beats = (start + np.arange(0, 30 * n_epochs, 5.0), np.full(6 * n_epochs, 60.0))
+    recording = Recording.from_arrays(heart_rate=beats, start=start, stages=np.zeros(n_epochs))
+    assert len(extract_features(recording)) == n_epochs

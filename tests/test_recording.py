@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
 from sleepstage.motion import MotionState, summarise_motion
@@ -196,3 +198,10 @@ def test_real_night_with_little_motion_is_covered_in_its_first_hour_only(real_da
     covered = np.flatnonzero(night.covered)
     assert len(covered) > 0
     assert covered[-1] <= 65 * 2
+
+
+@given(start=st.floats(0, 2e9), n_epochs=st.integers(1, 2000))
+def test_every_scored_epoch_is_one_of_the_recording(start: float, n_epochs: int) -> None:
+    recording = Recording.from_arrays(start=start, stages=np.zeros(n_epochs))
+    assert recording.reference is not None
+    assert recording.n_epochs == len(recording.reference) == len(recording.covered) == n_epochs

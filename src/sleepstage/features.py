@@ -131,6 +131,11 @@ class FeatureState:
         """End of the last closed epoch."""
         return self.start + self.n_epochs * EPOCH_SECONDS
 
+    @property
+    def next_time(self) -> float:
+        """End of the epoch that is open."""
+        return self.start + (self.n_epochs + 1) * EPOCH_SECONDS
+
 
 def push(
     state: FeatureState,
@@ -171,7 +176,7 @@ def push(
         steps=_append(state, state.steps, steps, "steps"),
     )
     rows = []
-    while state.time + EPOCH_SECONDS <= until:
+    while state.next_time <= until:
         row, state = _close_epoch(state)
         rows.append(row)
     table = np.array(rows, dtype=np.float32).reshape(len(rows), len(FEATURES))
@@ -207,7 +212,7 @@ def _append(
 
 def _forget(state: FeatureState) -> FeatureState:
     """Drop what no later epoch looks back on."""
-    first_open = state.time + EPOCH_SECONDS
+    first_open = state.next_time
     return replace(
         state,
         heart_rate=state.heart_rate.between(first_open - _MEMORY, math.inf),
@@ -217,7 +222,7 @@ def _forget(state: FeatureState) -> FeatureState:
 
 
 def _close_epoch(state: FeatureState) -> tuple[list[float], FeatureState]:
-    now = state.time + EPOCH_SECONDS
+    now = state.next_time
     heart_rate, night = _heart_rate_features(state, now)
     motion, last_movement = _motion_features(state, now)
     values = {

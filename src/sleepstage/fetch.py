@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import re
-import threading
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,20 +15,23 @@ from sleepstage.files import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["BASE_URL", "MIRROR_VARIABLE", "FetchReport", "fetch"]
+    from pooch import Pooch
 
-_log = logging.getLogger(__name__)
+    Progress = Callable[[int, int, str], None]
+    Sums = dict[str, str]  # checksums of paths
+
+__all__ = ["BASE_URL", "MIRROR_VARIABLE", "FetchReport", "fetch"]
 
 BASE_URL: Final = "https://physionet.org/files/sleep-accel/1.0.0/"
 MIRROR_VARIABLE: Final = "SLEEPSTAGE_MIRROR"
 _SUMS: Final = "SHA256SUMS.txt"
-_SUMS_LINE: Final = re.compile(r"([0-9a-fA-F]{64}) [ *]?(\S.*)")
-_SAFE_PATH: Final = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", re.ASCII)
-_NO_SERVER: Final = "cannot connect to the server"
-_MEND: Final = (
-    "check the network and the disk, or name another server with --mirror, then run the same "
-    "command again: finished files are kept"
-)
+# No name begins with a dot, so that no path leads outside the directory.
+_NAME: Final = r"[\w-][\w.-]*"
+_SUMS_LINE: Final = re.compile(rf"([0-9a-fA-F]{{64}}) [ *]?({_NAME}(?:/{_NAME})*)", re.ASCII)
+_MAY_PASS: Final = {408, 429, 500, 502, 503, 504}  # HTTP statuses
+_TROUBLE: Final = (OSError, ValueError)  # the disk and requests; a wrong checksum, a bad address
+_TIMEOUT: Final = 30  # s without a byte
+_MEND: Final = "check network and disk or name --mirror, then run it again: finished files are kept"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +42,10 @@ class FetchReport:
     ----------
     downloaded, already_there : tuple of str
         Files that came over the network, and files that were complete before.
-    n_bytes : int
-        Size of the `downloaded` files together.
     """
 
     downloaded: tuple[str, ...]
     already_there: tuple[str, ...]
-    n_bytes: int
 
 
 def fetch(
@@ -59,9 +55,7 @@ def fetch(
     subjects: Iterable[str] | None = None,
     motion: bool = True,
     jobs: int = 4,
-    timeout: float = 30.0,
-    retries: int = 3,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> FetchReport:
     """Download the dataset, or what is still missing of it.
 
@@ -80,12 +74,8 @@ def fetch(
         False leaves out raw motion, 2 GB of it.
     jobs : int
         How many files are downloaded at a time.
-    timeout : float
-        Seconds without a byte after which a connection counts as lost.
-    retries : int
-        How often a file is tried again after trouble that may pass, at growing intervals.
     on_progress : callable, optional
-        Called with the number of finished files, of all files, and the path just finished.
+        Called with the number of files that are done with, of all files, and the path of the last.
 
     Raises
     ------
@@ -99,102 +89,45 @@ def fetch(
         import pooch
     except ImportError as error:
         raise MissingExtraError(purpose="downloading the dataset", extra="fetch") from error
-    for name, value, least in (("jobs", jobs, 1), ("timeout", timeout, 1), ("retries", retries, 0)):
-        if not value >= least:
-            msg = f"{name} is {value}, but must be at least {least}"
-            raise DataError(msg)
-    logger = pooch.get_logger()
-    logger.setLevel(max(logger.level, logging.WARNING))
+    pooch.get_logger().setLevel("WARNING")  # It would announce each file on the terminal.
     url = (mirror or os.environ.get(MIRROR_VARIABLE) or BASE_URL).rstrip("/") + "/"
-    # Absolute, because pooch expands "~" in a path and pathlib doesn't.
-    directory = Path(directory).expanduser().absolute()
-    stop = _Stop()
-    download = partial(_download, timeout=timeout, stop=stop)
-    try:
-        with write_atomically(directory / _SUMS) as temporary:
-            download(url + _SUMS, temporary, None)
-            listed = _parse_sums(temporary.read_text(errors="replace"), url + _SUMS)
-            registry = _choose(listed, subjects, motion=motion)
-        # pooch makes folders too, but two of its threads can get in each other's way.
-        for path in registry:
-            (directory / path).parent.mkdir(parents=True, exist_ok=True)
-    except DataError:
-        raise
-    except (OSError, ValueError, _FinalError) as error:  # ValueError: an address that is none
-        msg = f"{url}{_SUMS}: {_reason(error)}; {_MEND}"
-        raise DataError(msg) from error
-    keeper = pooch.Pooch(directory, url, registry, retry_if_failed=retries)
-
-    def get(path: str) -> bool:
-        action = keeper.fetch(path, processor=lambda _, action, __: action, downloader=download)
-        return bool(action != "fetch")
-
-    is_new = _get_all(registry, get, jobs=jobs, stop=stop, on_progress=on_progress)
-    downloaded = tuple(path for path in registry if is_new[path])
-    n_bytes = sum((directory / path).stat().st_size for path in downloaded)
-    _log.info("%s: %d of %d files downloaded", directory, len(downloaded), len(registry))
-    return FetchReport(
-        downloaded=downloaded,
-        already_there=tuple(path for path in registry if not is_new[path]),
-        n_bytes=n_bytes,
-    )
+    keeper = pooch.Pooch(directory, url, retry_if_failed=3)
+    sums = _fetch_sums(url + _SUMS, keeper.abspath)
+    keeper.registry = _choose(sums, subjects, motion=motion)
+    return _fetch_all(keeper, jobs, on_progress)
 
 
-class _FinalError(Exception):
-    """Trouble that another try can't mend; pooch would try again after a `ValueError`."""
-
-
-class _Stop(threading.Event):
-    """Set to end the downloads that are under way."""
-
-    def check(self) -> None:
-        if self.is_set():
-            msg = "stopped"
-            raise _FinalError(msg)
-
-
-def _download(
-    url: str, output: str | Path, _keeper: object, *, timeout: float, stop: _Stop
-) -> None:
-    """Do as `pooch.HTTPDownloader`, but stop on demand, and don't let pooch retry in vain."""
+def _fetch_sums(url: str, directory: Path) -> Sums:
+    """Checksum of each file on the server, saved once they are known to be checksums."""
     import requests
 
-    stop.check()
-    # Who can't be connected to within 10 s isn't there; an answer may take longer.
-    limits = (min(timeout, 10), timeout)
-    # pooch has made this file readable by its owner alone, but data folders get shared.
-    Path(output).unlink(missing_ok=True)
-    with requests.get(url, stream=True, timeout=limits) as response, Path(output).open("wb") as out:
-        if not response.ok:
-            may_pass = response.status_code >= 500 or response.status_code in {408, 429}
-            kind = requests.HTTPError if may_pass else _FinalError
-            msg = f"HTTP {response.status_code} {response.reason}"
-            raise kind(msg)
-        for chunk in response.iter_content(1 << 16):
-            stop.check()
-            out.write(chunk)
+    try:
+        response = requests.get(url, timeout=_TIMEOUT)
+        response.raise_for_status()
+        sums = _parse_sums(response.content.decode(errors="replace"))
+        with write_atomically(directory / _SUMS) as temporary:
+            temporary.write_bytes(response.content)
+    except _TROUBLE as error:
+        msg = f"{url}: {_reason(error)}; {_MEND}"
+        raise DataError(msg) from error
+    return sums
 
 
-def _parse_sums(sums: str, url: str) -> dict[str, str]:
-    """Checksum of each path; refuse what is no such list or would write outside the directory."""
-    registry = {}
-    for number, line in enumerate(sums.splitlines() or [""], 1):
+def _parse_sums(text: str) -> Sums:
+    sums = {}
+    for number, line in enumerate(text.splitlines() or [""], 1):
         match = _SUMS_LINE.fullmatch(line.rstrip())
-        if match is None or not _SAFE_PATH.fullmatch(match[2]):
-            msg = (
-                f"{url}: line {number} is {line[:99]!r}, expected '<sha256> <path>', the path "
-                f"inside the directory, and no login page or the like; {_MEND}"
-            )
-            raise DataError(msg)
-        registry[match[2]] = match[1].lower()
-    return registry
+        if match is None:
+            expected = "'<sha256> <path>', the path inside the directory, and no login page"
+            msg = f"line {number} is {line[:99]!r}, expected {expected}"
+            raise ValueError(msg)
+        sums[match[2]] = match[1]
+    return sums
 
 
-def _choose(
-    listed: dict[str, str], subjects: Iterable[str] | None, *, motion: bool
-) -> dict[str, str]:
+def _choose(sums: Sums, subjects: Iterable[str] | None, *, motion: bool) -> Sums:
     """Leave the wanted files: those at the top, the licence above all, belong to everyone."""
-    owners = {path: path.split("/")[-1].split("_")[0] for path in listed if "/" in path}
+    owners = {path: path.split("/")[-1].split("_")[0] for path in sums if "/" in path}
     known = set(owners.values())
     wanted = known if subjects is None else set(subjects)
     if not wanted or wanted - known:
@@ -204,64 +137,59 @@ def _choose(
         raise DataError(msg)
     return {
         path: checksum
-        for path, checksum in listed.items()
+        for path, checksum in sums.items()
         if owners.get(path, "") in {*wanted, ""} and (motion or not path.startswith("motion/"))
     }
 
 
-def _get_all(
-    paths: Iterable[str],
-    get: Callable[[str], bool],
-    *,
-    jobs: int,
-    stop: _Stop,
-    on_progress: Callable[[int, int, str], None] | None,
-) -> dict[str, bool]:
-    """Get each path in a few threads; what `get` said of each, or one error about all failures."""
-    is_new: dict[str, bool] = {}
-    failed: list[str] = []
+def _fetch_all(keeper: Pooch, jobs: int, on_progress: Progress | None) -> FetchReport:
+    """Fetch a few files at a time; whatever fails, go on and say so in the end."""
     pool = ThreadPoolExecutor(jobs)
+    futures = {pool.submit(_fetch_one, keeper, path): path for path in keeper.registry}
     try:
-        futures = {pool.submit(get, path): path for path in paths}
-        for future in as_completed(futures):
-            try:
-                is_new[futures[future]] = future.result()
-            except CancelledError:
-                continue
-            except (OSError, ValueError, _FinalError) as error:
-                failed.append(f"{futures[future]} ({_reason(error)})")
-                disk_full = getattr(error, "errno", None) == errno.ENOSPC
-                if disk_full or _reason(error) == _NO_SERVER:
-                    for other in futures:  # They can only fail as well, one after the other.
-                        other.cancel()
-            else:
-                if on_progress is not None:
-                    on_progress(len(is_new), len(futures), futures[future])
+        for done, future in enumerate(as_completed(futures), 1):
+            if on_progress is not None:
+                on_progress(done, len(futures), futures[future])
     finally:
-        # After an interruption: without this it would first download everything else.
-        stop.set()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # An interruption must not wait for all files.
+    errors = {path: future.exception() for future, path in futures.items()}
+    failed = [f"{path} ({_reason(e)})" for path, e in errors.items() if isinstance(e, _TROUBLE)]
     if failed:
-        n_missing = len(futures) - len(is_new)
-        some = ", ".join(sorted(failed)[:3]) + (f" and {n_missing - 3} more" * (n_missing > 3))
-        msg = f"{n_missing} of {len(futures)} files could not be downloaded: {some}; {_MEND}"
+        some = ", ".join(failed[:3]) + f" and {len(failed) - 3} more" * (len(failed) > 3)
+        msg = f"{len(failed)} of {len(futures)} files could not be downloaded: {some}; {_MEND}"
         raise DataError(msg)
-    return is_new
+    there = tuple(path for future, path in futures.items() if future.result() == "fetch")
+    new = tuple(path for path in keeper.registry if path not in there)
+    return FetchReport(downloaded=new, already_there=there)
+
+
+def _fetch_one(keeper: Pooch, path: str) -> str:
+    """Fetch a file unless it is there; "fetch" is what pooch calls it if it is."""
+    # pooch makes folders too, but two of its threads can get in each other's way.
+    (keeper.abspath / path).parent.mkdir(parents=True, exist_ok=True)
+    return str(keeper.fetch(path, lambda _, action, __: action, _download))
+
+
+def _download(url: str, output: str, _keeper: Pooch) -> None:
+    """Download as pooch would, but without asking again for what the server refuses."""
+    import requests
+
+    # pooch has made this file readable by its owner alone, but data folders get shared.
+    Path(output).unlink()
+    with requests.get(url, stream=True, timeout=_TIMEOUT) as answer, Path(output).open("wb") as out:
+        if not answer.ok and answer.status_code not in _MAY_PASS:
+            msg = f"{answer.status_code} {answer.reason}"
+            raise OSError(msg)  # pooch tries again after errors of requests only
+        answer.raise_for_status()
+        for chunk in answer.iter_content(1 << 16):
+            out.write(chunk)
 
 
 def _reason(error: Exception) -> str:
-    """Trouble with the network or the disk in a user's words."""
+    """Trouble in short, where requests and pooch are lengthy."""
     import requests
-    from urllib3.exceptions import MaxRetryError
 
-    if isinstance(error, requests.exceptions.SSLError):
-        return "no secure connection (TLS, certificate) to the server"
-    if error.args and isinstance(error.args[0], MaxRetryError):
-        return _NO_SERVER
-    if isinstance(error, requests.Timeout):
-        return "the server stopped answering"
-    if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        return "truncated: the connection broke off"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot write {error.filename or ''}: {error.strerror}".replace(" :", ":")
+    broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    if isinstance(error, broken):
+        return f"no connection, or it broke off: {type(error).__name__}"
     return "wrong checksum" if "known hash" in str(error) else str(error)

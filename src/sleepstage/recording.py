@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -146,7 +147,8 @@ class Recording:
     @property
     def n_epochs(self) -> int:
         """Number of whole 30 s epochs."""
-        return int((self.end - self.start) // EPOCH_SECONDS)
+        # A hair's breadth more, for ends that were added up from decimal numbers.
+        return math.floor((self.end - self.start) / EPOCH_SECONDS + 1e-6)
 
     def fingerprint(self) -> str:
         """SHA-256 of everything measured and scored, in hexadecimal."""

@@ -5,15 +5,8 @@ without. An *error* is something that the reader refuses or that makes its resul
 *warning* is something to know before trusting a night.
 """
 
-from sleepstage.checks.dataset import check_dataset, check_subject
-from sleepstage.checks.findings import DatasetReport, Facts, Finding, Severity, SubjectReport
+from sleepstage.checks.dataset import DatasetReport, check_dataset
+from sleepstage.checks.findings import Facts, Finding, SubjectReport
+from sleepstage.checks.night import check_subject
 
-__all__ = [
-    "DatasetReport",
-    "Facts",
-    "Finding",
-    "Severity",
-    "SubjectReport",
-    "check_dataset",
-    "check_subject",
-]
+__all__ = ["DatasetReport", "Facts", "Finding", "SubjectReport", "check_dataset", "check_subject"]

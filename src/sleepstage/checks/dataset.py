@@ -1,31 +1,69 @@
-"""From one subject's files, each by itself and all together, to the whole dataset."""
+"""All subjects of a dataset, one after the other, and what they come to together."""
 
 from __future__ import annotations
 
-import os
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sleepstage.checks.findings import DatasetReport, Facts, Finding, Severity, SubjectReport
-from sleepstage.checks.night import Night, check_coverage, check_labels
-from sleepstage.checks.signals import check_heart_rate, check_motion, check_steps
-from sleepstage.errors import DataError
-from sleepstage.files import fingerprint
-from sleepstage.readers.sleep_accel import LAYOUT, SIMULATED_MARKER, find_subjects, subject_files
+from sleepstage.checks.findings import Facts, Finding, SubjectReport
+from sleepstage.checks.night import check_subject
+from sleepstage.readers.sleep_accel import SIMULATED_MARKER, find_subjects
+from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
-__all__ = ["check_dataset", "check_subject"]
+__all__ = ["DatasetReport", "check_dataset"]
 
-_WITHOUT: Final = {
-    "labels": "nothing to train on or to compare with",
-    "heart_rate": "the night is staged from motion alone",
-    "motion": "the night is staged from heart rate alone",
-    "steps": "the day before the night is unknown",
-}
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was found about each subject."""
+
+    directory: Path
+    subjects: tuple[SubjectReport, ...]
+    simulated: bool
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Findings of all subjects."""
+        return tuple(finding for report in self.subjects for finding in report.findings)
+
+    @property
+    def errors(self) -> int:
+        """Number of findings that must be mended."""
+        return sum(finding.severity == "error" for finding in self.all_findings)
+
+    @property
+    def warnings(self) -> int:
+        """Number of findings that should be known."""
+        return len(self.all_findings) - self.errors
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 if there is nothing to report, 1 with errors, 3 with warnings only."""
+        return 1 if self.errors else 3 if self.warnings else 0
+
+    @property
+    def totals(self) -> Facts:
+        """Epochs and shares of all nights together; the rest is as if not measured."""
+        nights = [report.facts for report in self.subjects if report.facts.n_scored]
+        n_scored = sum(night.n_scored for night in nights)
+        shares = {
+            name: sum(night.n_scored * night.shares[name] for night in nights) / n_scored
+            for name in (FOUR_CLASS.classes if nights else ())
+        }
+        n_scorable = sum(night.n_scorable for night in nights)
+        return Facts(n_scored=n_scored, n_scorable=n_scorable, shares=shares)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it in the types of JSON, paths as text."""
+        summary = {name: getattr(self, name) for name in ("status", "errors", "warnings")}
+        totals = {"people": len(self.subjects), **asdict(self.totals)}
+        text = json.dumps({**asdict(self), **summary, "totals": totals}, default=str)
+        return dict(json.loads(text))
 
 
 def check_dataset(
@@ -52,55 +90,4 @@ def check_dataset(
         reports.append(check_subject(directory, subject))
         if on_progress is not None:
             on_progress(len(reports), len(subjects), subject)
-    twins = tuple(_find_twins(directory, subjects))
-    return DatasetReport(directory, tuple(reports), twins, (directory / SIMULATED_MARKER).exists())
-
-
-def check_subject(directory: str | Path, subject: str) -> SubjectReport:
-    """Check one subject's files, each by itself and how they fit together.
-
-    Raises
-    ------
-    DataError
-        If there is no file of `subject`.
-    """
-    files = subject_files(directory, subject)
-    if not files:
-        msg = f"{directory}: no file of subject {subject!r}; is the name right?"
-        raise DataError(msg)
-    night = Night(list(_missing_files(Path(directory), subject, files)))
-    with np.errstate(all="ignore"):  # absurd numbers are just what is looked for
-        if "labels" in files:
-            check_labels(files["labels"], night)
-        check_motion(files, night)
-        if "heart_rate" in files:
-            check_heart_rate(files["heart_rate"], night)
-        if "steps" in files:
-            check_steps(files["steps"], night)
-        if "labels" in files:
-            check_coverage(files["labels"], night)
-    return SubjectReport(subject, tuple(night.findings), Facts(**night.facts))
-
-
-def _missing_files(directory: Path, subject: str, files: Mapping[str, Path]) -> Iterator[Finding]:
-    have = {"motion" if name.startswith("summary") else name for name in files}
-    for name, without in _WITHOUT.items():
-        if name not in have:
-            path = LAYOUT[name].path(directory, subject)
-            if {"heart_rate", "motion"} & have or name not in ("heart_rate", "motion"):
-                yield Finding(Severity.WARNING, "missing-file", f"no such file: {without}", path)
-            else:
-                text = f"no {name} file, and neither heart rate nor motion: get one of them"
-                yield Finding(Severity.ERROR, "missing-file", text, path)
-
-
-def _find_twins(directory: Path, subjects: list[str]) -> Iterator[Finding]:
-    """Find nights that are there under two names: they end up in training and in test."""
-    seen: dict[str, Path] = {}
-    for subject in subjects:
-        path = subject_files(directory, subject).get("heart_rate")
-        if path is not None and os.access(path, os.R_OK) and path.stat().st_size:
-            twin = seen.setdefault(fingerprint(path), path)
-            if twin is not path:
-                text = f"the same as {twin.name}: one night under two names; delete one"
-                yield Finding(Severity.ERROR, "same-night", text, path)
+    return DatasetReport(directory, tuple(reports), (directory / SIMULATED_MARKER).exists())

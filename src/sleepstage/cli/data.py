@@ -37,7 +37,7 @@ def data() -> None:
 @click.option("--subjects", help="Only these, separated by commas.")
 @click.option("--no-motion", is_flag=True, help="Leave out raw motion (2 GB).")
 @click.option("--mirror", help="Another address with the same files.", metavar="URL")
-@click.option("--jobs", default=4, show_default=True, help="Files at once.")
+@click.option("--jobs", default=4, show_default=True, type=click.IntRange(1), help="Files at once.")
 def fetch(
     directory: Path, subjects: str | None, no_motion: bool, mirror: str | None, jobs: int
 ) -> None:
@@ -102,9 +102,7 @@ def _show_check(report: DatasetReport) -> None:
     )
     for night in report.subjects:
         for finding in night.findings:
-            _show_finding(f"{night.subject} ", finding)
-    for finding in report.findings:
-        _show_finding("", finding)
+            _show_finding(night.subject, finding)
     console.print(f"{report.errors} errors, {report.warnings} warnings")
 
 
@@ -131,7 +129,7 @@ def _show_finding(who: str, finding: Finding) -> None:
     where = ""
     if finding.file is not None:
         where = f" {finding.file.name}" + (f":{finding.line}" if finding.line else "")
-    text = escape(f"{who}{finding.code}{where}: {finding.message}")
+    text = escape(f"{who} {finding.code}{where}: {finding.message}")
     console.print(f"[{colour}]{finding.severity}[/] {text}", soft_wrap=True)
 
 
@@ -139,7 +137,7 @@ def _show_finding(who: str, finding: Finding) -> None:
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write to another folder.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV in place of Parquet.")
-@click.option("--jobs", type=int, help="Nights at once; one a core by default.")
+@click.option("--jobs", type=click.IntRange(1), help="Nights at once; one a core by default.")
 def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | None) -> None:
     """Summarise raw motion of DIRECTORY once; after that it may be deleted."""
     from sleepstage.prepare import prepare as prepare_dataset

@@ -6,9 +6,8 @@ nothing about real ones.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,11 +15,7 @@ from sleepstage.errors import DataError
 from sleepstage.files import write_atomically
 from sleepstage.motion import WINDOW_SECONDS
 from sleepstage.readers import physiology
-from sleepstage.readers.sleep_accel import (
-    LAYOUT,
-    SIMULATED_MARKER,
-    STEP_BIN_SECONDS,
-)
+from sleepstage.readers.sleep_accel import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
 from sleepstage.recording import LONGEST_NIGHT, PLAUSIBLE_BPM, Recording
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -30,35 +25,27 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from sleepstage.readers.physiology import Floats, Movements, Stages
+    from sleepstage.readers.physiology import Floats, Signal
 
-    Signal = tuple[Floats, Floats]  # times and values
+    Tables = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # times and values by names of `LAYOUT`
 
 __all__ = ["simulate_night", "write_dataset"]
 
 _NOTICE: Final = "The nights in this folder are simulated by sleepstage; no person was measured.\n"
 _FIRST_ID: Final = 900001
 _MORE_THAN: Final = 0.5  # hours
+_AT_MOST: Final = LONGEST_NIGHT // 3600
 _RATE: Final = 50  # Hz, of raw acceleration
 _COUNT_BIN: Final = 5 / 128  # g; counts as in `sleepstage.motion`
 _STILL_SD: Final = 0.0015  # g, sensor noise; set by eye
 _STILL_PEAK: Final = 2.25 * _STILL_SD  # the expected largest of 50 normal samples
 _FORMATS: Final = {
-    "heart_rate": "%.5f %d",
+    "heart_rate": "%.5f,%d",
     "labels": "%d %d",
-    "steps": "%d %d",
+    "steps": "%d,%d",
     "motion": "%.6f %.6f %.6f %.6f",
-    "summary_csv": "%d %s %s %s %s",
+    "summary_csv": "%d,%s,%s,%s,%s",
 }
-
-
-class _Night(NamedTuple):
-    """A night as it is written; steps are at the start of their bins."""
-
-    stages: Stages
-    heart_rate: Signal
-    motion: Signal
-    steps: Signal
 
 
 def simulate_night(
@@ -89,13 +76,13 @@ def simulate_night(
         If `seed` or `hours` is out of range.
     """
     night = _simulate(seed, 0, hours, raw_motion=raw_motion)
-    bins, steps = night.steps
+    bins, steps = night["steps"]
     return Recording.from_arrays(
-        heart_rate=night.heart_rate,
-        motion=night.motion,
+        heart_rate=night["heart_rate"],
+        motion=night["motion" if raw_motion else "summary_csv"],
         steps=(bins + STEP_BIN_SECONDS, steps),
         start=0.0,
-        stages=night.stages,
+        stages=night["labels"][1],
         subject=f"simulated-{seed:04d}" if subject is None else subject,
         simulated=True,
     )
@@ -157,99 +144,79 @@ def write_dataset(
 
 
 def _check(seed: int, hours: float) -> None:
-    if not _MORE_THAN < hours <= LONGEST_NIGHT / 3600:
-        limits = f"more than {_MORE_THAN} and at most {LONGEST_NIGHT / 3600:g}"
-        msg = f"a night of {hours} hours: expected {limits}"
+    if not _MORE_THAN < hours <= _AT_MOST:
+        msg = f"a night of {hours} hours: expected more than {_MORE_THAN} and at most {_AT_MOST}"
         raise DataError(msg)
     if seed < 0:
         msg = f"seed is {seed}: expected 0 or more"
         raise DataError(msg)
 
 
-def _write_night(directory: Path, subject: str, night: _Night) -> None:
-    motion = "motion" if night.motion[1].shape[1] == 3 else "summary_csv"
-    files: dict[str, tuple[NDArray[np.generic], NDArray[np.generic]]] = {
-        "heart_rate": night.heart_rate,
-        "labels": (EPOCH_SECONDS * np.arange(len(night.stages)), night.stages),
-        "steps": night.steps,
-        motion: night.motion,
-    }
+def _write_night(directory: Path, subject: str, night: Tables) -> None:
     for name, line in _FORMATS.items():
         table = LAYOUT[name]
         path = table.path(directory, subject)
-        if name not in files:  # the other kind of motion, of an earlier night by this name
+        if name not in night:  # the other kind of motion, of an earlier night by this name
             path.unlink(missing_ok=True)
             continue
-        header = table.separator.join(table.columns) if table.header else ""
-        line = line.replace(" ", table.separator)
+        header = ",".join(table.columns) if table.header else ""
         with write_atomically(path) as temporary:
-            np.savetxt(temporary, np.column_stack(files[name]), line, header=header, comments="")
+            np.savetxt(temporary, np.column_stack(night[name]), line, header=header, comments="")
 
 
-def _simulate(seed: int, number: int, hours: float, *, raw_motion: bool) -> _Night:
+def _simulate(seed: int, number: int, hours: float, *, raw_motion: bool) -> Tables:
     _check(seed, hours)
     rng = np.random.default_rng([seed, number])
     person = physiology.Person.draw(rng)
-    stages = physiology.draw_stages(rng, person, int(hours * 3600 // EPOCH_SECONDS))
-    end = len(stages) * EPOCH_SECONDS
+    n_epochs = int(hours * 3600 // EPOCH_SECONDS)
+    end = n_epochs * EPOCH_SECONDS
+    day, steps = physiology.draw_day(rng, person, end)
+    stages = physiology.draw_stages(rng, person, n_epochs)
     movements = physiology.draw_movements(rng, person, stages)
-    steps = physiology.draw_steps(rng, person, end)
-    day_times, day_bpm = physiology.draw_day_heart_rate(rng, person, *steps)
-    beats = physiology.draw_heart_rate(rng, person, stages, movements)
-    times, bpm = _watch_heart_rate(rng, beats, end)
-    bpm = np.append(day_bpm, bpm).clip(*PLAUSIBLE_BPM).round()
-    # Drawn last, so that raw and summarised motion go with the same rest of the night.
-    motion = _watch_motion(rng, movements, end, raw=raw_motion)
-    return _Night(stages, (np.append(day_times, times), bpm), motion, steps)
+    night = _watch_beats(rng, physiology.draw_beats(rng, person, stages, movements), end)
+    times, bpm = np.hstack([day, night])
+    gravity, shaking = physiology.draw_motion(rng, movements, end)
+    # Raw motion has noise of its own, so that summaries go with the same gaps.
+    motion = _raw(rng.spawn(1)[0], gravity, shaking) if raw_motion else _summaries(gravity, shaking)
+    return {
+        "heart_rate": (times, bpm.clip(*PLAUSIBLE_BPM).round()),
+        "labels": (EPOCH_SECONDS * np.arange(len(stages)), stages),
+        "steps": steps,
+        "motion" if raw_motion else "summary_csv": _with_gaps(rng, end, rng.poisson(0.1), *motion),
+    }
 
 
-def _watch_heart_rate(rng: Generator, beats: Signal, end: int) -> Signal:
-    """A sample every 5 s or so, with gaps."""
-    intervals = rng.choice([2, 4, 5, 6, 7, 9], end // 2, p=[0.05, 0.15, 0.5, 0.15, 0.1, 0.05])
-    times = np.round(rng.uniform(0, 5) + np.cumsum(intervals), 5)
-    lost = _within(times, _draw_gaps(rng, end, n_short=1 + rng.poisson(end / 14_400)))
-    times = times[(times < end) & ~lost]
-    return times, np.interp(times, *beats) + rng.normal(0, 0.4, len(times))
+def _watch_beats(rng: Generator, beats: Signal, end: int) -> Signal:
+    """A noisy sample every 5 s or so, with some gaps."""
+    times = np.round(np.cumsum(rng.integers(3, 8, end // 3)) - rng.random(), 5)
+    times = times[times < end]
+    bpm = np.interp(times, *beats) + rng.normal(0, 0.4, len(times))
+    return _with_gaps(rng, end, 1 + rng.poisson(end / 14_400), times, bpm)
 
 
-def _watch_motion(rng: Generator, movements: Movements, end: int, *, raw: bool) -> Signal:
-    """Summaries or raw acceleration; in one night of ten a stretch of it is lost."""
-    shaking = physiology.draw_shaking(rng, movements, end)
-    posture = physiology.draw_posture(rng, movements, end)
-    gaps = np.round(_draw_gaps(rng, end, n_short=0) / WINDOW_SECONDS) * WINDOW_SECONDS
-    times, values = _raw(rng, shaking, posture) if raw else _summaries(shaking, posture)
-    kept = ~_within(times if raw else times - WINDOW_SECONDS / 2, gaps)
+def _with_gaps(rng: Generator, end: int, n_gaps: int, times: Floats, values: Floats) -> Signal:
+    """Lose stretches of half a minute or, rarely, up to 20; whole windows, stamped at their end."""
+    lengths = np.minimum(2 * (1 + rng.pareto(1.2, (n_gaps, 1))), 80).round() * WINDOW_SECONDS
+    starts = rng.uniform(0, end - lengths) // WINDOW_SECONDS * WINDOW_SECONDS
+    kept = ((times <= starts) | (times > starts + lengths)).all(axis=0)
     return times[kept], values[kept]
 
 
-def _summaries(shaking: Floats, posture: Floats) -> Signal:
+def _summaries(gravity: Floats, shaking: Floats) -> Signal:
     """`MOTION_COLUMNS` as `sleepstage.motion` would find them, without the samples between."""
     bins = np.floor(shaking[:, 2] / _COUNT_BIN).reshape(-1, WINDOW_SECONDS).sum(axis=1)
     counts = 3.07 * np.maximum(bins + WINDOW_SECONDS - 18, 0)
-    peaks = (np.abs(posture) + shaking + _STILL_PEAK).reshape(-1, WINDOW_SECONDS, 3).mean(axis=1)
+    peaks = (np.abs(gravity) + shaking + _STILL_PEAK).reshape(-1, WINDOW_SECONDS, 3).mean(axis=1)
     ends = WINDOW_SECONDS * np.arange(1.0, len(counts) + 1)
     return ends, np.column_stack([np.round(counts, 2), np.round(peaks, 5)])
 
 
-def _raw(rng: Generator, shaking: Floats, posture: Floats) -> Signal:
+def _raw(rng: Generator, gravity: Floats, shaking: Floats) -> Signal:
     """Acceleration in g at about 50 Hz: gravity, shaking at 4 to 8 Hz, and noise."""
     n = _RATE * len(shaking)
-    times = (np.arange(n) + np.clip(rng.normal(0.5, 0.1, n), 0.1, 0.9)) / _RATE
-    swing = np.sin(np.cumsum(np.repeat(rng.uniform(4, 8, len(shaking)), _RATE)) * math.tau / _RATE)
-    seconds = np.arange(len(shaking))
-    xyz = np.column_stack([np.interp(times, seconds, axis) for axis in posture.T])
-    xyz += np.repeat(shaking, _RATE, axis=0) * swing[:, np.newaxis]
+    times = (np.arange(n) + rng.uniform(0.1, 0.9, n)) / _RATE
+    swing = np.sin(np.cumsum(np.repeat(rng.uniform(4, 8, len(shaking)), _RATE)) * 2 * np.pi / _RATE)
+    xyz = np.repeat(shaking, _RATE, axis=0) * swing[:, np.newaxis]
+    xyz += np.column_stack([np.interp(times, range(len(axis)), axis) for axis in gravity.T])
     xyz += rng.normal(0, _STILL_SD, xyz.shape)
     return np.round(times, 6), np.round(xyz, 6)
-
-
-def _draw_gaps(rng: Generator, end: int, *, n_short: int) -> Floats:
-    """Starts and ends of lost stretches, shape (n, 2): short ones, one night of ten a long one."""
-    lengths = np.append(30 + rng.exponential(60, n_short), rng.uniform(300, 1200))
-    lengths[-1] *= rng.random() < 0.1
-    starts = rng.uniform(0, end - lengths)
-    return np.column_stack([starts, starts + lengths])
-
-
-def _within(times: Floats, gaps: Floats) -> NDArray[np.bool_]:
-    return np.asarray(((gaps[:, :1] <= times) & (times < gaps[:, 1:])).any(axis=0))

@@ -223,7 +223,7 @@ def _choose_device(name: str) -> torch.device:
         try:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:
-            msg = f"device {name!r} is not to be had here ({str(error).splitlines()[0]}); use auto"
+            msg = f"device {name!r} is not to be had here; use auto, or cpu, cuda or mps"
             raise DataError(msg) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
