@@ -34,6 +34,7 @@ _RATE: Final = 50  # Hz, to which the z axis is resampled
 _BAND: Final = (3.0, 11.0)  # Hz
 _ORDER: Final = 5
 _HALF: Final = _RATE  # samples of the impulse response on either side of its centre
+_PIECE: Final = 30_000  # samples taken in at once: what the processor's cache holds
 _MAX_GAP: Final = 1.0  # s without a sample after which the filter starts anew
 _BIN_WIDTH: Final = 5.0 / 128  # g
 _COUNT_OFFSET: Final = 18
@@ -134,8 +135,10 @@ def summarise_motion(
     state = state or MotionState.begin()
     if len(acceleration) >= _UNIT_SAMPLES:  # fewer may be one movement
         _check_unit(acceleration.values)
-    if len(acceleration):
-        state = _absorb(state, acceleration.times - state.origin, acceleration.values)
+    for begin in range(0, len(acceleration), _PIECE):
+        piece = slice(begin, begin + _PIECE)
+        times, xyz = acceleration.times[piece], acceleration.values[piece]
+        state = _absorb(state, times - state.origin, xyz)
     return _close_windows(state, until - state.origin)
 
 
