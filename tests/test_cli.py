@@ -109,6 +109,12 @@ def test_a_folder_that_is_not_the_dataset_is_named(tmp_path: Path) -> None:
         assert f"{tmp_path}: not a sleep-accel dataset" in result.output
 
 
+def test_signs_in_a_folders_name_are_printed_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "data[red]"
+    assert f"{folder}: 1 SIMULATED" in invoke("data", "simulate", folder, "--subjects", "1").output
+    assert f"SIMULATED {folder}: epochs scored" in invoke("data", "check", folder).output
+
+
 def test_no_data_anywhere_says_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,8 @@ __all__ = ["console", "number", "progress_bar", "simulated_banner", "table"]
 
 _PIPE_WIDTH = 160  # columns: whoever reads a file or a log can scroll
 
-console = Console(highlight=False, soft_wrap=True)
+# No markup: a folder may be called data[red], and an extra is installed as sleepstage[train].
+console = Console(highlight=False, markup=False, soft_wrap=True)
 if not console.is_terminal:
     console.width = _PIPE_WIDTH
 
@@ -29,7 +31,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[remark]}"),
+        TextColumn("{task.fields[remark]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(
@@ -47,9 +49,11 @@ def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, simulated: bool = False
 ) -> None:
     """Print a table: the first column to the left, the others to the right."""
+    console.print()
     if simulated:
-        title = f"[bold red]SIMULATED[/] {title}"
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        console.print("SIMULATED ", style="bold red", end="")
+    console.print(title)
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     drawn.add_column(columns[0], min_width=7)
     for name in columns[1:]:
         drawn.add_column(name, justify="right", no_wrap=True)
@@ -65,6 +69,9 @@ def number(value: float | None, decimals: int = 3) -> str:
 
 def simulated_banner() -> None:
     """Say in large letters that nothing below comes from a person."""
-    console.rule("[bold red]S I M U L A T E D   D A T A[/]", style="red", characters="=")
-    console.print("[red]These nights were made by a program. No result below says anything about")
-    console.print("[red]sleep: get the real data with: sleepstage data fetch")
+    console.rule(Text("S I M U L A T E D   D A T A", style="bold red"), style="red", characters="=")
+    console.print(
+        "These nights were made by a program. No result below says anything about\n"
+        "sleep: get the real data with: sleepstage data fetch",
+        style="red",
+    )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.markup import escape
 
 from sleepstage.cli.console import console, progress_bar, simulated_banner, table
 from sleepstage.readers.sleep_accel import find_data
@@ -129,8 +128,8 @@ def _show_finding(who: str, finding: Finding) -> None:
     where = ""
     if finding.file is not None:
         where = f" {finding.file.name}" + (f":{finding.line}" if finding.line else "")
-    text = escape(f"{who} {finding.code}{where}: {finding.message}")
-    console.print(f"[{colour}]{finding.severity}[/] {text}", soft_wrap=True)
+    console.print(finding.severity, style=colour, end=" ")
+    console.print(f"{who} {finding.code}{where}: {finding.message}")
 
 
 @data.command()

@@ -40,7 +40,7 @@ def run(data: Path | None, seed: int, out: Path) -> None:
     hypnogram = load_model(trained.model).predict(night)
     file = out / f"{subject}.csv"
     hypnogram.save(file)
-    console.print(f"\n[bold]one night that the model has never seen: person {subject}")
+    console.print(f"\none night that the model has never seen: person {subject}", style="bold")
     show_hypnogram(hypnogram, night)
     console.print(f"hypnogram: {file}\npicture: {file.with_suffix('.png')}")
 
