@@ -307,6 +307,20 @@ def test_run_simulates_where_there_is_no_data_and_no_network(
     assert (tmp_path / "runs" / "first" / "model.onnx").is_file()
 
 
+def test_run_does_not_fetch_because_a_folder_is_misspelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fetching, "fetch", lambda *_, **__: pytest.fail("it fetches"))
+    monkeypatch.setenv("SLEEPSTAGE_DATA", str(tmp_path / "misspelt"))
+    wrong: list[list[str | Path]] = [[], ["--data", tmp_path / "wrong"]]
+    for arguments in wrong:
+        result = invoke("run", *arguments)
+        assert result.exit_code == 1
+        assert "no dataset at" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_training_without_its_libraries_says_what_to_install(
     simulated_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from sleepstage.cli.data import check_and_show
 from sleepstage.cli.predict import show_hypnogram
 from sleepstage.cli.train import train_and_show
 from sleepstage.errors import SleepstageError
-from sleepstage.readers.sleep_accel import find_data, read_subject
+from sleepstage.readers.sleep_accel import ENVIRONMENT_VARIABLE, find_data, read_subject
 from sleepstage.stager import load_model
 
 __all__ = ["run"]
@@ -32,7 +33,9 @@ def run(data: Path | None, seed: int, out: Path) -> None:
 
     Where there is no data it is fetched; where there is no network it is simulated.
     """
-    directory = find_data(data) if data is not None else _find_or_make_data()
+    # Who names a folder wants that one: a mistake in its name must not start a download.
+    named = data is not None or os.environ.get(ENVIRONMENT_VARIABLE)
+    directory = find_data(data) if named else _find_or_make_data()
     check_and_show(directory)
     trained = train_and_show(directory, out, seed)
     subject = trained.split.test[0]
