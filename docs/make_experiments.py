@@ -52,9 +52,10 @@ HEAD = """\
 <!-- Written by `make experiments`, and by nothing else. -->
 # What each choice is worth
 
-Ten folds by person (seed {seed}), four classes, live. Each row has one thing changed, as it is
-written for `--set`. *Difference*: of kappa to the default on the same fold, mean over the folds ±
-its standard error. A difference smaller than twice its error is no difference.
+Ten folds by person (seed {seed}), four classes, live; each row has one thing changed, as it is \
+written
+for `--set`. *Difference*: of kappa to the default on the same fold, mean over the folds ± its
+standard error. A difference smaller than twice its error is no difference.
 
 """
 
