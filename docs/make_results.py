@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sleepstage
-from sleepstage.cli.console import console, number, progress_bar
+from sleepstage.cli.console import console, progress_bar
+from sleepstage.cli.evaluate import numbers
 from sleepstage.evaluation.experiment import Experiment, evaluate, plan
 from sleepstage.readers.sleep_accel import find_data
 from sleepstage.training.config import TrainingConfig
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 MARKER = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
-NUMBERS = ("accuracy", "kappa", "macro_f1")
 # Default values were found on the folds of other seeds (docs/approach.md).
 SEEDS = {"holdout": 0, "kfold": 100}
 
@@ -52,12 +52,6 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table, numbers to the right."""
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def numbers(result: dict[str, Any], statistic: str | None = None) -> list[str]:
-    """Accuracy, kappa, macro F1 and recalls of a run, or of a summary."""
-    values = [result[key] for key in NUMBERS] + list(result["recall"].values())
-    return [number(value if statistic is None else value[statistic]) for value in values]
 
 
 def scheme_table(experiment: Experiment, scheme: str) -> str:

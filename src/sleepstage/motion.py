@@ -22,7 +22,13 @@ from sleepstage.samples import Samples
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MOTION_COLUMNS", "WINDOW_SECONDS", "MotionState", "summarise_motion"]
+__all__ = [
+    "MOTION_COLUMNS",
+    "WINDOW_SECONDS",
+    "MotionState",
+    "summarise_motion",
+    "summarise_night",
+]
 
 MOTION_COLUMNS: Final = ("counts", "peak_x_g", "peak_y_g", "peak_z_g")
 """Values of a motion summary."""
@@ -140,6 +146,15 @@ def summarise_motion(
         times, xyz = acceleration.times[piece], acceleration.values[piece]
         state = _absorb(state, times - state.origin, xyz)
     return _close_windows(state, until - state.origin)
+
+
+def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) -> Samples:
+    """All summaries of a night at once; errors begin with `name`. See `summarise_motion`."""
+    try:
+        return summarise_motion(acceleration, MotionState.begin(origin))[0]
+    except DataError as error:
+        msg = f"{name}: {error}"
+        raise DataError(msg) from error
 
 
 def _check_unit(xyz: NDArray[np.float64]) -> None:

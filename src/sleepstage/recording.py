@@ -12,7 +12,7 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.hypnogram import Hypnogram
-from sleepstage.motion import MOTION_COLUMNS, WINDOW_SECONDS, MotionState, summarise_motion
+from sleepstage.motion import MOTION_COLUMNS, WINDOW_SECONDS, summarise_night
 from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -132,7 +132,8 @@ class Recording:
             end = max(float(signal.times[-1]) for signal in (beats, raw_motion) if len(signal))
         summaries = raw_motion
         if raw_motion.values.shape[1] == 3:
-            summaries = _summarise(raw_motion, start, names.get("motion", "motion"))
+            name = names.get("motion", "motion")
+            summaries = summarise_night(raw_motion, origin=start, name=name)
         return cls(
             start=start,
             end=end,
@@ -216,14 +217,6 @@ def _motion(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
         msg = f"{name}: activity count {samples.values[at, 0]:g} at {samples.times[at]:.10g} s; "
         raise DataError(msg + "no count is negative")
     return samples
-
-
-def _summarise(acceleration: Samples, start: float, name: str) -> Samples:
-    try:
-        return summarise_motion(acceleration, MotionState.begin(start))[0]
-    except DataError as error:
-        msg = f"{name}: {error}"
-        raise DataError(msg) from error
 
 
 def _default_start(heart_rate: Samples, motion: Samples) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sleepstage.checks.findings import Finding, Severity
 from sleepstage.errors import DataError
 from sleepstage.readers.sleep_accel import LAYOUT, read_summary
-from sleepstage.readers.text import Line, read_text_table, text_lines
+from sleepstage.readers.text import Line, text_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,7 +110,7 @@ class Source:
         try:
             if layout.header:
                 return read_summary(self.path)
-            return read_text_table(self.path, layout.columns, separator=layout.separator)
+            return layout.read(self.path)
         except DataError as error:
             if self.path.suffix != ".parquet" and not isinstance(error.__cause__, OSError):
                 return self._read_good_lines()

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
-from sleepstage.cli.train import SETTINGS_HELP
+from sleepstage.cli.console import console, number, progress_bar, table
+from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
 from sleepstage.errors import MissingExtraError
 from sleepstage.readers.sleep_accel import find_data
 
 if TYPE_CHECKING:
     from sleepstage.evaluation.experiment import Experiment
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "numbers"]
 
 
 @click.command()
@@ -44,19 +44,13 @@ def evaluate(
         from sleepstage.evaluation.experiment import evaluate as run_all
         from sleepstage.evaluation.experiment import plan
         from sleepstage.training.config import TrainingConfig, override
-        from sleepstage.training.run import load_nights
     except ImportError as error:
         raise MissingExtraError(purpose="evaluating", extra="train") from error
 
     config = override(TrainingConfig(seed=seed), settings)
     directory = find_data(data)
-    console.print(f"data: {directory}")
     out = out or Path("runs") / f"{protocol}-seed{seed}"
-    with progress_bar("reading") as progress:
-        nights = load_nights(directory, on_progress=progress)
-    simulated = any(night.recording.simulated for night in nights)
-    if simulated:
-        simulated_banner()
+    nights, simulated = load_and_announce(directory)
     tasks = plan(
         [night.subject for night in nights],
         protocol,
@@ -73,25 +67,17 @@ def _show(experiment: Experiment, *, simulated: bool) -> None:
     for scheme, summary in experiment.summary.items():
         classes = list(summary["recall"])
         rows = [
-            [f"run {index}: {' '.join(run.split.test)}", *_row(run.metrics[scheme])]
+            [f"run {index}: {' '.join(run.split.test)}", *numbers(run.metrics[scheme])]
             for index, run in enumerate(experiment.runs, start=1)
         ]
-        rows += [[name, *_row(_pick(summary, name))] for name in ("mean", "std")]
+        rows += [[name, *numbers(summary, name)] for name in ("mean", "std")]
         columns = ["test people", "accuracy", "kappa", "macro F1", *classes]
         title = f"{scheme.replace('_', ' ')}: test people, recall of each class"
         table(title, columns, rows, simulated=simulated)
 
 
-def _row(result: dict[str, Any]) -> list[str]:
-    numbers = [result[key] for key in ("accuracy", "kappa", "macro_f1")]
-    return [number(value) for value in [*numbers, *result["recall"].values()]]
-
-
-def _pick(summary: dict[str, Any], statistic: str) -> dict[str, Any]:
-    """The summary's numbers in the shape of one run's."""
-    return {
-        key: value[statistic]
-        if key != "recall"
-        else {name: spread[statistic] for name, spread in value.items()}
-        for key, value in summary.items()
-    }
+def numbers(result: dict[str, Any], statistic: str | None = None) -> list[str]:
+    """Accuracy, kappa, macro F1 and recalls of a run, or one statistic of them of a summary."""
+    values = [result[key] for key in ("accuracy", "kappa", "macro_f1")]
+    values += result["recall"].values()
+    return [number(value if statistic is None else value[statistic]) for value in values]

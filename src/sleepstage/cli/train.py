@@ -14,9 +14,10 @@ from sleepstage.readers.sleep_accel import find_data
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sleepstage.training.nights import Night
     from sleepstage.training.run import Run
 
-__all__ = ["SETTINGS_HELP", "train", "train_and_show"]
+__all__ = ["SETTINGS_HELP", "load_and_announce", "train", "train_and_show"]
 
 SETTINGS_HELP = "Another value in the configuration, as members=1 or network.hidden=32."
 
@@ -45,17 +46,12 @@ def train_and_show(data: Path, out: Path, seed: int, settings: Sequence[str] = (
     """Train, print split and results, and say where everything lies."""
     try:
         from sleepstage.training.config import TrainingConfig, override
-        from sleepstage.training.run import load_nights, train_and_test
+        from sleepstage.training.run import train_and_test
     except ImportError as error:
         raise MissingExtraError(purpose="training", extra="train") from error
 
     config = override(TrainingConfig(seed=seed), settings)
-    console.print(f"data: {data}")
-    with progress_bar("reading") as progress:
-        nights = load_nights(data, on_progress=progress)
-    simulated = any(night.recording.simulated for night in nights)
-    if simulated:
-        simulated_banner()
+    nights, simulated = load_and_announce(data)
     with progress_bar("training") as progress:
         run = train_and_test(nights, config, out, on_pass=progress)
     groups = "  |  ".join(" ".join(group) for group in run.split.validation)
@@ -66,6 +62,19 @@ def train_and_show(data: Path, out: Path, seed: int, settings: Sequence[str] = (
     _show_metrics(run.metrics, simulated=simulated)
     console.print(f"model: {run.model}\neverything else: {run.directory}/")
     return run
+
+
+def load_and_announce(data: Path) -> tuple[list[Night], bool]:
+    """Read all nights, and say where they come from; whether they are simulated."""
+    from sleepstage.training.run import load_nights
+
+    console.print(f"data: {data}")
+    with progress_bar("reading") as progress:
+        nights = load_nights(data, on_progress=progress)
+    simulated = any(night.recording.simulated for night in nights)
+    if simulated:
+        simulated_banner()
+    return nights, simulated
 
 
 def _show_metrics(metrics: dict[str, Any], *, simulated: bool) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
-from sleepstage.motion import MOTION_COLUMNS, summarise_motion
+from sleepstage.motion import MOTION_COLUMNS, summarise_night
 from sleepstage.readers.text import first_fields, open_error, read_text_table
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.samples import Samples
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "ENVIRONMENT_VARIABLE",
     "GRID_TOLERANCE",
     "LAYOUT",
     "SIMULATED_MARKER",
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
+"""Says where the dataset lies, if no option does."""
+
 _USUAL_PLACES: Final = ("data/sleep-accel", "../shared/sleep-accel")
 
 GRID_TOLERANCE: Final = 1e-6
@@ -67,6 +70,10 @@ class Table:
     def path(self, directory: str | Path, subject: str) -> Path:
         """Where the file of a subject is, or would be."""
         return Path(directory) / self.folder / f"{subject}{self.ending}"
+
+    def read(self, path: Path) -> NDArray[np.float64]:
+        """Read all rows of a text file of this kind; see `read_text_table`."""
+        return read_text_table(path, self.columns, separator=self.separator, header=self.header)
 
 
 _SUMMARY_COLUMNS: Final = ("t_s", *MOTION_COLUMNS)
@@ -156,8 +163,10 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
         known = ", ".join(find_subjects(directory)[:5])
         msg = f"{directory}: no subject {subject!r}; there are {known}, …"
         raise DataError(msg)
-    beats = _read(files, "heart_rate")
-    steps = _read(files, "steps")
+    beats, steps = (
+        LAYOUT[name].read(files[name]) if name in files else None
+        for name in ("heart_rate", "steps")
+    )
     start, stages = read_labels(files["labels"]) if "labels" in files else (None, None)
     motion_file, motion = _read_motion(files)
     if beats is None and motion is None and stages is None:
@@ -175,15 +184,6 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
     )
 
 
-def _read(files: dict[str, Path], name: str) -> NDArray[np.float64] | None:
-    if name not in files:
-        return None
-    table = LAYOUT[name]
-    return read_text_table(
-        files[name], table.columns, separator=table.separator, header=table.header
-    )
-
-
 def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     """Start of the first epoch and the stage of each epoch; epochs without a line are unscored.
 
@@ -192,8 +192,7 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     DataError
         If a line is broken, off the 30 s grid, twice there or holds an unknown stage.
     """
-    table = LAYOUT["labels"]
-    times, codes = read_text_table(path, table.columns, separator=table.separator).T
+    times, codes = LAYOUT["labels"].read(path).T
     start = float(times.min())
     with np.errstate(all="ignore"):  # absurd times are found here
         epochs = (times - start) / EPOCH_SECONDS
@@ -247,20 +246,15 @@ def summarise_file(path: Path) -> Samples:
     DataError
         If the file is broken or its unit is not g.
     """
-    table = LAYOUT["motion"]
-    rows = read_text_table(path, table.columns, separator=table.separator)
+    rows = LAYOUT["motion"].read(path)
     acceleration = Samples.clean(rows[:, 0], rows[:, 1:], name=str(path), columns=3)
-    try:
-        return summarise_motion(acceleration)[0]
-    except DataError as error:
-        msg = f"{path}: {error}"
-        raise DataError(msg) from error
+    return summarise_night(acceleration, name=str(path))
 
 
 def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
-        table = read_text_table(path, _SUMMARY_COLUMNS, separator=",", header=True)
+        table = LAYOUT["summary_csv"].read(path)
         _, header = first_fields(path, remarks=True)
         if header != list(_SUMMARY_COLUMNS):
             msg = f"{path}: header {','.join(header)}; expected {','.join(_SUMMARY_COLUMNS)}"

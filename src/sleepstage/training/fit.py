@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from sleepstage.training.config import TrainingConfig
     from sleepstage.training.nights import Night
 
-__all__ = [
-    "Pass",
-    "fit",
-    "fit_members",
-]
+__all__ = ["Pass", "fit", "fit_members"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +37,7 @@ _LOSABLE: Final = ("heart_rate", "motion")
 
 
 class Pass(NamedTuple):
-    """One pass over the nights; loss and kappa are NaN without people to measure them on."""
+    """One pass over the nights; kappa is NaN without people to measure it on."""
 
     number: int
     loss: float
