@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check data docs results experiments bench clean
+.PHONY: run test check data docs results bench clean
 .DEFAULT_GOAL := run
 
 $(READY): pyproject.toml
@@ -40,9 +40,6 @@ docs: $(READY)
 
 results: $(READY)
 	$(BIN)/python docs/make_results.py
-
-experiments: $(READY)
-	$(BIN)/python docs/make_experiments.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py

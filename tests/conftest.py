@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from sleepstage.classifiers.neural import Neural
+from sleepstage.evaluation.run import MODEL_FILE, Outcome, load_nights, log_to, save, train_and_test
+from sleepstage.evaluation.split import Split, holdout
 from sleepstage.readers.simulated import write_dataset
-from sleepstage.training.config import TrainingConfig
-from sleepstage.training.network import LSTMConfig
-from sleepstage.training.run import Run, load_nights, train_and_test
+from sleepstage.training.network import RecurrentConfig
 
 settings.register_profile("sleepstage", deadline=None, max_examples=25)
 settings.load_profile("sleepstage")
@@ -36,8 +39,8 @@ def simulated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-SMALL = TrainingConfig(
-    network=LSTMConfig(hidden=16),
+SMALL = Neural(
+    network=RecurrentConfig(hidden=16),
     members=2,
     max_passes=4,
     crop_epochs=120,
@@ -47,7 +50,33 @@ SMALL = TrainingConfig(
 """A configuration that trains in a second."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """What `sleepstage train` leaves behind."""
+
+    directory: Path
+    outcome: Outcome
+
+    @property
+    def model(self) -> Path:
+        return self.directory / MODEL_FILE
+
+    @property
+    def split(self) -> Split:
+        return self.outcome.split
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.outcome.metrics
+
+
 @pytest.fixture(scope="session")
 def small_run(simulated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """What training on the simulated nights leaves behind; not to be changed."""
-    return train_and_test(load_nights(simulated_data), SMALL, tmp_path_factory.mktemp("run"))
+    nights = load_nights(simulated_data)
+    directory = tmp_path_factory.mktemp("run")
+    with log_to(directory / "train.log"):
+        split = holdout([night.subject for night in nights], seed=0)
+        outcome = train_and_test(nights, SMALL, split)
+    save(outcome, directory)
+    return Run(directory, outcome)

@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from sleepstage.classifiers.boosting import Boosting
+from sleepstage.classifiers.ensemble import Ensemble
+from sleepstage.classifiers.neural import Neural
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES
 from sleepstage.training.config import TrainingConfig, override
+from sleepstage.training.network import RecurrentConfig
+from sleepstage.training.transformer import TransformerConfig
 
 DEFAULT = TrainingConfig()
 
@@ -20,28 +25,56 @@ def test_nothing_set_changes_nothing() -> None:
 def test_values_are_replaced_in_their_kind() -> None:
     config = override(
         DEFAULT,
-        ["members=1", "noise=0", "network.hidden = 32", "device=cpu", "features=hr_30s, still"],
+        [
+            *("members=1", "noise=0", "network.hidden = 32", "device=cpu"),
+            *("features=hr_30s, still", "whole_night=true", "scheme=five_class"),
+        ],
     )
     assert config.members == 1
     assert config.noise == 0.0
     assert isinstance(config.noise, float)
-    assert config.network.hidden == 32
-    assert config.network.layers == DEFAULT.network.layers
+    assert config.network == RecurrentConfig(hidden=32)
     assert config.device == "cpu"
     assert config.features == ("hr_30s", "still")
+    assert config.whole_night
+    assert config.scheme == "five_class"
+
+
+def test_any_classifier_is_set_in_the_same_way() -> None:
+    network = Neural(network=TransformerConfig())
+    assert override(network, ["network.context=30"]) == Neural(
+        network=TransformerConfig(context=30)
+    )
+    ensemble = override(Ensemble(), ["gru.network.hidden=8", "seed=3"])
+    assert isinstance(ensemble.gru.network, RecurrentConfig)
+    assert (ensemble.gru.network.cell, ensemble.gru.network.hidden) == ("gru", 8)
+    assert (ensemble.lstm, ensemble.seed) == (Ensemble().lstm, 3)
+    assert override(Boosting(), ["hmm=true"]) == Boosting(hmm=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "live"),
+    [([], True), (["look_ahead=1"], False), (["whole_night=true"], False)],
+)
+def test_what_needs_later_epochs_is_not_live(settings: list[str], *, live: bool) -> None:
+    assert override(DEFAULT, settings).live is live
+    assert override(Neural(), settings).live is live
 
 
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("members", "'members': expected name=value"),
-        ("mebmers=1", "no 'mebmers' in the configuration; there are features, network, members"),
-        ("network.width=3", "no 'width' in the configuration; there are hidden, layers, dropout"),
+        ("mebmers=1", "no 'mebmers' in the configuration; there are features, network, scheme"),
+        ("network.width=3", "no 'width' in the configuration; there are cell, hidden, layers"),
         ("members=many", "'members=many': expected a value like 5"),
         ("members=1.5", "expected a value like 5"),
         ("members=true", "expected a value like 5"),
-        ("network=32", "expected a value like LSTMConfig"),
+        ("network=32", "expected a value like RecurrentConfig"),
         ("members.first=1", "expected a value like 5"),
+        ("whole_night=1", "expected a value like False"),
+        ("scheme=three_class", "scheme=three_class: expected one of four_class, five_class"),
+        ("look_ahead=-1", "look_ahead=-1: expected 0 or more"),
         ("features=hr_30s,mood", "unknown features mood; there are hr_30s"),
         ("features=", "unknown features \\(none\\)"),
     ],
@@ -49,3 +82,8 @@ def test_values_are_replaced_in_their_kind() -> None:
 def test_what_is_not_understood_is_named(assignment: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         override(DEFAULT, [assignment])
+
+
+def test_a_whole_night_looks_no_further() -> None:
+    with pytest.raises(DataError, match="look_ahead=2: expected 0 or more, and 0 for a whole"):
+        override(DEFAULT, ["whole_night=true", "look_ahead=2"])

@@ -1,75 +1,304 @@
+"""Classifiers on splits: what is planned, what is done, and what is not done again."""
+
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sleepstage.errors import DataError
-from sleepstage.evaluation.experiment import evaluate, plan, summarise
-from sleepstage.training.run import load_nights
+from sleepstage.classifiers.logistic import Logistic
+from sleepstage.classifiers.majority import Majority
+from sleepstage.classifiers.registry import CLASSIFIERS
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.evaluation import experiment
+from sleepstage.evaluation.experiment import Task, evaluate, plan
+from sleepstage.evaluation.results import results
+from sleepstage.evaluation.run import Outcome, load_nights
+from sleepstage.evaluation.split import holdout, kfold
+from sleepstage.evaluation.studies import STUDIES, study_tasks
+from sleepstage.stages import FOUR_CLASS, UNSCORED
+from sleepstage.training.nights import Night
 
 from .conftest import SMALL
 
 PEOPLE = [str(number) for number in range(10)]
+MODELS = {"majority": Majority(), "logistic": Logistic()}
+
+
+_code = experiment._code
+
+
+@pytest.fixture(autouse=True)
+def code_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever edits the package meanwhile shall not make a test fail."""
+    monkeypatch.setattr(experiment, "_code", lambda: "code")
+
+
+@pytest.fixture(scope="module")
+def nights(simulated_data: Path) -> list[Night]:
+    return load_nights(simulated_data)
+
+
+def names(nights: Sequence[Night]) -> list[str]:
+    return [night.subject for night in nights]
+
+
+# Plans
 
 
 def test_holdout_repeats_with_fresh_seeds() -> None:
-    tasks = plan(PEOPLE, "holdout", number=6, config=SMALL)
-    assert [config.seed for _, config in tasks] == [0, 1, 2, 3, 4, 5]
-    assert len({split for split, _ in tasks}) == 6
+    tasks = plan(PEOPLE, "holdout", MODELS, number=6, seed=4)
+    for name in MODELS:
+        mine = [task for task in tasks if task.name == name]
+        assert [task.number for task in mine] == [1, 2, 3, 4, 5, 6]
+        assert [task.classifier.seed for task in mine] == [4, 5, 6, 7, 8, 9]
+        assert [task.split for task in mine] == [holdout(PEOPLE, seed=4 + n) for n in range(6)]
+    assert len({task.split for task in tasks}) == 6
 
 
-def test_kfold_tests_everyone_once() -> None:
-    tasks = plan(PEOPLE, "kfold", number=5, config=SMALL)
-    assert sorted(name for split, _ in tasks for name in split.test) == PEOPLE
+@pytest.mark.parametrize(("protocol", "number", "n_runs"), [("kfold", 5, 5), ("loso", 5, 10)])
+def test_each_person_tests_once_under_each_model(protocol: str, number: int, n_runs: int) -> None:
+    tasks = plan(PEOPLE, protocol, MODELS, number=number, seed=2)
+    by_name = {name: [task for task in tasks if task.name == name] for name in MODELS}
+    assert list(by_name) == list(MODELS)
+    for mine in by_name.values():
+        assert [task.number for task in mine] == list(range(1, n_runs + 1))
+        assert sorted(name for task in mine for name in task.split.test) == PEOPLE
+        assert {task.classifier.seed for task in mine} == {2}
+    majority, logistic = ([task.split for task in mine] for mine in by_name.values())
+    assert majority == logistic == kfold(PEOPLE, n_folds=n_runs, seed=2)
+
+
+def test_only_the_seed_of_a_classifier_is_changed() -> None:
+    tasks = plan(PEOPLE, "holdout", {"a": SMALL, "b": Logistic(penalty=2)}, number=1, seed=7)
+    assert [task.classifier for task in tasks] == [
+        replace(SMALL, seed=7),
+        Logistic(penalty=2, seed=7),
+    ]
+    assert all((task.change, task.study) == ("", "") for task in tasks)
 
 
 def test_fewer_people_than_folds_are_refused() -> None:
     with pytest.raises(DataError, match="11 folds of 10 people; choose 2 to 10 folds"):
-        plan(PEOPLE, "kfold", number=11, config=SMALL)
+        plan(PEOPLE, "kfold", MODELS, number=11, seed=0)
 
 
-def result(accuracy: float, rem: float | None) -> dict[str, Any]:
-    def scheme(*names: str) -> dict[str, Any]:
-        return {
-            "accuracy": accuracy,
-            "kappa": 0.5,
-            "macro_f1": 0.4,
-            "recall": {name: rem if name == "rem" else 0.9 for name in names},
-        }
-
-    return {
-        "four_class": scheme("wake", "light", "deep", "rem"),
-        "three_class": scheme("wake", "nrem", "rem"),
-        "two_class": scheme("wake", "sleep"),
-    }
+def test_every_run_has_a_folder_of_its_own() -> None:
+    tasks = plan(PEOPLE, "holdout", CLASSIFIERS, number=2, seed=0)
+    first = [task for task in tasks if task.name == "lstm"]
+    # Of ten people there are not so many to leave out.
+    tasks += study_tasks([name for name in STUDIES if name != "people"], first)
+    folders = [str(task.folder) for task in tasks]
+    assert len(set(folders)) == len(folders) > 50
+    assert not any(
+        set(folder) - set("abcdefghijklmnopqrstuvwxyz0123456789.-/") for folder in folders
+    )
+    assert folders[0] == "lstm/run-1"
+    assert "look-ahead/2.5-minutes/run-2" in folders
 
 
-def test_summary_is_mean_and_spread_of_what_is_defined() -> None:
-    summary = summarise([result(0.6, 0.5), result(0.8, None)])["four_class"]
-    assert summary["accuracy"]["mean"] == pytest.approx(0.7)
-    assert summary["accuracy"]["std"] == pytest.approx(np.std([0.6, 0.8], ddof=1))
-    assert summary["recall"]["rem"] == {"mean": 0.5, "std": None}
-    assert summarise([result(0.6, None)])["two_class"]["recall"]["sleep"]["mean"] == 0.9
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"classifier": Logistic(penalty=2)},
+        {"classifier": Logistic(seed=1)},
+        {"classifier": Majority()},
+        {"split": holdout(PEOPLE, seed=1)},
+        {"change": "random epochs"},
+    ],
+)
+def test_a_fingerprint_follows_all_that_a_result_depends_on(other: dict[str, Any]) -> None:
+    task = Task("logistic", 1, Logistic(), holdout(PEOPLE, seed=0))
+    assert task.fingerprint("data") != replace(task, **other).fingerprint("data")
+    assert task.fingerprint("data") != task.fingerprint("other data")
+    renamed = replace(task, name="another", number=2, study="of something")
+    assert task.fingerprint("data") == renamed.fingerprint("data")
 
 
-def test_runs_in_parallel_are_those_in_a_row(simulated_data: Path, tmp_path: Path) -> None:
-    nights = load_nights(simulated_data)
-    tasks = plan([night.subject for night in nights], "kfold", number=2, config=SMALL)
-    remarks: list[str] = []
+# Runs
+
+
+def metrics(outcomes: Mapping[Task, Outcome | SleepstageError]) -> list[dict[str, Any]]:
+    assert all(isinstance(outcome, Outcome) for outcome in outcomes.values())
+    return [one.metrics for one in outcomes.values() if isinstance(one, Outcome)]
+
+
+def not_again(*told: object) -> None:
+    pytest.fail(f"{told} is done again")
+
+
+@pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")
+def test_runs_in_parallel_are_those_in_a_row(nights: list[Night], tmp_path: Path) -> None:
+    models = {"logistic": Logistic(), "small": replace(SMALL, members=1, passes=1)}
+    tasks = plan(names(nights), "kfold", models, number=2, seed=0)[:3]
+    remarks: list[tuple[int, int, str]] = []
     row = evaluate(
-        nights, tasks, tmp_path / "row", jobs=1, on_run=lambda *told: remarks.append(str(told))
+        nights, tasks, tmp_path / "row", jobs=1, on_run=lambda *told: remarks.append(told)
     )
     parallel = evaluate(nights, tasks, tmp_path / "parallel", jobs=2)
-    assert row.summary == parallel.summary
-    assert [run.metrics for run in row.runs] == [run.metrics for run in parallel.runs]
-    assert remarks[-1].startswith("(2, 2, 'test accuracy 0.")
-    written = json.loads((tmp_path / "row" / "results.json").read_text())
-    assert written["summary"] == row.summary
-    assert [one["split"]["test"] for one in written["runs"]] == [
-        list(split.test) for split, _ in tasks
+    assert list(row) == list(parallel) == tasks
+    assert metrics(row) == metrics(parallel)
+    remarked = [(1, 3, "logistic, run 1"), (2, 3, "logistic, run 2"), (3, 3, "small, run 1")]
+    assert remarks == remarked
+    for task in tasks:
+        for out in ("row", "parallel"):
+            written = json.loads((tmp_path / out / task.folder / "metrics.json").read_text())
+            assert written == metrics({task: row[task]})[0]
+    assert (tmp_path / "row" / "small" / "run-1" / "model.onnx").is_file()
+    recalled = evaluate(nights, tasks, tmp_path / "parallel", jobs=1, on_run=not_again)
+    assert metrics(recalled) == metrics(row)
+
+
+class Done(list[Task]):
+    """Tasks that are really done."""
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> Done:
+    tasks = Done()
+    do = experiment._do
+
+    def watched(nights: Sequence[Night], task: Task) -> Outcome | SleepstageError:
+        tasks.append(task)
+        return do(nights, task)
+
+    monkeypatch.setattr(experiment, "_do", watched)
+    return tasks
+
+
+def test_what_is_done_is_not_done_again(nights: list[Night], tmp_path: Path, done: Done) -> None:
+    tasks = plan(names(nights), "kfold", MODELS, number=2, seed=0)
+    first = evaluate(nights, tasks, tmp_path, jobs=1)
+    assert done == tasks
+    second = evaluate(nights[::-1], tasks, tmp_path, jobs=1, on_run=not_again)
+    assert done == tasks
+    assert list(second) == tasks
+    assert results(second) == results(first)
+
+
+def test_a_change_of_the_nights_is_remembered_too(nights: list[Night], tmp_path: Path) -> None:
+    changed = ("random epochs", "heart rate each minute")
+    (plain,) = plan(names(nights), "holdout", {"logistic": Logistic()}, number=1, seed=0)
+    tasks = [replace(plain, name=name, change=name) for name in changed]
+    first, second = (evaluate(nights, tasks, tmp_path, jobs=1) for _ in range(2))
+    assert metrics(first) == metrics(second)
+
+
+def test_an_evaluation_that_was_interrupted_goes_on(
+    nights: list[Night], tmp_path: Path, done: Done
+) -> None:
+    tasks = plan(names(nights), "kfold", MODELS, number=2, seed=0)
+
+    def interrupt(n_done: int, *_: object) -> None:
+        if n_done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(nights, tasks, tmp_path, jobs=1, on_run=interrupt)
+    assert tasks[:3] == done[:3]
+    done.clear()
+    remarks: list[tuple[int, int, str]] = []
+    outcomes = evaluate(nights, tasks, tmp_path, jobs=1, on_run=lambda *told: remarks.append(told))
+    assert done == tasks[3:]
+    assert remarks == [(4, 4, "logistic, run 2")]
+    assert list(outcomes) == tasks
+
+
+@pytest.mark.parametrize("damaged", ["predictions.parquet", "run.json"])
+def test_a_damaged_run_is_done_again(
+    nights: list[Night], tmp_path: Path, done: Done, damaged: str
+) -> None:
+    tasks = plan(names(nights), "kfold", MODELS, number=2, seed=0)
+    first = evaluate(nights, tasks, tmp_path, jobs=1)
+    done.clear()
+    path = tmp_path / tasks[1].folder / damaged
+    path.write_bytes(path.read_bytes()[:50])
+    assert metrics(evaluate(nights, tasks, tmp_path, jobs=1)) == metrics(first)
+    assert done == [tasks[1]]
+    evaluate(nights, tasks, tmp_path, jobs=1)
+    assert done == [tasks[1]]
+
+
+def test_other_settings_data_or_code_are_another_run(
+    nights: list[Night], tmp_path: Path, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = plan(names(nights), "kfold", MODELS, number=2, seed=0)
+    evaluate(nights, tasks, tmp_path, jobs=1)
+    done.clear()
+    other = [replace(task, classifier=Logistic(penalty=2)) for task in tasks[2:]]
+    evaluate(nights, [*tasks[:2], *other], tmp_path, jobs=1)
+    assert done == other
+    done.clear()
+    beats = nights[0].recording.heart_rate.between(0, 6000)
+    recording = replace(nights[0].recording, heart_rate=beats)
+    evaluate([replace(nights[0], recording=recording), *nights[1:]], tasks[:2], tmp_path, jobs=1)
+    assert done == tasks[:2]
+    evaluate(nights, tasks[:2], tmp_path, jobs=1)
+    done.clear()
+    monkeypatch.setattr(experiment, "_code", lambda: "mended")
+    evaluate(nights, tasks[:1], tmp_path, jobs=1)
+    assert done == tasks[:1]
+
+
+def test_the_fingerprint_of_the_code_is_of_this_code() -> None:
+    assert re.fullmatch("[0-9a-f]{64}", _code())
+    root = Path(experiment.__file__).parents[1]
+    for part in experiment._MAKES_PREDICTIONS:
+        assert list(root.glob(part)), part
+
+
+def test_a_run_that_can_not_be_done_says_why_and_the_others_go_on(
+    nights: list[Night], tmp_path: Path, done: Done
+) -> None:
+    rem = FOUR_CLASS.classes.index("rem")
+    rare = [
+        replace(night, codes=np.where(night.codes == rem, UNSCORED, night.codes))
+        for night in nights[1:]
     ]
-    assert (tmp_path / "row" / "run-2" / "model.onnx").is_file()
+    mixed = [nights[0], *rare]
+    assert (nights[0].codes == rem).any()
+    tasks = plan(names(mixed), "loso", MODELS, number=0, seed=0)
+    outcomes = evaluate(mixed, tasks, tmp_path, jobs=1)
+    failed = {task: one for task, one in outcomes.items() if isinstance(one, SleepstageError)}
+    assert [task.split.test for task in failed] == [(nights[0].subject,)] * 2
+    content = results(outcomes)
+    assert content["failed"] == [
+        {
+            "model": task.name,
+            "study": "",
+            "run": task.number,
+            "reason": "no epoch of rem in the 4 training nights; use another seed",
+        }
+        for task in failed
+    ]
+    assert len(content["runs"]) == 8
+    done.clear()
+    again = evaluate(mixed, tasks, tmp_path, jobs=1)
+    assert done == list(failed)  # maybe it can be done now
+    assert results(again) == content
+
+
+def test_where_no_run_can_be_done_the_first_reason_is_told(
+    nights: list[Night], tmp_path: Path
+) -> None:
+    awake = [replace(night, codes=np.minimum(night.codes, 0)) for night in nights]
+    tasks = plan(names(awake), "kfold", MODELS, number=2, seed=0)
+    outcomes = evaluate(awake, tasks, tmp_path, jobs=1)
+    with pytest.raises(DataError, match="none of 4 runs could be done; the first says: no epoch"):
+        results(outcomes)
+
+
+def test_what_is_no_mistake_of_the_data_ends_the_evaluation(
+    nights: list[Night], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> Outcome:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(experiment, "train_and_test", broken)
+    with pytest.raises(ZeroDivisionError):
+        evaluate(nights, plan(names(nights), "kfold", MODELS, number=2, seed=0), tmp_path, jobs=1)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleepstage.hypnogram import Hypnogram
-from sleepstage.metrics import ScoredNight, agreement, report
-from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
+from sleepstage.metrics import ScoredNight, agreement, report, reported_schemes
+from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, SCHEMES, THREE_CLASS, Scheme, Stage
 
 
 def codes(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
@@ -77,3 +77,27 @@ def test_report_pools_epochs_and_lists_people() -> None:
     assert result["three_class"]["recall"]["rem"] == 0.0
     assert result["per_person"]["a"]["four_class"]["accuracy"] == pytest.approx(2 / 3)
     assert result["per_person"]["b"]["four_class"]["n_epochs"] == 1
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values())
+def test_all_schemes_that_a_prediction_can_be_merged_to_are_reported(scheme: Scheme) -> None:
+    reference = Hypnogram(0.0, FIVE_CLASS.encode([0, 1, 2, 3, 5]), FIVE_CLASS)
+    predicted = reference.merge(scheme)
+    everything = np.ones(5, dtype=np.bool_)
+    result = report({"a": ScoredNight(predicted, reference, everything)})
+    names = list(SCHEMES)
+    own = names.index(scheme.name)
+    assert list(result) == [*names[own:], "per_person"]
+    assert list(result["per_person"]["a"]) == names[own:]
+    assert all(result[name]["accuracy"] == 1 for name in names[own:])
+    assert [one.name for one in reported_schemes(scheme)] == names[own:]
+
+
+def test_a_fine_decision_may_be_wrong_where_the_coarse_one_is_right() -> None:
+    reference = Hypnogram(0.0, FIVE_CLASS.encode([1, 2, 3, 5]), FIVE_CLASS)
+    predicted = Hypnogram(0.0, FIVE_CLASS.encode([2, 1, 3, 5]), FIVE_CLASS)
+    result = report({"a": ScoredNight(predicted, reference, np.ones(4, dtype=np.bool_))})
+    assert result["five_class"]["accuracy"] == 0.5
+    assert result["five_class"]["recall"]["n1"] == 0
+    assert result["four_class"]["accuracy"] == result["three_class"]["accuracy"] == 1
+    assert list(result["three_class"]["recall"]) == list(THREE_CLASS.classes)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
-from sleepstage.motion import MotionState, summarise_motion
+from sleepstage.motion import WINDOW_SECONDS, MotionState, summarise_motion
+from sleepstage.readers.simulated import simulate_night
 from sleepstage.readers.sleep_accel import read_subject
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
@@ -205,3 +206,59 @@ def test_every_scored_epoch_is_one_of_the_recording(start: float, n_epochs: int)
     recording = Recording.from_arrays(start=start, stages=np.zeros(n_epochs))
     assert recording.reference is not None
     assert recording.n_epochs == len(recording.reference) == len(recording.covered) == n_epochs
+
+
+# A night run backwards
+
+
+def test_a_reversed_night_by_hand() -> None:
+    night = Recording.from_arrays(
+        heart_rate=([-5, 100, 110, 130, 159, 161, 175], [55, 60, 61, 62, 63, 64, 65]),
+        motion=([100, 115, 130, 160, 190], [[float(n), 0, 0, 1] for n in range(5)]),
+        steps=WALK,
+        start=100,
+        end=179,  # two whole epochs, to 160
+        stages=[0, 2],
+        subject="46343",
+        simulated=True,
+    )
+    back = night.reversed()
+    assert (back.start, back.end, back.n_epochs) == (100, 160, 2)
+    assert back.heart_rate.times.tolist() == [101, 130, 150, 160]
+    assert back.heart_rate.values.tolist() == [63, 62, 61, 60]
+    # Windows from 145 to 160, from 115 to 130 and from 100 to 115; each is stamped with its end.
+    assert back.motion.times.tolist() == [115, 145, 160]
+    assert back.motion.values[:, 0].tolist() == [3, 2, 1]
+    assert len(back.steps) == 0
+    assert back.reference is None
+    assert (back.subject, back.simulated) == ("46343", True)
+
+
+def test_twice_reversed_is_the_night_itself() -> None:
+    night = simulate_night(4, hours=2.0)
+    again = night.reversed().reversed()
+    assert (again.start, again.end) == (night.start, night.end)
+    inside = night.heart_rate.between(night.start, np.nextafter(night.end, np.inf))
+    np.testing.assert_allclose(again.heart_rate.times, inside.times, atol=1e-9)
+    np.testing.assert_array_equal(again.heart_rate.values, inside.values)
+    windows = night.motion.between(night.start + WINDOW_SECONDS, np.nextafter(night.end, np.inf))
+    assert len(windows) > 400
+    np.testing.assert_allclose(again.motion.times, windows.times, atol=1e-9)
+    np.testing.assert_array_equal(again.motion.values, windows.values)
+    np.testing.assert_array_equal(again.covered, night.covered)
+
+
+@given(start=st.floats(0, 2e9), n_epochs=st.integers(1, 100), rest=st.floats(0, 29))
+def test_a_reversed_night_has_the_same_epochs(start: float, n_epochs: int, rest: float) -> None:
+    end = start + 30 * n_epochs + rest
+    beats = ([start + 10 + 30 * n for n in range(n_epochs)], np.full(n_epochs, 60.0))
+    night = Recording.from_arrays(heart_rate=beats, start=start, end=end)
+    back = night.reversed()
+    assert back.n_epochs == night.n_epochs
+    assert len(back.heart_rate) == n_epochs
+
+
+def test_a_night_without_a_signal_is_reversed_too() -> None:
+    night = Recording.from_arrays(heart_rate=BEATS, start=0, end=60)
+    assert len(night.reversed().motion) == 0
+    assert night.reversed().motion.values.shape == (0, 4)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
-from sleepstage.training.split import Split, holdout, kfold
+from sleepstage.evaluation.split import Split, fewer, holdout, kfold
 
 PEOPLE = [f"{number:03d}" for number in range(26)]
 
@@ -63,3 +63,32 @@ def test_nobody_left_to_validate_is_refused() -> None:
 def test_more_folds_than_people_are_refused(n_folds: int) -> None:
     with pytest.raises(DataError, match="choose 2 to 5 folds"):
         kfold(PEOPLE[:5], n_folds=n_folds, seed=0)
+
+
+@given(people=st.integers(2, 23), seed=st.integers(0, 1000))
+def test_fewer_train_and_the_same_are_tested(people: int, seed: int) -> None:
+    split = holdout(PEOPLE, seed=0)
+    some = fewer(split, people, seed=seed)
+    assert some.test == split.test
+    assert len(set(some.train)) == len(some.train) == people
+    assert set(some.train) <= set(split.train)
+    assert sorted(name for group in some.validation for name in group) == sorted(some.train)
+    assert len(some.validation) == min(len(split.validation), people)
+    assert some == fewer(split, people, seed=seed)
+
+
+def test_which_people_are_kept_is_drawn() -> None:
+    split = holdout(PEOPLE, seed=0)
+    assert len({fewer(split, 5, seed=seed) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("people", [-1, 0, 1, 24])
+def test_keeping_too_few_or_more_than_there_are_is_refused(people: int) -> None:
+    split = holdout(PEOPLE, seed=0)
+    with pytest.raises(DataError, match=f"{people} of 23 training people; choose 2 to 23"):
+        fewer(split, people, seed=0)
+
+
+def test_each_alone_is_as_many_folds_as_people() -> None:
+    splits = kfold(PEOPLE, n_folds=len(PEOPLE), seed=3)
+    assert {len(split.test) for split in splits} == {1}

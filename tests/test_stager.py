@@ -12,16 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sleepstage
-from sleepstage.errors import ModelFileError
+from sleepstage.errors import DataError, ModelFileError
+from sleepstage.evaluation.run import load_nights
 from sleepstage.features import extract_features
-from sleepstage.metrics import report
+from sleepstage.metrics import ScoredNight, report
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.readers.sleep_accel import read_subject
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
 from sleepstage.stager import METADATA_KEY, Stager
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
-from sleepstage.training.run import Run, load_nights, stage_nights
+
+from .conftest import Run
 
 NIGHT = simulate_night(11, hours=1.5)
 ROWS = extract_features(NIGHT)
@@ -117,7 +119,17 @@ def test_the_saved_model_reproduces_the_reported_metrics(
     tested = [
         night for night in load_nights(simulated_data) if night.subject in small_run.split.test
     ]
-    assert report(stage_nights(Stager(small_run.model), tested)) == small_run.metrics
+    stager = Stager(small_run.model)
+    scored = {
+        night.subject: ScoredNight(
+            stager.predict(night.recording), night.recording.reference, night.codes != UNSCORED
+        )
+        for night in tested
+        if night.recording.reference is not None
+    }
+    expected = dict(small_run.metrics)
+    assert expected.pop("operating_point")["factors"] == stager.info.factors
+    assert report(scored) == expected
 
 
 def rewrite(source: Path, target: Path, **changes: Any) -> Path:
@@ -133,7 +145,7 @@ def rewrite(source: Path, target: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99, "version": "9.1"}, "model format 99 of sleepstage 9.1; .* reads format 1"),
+        ({"format": 99, "version": "9.1"}, "model format 99 of sleepstage 9.1; .* reads format 2"),
         ({"format": None}, "model format None"),
         ({"features": ["hr_30s", "blood_pressure"]}, "unknown blood_pressure: train"),
         ({"features": None}, "says too little of itself"),
@@ -159,7 +171,7 @@ def test_a_file_that_is_no_model_is_refused(small_run: Run, tmp_path: Path) -> N
         Stager(damaged)
     with pytest.raises(ModelFileError, match="no such model file"):
         Stager(tmp_path / "nothing.onnx")
-    with pytest.raises(ModelFileError, match="no such model file"):
+    with pytest.raises(DataError, match="can't be read"):
         Stager(tmp_path)
 
 

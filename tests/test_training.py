@@ -1,246 +1,283 @@
+"""Fitting networks: what they learn from, how long, and who says so."""
+
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
-from sleepstage.features import FEATURE_NAMES
+from sleepstage.metrics import agreement
 from sleepstage.readers.simulated import simulate_night
-from sleepstage.recording import Recording
-from sleepstage.stager import METADATA_KEY, ModelInfo, Stager
-from sleepstage.stages import FOUR_CLASS, UNSCORED, Stage
+from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED
 from sleepstage.training import fit as fitting
+from sleepstage.training.batches import Example, example, input_rows
 from sleepstage.training.config import TrainingConfig
-from sleepstage.training.export import export_step, save_model
-from sleepstage.training.fit import Pass, fit
-from sleepstage.training.network import LSTMConfig, LSTMNetwork
+from sleepstage.training.fit import Network, fit, fit_members, predict
+from sleepstage.training.network import RecurrentNetwork
 from sleepstage.training.nights import Night, prepare_nights
-from sleepstage.training.run import Run, load_nights
+from sleepstage.training.transformer import TransformerConfig
+from sleepstage.training.whole_night import WholeNightNetwork
 
 from .conftest import SMALL
+from .networks import N_FEATURES, network
+
+ONE_PASS = replace(SMALL, passes=1)
+REM = FOUR_CLASS.classes.index("rem")
 
 
 @pytest.fixture(scope="module")
 def nights() -> list[Night]:
-    return prepare_nights(simulate_night(seed, hours=4.0) for seed in range(6))
+    return prepare_nights(simulate_night(seed, hours=2.0) for seed in range(6))
 
 
-def network(layers: int = 1, seed: int = 0) -> LSTMNetwork:
-    torch.manual_seed(seed)
-    config = LSTMConfig(hidden=8, layers=layers)
-    return LSTMNetwork(torch.zeros(5), torch.ones(5), 4, config).eval()
+@pytest.fixture(scope="module")
+def examples(nights: list[Night]) -> list[Example]:
+    return [example(night, SMALL) for night in nights]
 
 
-def test_the_network_does_not_see_the_future() -> None:
-    rows_BTF = torch.randn(2, 30, 5)
-    changed_BTF = rows_BTF.clone()
-    changed_BTF[:, 20:] = torch.nan
-    model = network(layers=2)
-    before_BTC, _ = model(rows_BTF, model.begin(2))
-    after_BTC, _ = model(changed_BTF, model.begin(2))
-    assert torch.equal(before_BTC[:, :20], after_BTC[:, :20])
-    assert not torch.equal(before_BTC[:, 20:], after_BTC[:, 20:])
+def weights(model: Network) -> NDArray[np.float32]:
+    return np.concatenate([one.detach().numpy().ravel() for one in model.parameters()])
 
 
-def test_the_network_tells_unknown_from_average() -> None:
-    model = network()
-    average, _ = model(torch.zeros(1, 1, 5), model.begin(1))
-    unknown, _ = model(torch.full((1, 1, 5), torch.nan), model.begin(1))
-    assert torch.isfinite(unknown).all()
-    assert not torch.allclose(average, unknown)
+# One network
 
 
-def test_state_carries_over(nights: list[Night]) -> None:
-    model = network()
-    rows_BTF = torch.randn(1, 20, 5)
-    whole, _ = model(rows_BTF, model.begin(1))
-    first, state = model(rows_BTF[:, :7], model.begin(1))
-    second, _ = model(rows_BTF[:, 7:], state)
-    assert torch.allclose(whole, torch.cat([first, second], dim=1), atol=1e-6)
-
-
-def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(nights: list[Night]) -> None:
+def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(
+    examples: list[Example],
+) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state(), torch.get_num_threads()
-    one, _ = fit(nights, SMALL, n_passes=2)
+    one, two, other = (fit(examples, replace(SMALL, passes=2, seed=seed)) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
-    two, _ = fit(nights, SMALL, n_passes=2)
-    other, _ = fit(nights, replace(SMALL, seed=1), n_passes=2)
-    assert all(map(torch.equal, one.parameters(), two.parameters()))
-    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+    np.testing.assert_array_equal(weights(one), weights(two))
+    assert not np.array_equal(weights(one), weights(other))
 
 
-def test_training_learns_to_stage_people_it_has_not_seen(nights: list[Night]) -> None:
-    config = replace(SMALL, learning_rate=0.02, signal_dropout=0.0, warm_up_steps=1)
-    _, passes = fit(nights[:5], config, n_passes=25, validation=nights[5:])
-    assert passes[-1].loss < 0.8 * passes[0].loss
-    assert passes[-1].validation_kappa > 0.3
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"network": TransformerConfig(width=16, heads=2, layers=1, context=40)},
+        {"whole_night": True, "scheme": "five_class"},
+        {"look_ahead": 4},
+    ],
+)
+def test_networks_learn_to_stage_people_they_have_not_seen(changes: dict[str, Any]) -> None:
+    nights = prepare_nights(simulate_night(seed, hours=3.0) for seed in range(6))
+    settings: dict[str, Any] = {"learning_rate": 0.02, "signal_dropout": 0.0, "warm_up_steps": 1}
+    config = replace(SMALL, passes=20, **{**settings, **changes})
+    losses: list[float] = []
+    examples = [example(night, config) for night in nights]
+    model = fit(examples[:5], config, after=lambda _, loss: losses.append(loss))
+    guesses = predict(model, examples[5].rows).argmax(axis=1).astype(np.int8)
+    scored = examples[5].codes != UNSCORED
+    scheme = SCHEMES[config.scheme]
+    kappa = agreement(examples[5].codes[scored], guesses[scored], scheme).kappa
+    assert losses[-1] < 0.8 * losses[0]
+    assert kappa is not None
+    assert kappa > 0.3
 
 
-def test_how_many_passes_are_planned_changes_no_earlier_one(nights: list[Night]) -> None:
-    _, short = fit(nights[:2], SMALL, n_passes=2, validation=nights[2:3])
-    _, long = fit(nights[:2], SMALL, n_passes=5, validation=nights[2:3])
-    assert long[:2] == short
+def test_how_many_passes_are_planned_changes_no_earlier_one(examples: list[Example]) -> None:
+    def after_each(passes: int) -> list[NDArray[np.float32]]:
+        seen: list[NDArray[np.float32]] = []
+        config = replace(SMALL, passes=passes)
+        fit(examples[:3], config, after=lambda model, _: seen.append(weights(model)))
+        return seen
+
+    short, long = after_each(2), after_each(4)
+    assert (len(short), len(long)) == (2, 4)
+    np.testing.assert_array_equal(short, long[:2])
+    assert not np.array_equal(long[1], long[2])
 
 
-def test_without_validation_people_there_is_no_kappa(nights: list[Night]) -> None:
-    _, passes = fit(nights[:2], SMALL, n_passes=2)
-    assert all(np.isnan(one.validation_kappa) for one in passes)
+def test_weights_are_a_mean_over_the_steps(examples: list[Example]) -> None:
+    last, mean = (
+        weights(fit(examples[:2], replace(SMALL, passes=30, averaging=averaging)))
+        for averaging in (0.0, 0.9)
+    )
+    assert not np.allclose(last, mean)
+    np.testing.assert_allclose(last, mean, atol=0.5)
 
 
-def test_weights_are_a_mean_over_the_steps(nights: list[Night]) -> None:
-    last, _ = fit(nights[:2], replace(SMALL, averaging=0.0), n_passes=40)
-    mean, _ = fit(nights[:2], replace(SMALL, averaging=0.9), n_passes=40)
-    assert not torch.allclose(last.output.weight, mean.output.weight)
-    assert torch.allclose(last.output.weight, mean.output.weight, atol=0.5)
+def test_columns_are_normalised_over_what_the_training_people_know(
+    examples: list[Example],
+) -> None:
+    model = fit(examples[:2], ONE_PASS)
+    assert isinstance(model, RecurrentNetwork)
+    known = np.concatenate([one.rows for one in examples[:2]])
+    assert np.isnan(known).any()
+    np.testing.assert_allclose(model.standardise.mean_F, np.nanmean(known, axis=0), atol=1e-3)
+    np.testing.assert_allclose(model.standardise.std_F, np.nanstd(known, axis=0), rtol=1e-3)
+
+
+def test_a_column_that_nobody_has_or_that_never_changes_is_left_as_it_is() -> None:
+    rows = np.zeros((60, len(SMALL.features)), dtype=np.float32)
+    rows[:, 0], rows[:, 1] = np.nan, 7.0
+    one = Example(rows, np.arange(60, dtype=np.int8) % 4)
+    model = fit([one], replace(ONE_PASS, crop_share=0.0))
+    assert isinstance(model, RecurrentNetwork)
+    assert model.standardise.mean_F[:2].tolist() == [0, 7]
+    assert model.standardise.std_F[:2].tolist() == [1, 1]
+    assert np.isfinite(weights(model)).all()
+
+
+def test_each_direction_of_a_whole_night_has_its_own_normalisation(nights: list[Night]) -> None:
+    config = replace(ONE_PASS, whole_night=True)
+    model = fit([example(night, config) for night in nights[:2]], config)
+    assert isinstance(model, WholeNightNetwork)
+    both = np.concatenate([input_rows(night, config) for night in nights[:2]])
+    for part, known in zip((model.ahead, model.back), np.split(both, 2, axis=1), strict=True):
+        assert isinstance(part, RecurrentNetwork)
+        np.testing.assert_allclose(part.standardise.mean_F, np.nanmean(known, axis=0), atol=1e-3)
+
+
+def test_rare_classes_weigh_more_and_balance_says_how_much(examples: list[Example]) -> None:
+    codes = np.concatenate([one.codes for one in examples])
+    counts = np.bincount(codes[codes != UNSCORED])
+    for balance in (0.0, 0.5, 1.0):
+        config = replace(SMALL, class_balance=balance)
+        found = fitting._class_weights(examples, config).numpy()
+        np.testing.assert_allclose(found, (counts.sum() / (4 * counts)) ** balance, rtol=1e-5)
+
+
+def test_a_stage_missing_in_training_is_named(examples: list[Example]) -> None:
+    codes = examples[0].codes.copy()
+    codes[codes == REM] = UNSCORED
+    with pytest.raises(DataError, match="no epoch of rem in the 1 training nights"):
+        fit([Example(examples[0].rows, codes)], ONE_PASS)
+
+
+def test_an_unknown_device_is_named(examples: list[Example]) -> None:
+    with pytest.raises(DataError, match="device 'abacus' is not to be had here"):
+        fit(examples, replace(ONE_PASS, device="abacus"))
+
+
+# An ensemble
 
 
 def test_people_taken_out_say_how_long_all_are_fitted(
     nights: list[Night], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[set[str], set[str], int, int]] = []
-    kappas = {0: [0.1, 0.2, 0.6, 0.3], 1: [0.1, 0.6, 0.4, 0.2]}  # mean: 0.1, 0.4, 0.5, 0.25
+    by_rows = {night.rows.tobytes(): night.subject for night in nights}
+    config = replace(SMALL, features=("hr_30s",), members=3, seed=10)
+    subjects = {input_rows(night, config).tobytes(): night.subject for night in nights}
+    assert len(by_rows) == len(subjects) == 6
+    kappas = {10: [0.1, 0.2, 0.6, 0.3], 11: [0.1, 0.6, np.nan, 0.2]}  # mean: 0.1, 0.4, 0.3, 0.25
+    seen: list[tuple[set[str], int, int]] = []
+    asked: list[tuple[int, int]] = []
 
-    def fake(train: list[Night], config: TrainingConfig, **options: Any) -> Any:
-        validation = {night.subject for night in options.get("validation", ())}
-        seen.append(
-            ({night.subject for night in train}, validation, config.seed, options["n_passes"])
-        )
-        curve = kappas[config.seed] if validation else [math.nan] * options["n_passes"]
-        passes = [Pass(number, 1.0, kappa) for number, kappa in enumerate(curve, start=1)]
-        for one in passes:
-            options["after"](one)
-        return network(seed=config.seed), passes
+    def fake_fit(train: list[Example], config: TrainingConfig, *, after: Any) -> Any:
+        seen.append(({subjects[one.rows.tobytes()] for one in train}, config.seed, config.passes))
+        for number in range(config.passes):
+            asked.append((config.seed, number))
+            after(network("lstm"), 1.0)
+        return network("lstm", config.seed)
 
-    monkeypatch.setattr(fitting, "fit", fake)
+    def fake_predict(model: Network, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.full((len(rows), 4), 10 * asked[-1][0] + asked[-1][1], dtype=np.float32)
+
+    monkeypatch.setattr(fitting, "fit", fake_fit)
+    monkeypatch.setattr(fitting, "predict", fake_predict)
+    monkeypatch.setattr(fitting, "_kappa", lambda *_: kappas[asked[-1][0]][asked[-1][1]])
     names = [night.subject for night in nights]
     calls: list[tuple[int, int]] = []
-    networks, n_passes = fitting.fit_members(
+    members = fit_members(
         nights,
-        [names[:3], names[3:]],
-        replace(SMALL, members=3),
+        [names[:2], names[2:]],
+        config,
         on_pass=lambda done, total, _: calls.append((done, total)),
     )
-    assert n_passes == 3
-    assert len(networks) == 3
+    assert members.n_passes == 2
+    assert len(members.networks) == 3
     assert seen == [
-        (set(names[3:]), set(names[:3]), 0, 4),
-        (set(names[:3]), set(names[3:]), 1, 4),
-        *((set(names), set(), seed, 3) for seed in range(3)),
+        (set(names[2:]), 10, 4),
+        (set(names[:2]), 11, 4),
+        *((set(names), 30 + member, 2) for member in range(3)),
     ]
-    assert [done for done, _ in calls] == list(range(1, 18))
-    assert calls[-1] == (17, 17)
+    # Of each person, what was told after as many passes by the network fitted without them.
+    assert {who: told[0, 0] for who, told in members.validation.items()} == {
+        name: 101 if name in names[:2] else 111 for name in names
+    }
+    assert [done for done, _ in calls] == list(range(1, 15))
+    assert [total for _, total in calls] == [20] * 8 + [14] * 6
 
 
-def test_normalisation_knows_the_training_people_only(nights: list[Night]) -> None:
-    alone, _ = fit(nights[:2], SMALL, n_passes=1)
-    watched, _ = fit(nights[:2], SMALL, n_passes=1, validation=nights[2:])
-    assert torch.equal(alone.mean_F, watched.mean_F)
-    assert torch.equal(alone.std_F, watched.std_F)
+def test_what_validation_people_are_told_is_told_of_their_epochs(nights: list[Night]) -> None:
+    names = [night.subject for night in nights[:4]]
+    groups = [names[:1], names[1:]]
+    config = replace(SMALL, members=1, max_passes=2, look_ahead=3)
+    members = fit_members(nights[:4], groups, config)
+    assert set(members.validation) == set(names)
+    alone = [example(night, config) for night in nights[1:4]]
+    model = fit(alone, replace(config, passes=members.n_passes))
+    expected = predict(model, input_rows(nights[0], config))[3:]
+    assert expected.shape == (nights[0].recording.n_epochs, 4)
+    np.testing.assert_allclose(members.validation[names[0]], expected, atol=1e-6)
 
 
-def test_a_stage_missing_in_training_is_named(nights: list[Night]) -> None:
-    codes = nights[0].codes.copy()
-    codes[codes == FOUR_CLASS.classes.index("rem")] = UNSCORED
-    with pytest.raises(DataError, match="no epoch of rem in the 1 training nights"):
-        fit([replace(nights[0], codes=codes)], SMALL, n_passes=1)
-
-
-def test_an_unknown_device_is_named(nights: list[Night]) -> None:
-    with pytest.raises(DataError, match="device 'abacus' is not to be had here"):
-        fit(nights, replace(SMALL, device="abacus"), n_passes=1)
-
-
-def test_epochs_without_both_signals_are_not_trained_on() -> None:
-    night = simulate_night(0, hours=2.0)
-    assert night.reference is not None
-    half = night.start + 3600.0
-    recording = replace(night, motion=night.motion.between(-np.inf, half))
-    (prepared,) = prepare_nights([recording])
-    assert (prepared.codes[120:] == UNSCORED).all()
-    assert (prepared.codes[:60] != UNSCORED).any()
-
-
-def test_nights_that_can_not_be_used_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    beats = (np.arange(0, 3600.0, 5), np.full(720, 60.0))
-    unscored = Recording.from_arrays(heart_rate=beats, subject="unscored")
-    deaf = Recording.from_arrays(
-        heart_rate=beats, start=0.0, stages=np.full(120, Stage.N2), subject="still"
+def test_with_a_fixed_number_of_passes_nobody_is_taken_out(nights: list[Night]) -> None:
+    names = [night.subject for night in nights]
+    calls: list[tuple[int, int]] = []
+    config = replace(SMALL, passes=2, members=3)
+    members = fit_members(
+        nights,
+        [names[:3], names[3:]],
+        config,
+        on_pass=lambda done, total, _: calls.append((done, total)),
     )
-    assert prepare_nights([unscored, deaf]) == []
-    assert "unscored: left out, it has no stages" in caplog.text
-    assert "still: left out, no scored epoch has both signals" in caplog.text
+    assert (members.n_passes, members.validation) == (2, {})
+    assert calls == [(done, 6) for done in range(1, 7)]
+    everybody = [example(night, config) for night in nights]
+    for number, member in enumerate(members.networks):
+        alone = fit(everybody, replace(config, seed=number))
+        np.testing.assert_array_equal(weights(member), weights(alone))
 
 
-@pytest.mark.parametrize(("layers", "members"), [(1, 1), (2, 1), (2, 3)])
-def test_the_saved_graph_gives_what_torch_gives(layers: int, members: int, tmp_path: Path) -> None:
-    models = [network(layers, seed) for seed in range(members)]
-    rows_TF = torch.randn(50, 5)
-    rows_TF[10:20, 2] = torch.nan
-    with torch.no_grad():
-        logits = [model(rows_TF[None], model.begin(1))[0][0] for model in models]
-    expected = torch.stack([one.softmax(-1) for one in logits]).mean(dim=0)
-    save_model(export_step(models), ModelInfo(FEATURE_NAMES[:5], "four_class"), tmp_path / "m.onnx")
-    stager = Stager(tmp_path / "m.onnx")
-    table = np.zeros((50, len(FEATURE_NAMES)), dtype=np.float32)
-    table[:, :5] = rows_TF.numpy()
-    probabilities, _ = stager.advance(table, stager.begin())
-    np.testing.assert_allclose(probabilities, expected.numpy(), atol=1e-5)
+def test_members_of_other_seeds_are_others(nights: list[Night]) -> None:
+    found = [
+        weights(member)
+        for seed in (0, 1)
+        for member in fit_members(nights[:2], [], replace(ONE_PASS, members=3, seed=seed)).networks
+    ]
+    assert len(np.unique(found, axis=0)) == 6
 
 
-def test_the_model_file_says_nothing_of_the_machine(tmp_path: Path) -> None:
-    save_model(export_step([network()]), ModelInfo(FEATURE_NAMES[:5], "four_class"), tmp_path / "m")
-    content = (tmp_path / "m").read_bytes()
-    assert str(Path.cwd()).encode() not in content
-    assert b"site-packages" not in content
-    assert [prop.key for prop in onnx.load(tmp_path / "m").metadata_props] == [METADATA_KEY]
+def test_normalisation_knows_the_training_people_only(
+    nights: list[Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [night.subject for night in nights]
+    seen: list[NDArray[np.float32]] = []
+    moments = fitting._moments
+
+    def watched(examples: list[Example]) -> Any:
+        mean_F, std_F = moments(examples)
+        seen.append(mean_F.numpy())
+        return mean_F, std_F
+
+    monkeypatch.setattr(fitting, "_moments", watched)
+    config = replace(SMALL, members=1, max_passes=1)
+    fit_members(nights, [names[:3], names[3:]], config)
+    for found, own in zip(seen, (nights[3:], nights[:3], nights), strict=True):
+        known = np.concatenate([input_rows(night, config) for night in own])
+        np.testing.assert_allclose(found, np.nanmean(known, axis=0), atol=1e-3)
 
 
-def test_a_run_leaves_everything_behind(small_run: Run) -> None:
-    names = {path.name for path in small_run.directory.iterdir()}
-    pictures = {f"{subject}.png" for subject in small_run.split.test}
-    documents = {"model.onnx", "config.json", "split.json", "metrics.json", "train.log"}
-    assert names == documents | pictures
-    metrics = json.loads((small_run.directory / "metrics.json").read_text())
-    assert metrics == small_run.metrics
-    assert set(metrics["four_class"]["recall"]) == {"wake", "light", "deep", "rem"}
-    assert set(metrics["per_person"]) == set(small_run.split.test)
-    log = (small_run.directory / "train.log").read_text()
-    assert "validation kappa" in log
-    assert str(asdict(small_run.split)) in log
-    config = json.loads((small_run.directory / "config.json").read_text())
-    assert config["network"]["hidden"] == SMALL.network.hidden
-
-
-def test_the_model_file_describes_itself(small_run: Run) -> None:
-    info = Stager(small_run.model).info
-    assert info.metrics == small_run.metrics
-    assert info.split["train"] == list(small_run.split.train)
-    assert info.split["test"] == list(small_run.split.test)
-    assert info.features == SMALL.features
-    assert info.simulated
-    assert len(info.data["fingerprint"]) == 64
-
-
-def test_the_fingerprint_follows_the_data(simulated_data: Path) -> None:
-    night = load_nights(simulated_data)[0].recording
-    changed = replace(night, heart_rate=night.heart_rate.between(0, np.inf))
-    assert night.fingerprint() == load_nights(simulated_data)[0].recording.fingerprint()
-    assert night.fingerprint() != changed.fingerprint()
-
-
-def test_onnxruntime_is_all_that_the_graph_needs(small_run: Run) -> None:
-    domains = {entry.domain for entry in onnx.load(small_run.model).opset_import}
-    assert domains <= {"", "ai.onnx"}
-    session = onnxruntime.InferenceSession(small_run.model)
-    assert [node.name for node in session.get_inputs()] == ["features", "hidden", "cell"]
+def test_the_kappa_is_over_all_scored_epochs_of_the_group() -> None:
+    rows = np.zeros((4, N_FEATURES), dtype=np.float32)
+    held_out = {
+        "a": Example(rows, np.array([UNSCORED, 0, 1, 1], dtype=np.int8)),
+        "b": Example(rows, np.array([3, 1, UNSCORED, UNSCORED], dtype=np.int8)),
+    }
+    guesses = {"a": [2, 0, 1, 0], "b": [3, 1, 0, 2]}
+    told = {name: np.eye(4, dtype=np.float32)[codes] for name, codes in guesses.items()}
+    # Four of five agree; by chance 0.2 * 0.4 + 0.6 * 0.4 + 0.2 * 0.2 = 0.36.
+    assert fitting._kappa(held_out, told, FOUR_CLASS) == pytest.approx((0.8 - 0.36) / (1 - 0.36))
+    alone = {"a": Example(rows[:1], np.zeros(1, dtype=np.int8))}
+    assert np.isnan(fitting._kappa(alone, {"a": told["a"][1:2]}, FOUR_CLASS))

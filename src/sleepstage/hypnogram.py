@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from sleepstage.files import write_atomically
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -89,6 +89,29 @@ class Hypnogram:
             for source, target in enumerate(into):
                 probabilities[:, target] += self.probabilities[:, source]
         return Hypnogram(self.start, codes, scheme, probabilities, self.subject, self.simulated)
+
+    def decide(self, factors: Mapping[str, float]) -> Hypnogram:
+        """Return the same night decided at another operating point.
+
+        Parameters
+        ----------
+        factors : mapping of str to float
+            Class probabilities are multiplied by these before the largest is taken; a class that
+            is not named keeps its own. The probabilities stay as they are.
+
+        Raises
+        ------
+        DataError
+            If there are no probabilities or a class is unknown.
+        """
+        unknown = ", ".join(set(factors) - set(self.scheme.classes))
+        if self.probabilities is None or unknown:
+            msg = f"no class {unknown} in {self.scheme.name}" if unknown else "no probabilities"
+            raise DataError(msg)
+        weights = np.array([factors.get(name, 1.0) for name in self.scheme.classes])
+        codes = (self.probabilities * weights).argmax(axis=1).astype(np.int8)
+        codes[self.codes == UNSCORED] = UNSCORED
+        return replace(self, codes=codes)
 
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage`` and ``p_<class>`` columns, one row per epoch.

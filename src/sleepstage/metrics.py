@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sleepstage.errors import MissingExtraError
-from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS, UNSCORED, Scheme
+from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from sleepstage.hypnogram import Hypnogram
 
-__all__ = ["REPORTED_SCHEMES", "Agreement", "ScoredNight", "agreement", "report"]
-
-REPORTED_SCHEMES = (FOUR_CLASS, THREE_CLASS, TWO_CLASS)
+__all__ = ["Agreement", "ScoredNight", "agreement", "report", "reported_schemes"]
 
 
 @dataclass(frozen=True)
@@ -120,13 +118,18 @@ def _share(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
 
 
+def reported_schemes(scheme: Scheme) -> list[Scheme]:
+    """A model's own scheme and all coarser ones, finest first."""
+    return [other for other in SCHEMES.values() if len(other) <= len(scheme)]
+
+
 def report(nights: Mapping[str, ScoredNight]) -> dict[str, Any]:
-    """Agreement in every scheme, all epochs pooled, and for each person in the model's own.
+    """Agreement in every scheme that the predictions can be merged to, pooled and by person.
 
     Parameters
     ----------
     nights : mapping of str to ScoredNight
-        By subject.
+        By subject; at least one.
 
     Returns
     -------
@@ -134,11 +137,12 @@ def report(nights: Mapping[str, ScoredNight]) -> dict[str, Any]:
         ``{"four_class": {...}, "three_class": {...}, "two_class": {...}, "per_person": {...}}``,
         each as `Agreement`.
     """
+    schemes = reported_schemes(next(iter(nights.values())).predicted.scheme)
     result: dict[str, Any] = {
-        scheme.name: asdict(_pooled(list(nights.values()), scheme)) for scheme in REPORTED_SCHEMES
+        scheme.name: asdict(_pooled(list(nights.values()), scheme)) for scheme in schemes
     }
     result["per_person"] = {
-        subject: {scheme.name: asdict(_pooled([night], scheme)) for scheme in REPORTED_SCHEMES}
+        subject: {scheme.name: asdict(_pooled([night], scheme)) for scheme in schemes}
         for subject, night in nights.items()
     }
     return result

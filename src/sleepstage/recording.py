@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -170,6 +170,28 @@ class Recording:
         # A summary is stamped with its end, so that one at an epoch's end belongs to it.
         windows = np.diff(np.searchsorted(self.motion.times, edges, side="right"))
         return np.asarray((beats > 0) & (windows > 0))
+
+    def reversed(self) -> Recording:
+        """The night run backwards: what happened last comes first, on the same clock.
+
+        A summary keeps its window and is stamped at what is now its end. Steps and what was before
+        the night are left out; so are the expert's stages.
+        """
+        turn = 2 * self.start + EPOCH_SECONDS * self.n_epochs
+
+        def mirrored(samples: Samples, window: float) -> Samples:
+            times = turn - samples.times[::-1] + window
+            inside = (times >= self.start) & (times <= turn - self.start)
+            return Samples(times[inside], samples.values[::-1][inside])
+
+        return replace(
+            self,
+            end=turn - self.start,
+            heart_rate=mirrored(self.heart_rate, 0),
+            motion=mirrored(self.motion, WINDOW_SECONDS),
+            steps=Samples.empty(),
+            reference=None,
+        )
 
 
 def _heart_rate(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:

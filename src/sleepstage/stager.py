@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sleepstage.centring import Centring
 from sleepstage.errors import DataError, ModelFileError
 from sleepstage.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.hypnogram import Hypnogram
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "METADATA_KEY", "ModelInfo", "Stager", "load_model"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the model file: raised when the graph's contract or a feature's meaning changes."""
 
 METADATA_KEY: Final = "sleepstage"
 """Where the ONNX file keeps its `ModelInfo`, as JSON."""
 
-ModelState = tuple["NDArray[np.float32]", ...]
-"""What a model remembers from epoch to epoch; its beginning is all zeros."""
+ModelState = tuple["NDArray[Any]", ...]
+"""What a model remembers from epoch to epoch, the graph first and then the centring; its beginning
+is all zeros."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class ModelInfo:
         Name, fingerprint, licence and attribution of the data it was trained on.
     simulated : bool
         True if trained on simulated nights.
+    whole_night : bool
+        True if the graph reads the night from both ends.
+    look_ahead : int
+        Epochs that pass before it decides on one.
+    factors : dict of str to float
+        Operating point: see `Hypnogram.decide`. Chosen on validation people; empty where none was.
+    typical : tuple of tuple of float
+        See `sleepstage.centring.Centring`.
     """
 
     features: tuple[str, ...]
@@ -66,6 +76,10 @@ class ModelInfo:
     metrics: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     simulated: bool = False
+    whole_night: bool = False
+    look_ahead: int = 0
+    factors: dict[str, float] = field(default_factory=dict)
+    typical: tuple[tuple[float, ...], ...] = ()
 
     def to_json(self) -> str:
         """The text that goes into a model file."""
@@ -100,6 +114,7 @@ class ModelInfo:
             msg = f"unknown {', '.join(unknown) or values['scheme']}: train the model again"
             raise ModelFileError(msg)
         values["features"] = tuple(values["features"])
+        values["typical"] = tuple(tuple(knot) for knot in values.get("typical", ()))
         return cls(**values)
 
 
@@ -108,8 +123,8 @@ class Stager:
 
     Parameters
     ----------
-    path : path
-        Model file, as `sleepstage train` writes it.
+    source : path or bytes
+        Model file, as `sleepstage train` writes it, or its content.
 
     Raises
     ------
@@ -120,15 +135,18 @@ class Stager:
     info: ModelInfo
     scheme: Scheme
 
-    def __init__(self, path: str | Path) -> None:
-        self._graph = _open_graph(Path(path))
+    def __init__(self, source: str | Path | bytes) -> None:
+        name = "model" if isinstance(source, bytes) else str(source)
+        content = source if isinstance(source, bytes) else _read(Path(source))
+        self._graph = _open_graph(content, name)
         self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
         try:
             self.info = self._read_info()
         except ModelFileError as error:
-            msg = f"{path}: {error}"
+            msg = f"{name}: {error}"
             raise ModelFileError(msg) from error
         self.scheme = SCHEMES[self.info.scheme]
+        self._centring = Centring(self.info.typical)
         self._columns = [FEATURE_NAMES.index(name) for name in self.info.features]
 
     def _read_info(self) -> ModelInfo:
@@ -149,7 +167,8 @@ class Stager:
 
     def begin(self) -> ModelState:
         """State before the first epoch."""
-        return tuple(np.zeros(shape, dtype=np.float32) for _, shape in self._inputs[1:])
+        of_graph = (np.zeros(shape, dtype=np.float32) for _, shape in self._inputs[1:])
+        return *of_graph, self._centring.begin(len(self.scheme))
 
     def advance(
         self, rows: NDArray[np.float32], state: ModelState
@@ -169,20 +188,62 @@ class Stager:
         state : tuple of ndarray
             For the next call.
         """
+        if self.info.whole_night:
+            msg = "a whole-night model stages recordings, not epochs as they come"
+            raise DataError(msg)
+        outputs, of_graph = self._step_through(rows[:, np.newaxis, self._columns], state[:-1])
+        probabilities, of_centring = self._centring.apply(outputs[:, 0], state[-1])
+        return probabilities, (*of_graph, of_centring)
+
+    def _step_through(
+        self, rows: NDArray[np.float32], state: ModelState
+    ) -> tuple[NDArray[np.float32], ModelState]:
+        """Run the graph once for each epoch; what it gives, and the state after the last."""
         names = [name for name, _ in self._inputs]
-        probabilities = np.empty((len(rows), len(self.scheme)), dtype=np.float32)
-        for epoch, row in enumerate(rows[:, self._columns]):
-            given = dict(zip(names, (row[np.newaxis], *state), strict=True))
-            probabilities[epoch], *state = self._graph.run(None, given)
-        return probabilities, tuple(state)
+        shape = self._graph.get_outputs()[0].shape
+        outputs = np.empty((len(rows), *shape), dtype=np.float32)
+        for epoch, row in enumerate(rows):
+            outputs[epoch], *state = self._graph.run(
+                None, dict(zip(names, (row, *state), strict=True))
+            )
+        return outputs, tuple(state)
+
+    def _read_both_ways(
+        self, rows: NDArray[np.float32], backward_rows: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Probabilities of a whole night: each member's scores of both directions add up."""
+        both = np.stack([rows[:, self._columns], backward_rows[::-1, self._columns]], axis=1)
+        *of_graph, of_centring = self.begin()
+        scores, _ = self._step_through(both, tuple(of_graph))
+        added = scores[:, 0] + scores[::-1, 1]
+        odds = np.exp(added - added.max(axis=-1, keepdims=True))
+        probabilities = (odds / odds.sum(axis=-1, keepdims=True)).mean(axis=1)
+        return self._centring.apply(probabilities, of_centring)[0]
 
     def predict(self, recording: Recording) -> Hypnogram:
-        """Stage a whole recording, each epoch from what was known at its end.
+        """Stage a whole recording.
 
-        An epoch is unscored where neither heart rate nor motion was seen for long.
+        A live model tells each epoch from what was known at its end. An epoch is unscored where
+        neither heart rate nor motion was seen for long.
         """
-        rows = extract_features(recording)
-        probabilities, _ = self.advance(rows, self.begin())
+        backward_rows = None
+        if self.info.whole_night:
+            backward_rows = extract_features(recording.reversed())[::-1]
+        return self.predict_rows(recording, extract_features(recording), backward_rows)
+
+    def predict_rows(
+        self,
+        recording: Recording,
+        rows: NDArray[np.float32],
+        backward_rows: NDArray[np.float32] | None = None,
+    ) -> Hypnogram:
+        """Do the same from features at hand; those made backwards are for whole-night models."""
+        if self.info.whole_night and backward_rows is not None:
+            probabilities = self._read_both_ways(rows, backward_rows)
+        else:
+            beyond = np.full((self.info.look_ahead, rows.shape[1]), np.nan, dtype=np.float32)
+            probabilities, _ = self.advance(np.concatenate([rows, beyond]), self.begin())
+            probabilities = probabilities[self.info.look_ahead :]
         codes = probabilities.argmax(axis=1).astype(np.int8)
         dark = ~has_signal(rows)
         codes[dark] = UNSCORED
@@ -197,24 +258,27 @@ class Stager:
         )
 
 
-def _open_graph(path: Path) -> Any:
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        msg = f"{path}: no such model file; train one with: sleepstage train"
+        raise ModelFileError(msg) from error
+    except OSError as error:
+        msg = f"{path}: can't be read ({error.strerror})"
+        raise DataError(msg) from error
+
+
+def _open_graph(content: bytes, name: str) -> Any:
     import onnxruntime
 
-    if not path.is_file():
-        msg = f"{path}: no such model file; train one with: sleepstage train"
-        raise ModelFileError(msg)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a step is a few microseconds: threads only cost
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
-    except OSError as error:
-        msg = f"{path}: can't be read ({error.strerror})"
-        raise DataError(msg) from error
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no other base
-        msg = f"{path}: not a model file of sleepstage, or damaged"
+        msg = f"{name}: not a model file of sleepstage, or damaged"
         raise ModelFileError(msg) from error
 
 

@@ -32,6 +32,7 @@ _File = click.Path(path_type=Path)
 @click.option("--steps", type=_File, help="CSV or Parquet: time (s), steps.")
 @click.option("--start", type=float, help="Start of the night in the files' seconds.")
 @click.option("--end", type=float, help="End of the night.")
+@click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--out", type=_File, help="Hypnogram as .csv, .json or .parquet.")
 @click.option("--plot", type=_File, help="Picture as .png, .svg or .pdf.")
 def predict(
@@ -42,6 +43,7 @@ def predict(
     steps: Path | None,
     start: float | None,
     end: float | None,
+    find_rem: bool,
     out: Path | None,
     plot: Path | None,
 ) -> None:
@@ -61,6 +63,8 @@ def predict(
     else:
         night = _read_named(recording)
     hypnogram = stager.predict(night)
+    if find_rem:
+        hypnogram = hypnogram.decide(stager.info.factors)
     show_hypnogram(hypnogram, night)
     if out is not None:
         hypnogram.save(out)

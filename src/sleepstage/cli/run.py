@@ -37,10 +37,9 @@ def run(data: Path | None, seed: int, out: Path) -> None:
     named = data is not None or os.environ.get(ENVIRONMENT_VARIABLE)
     directory = find_data(data) if named else _find_or_make_data()
     check_and_show(directory)
-    trained = train_and_show(directory, out, seed)
-    subject = trained.split.test[0]
+    subject = train_and_show(directory, out, seed).test[0]
     night = read_subject(directory, subject)
-    hypnogram = load_model(trained.model).predict(night)
+    hypnogram = load_model(out / "model.onnx").predict(night)
     file = out / f"{subject}.csv"
     hypnogram.save(file)
     console.print(f"\none night that the model has never seen: person {subject}", style="bold")

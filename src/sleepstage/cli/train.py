@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
-from sleepstage.errors import MissingExtraError
+from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.readers.sleep_accel import find_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sleepstage.evaluation.split import Split
     from sleepstage.training.nights import Night
-    from sleepstage.training.run import Run
 
 __all__ = ["SETTINGS_HELP", "load_and_announce", "train", "train_and_show"]
 
@@ -24,7 +24,7 @@ SETTINGS_HELP = "Another value in the configuration, as members=1 or network.hid
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option("--model", type=click.Choice(["lstm"]), default="lstm", show_default=True)
+@click.option("--model", default="lstm", show_default=True, help="lstm, gru, lstm-night, ...")
 @click.option("--seed", default=0, show_default=True, help="Of the split and the weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
@@ -39,34 +39,50 @@ def train(
 ) -> None:
     """Train on 90 % of the people, test on the other 10 %."""
     out = out or Path("runs") / f"{model}-seed{seed}"
-    train_and_show(find_data(data), out, seed, (f"device={device}", *settings))
+    train_and_show(find_data(data), out, seed, model, (f"device={device}", *settings))
 
 
-def train_and_show(data: Path, out: Path, seed: int, settings: Sequence[str] = ()) -> Run:
+def train_and_show(
+    data: Path, out: Path, seed: int, model: str = "lstm", settings: Sequence[str] = ()
+) -> Split:
     """Train, print split and results, and say where everything lies."""
     try:
-        from sleepstage.training.config import TrainingConfig, override
-        from sleepstage.training.run import train_and_test
+        from sleepstage.classifiers.neural import Neural
+        from sleepstage.classifiers.registry import CLASSIFIERS
+        from sleepstage.evaluation.run import (
+            MODEL_FILE,
+            log_to,
+            save,
+            save_pictures,
+            train_and_test,
+        )
+        from sleepstage.evaluation.split import holdout
+        from sleepstage.training.config import override
     except ImportError as error:
         raise MissingExtraError(purpose="training", extra="train") from error
 
-    config = override(TrainingConfig(seed=seed), settings)
+    networks = {name: one for name, one in CLASSIFIERS.items() if isinstance(one, Neural)}
+    if model not in networks:
+        msg = f"no model {model} to train; there are {', '.join(networks)}"
+        raise DataError(msg)
+    config = override(networks[model], (f"seed={seed}", *settings))
     nights, simulated = load_and_announce(data)
-    with progress_bar("training") as progress:
-        run = train_and_test(nights, config, out, on_pass=progress)
-    groups = "  |  ".join(" ".join(group) for group in run.split.validation)
-    console.print(
-        f"train ({len(run.split.train)}), in groups that take turns to validate: {groups}"
-    )
-    console.print(f"test ({len(run.split.test)}): {' '.join(run.split.test)}")
-    _show_metrics(run.metrics, simulated=simulated)
-    console.print(f"model: {run.model}\neverything else: {run.directory}/")
-    return run
+    split = holdout([night.subject for night in nights], seed=seed)
+    with log_to(out / "train.log"), progress_bar("training") as progress:
+        outcome = train_and_test(nights, config, split, on_pass=progress)
+    save(outcome, out)
+    save_pictures(outcome.scored, out)
+    groups = "  |  ".join(" ".join(group) for group in split.validation)
+    console.print(f"train ({len(split.train)}), in groups that take turns to validate: {groups}")
+    console.print(f"test ({len(split.test)}): {' '.join(split.test)}")
+    _show_metrics(outcome.metrics, simulated=simulated)
+    console.print(f"model: {out / MODEL_FILE}\neverything else: {out}/")
+    return split
 
 
 def load_and_announce(data: Path) -> tuple[list[Night], bool]:
     """Read all nights, and say where they come from; whether they are simulated."""
-    from sleepstage.training.run import load_nights
+    from sleepstage.evaluation.run import load_nights
 
     console.print(f"data: {data}")
     with progress_bar("reading") as progress:
@@ -79,21 +95,23 @@ def load_and_announce(data: Path) -> tuple[list[Night], bool]:
 
 def _show_metrics(metrics: dict[str, Any], *, simulated: bool) -> None:
     columns = ["classes", "accuracy", "kappa", "macro F1", "recall"]
+    results = {name: one for name, one in metrics.items() if name.endswith("_class")}
+    own = next(iter(results))
+    if point := metrics.get("operating_point"):
+        results[f"{own}, at the operating point for REM"] = point[own]
     rows = []
-    for scheme in ("four_class", "three_class", "two_class"):
-        result = metrics[scheme]
-        recall = " ".join(f"{name} {number(value, 2)}" for name, value in result["recall"].items())
-        numbers = [number(result[key]) for key in ("accuracy", "kappa", "macro_f1")]
-        rows.append([scheme.replace("_", " "), *numbers, recall])
-    title = f"test people, {metrics['four_class']['n_epochs']} epochs pooled"
+    for name, result in results.items():
+        recall = " ".join(f"{key} {number(value, 2)}" for key, value in result["recall"].items())
+        rows.append([name.replace("_", " "), *_three(result), recall])
+    title = f"test people, {metrics[own]['n_epochs']} epochs pooled"
     table(title, columns, rows, simulated=simulated)
     people = [
-        [
-            subject,
-            str(result["four_class"]["n_epochs"]),
-            *(number(result["four_class"][key]) for key in ("accuracy", "kappa", "macro_f1")),
-        ]
+        [subject, str(result[own]["n_epochs"]), *_three(result[own])]
         for subject, result in metrics["per_person"].items()
     ]
-    title = "each test person, four classes"
+    title = f"each test person, {own.replace('_', ' ')}"
     table(title, ["person", "epochs", *columns[1:4]], people, simulated=simulated)
+
+
+def _three(result: dict[str, Any]) -> list[str]:
+    return [number(result[key]) for key in ("accuracy", "kappa", "macro_f1")]

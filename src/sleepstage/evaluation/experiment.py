@@ -1,135 +1,189 @@
-"""The same training on many splits by person: each run's results, and their mean and spread."""
+"""Classifiers on splits: every run on its own, kept as soon as it is done."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+import hashlib
+import logging
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from joblib import Parallel, delayed
-
-from sleepstage.files import write_atomically
-from sleepstage.metrics import REPORTED_SCHEMES
-from sleepstage.training.run import train_and_test
-from sleepstage.training.split import holdout, kfold
+import sleepstage
+from sleepstage.classifiers.neural import fingerprint
+from sleepstage.errors import SleepstageError
+from sleepstage.evaluation.run import Outcome, train_and_test
+from sleepstage.evaluation.scale import run_tasks
+from sleepstage.evaluation.split import holdout, kfold
+from sleepstage.evaluation.store import recall, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sleepstage.training.config import TrainingConfig
+    from sleepstage.classifiers.contract import Classifier
+    from sleepstage.evaluation.split import Split
     from sleepstage.training.nights import Night
-    from sleepstage.training.run import Run
-    from sleepstage.training.split import Split
 
-__all__ = ["Experiment", "evaluate", "plan"]
+__all__ = ["Task", "evaluate", "plan"]
 
-_NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
+_log = logging.getLogger(__name__)
+
+_MAKES_PREDICTIONS: Final = (
+    *(
+        "stages.py",
+        "samples.py",
+        "motion.py",
+        "recording.py",
+        "features.py",
+        "centring.py",
+        "stager.py",
+    ),
+    *("readers/*.py", "training/*.py", "classifiers/*.py"),
+    *("evaluation/changes.py", "evaluation/run.py", "evaluation/split.py"),
+)
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """What was done and what came out.
+class Task:
+    """One classifier on one split.
 
     Attributes
     ----------
-    runs : tuple of Run
-        In the order of the splits.
-    summary : dict
-        ``{scheme: {number: {"mean": …, "std": …}, "recall": {class: {"mean": …, "std": …}}}}``
-        over the runs; runs in which a number is not defined are left out of it.
+    name : str
+        What the results are listed under.
+    number : int
+        Of the run, from 1.
+    classifier : Classifier
+        What is fitted.
+    split : Split
+        Who trains, who tests.
+    change : str
+        What is done to the nights; see `sleepstage.evaluation.changes.CHANGES`.
+    study : str
+        Of which it is a part; empty for the models that are evaluated.
     """
 
-    runs: tuple[Run, ...]
-    summary: dict[str, Any]
+    name: str
+    number: int
+    classifier: Classifier
+    split: Split
+    change: str = ""
+    study: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files lie, within the evaluation's folder."""
+        return Path(self.study, re.sub("[^a-z0-9.]+", "-", self.name.lower()), f"run-{self.number}")
+
+    def fingerprint(self, data_and_code: str) -> str:
+        """SHA-256 of all that a result depends on."""
+        told = (data_and_code, repr(self.classifier), repr(self.split), self.change)
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def plan(
-    subjects: Sequence[str], protocol: str, *, number: int, config: TrainingConfig
-) -> list[tuple[Split, TrainingConfig]]:
-    """Splits of a protocol, each with the configuration to train with.
+    subjects: Sequence[str],
+    protocol: str,
+    classifiers: Mapping[str, Classifier],
+    *,
+    number: int,
+    seed: int,
+) -> list[Task]:
+    """Tasks of a protocol: every classifier on the same splits.
 
     Parameters
     ----------
     subjects : sequence of str
         All people.
-    protocol : {"holdout", "kfold"}
-        `number` fresh random 90/10 splits, with seeds that count up from the configuration's;
-        or `number` folds in which each person tests once.
+    protocol : {"holdout", "kfold", "loso"}
+        `number` fresh random 90/10 splits, with seeds that count up; `number` folds in which each
+        person tests once; or each person alone (leave one subject out).
+    classifiers : mapping of str to Classifier
+        By name.
     number : int
-        How many.
-    config : TrainingConfig
-        For the first run.
+        How many; not used by ``loso``.
+    seed : int
+        Of the first split and of the classifiers.
     """
-    if protocol == "kfold":
-        splits = kfold(subjects, n_folds=number, seed=config.seed, n_groups=config.groups)
-        return [(split, config) for split in splits]
-    configs = [replace(config, seed=config.seed + repeat) for repeat in range(number)]
-    return [(holdout(subjects, seed=one.seed, n_groups=one.groups), one) for one in configs]
+    if protocol == "holdout":
+        splits = [holdout(subjects, seed=seed + repeat) for repeat in range(number)]
+        seeds = [seed + repeat for repeat in range(number)]
+    else:
+        n_folds = len(subjects) if protocol == "loso" else number
+        splits = kfold(subjects, n_folds=n_folds, seed=seed)
+        seeds = [seed] * len(splits)
+    return [
+        Task(name, index, replace(classifier, seed=one), split)  # type: ignore[type-var]
+        for name, classifier in classifiers.items()
+        for index, (split, one) in enumerate(zip(splits, seeds, strict=True), start=1)
+    ]
 
 
 def evaluate(
     nights: Sequence[Night],
-    tasks: Sequence[tuple[Split, TrainingConfig]],
-    out: str | Path,
+    tasks: Sequence[Task],
+    out: Path,
     *,
     jobs: int = -1,
+    cluster: str | None = None,
     on_run: Callable[[int, int, str], None] | None = None,
-) -> Experiment:
-    """Train and test once for each task, several at a time, and write ``results.json``.
+) -> dict[Task, Outcome | SleepstageError]:
+    """Do all tasks that are not done yet; what is done is written at once.
 
     Parameters
     ----------
     nights : sequence of Night
         One for each person.
-    tasks : sequence of (Split, TrainingConfig)
+    tasks : sequence of Task
         From `plan`.
     out : path
-        Gets a folder for each run, as `train_and_test` fills it, and ``results.json``.
-    jobs : int
-        Runs at a time; -1 for one a core.
+        Gets a folder for each run. A run that lies there already, of the same data, settings,
+        split and code, is not done again.
+    jobs, cluster
+        Where; see `run_tasks`.
     on_run : callable, optional
-        Called with runs done, of all, and a remark, after each.
+        Called with runs done, of all, and a remark.
+
+    Returns
+    -------
+    dict
+        Each task with what came out, in the order given: an error where it can't be done, as when
+        a stage is missing in its training part.
     """
-    out = Path(out)
-    results = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(train_and_test)(nights, config, out / f"run-{number}", split=split)
-        for number, (split, config) in enumerate(tasks, start=1)
-    )
-    runs = []
-    for run in results:
-        runs.append(run)
+    people = {night.subject: night for night in nights}
+    data_and_code = fingerprint(nights) + _code()
+    stamps = {task: task.fingerprint(data_and_code) for task in tasks}
+    results: dict[Task, Outcome | SleepstageError | None] = {
+        task: recall(out / task.folder, stamp, task.classifier, task.split, people, task.change)
+        for task, stamp in stamps.items()
+    }
+    missing = [task for task, outcome in results.items() if outcome is None]
+    if len(missing) < len(tasks):
+        _log.info("%d of %d runs lie in %s", len(tasks) - len(missing), len(tasks), out)
+    for done, (index, outcome) in enumerate(
+        run_tasks(_do, list(nights), missing, jobs=jobs, cluster=cluster), start=1
+    ):
+        task = missing[index]
+        results[task] = outcome
+        if isinstance(outcome, Outcome):
+            remember(outcome, out / task.folder, stamps[task])
         if on_run:
-            accuracy = run.metrics["four_class"]["accuracy"]
-            on_run(len(runs), len(tasks), f"test accuracy {accuracy:.3f}")
-    experiment = Experiment(tuple(runs), summarise([run.metrics for run in runs]))
-    with write_atomically(out / "results.json") as temporary:
-        content = {
-            "runs": [{"split": asdict(run.split), **run.metrics} for run in runs],
-            "summary": experiment.summary,
-        }
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return experiment
+            on_run(len(tasks) - len(missing) + done, len(tasks), f"{task.name}, run {task.number}")
+    return {task: outcome for task, outcome in results.items() if outcome is not None}
 
 
-def summarise(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation over runs of each number and each recall."""
-    return {
-        scheme.name: {
-            **{key: _spread([run[scheme.name][key] for run in metrics]) for key in _NUMBERS},
-            "recall": {
-                name: _spread([run[scheme.name]["recall"][name] for run in metrics])
-                for name in scheme.classes
-            },
-        }
-        for scheme in REPORTED_SCHEMES
-    }
+def _do(nights: Sequence[Night], task: Task) -> Outcome | SleepstageError:
+    try:
+        return train_and_test(nights, task.classifier, task.split, change=task.change)
+    except SleepstageError as error:  # the other runs go on
+        return error
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    known = [value for value in values if value is not None]
-    return {
-        "mean": float(np.mean(known)) if known else None,
-        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-    }
+def _code() -> str:
+    """SHA-256 of the code that makes a prediction; what shows results may change."""
+    root = Path(sleepstage.__file__).parent
+    digest = hashlib.sha256()
+    for part in _MAKES_PREDICTIONS:
+        for file in sorted(root.glob(part)):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

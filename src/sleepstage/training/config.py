@@ -1,17 +1,20 @@
-"""How a network is trained, and how to say so on a command line."""
+"""How networks are trained, and how to say so on a command line."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES
-from sleepstage.training.network import LSTMConfig
+from sleepstage.stages import FIVE_CLASS, FOUR_CLASS
+from sleepstage.training.network import RecurrentConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sleepstage.training.transformer import TransformerConfig
 
 __all__ = ["DEFAULT_FEATURES", "TrainingConfig", "override"]
 
@@ -31,13 +34,20 @@ class TrainingConfig:
     ----------
     features : tuple of str
         Input columns.
-    network : LSTMConfig
-        Size of the network.
-    members, groups : int
-        Networks whose mean is the model, and groups of training people that take turns to
-        validate.
+    network : RecurrentConfig or TransformerConfig
+        Kind and size of the networks.
+    scheme : {"four_class", "five_class"}
+        Classes to tell apart.
+    whole_night : bool
+        Read the night from both ends, on the morning after; not live.
+    look_ahead : int
+        Epochs that a live network waits before it decides on an epoch.
+    members : int
+        Networks whose mean is the model.
+    passes : int
+        Passes over the nights; 0 for as many as validation people find best.
     max_passes : int
-        Passes over the nights at most.
+        Among how many they choose.
     batch_size : int
         Nights per step.
     learning_rate, weight_decay : float
@@ -56,17 +66,22 @@ class TrainingConfig:
         This share of the nights is cut to a stretch of this length.
     signal_dropout : float
         Share of the nights from which heart rate or motion is taken away.
+    centring : bool
+        Measure what is told against the night so far; see `sleepstage.centring`.
     seed : int
-        Of the split, the weights and the order.
+        Of the weights and the order.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
 
     features: tuple[str, ...] = DEFAULT_FEATURES
-    network: LSTMConfig = field(default_factory=LSTMConfig)
+    network: RecurrentConfig | TransformerConfig = field(default_factory=RecurrentConfig)
+    scheme: str = FOUR_CLASS.name
+    whole_night: bool = False
+    look_ahead: int = 0
     members: int = 5
-    groups: int = 5
-    max_passes: int = 25
+    passes: int = 0
+    max_passes: int = 45
     batch_size: int = 4
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
@@ -79,16 +94,39 @@ class TrainingConfig:
     crop_epochs: int = 480
     crop_share: float = 0.5
     signal_dropout: float = 0.1
+    centring: bool = True
     seed: int = 0
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        schemes = (FOUR_CLASS.name, FIVE_CLASS.name)
+        if self.scheme not in schemes:
+            msg = f"scheme={self.scheme}: expected one of {', '.join(schemes)}"
+            raise DataError(msg)
+        if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
+            msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
+            raise DataError(msg)
+        unknown = [name for name in self.features if name not in FEATURE_NAMES]
+        if unknown or not self.features:
+            named = ", ".join(unknown) or "(none)"
+            msg = f"unknown features {named}; there are {', '.join(FEATURE_NAMES)}"
+            raise DataError(msg)
 
-def override(config: TrainingConfig, assignments: Sequence[str]) -> TrainingConfig:
+    @property
+    def live(self) -> bool:
+        """True if an epoch is told from nothing later than its own end."""
+        return not self.whole_night and not self.look_ahead
+
+
+Config = TypeVar("Config")
+
+
+def override(config: Config, assignments: Sequence[str]) -> Config:
     """Configuration with some values replaced.
 
     Parameters
     ----------
-    config : TrainingConfig
+    config : frozen dataclass
         Where to begin.
     assignments : sequence of str
         Each ``name=value``, as ``members=1``, ``network.hidden=32`` or ``features=hr_30s,still``.
@@ -104,11 +142,6 @@ def override(config: TrainingConfig, assignments: Sequence[str]) -> TrainingConf
             msg = f"{assignment!r}: expected name=value"
             raise DataError(msg)
         config = _replaced(config, name.strip().split("."), text.strip(), assignment)
-    unknown = [name for name in config.features if name not in FEATURE_NAMES]
-    if unknown or not config.features:
-        named = ", ".join(unknown) or "(none)"
-        msg = f"unknown features {named}; there are {', '.join(FEATURE_NAMES)}"
-        raise DataError(msg)
     return config
 
 

@@ -5,69 +5,108 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, cast
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from sleepstage.files import write_atomically
 from sleepstage.stager import METADATA_KEY, ModelInfo
+from sleepstage.training.network import CausalNetwork
+from sleepstage.training.whole_night import WholeNightNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-    from sleepstage.training.network import LSTMNetwork
+    from sleepstage.training.fit import Network
+    from sleepstage.training.network import State
 
-__all__ = ["export_step", "save_model"]
+__all__ = ["export_step", "model_file"]
 
 
 class _Step(nn.Module):
-    """One epoch at a time, state in and state out: what a live session needs.
+    """One epoch of several networks at a time, state in and state out: what a live session needs.
 
-    The layers of all networks lie one behind the other in the state.
+    The states of all networks follow each other.
     """
 
-    def __init__(self, networks: Sequence[LSTMNetwork]) -> None:
+    def __init__(self, networks: Sequence[CausalNetwork]) -> None:
         super().__init__()
-        self.networks = networks
-        self.registered = nn.ModuleList(networks)  # so that torch knows of their weights
+        self.networks = nn.ModuleList(networks)
+        self.lengths = [len(network.begin(1)) for network in networks]
 
-    def begin(self) -> tuple[Tensor, Tensor]:
-        states = [network.begin(1) for network in self.networks]
-        h_LBH, c_LBH = (torch.cat(parts) for parts in zip(*states, strict=True))
-        return h_LBH, c_LBH
+    def begin(self) -> State:
+        return tuple(chain.from_iterable(network.begin(1) for network in self._all()))
 
-    def forward(self, rows_BF: Tensor, h_LBH: Tensor, c_LBH: Tensor) -> tuple[Tensor, ...]:
-        probabilities, states = [], []
-        n = len(self.networks)
-        for network, h, c in zip(self.networks, h_LBH.chunk(n), c_LBH.chunk(n), strict=True):
-            logits_BTC, state = network(rows_BF[:, None], (h, c))
-            probabilities.append(logits_BTC[:, 0].softmax(dim=-1))
-            states.append(state)
-        h_LBH, c_LBH = (torch.cat(parts) for parts in zip(*states, strict=True))
-        return torch.stack(probabilities).mean(dim=0), h_LBH, c_LBH
+    def _all(self) -> list[CausalNetwork]:
+        return cast("list[CausalNetwork]", list(self.networks))
+
+    def scores(self, rows_BF: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores of every member (M, C), and the state after the epoch."""
+        scores, after, rest = [], [], state
+        for network, length in zip(self._all(), self.lengths, strict=True):
+            logits_BTC, new = network(rows_BF[:, None], rest[:length])
+            scores.append(logits_BTC[0, 0])
+            after.extend(new)
+            rest = rest[length:]
+        return torch.stack(scores), tuple(after)
+
+    def forward(self, rows_BF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        scores_MC, after = self.scores(rows_BF, state)
+        return scores_MC.softmax(dim=-1).mean(dim=0, keepdim=True), *after
 
 
-def export_step(networks: Sequence[LSTMNetwork]) -> onnx.ModelProto:
-    """Turn networks into one graph: raw feature row and state in, mean probabilities and state out.
+class _BothWaysStep(nn.Module):
+    """One epoch of whole-night networks: a row from each end of the night, and scores for both."""
+
+    def __init__(self, networks: Sequence[WholeNightNetwork]) -> None:
+        super().__init__()
+        self.ahead = _Step([network.ahead for network in networks])
+        self.back = _Step([network.back for network in networks])
+
+    def begin(self) -> State:
+        return *self.ahead.begin(), *self.back.begin()
+
+    def forward(self, rows_DF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        half = len(state) // 2
+        ahead_MC, after_ahead = self.ahead.scores(rows_DF[:1], state[:half])
+        back_MC, after_back = self.back.scores(rows_DF[1:], state[half:])
+        return torch.stack([ahead_MC, back_MC]), *after_ahead, *after_back
+
+
+def export_step(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
+    """Turn networks into one graph of one epoch: rows and state in, what is told and state out.
 
     Parameters
     ----------
-    networks : sequence of LSTMNetwork
-        Of one size.
+    networks : sequence of Network
+        Live ones of any kinds, or whole-night ones.
+    n_features : int
+        Columns of a row.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Live: a row (1, F) to the mean of the members' probabilities (1, C). Whole-night: a row from
+        each end of the night (2, F) to the members' scores for both (2, M, C); `Stager` adds them.
     """
-    step = _Step(networks).cpu().eval()
-    row_BF = torch.zeros(1, len(networks[0].mean_F))
+    step: _Step | _BothWaysStep
+    both_ways = [network for network in networks if isinstance(network, WholeNightNetwork)]
+    if both_ways:
+        step = _BothWaysStep(both_ways)
+    else:
+        step = _Step([network for network in networks if isinstance(network, CausalNetwork)])
+    step.cpu().eval()
+    state = step.begin()
     with _quiet_exporter():
         program = torch.onnx.export(
             step,
-            (row_BF, *step.begin()),
+            (torch.zeros(2 if both_ways else 1, n_features), *state),
             dynamo=True,
             verbose=False,
-            input_names=["features", "hidden", "cell"],
-            output_names=["probabilities", "next_hidden", "next_cell"],
+            input_names=["features", *(f"state_{i}" for i in range(len(state)))],
+            output_names=["told", *(f"next_state_{i}" for i in range(len(state)))],
         )
     if program is None:
         msg = "torch.onnx.export gave no program"
@@ -77,11 +116,11 @@ def export_step(networks: Sequence[LSTMNetwork]) -> onnx.ModelProto:
     return proto
 
 
-def save_model(graph: onnx.ModelProto, info: ModelInfo, path: str | Path) -> None:
-    """Write the graph and what it says of itself as one file, whole or not at all."""
+def model_file(graph: onnx.ModelProto, info: ModelInfo) -> bytes:
+    """Content of a model file: the graph, and what it says of itself."""
     onnx.helper.set_model_props(graph, {METADATA_KEY: info.to_json()})
-    with write_atomically(path) as temporary:
-        temporary.write_bytes(graph.SerializeToString(deterministic=True))
+    content: bytes = graph.SerializeToString(deterministic=True)
+    return content
 
 
 @contextmanager

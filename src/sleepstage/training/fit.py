@@ -1,47 +1,66 @@
-"""Fit networks to nights, and let people taken out of the training part say how long."""
+"""Fit networks to nights; people taken out of the training part say how long, and how to decide."""
 
 from __future__ import annotations
 
 import logging
 import math
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 
 from sleepstage.errors import DataError
-from sleepstage.features import FEATURE_NAMES, FEATURES
 from sleepstage.metrics import agreement
-from sleepstage.stages import FOUR_CLASS, UNSCORED
-from sleepstage.training.network import LSTMNetwork
+from sleepstage.stages import SCHEMES, UNSCORED, Scheme
+from sleepstage.training.batches import Example, batches, example
+from sleepstage.training.network import CausalNetwork
+from sleepstage.training.whole_night import WholeNightNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.random import Generator
+    from numpy.typing import NDArray
 
     from sleepstage.training.config import TrainingConfig
     from sleepstage.training.nights import Night
 
-__all__ = ["Pass", "fit", "fit_members"]
+__all__ = ["Members", "Network", "fit", "fit_members", "predict"]
 
 _log = logging.getLogger(__name__)
 
-_LOSABLE: Final = ("heart_rate", "motion")
+Network = CausalNetwork | WholeNightNetwork
 
 
-class Pass(NamedTuple):
-    """One pass over the nights; kappa is NaN without people to measure it on."""
+class Members(NamedTuple):
+    """An ensemble, and what the validation people said."""
 
-    number: int
-    loss: float
-    validation_kappa: float
+    networks: list[Network]
+    """On the CPU."""
+    n_passes: int
+    """How long each was fitted."""
+    validation: dict[str, NDArray[np.float32]]
+    """Probabilities (n_epochs + look_ahead, n_classes) of each training person's night, by a
+    network fitted that long without them."""
+
+
+@dataclass
+class _Progress:
+    """Counts passes and passes them on."""
+
+    planned: int
+    on_pass: Callable[[int, int, str], None] | None
+    done: int = 0
+
+    def tell(self, remark: str) -> None:
+        self.done += 1
+        _log.info("pass %d of %d: %s", self.done, self.planned, remark)
+        if self.on_pass:
+            self.on_pass(self.done, self.planned, remark)
 
 
 def fit_members(
@@ -50,7 +69,7 @@ def fit_members(
     config: TrainingConfig,
     *,
     on_pass: Callable[[int, int, str], None] | None = None,
-) -> tuple[list[LSTMNetwork], int]:
+) -> Members:
     """Find out how long to fit on people taken out, then fit an ensemble that long on all.
 
     Each group of people validates a network fitted without them. The number of passes after which
@@ -68,67 +87,71 @@ def fit_members(
         How.
     on_pass : callable, optional
         Called with passes done, passes planned, and a remark.
-
-    Returns
-    -------
-    networks : list of LSTMNetwork
-        As many as the configuration's members, on the CPU.
-    n_passes : int
-        How long each was fitted.
     """
-    done, planned = 0, (len(groups) + config.members) * config.max_passes
+    people = {night.subject: example(night, config) for night in nights}
+    longest = config.passes or config.max_passes
+    progress = _Progress((len(groups) + config.members) * longest, on_pass)
+    told, kappas = zip(
+        *(
+            _take_out(
+                people, group, replace(config, seed=config.seed + number, passes=longest), progress
+            )
+            for number, group in enumerate(groups)
+        ),
+        strict=True,
+    )
+    mean = np.nan_to_num(np.array(kappas)).mean(axis=0)
+    n_passes = config.passes or int(mean.argmax()) + 1
+    _log.info("%d passes, validation kappa %.3f", n_passes, mean[n_passes - 1])
+    progress.planned = progress.done + config.members * n_passes
+    networks = _fit_all(people, config, n_passes, progress)
+    validation = {
+        subject: probabilities
+        for passes in told
+        for subject, probabilities in passes[n_passes - 1].items()
+    }
+    return Members(networks, n_passes, validation)
 
-    def tell(one: Pass) -> None:
-        nonlocal done
-        done += 1
-        remark = f"loss {one.loss:.3f}, validation kappa {one.validation_kappa:.3f}"
-        _log.info("pass %d: %s", one.number, remark)
-        if on_pass:
-            on_pass(done, planned, remark)
 
-    curves = []
-    for number, group in enumerate(groups):
-        _log.info("without %s, who validate", ", ".join(group))
-        _, passes = fit(
-            [night for night in nights if night.subject not in group],
-            replace(config, seed=config.seed + number),
-            n_passes=config.max_passes,
-            validation=[night for night in nights if night.subject in group],
-            after=tell,
-        )
-        curves.append([one.validation_kappa for one in passes])
-    mean = np.nan_to_num(np.array(curves)).mean(axis=0)
-    n_passes = int(mean.argmax()) + 1
-    _log.info("validation kappa is highest, %.3f, after %d passes", mean.max(), n_passes)
+def _take_out(
+    people: dict[str, Example], group: Sequence[str], config: TrainingConfig, progress: _Progress
+) -> tuple[list[dict[str, NDArray[np.float32]]], list[float]]:
+    """Fit to the others; after each pass, what the network tells of the group, and its kappa."""
+    _log.info("without %s, who validate", ", ".join(group))
+    held_out = {subject: people[subject] for subject in group}
+    passes: list[dict[str, NDArray[np.float32]]] = []
+    kappas: list[float] = []
 
-    def tell_final(one: Pass) -> None:
-        nonlocal done
-        done += 1
-        if on_pass:
-            remark = f"loss {one.loss:.3f}, validation kappa was {mean.max():.3f}"
-            on_pass(done, len(groups) * config.max_passes + config.members * n_passes, remark)
+    def validate(network: Network, loss: float) -> None:
+        passes.append({subject: predict(network, one.rows) for subject, one in held_out.items()})
+        kappas.append(_kappa(held_out, passes[-1], SCHEMES[config.scheme]))
+        progress.tell(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
 
-    networks = [
+    others = [one for subject, one in people.items() if subject not in held_out]
+    fit(others, config, after=validate)
+    return passes, kappas
+
+
+def _fit_all(
+    people: dict[str, Example], config: TrainingConfig, n_passes: int, progress: _Progress
+) -> list[Network]:
+    return [
         fit(
-            nights,
-            replace(config, seed=config.members * config.seed + member),
-            n_passes=n_passes,
-            after=tell_final,
-        )[0]
+            list(people.values()),
+            replace(config, seed=config.members * config.seed + member, passes=n_passes),
+            after=lambda _, loss: progress.tell(f"loss {loss:.3f}, everybody learns"),
+        )
         for member in range(config.members)
     ]
-    return networks, n_passes
 
 
 def fit(
-    nights: Sequence[Night],
+    examples: Sequence[Example],
     config: TrainingConfig,
     *,
-    n_passes: int,
-    validation: Sequence[Night] = (),
-    after: Callable[[Pass], None] | None = None,
-) -> tuple[LSTMNetwork, list[Pass]]:
-    """Fit one network.
+    after: Callable[[Network, float], None] | None = None,
+) -> Network:
+    """Fit one network for as many passes as the configuration says.
 
     Its weights are a running mean over the steps (Polyak & Juditsky 1992, SIAM J Control Optim
     30(4) 838-855) at a constant learning rate, so that the network after a number of passes does
@@ -136,34 +159,24 @@ def fit(
 
     Parameters
     ----------
-    nights : sequence of Night
+    examples : sequence of Example
         To learn from.
     config : TrainingConfig
         How.
-    n_passes : int
-        How often each night is seen.
-    validation : sequence of Night, optional
-        Other people, on whom the network is measured after each pass.
     after : callable, optional
-        Called after each pass.
-
-    Returns
-    -------
-    network : LSTMNetwork
-        On the CPU.
-    passes : list of Pass
-        How it went.
+        Called after each pass with the network so far and the mean loss.
     """
     device = _choose_device(config.device)
-    columns = [FEATURE_NAMES.index(name) for name in config.features]
     with _own_torch(config.seed):
         rng = np.random.default_rng(config.seed)
-        network = _new_network(nights, columns, config).to(device)
+        mean_F, std_F = _moments(examples)
+        network = _new_network(mean_F, std_F, config).to(device)
         averaged = AveragedModel(network, avg_fn=partial(_running_mean, decay=config.averaging))
-        mean_network = cast("LSTMNetwork", averaged.module)
-        weight_C = _class_weights(nights, config.class_balance).to(device)
+        mean_network = cast("Network", averaged.module)
         loss_of = nn.CrossEntropyLoss(
-            weight_C, ignore_index=UNSCORED, label_smoothing=config.label_smoothing
+            _class_weights(examples, config).to(device),
+            ignore_index=UNSCORED,
+            label_smoothing=config.label_smoothing,
         )
         optimizer = torch.optim.AdamW(
             network.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -171,12 +184,11 @@ def fit(
         warm_up = torch.optim.lr_scheduler.LinearLR(
             optimizer, 1 / config.warm_up_steps, total_iters=config.warm_up_steps
         )
-        passes: list[Pass] = []
-        for number in range(1, n_passes + 1):
+        for _ in range(config.passes):
             network.train()
             losses = []
-            for rows_BTF, codes_BT in _batches(nights, columns, config, network.std_F.cpu(), rng):
-                logits_BTC, _ = network(rows_BTF.to(device), network.begin(len(rows_BTF)))
+            for rows_BTF, codes_BT, lengths_B in batches(examples, config, std_F, rng):
+                logits_BTC = network.score(rows_BTF.to(device), lengths_B.to(device))
                 loss = loss_of(logits_BTC.flatten(0, 1), codes_BT.to(device).flatten())
                 optimizer.zero_grad()
                 loss.backward()
@@ -185,11 +197,18 @@ def fit(
                 warm_up.step()
                 averaged.update_parameters(network)
                 losses.append(loss.item())
-            kappa = _validate(mean_network, validation, columns)
-            passes.append(Pass(number, float(np.mean(losses)), kappa))
             if after:
-                after(passes[-1])
-    return mean_network.cpu().eval(), passes
+                after(mean_network.eval(), float(np.mean(losses)))
+    return mean_network.cpu().eval()
+
+
+@torch.no_grad()
+def predict(network: Network, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities of one night's rows, shape (n_rows, n_classes)."""
+    device = next(network.parameters()).device
+    rows_BTF = torch.tensor(rows[np.newaxis], device=device)
+    logits_BTC = network.score(rows_BTF, torch.tensor([len(rows)], device=device))
+    return np.asarray(logits_BTC[0].softmax(dim=-1).cpu().numpy(), dtype=np.float32)
 
 
 def _running_mean(mean: Tensor, new: Tensor, n: Tensor | int, *, decay: float) -> Tensor:
@@ -226,87 +245,49 @@ def _choose_device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _new_network(
-    nights: Sequence[Night], columns: list[int], config: TrainingConfig
-) -> LSTMNetwork:
-    rows = np.concatenate([night.rows[:, columns] for night in nights])
+def _moments(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column over what is known."""
+    rows = np.concatenate([one.rows for one in examples])
     known = ~np.isnan(rows)
     # A column that nobody has, or that never changes, is left as it is.
     n_known = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, rows, 0).sum(axis=0) / n_known
     std = np.sqrt((np.where(known, rows - mean, 0) ** 2).sum(axis=0) / n_known)
     std[std < 1e-6] = 1.0
-    return LSTMNetwork(
-        torch.tensor(mean, dtype=torch.float32),
-        torch.tensor(std, dtype=torch.float32),
-        len(FOUR_CLASS),
-        config.network,
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+
+
+def _new_network(mean_F: Tensor, std_F: Tensor, config: TrainingConfig) -> Network:
+    n_classes = len(SCHEMES[config.scheme])
+    if not config.whole_night:
+        return config.network.build(mean_F, std_F, n_classes)
+    ahead, back = (
+        config.network.build(mean, std, n_classes)
+        for mean, std in zip(mean_F.chunk(2), std_F.chunk(2), strict=True)
     )
+    return WholeNightNetwork(ahead, back)
 
 
-def _class_weights(nights: Sequence[Night], balance: float) -> Tensor:
-    codes = np.concatenate([night.codes for night in nights])
-    counts = np.bincount(codes[codes != UNSCORED], minlength=len(FOUR_CLASS))
+def _class_weights(examples: Sequence[Example], config: TrainingConfig) -> Tensor:
+    scheme = SCHEMES[config.scheme]
+    codes = np.concatenate([one.codes for one in examples])
+    counts = np.bincount(codes[codes != UNSCORED], minlength=len(scheme))
     if not counts.all():
         missing = ", ".join(
-            name for name, count in zip(FOUR_CLASS.classes, counts, strict=True) if not count
+            name for name, count in zip(scheme.classes, counts, strict=True) if not count
         )
-        msg = f"no epoch of {missing} in the {len(nights)} training nights; use another seed"
+        msg = f"no epoch of {missing} in the {len(examples)} training nights; use another seed"
         raise DataError(msg)
-    weights = (counts.sum() / (len(counts) * counts)) ** balance
+    weights = (counts.sum() / (len(counts) * counts)) ** config.class_balance
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def _batches(
-    nights: Sequence[Night],
-    columns: list[int],
-    config: TrainingConfig,
-    std_F: Tensor,
-    rng: Generator,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented nights in random order, padded with epochs that don't count."""
-    order = rng.permutation(len(nights))
-    for begin in range(0, len(nights), config.batch_size):
-        chosen = [nights[i] for i in order[begin : begin + config.batch_size]]
-        pairs = [_augment(night, columns, config, std_F, rng) for night in chosen]
-        rows_TF, codes_T = zip(*pairs, strict=True)
-        yield (
-            pad_sequence(list(rows_TF), batch_first=True),
-            pad_sequence(list(codes_T), batch_first=True, padding_value=UNSCORED),
-        )
-
-
-def _augment(
-    night: Night, columns: list[int], config: TrainingConfig, std_F: Tensor, rng: Generator
-) -> tuple[Tensor, Tensor]:
-    """Another night that the same person might have had."""
-    begin, end = 0, len(night.codes)
-    if rng.random() < config.crop_share and end > config.crop_epochs:
-        # Starts of nights more often than chance: there the network has no state to lean on.
-        begin = 0 if rng.random() < 0.3 else int(rng.integers(end - config.crop_epochs))
-        end = begin + config.crop_epochs
-    rows = night.rows[begin:end, columns].astype(np.float64)
-    shift = rng.normal(0, config.offset, size=(1, len(columns)))
-    rows = rows + std_F.numpy() * (rng.normal(0, config.noise, size=rows.shape) + shift)
-    if rng.random() < config.signal_dropout:
-        signals = np.array([FEATURES[column].signal for column in columns])
-        rows[:, signals == rng.choice(_LOSABLE)] = np.nan
-    codes = night.codes[begin:end].astype(np.int64)
-    return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)
-
-
-@torch.no_grad()
-def _validate(network: LSTMNetwork, nights: Sequence[Night], columns: list[int]) -> float:
+def _kappa(
+    held_out: dict[str, Example], told: dict[str, NDArray[np.float32]], scheme: Scheme
+) -> float:
     """Cohen's kappa over all epochs of the validation people."""
-    if not nights:
-        return math.nan
-    network.eval()
-    predicted = []
-    for night in nights:
-        rows_BTF = torch.tensor(night.rows[np.newaxis][..., columns], device=network.mean_F.device)
-        logits_BTC, _ = network(rows_BTF, network.begin(1))
-        predicted.append(logits_BTC[0].argmax(dim=-1).cpu().numpy().astype(np.int8))
-    codes = np.concatenate([night.codes for night in nights])
+    codes = np.concatenate([held_out[subject].codes for subject in told])
+    guesses = np.concatenate([one.argmax(axis=1).astype(np.int8) for one in told.values()])
     scored = codes != UNSCORED
-    kappa = agreement(codes[scored], np.concatenate(predicted)[scored], FOUR_CLASS).kappa
+    kappa = agreement(codes[scored], guesses[scored], scheme).kappa
     return math.nan if kappa is None else kappa

@@ -1,13 +1,14 @@
-"""Nights as a network trains on them: feature rows and stage codes."""
+"""Nights as a classifier learns from them: feature rows and stage codes."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sleepstage.features import extract_features
-from sleepstage.stages import FOUR_CLASS, UNSCORED
+from sleepstage.stages import FOUR_CLASS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Night:
-    """A scored recording and what the network sees of it.
+    """A scored recording and what a classifier sees of it.
 
     Attributes
     ----------
@@ -45,6 +46,19 @@ class Night:
     def subject(self) -> str:
         """Whose night it is."""
         return self.recording.subject
+
+    @cached_property
+    def backward_rows(self) -> NDArray[np.float32]:
+        """The same features made from the end of the night, in the order of the epochs."""
+        return extract_features(self.recording.reversed())[::-1]
+
+    def codes_in(self, scheme: Scheme) -> NDArray[np.int8]:
+        """The expert's stages in another scheme, of the same epochs."""
+        if scheme == FOUR_CLASS or self.recording.reference is None:
+            return self.codes
+        codes = self.recording.reference.merge(scheme).codes[: len(self.codes)].copy()
+        codes[self.codes == UNSCORED] = UNSCORED
+        return codes
 
 
 def prepare_nights(recordings: Iterable[Recording]) -> list[Night]:

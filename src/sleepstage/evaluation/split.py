@@ -12,7 +12,7 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Split", "holdout", "kfold"]
+__all__ = ["Split", "fewer", "holdout", "kfold"]
 
 _MIN_PEOPLE = 3  # one to train, one to validate, one to test
 
@@ -67,6 +67,21 @@ def kfold(subjects: Sequence[str], *, n_folds: int, seed: int, n_groups: int = 5
         _split([name for name in shuffled if name not in fold], fold, n_groups)
         for fold in _groups(shuffled, n_folds)
     ]
+
+
+def fewer(split: Split, people: int, *, seed: int) -> Split:
+    """Split with a random part of its training people; the test people stay.
+
+    Raises
+    ------
+    DataError
+        If there are not that many, or fewer than two are asked for.
+    """
+    if not 2 <= people <= len(split.train):
+        msg = f"{people} of {len(split.train)} training people; choose 2 to {len(split.train)}"
+        raise DataError(msg)
+    kept = np.random.default_rng(seed).permutation(split.train)[:people].tolist()
+    return _split(kept, list(split.test), len(split.validation))
 
 
 def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:

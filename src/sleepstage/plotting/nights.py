@@ -1,4 +1,4 @@
-"""Pictures of nights. Knows arrays and stages only; the one module that knows matplotlib."""
+"""Pictures of nights."""
 
 from __future__ import annotations
 

@@ -1,0 +1,96 @@
+"""What classifiers that are fitted in one step, without an operating point, have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sleepstage.classifiers.contract import to_hypnogram
+from sleepstage.errors import DataError
+from sleepstage.stages import FOUR_CLASS, UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sleepstage.hypnogram import Hypnogram
+    from sleepstage.training.nights import Night
+
+__all__ = ["FittedOneStep", "OneStep", "class_counts"]
+
+
+class FittedOneStep(ABC):
+    """A fitted classifier that is asked for probabilities and takes the likeliest class."""
+
+    @property
+    def factors(self) -> Mapping[str, float]:
+        """Empty: no operating point."""
+        return {}
+
+    def predict(self, night: Night) -> Hypnogram:
+        """Stages and probabilities of every epoch of a night."""
+        return to_hypnogram(night, self.probabilities(night))
+
+    @abstractmethod
+    def probabilities(self, night: Night) -> NDArray[Any]:
+        """Probabilities of the four classes, shape (n_epochs, 4)."""
+
+
+@dataclass(frozen=True)
+class OneStep(ABC):
+    """Settings of a classifier that needs no choice on groups left out.
+
+    Attributes
+    ----------
+    seed : int
+        Of what is drawn, where anything is.
+    """
+
+    seed: int = 0
+    live: ClassVar[bool] = True
+
+    def fit(
+        self,
+        nights: Sequence[Night],
+        groups: Sequence[Sequence[str]],  # noqa: ARG002 - part of the contract
+        *,
+        on_pass: Callable[[int, int, str], None] | None = None,
+    ) -> FittedOneStep:
+        """Learn from all nights at once; see `sleepstage.classifiers.contract.Classifier`.
+
+        Raises
+        ------
+        DataError
+            If a class is missing in the nights.
+        """
+        class_counts(nights)
+        fitted = self._learn(nights)
+        if on_pass:
+            on_pass(1, 1, f"fitted to {len(nights)} nights")
+        return fitted
+
+    @abstractmethod
+    def _learn(self, nights: Sequence[Night]) -> FittedOneStep: ...
+
+
+def class_counts(nights: Sequence[Night]) -> NDArray[np.int64]:
+    """Epochs of each of the four classes, shape (4,).
+
+    Raises
+    ------
+    DataError
+        If a class has none; names it.
+    """
+    codes = np.concatenate([night.codes for night in nights])
+    counts = np.bincount(codes[codes != UNSCORED], minlength=len(FOUR_CLASS))
+    if not counts.all():
+        missing = ", ".join(
+            name for name, count in zip(FOUR_CLASS.classes, counts, strict=True) if not count
+        )
+        msg = f"no epoch of {missing} in the {len(nights)} training nights; use another seed"
+        raise DataError(msg)
+    return counts

@@ -1,0 +1,106 @@
+"""Gradient-boosted trees on each epoch's row and on rows before it, and a filter after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from sleepstage.classifiers.base import FittedOneStep, OneStep
+from sleepstage.classifiers.contract import scored_rows
+from sleepstage.classifiers.hmm import ForwardFilter
+from sleepstage.features import FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sleepstage.training.nights import Night
+
+__all__ = ["Boosting", "FittedBoosting", "with_past"]
+
+_LAGS: Final = (4, 10, 20, 40)  # epochs: 2, 5, 10 and 20 min
+_SIGNALS: Final = [i for i, one in enumerate(FEATURES) if one.signal in {"heart_rate", "motion"}]
+
+
+@dataclass(frozen=True)
+class Boosting(OneStep):
+    """Histogram gradient boosting (scikit-learn's, after LightGBM: Ke et al. 2017, NeurIPS 30).
+
+    Attributes
+    ----------
+    learning_rate, n_trees, max_leaves, min_leaf_epochs, l2 : float and int
+        ``learning_rate``, ``max_iter``, ``max_leaf_nodes``, ``min_samples_leaf`` and
+        ``l2_regularization`` of `sklearn.ensemble.HistGradientBoostingClassifier`.
+    column_share : float
+        Share of the columns that each split may choose from, drawn by the seed.
+    hmm : bool
+        Filter the probabilities with `sleepstage.classifiers.hmm.ForwardFilter`.
+    hmm_weight : float
+        Its weight.
+    """
+
+    learning_rate: float = 0.05
+    n_trees: int = 200
+    max_leaves: int = 15
+    min_leaf_epochs: int = 100
+    l2: float = 10.0
+    column_share: float = 0.2
+    hmm: bool = False
+    hmm_weight: float = 1.0
+
+    def _learn(self, nights: Sequence[Night]) -> FittedBoosting:
+        model = HistGradientBoostingClassifier(
+            learning_rate=self.learning_rate,
+            max_iter=self.n_trees,
+            max_leaf_nodes=self.max_leaves,
+            min_samples_leaf=self.min_leaf_epochs,
+            l2_regularization=self.l2,
+            max_features=self.column_share,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+        seen = [replace(night, rows=with_past(night.rows)) for night in nights]
+        rows, codes = scored_rows(seen)
+        # Columns that never change, or that nobody has, tell nothing; the trees cannot take them.
+        columns = np.flatnonzero(np.fmax.reduce(rows) > np.fmin.reduce(rows))
+        model.fit(rows[:, columns], codes)
+        hmm = ForwardFilter.estimate(nights, weight=self.hmm_weight) if self.hmm else None
+        return FittedBoosting(model, columns, hmm)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedBoosting(FittedOneStep):
+    """Fitted trees, the columns they look at and, where it is asked for, the filter after them."""
+
+    model: Any
+    columns: NDArray[np.intp]
+    hmm: ForwardFilter | None
+
+    def probabilities(self, night: Night) -> NDArray[np.floating]:
+        """Each epoch from itself and those before, shape (n_epochs, 4)."""
+        told = np.asarray(self.model.predict_proba(with_past(night.rows)[:, self.columns]))
+        return told if self.hmm is None else self.hmm.filter(told)
+
+
+def with_past(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows beside what heart rate and motion were 2, 5, 10 and 20 min before.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (n_epochs, n_features)
+        Of `sleepstage.features`, of one night.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_epochs, n_features + 4 * n_signal_features)
+        NaN where the past lies before the night.
+    """
+    signals = rows[:, _SIGNALS]
+    unknown = np.full((max(_LAGS), len(_SIGNALS)), np.nan, dtype=np.float32)
+    history = np.vstack([unknown, signals])
+    past = [history[max(_LAGS) - lag :][: len(rows)] for lag in _LAGS]
+    return np.hstack([rows, *past])

@@ -1,0 +1,65 @@
+"""Networks of different kinds in one file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sleepstage.classifiers.neural import FittedNetworks, Neural, decision, describe
+from sleepstage.training.export import export_step
+from sleepstage.training.fit import fit_members
+from sleepstage.training.transformer import TransformerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sleepstage.training.nights import Night
+
+__all__ = ["Ensemble"]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of LSTMs and Transformers, each fitted as it would be alone.
+
+    Attributes
+    ----------
+    lstm, transformer : Neural
+        Of the same features and classes.
+    seed : int
+        Used in place of theirs.
+    """
+
+    lstm: Neural = field(default_factory=lambda: Neural(members=3))
+    transformer: Neural = field(
+        default_factory=lambda: Neural(members=3, network=TransformerConfig())
+    )
+    seed: int = 0
+    live: bool = True
+
+    def fit(
+        self,
+        nights: Sequence[Night],
+        groups: Sequence[Sequence[str]],
+        *,
+        on_pass: Callable[[int, int, str], None] | None = None,
+    ) -> FittedNetworks:
+        """Learn; see `sleepstage.training.fit.fit_members`."""
+        kinds = [replace(kind, seed=self.seed) for kind in (self.lstm, self.transformer)]
+        fitted = [fit_members(nights, groups, kind, on_pass=on_pass) for kind in kinds]
+        sizes = [len(members.networks) for members in fitted]
+        validation = {
+            subject: np.average(
+                [members.validation[subject] for members in fitted], axis=0, weights=sizes
+            )
+            for subject in fitted[0].validation
+        }
+        info = replace(
+            describe(nights, groups, self.lstm.features, self.lstm.scheme),
+            config=asdict(self),
+            **decision(nights, validation, self.lstm),
+        )
+        networks = [network for members in fitted for network in members.networks]
+        return FittedNetworks(export_step(networks, len(self.lstm.features)), info)

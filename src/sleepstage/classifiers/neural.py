@@ -1,0 +1,169 @@
+"""Networks behind the contract of all classifiers: fit, export, and stage through the engine."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.centring import Centring
+from sleepstage.stager import ModelInfo, Stager
+from sleepstage.stages import SCHEMES
+from sleepstage.training.config import TrainingConfig
+from sleepstage.training.export import export_step, model_file
+from sleepstage.training.fit import fit_members
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from sleepstage.hypnogram import Hypnogram
+    from sleepstage.training.nights import Night
+
+__all__ = [
+    "REM_TARGET",
+    "FittedNetworks",
+    "Neural",
+    "decision",
+    "describe",
+    "fingerprint",
+    "rem_point",
+]
+
+REM_TARGET: Final = 0.70
+"""Share of REM epochs that the operating point is to find, in the mean over people."""
+
+_ATTRIBUTION: Final = {
+    "name": "PhysioNet sleep-accel 1.0.0",
+    "source": "https://doi.org/10.13026/hmhs-py35",
+    "licence": "ODC-By 1.0",
+    "attribution": (
+        "Contains information from 'Motion and heart rate from a wrist-worn wearable and labeled "
+        "sleep from polysomnography' (Walch 2019), made available under the ODC Attribution License"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Neural(TrainingConfig):
+    """An ensemble of networks in one file; see `TrainingConfig` for its settings."""
+
+    def fit(
+        self,
+        nights: Sequence[Night],
+        groups: Sequence[Sequence[str]],
+        *,
+        on_pass: Callable[[int, int, str], None] | None = None,
+    ) -> FittedNetworks:
+        """Learn; see `sleepstage.training.fit.fit_members`."""
+        members = fit_members(nights, groups, self, on_pass=on_pass)
+        info = replace(
+            describe(nights, groups, self.features, self.scheme),
+            config={**asdict(self), "passes": members.n_passes},
+            whole_night=self.whole_night,
+            look_ahead=self.look_ahead,
+            **decision(nights, members.validation, self),
+        )
+        return FittedNetworks(export_step(members.networks, len(self.features)), info)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNetworks:
+    """An exported model; what it tells comes out of the very graph that is saved."""
+
+    graph: onnx.ModelProto
+    info: ModelInfo
+
+    @property
+    def factors(self) -> Mapping[str, float]:
+        """Operating point, chosen on validation people."""
+        return self.info.factors
+
+    @cached_property
+    def _stager(self) -> Stager:
+        return Stager(self.file())
+
+    def predict(self, night: Night) -> Hypnogram:
+        """Stages and probabilities of a night."""
+        backward_rows = night.backward_rows if self.info.whole_night else None
+        return self._stager.predict_rows(night.recording, night.rows, backward_rows)
+
+    def file(self, **described: Any) -> bytes:
+        """Content of the model file, with other values in its `ModelInfo`."""
+        return model_file(self.graph, replace(self.info, **described))
+
+
+def describe(
+    nights: Sequence[Night],
+    groups: Sequence[Sequence[str]],
+    features: tuple[str, ...],
+    scheme: str,
+) -> ModelInfo:
+    """What a model file says of the data behind it."""
+    simulated = any(night.recording.simulated for night in nights)
+    return ModelInfo(
+        features=features,
+        scheme=scheme,
+        version=version("sleepstage"),
+        split={
+            "train": [night.subject for night in nights],
+            "validation": [list(group) for group in groups],
+        },
+        data={
+            **({"name": "simulated nights"} if simulated else _ATTRIBUTION),
+            "people": len(nights),
+            "fingerprint": fingerprint(nights),
+        },
+        simulated=simulated,
+    )
+
+
+def decision(
+    nights: Sequence[Night],
+    validation: Mapping[str, NDArray[np.floating]],
+    config: TrainingConfig,
+) -> dict[str, Any]:
+    """What validation people say on how to decide: ``typical`` and ``factors`` of a `ModelInfo`."""
+    centring = Centring.fit(validation.values()) if config.centring else Centring()
+    begin = centring.begin(len(SCHEMES[config.scheme]))
+    centred = {
+        subject: centring.apply(probabilities, begin)[0][config.look_ahead :]
+        for subject, probabilities in validation.items()
+    }
+    return {"typical": centring.typical, "factors": rem_point(nights, centred, config.scheme)}
+
+
+def rem_point(
+    nights: Sequence[Night], validation: Mapping[str, NDArray[np.floating]], scheme: str
+) -> dict[str, float]:
+    """Smallest factor on the REM probability with which `REM_TARGET` of REM epochs are found.
+
+    An epoch is called REM once its factor exceeds the ratio of the largest other probability to
+    its own; so the factor asked for is a quantile of these ratios, in which all people weigh the
+    same. Never below 1.
+    """
+    rem = SCHEMES[scheme].classes.index("rem")
+    needed, weights = [], []
+    for night in nights:
+        probabilities = validation[night.subject][night.codes_in(SCHEMES[scheme]) == rem]
+        others = np.delete(probabilities, rem, axis=1).max(axis=1)
+        needed.append(others / probabilities[:, rem])
+        weights.append(np.full(len(others), 1 / max(len(others), 1)))
+    factor = np.quantile(
+        np.concatenate(needed), REM_TARGET, weights=np.concatenate(weights), method="inverted_cdf"
+    )
+    return {"rem": max(1.0, float(factor))}
+
+
+def fingerprint(nights: Sequence[Night]) -> str:
+    """SHA-256 over the recordings, in whatever order."""
+    digest = hashlib.sha256()
+    for one in sorted(night.recording.fingerprint() for night in nights):
+        digest.update(one.encode())
+    return digest.hexdigest()

@@ -1,0 +1,44 @@
+"""All classifiers by name."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from sleepstage.classifiers.boosting import Boosting
+from sleepstage.classifiers.elapsed import ElapsedTime
+from sleepstage.classifiers.ensemble import Ensemble
+from sleepstage.classifiers.logistic import Logistic
+from sleepstage.classifiers.majority import Majority
+from sleepstage.classifiers.neural import Neural
+from sleepstage.classifiers.walch import Walch
+from sleepstage.training.network import RecurrentConfig
+from sleepstage.training.transformer import TransformerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sleepstage.classifiers.contract import Classifier
+
+__all__ = ["CLASSIFIERS", "DEFAULT"]
+
+DEFAULT: Final = "lstm"
+
+CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
+    {
+        DEFAULT: Neural(),
+        "gru": Neural(network=RecurrentConfig(cell="gru")),
+        "transformer": Neural(network=TransformerConfig()),
+        "ensemble": Ensemble(),
+        "lstm-night": Neural(whole_night=True),
+        "gru-night": Neural(whole_night=True, network=RecurrentConfig(cell="gru")),
+        "transformer-night": Neural(whole_night=True, network=TransformerConfig()),
+        "boosting": Boosting(),
+        "boosting-hmm": Boosting(hmm=True),
+        "logistic": Logistic(),
+        "walch": Walch(),
+        "elapsed": ElapsedTime(),
+        "majority": Majority(),
+    }
+)
+"""Each with its default settings; `sleepstage.training.config.override` gives others."""

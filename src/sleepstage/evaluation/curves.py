@@ -1,0 +1,269 @@
+"""What the probabilities are worth: ranking of each class, calibration, and trading REM errors.
+
+All epochs are pooled. Curves hold at most 100 points, areas are of all points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
+
+from sleepstage.errors import DataError
+from sleepstage.metrics import agreement
+from sleepstage.stages import FOUR_CLASS, UNSCORED, Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sleepstage.metrics import ScoredNight
+
+__all__ = [
+    "REM_FACTORS",
+    "Curve",
+    "Reliability",
+    "RemPoint",
+    "precision_recall_curves",
+    "reliability",
+    "rem_trade_off",
+    "roc_curves",
+]
+
+REM_FACTORS: Final = tuple(2.0 ** (step / 4) for step in range(-8, 9))
+"""A quarter to four times, in equal ratios; 1 among them."""
+
+_POINTS: Final = 100
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One class against all others, over all thresholds of its probability.
+
+    Attributes
+    ----------
+    x, y : list of float
+        Receiver operating characteristic: false and true positive rate. Precision-recall: recall
+        and precision. `x` ascends from 0 to 1.
+    area : float
+        Area under it; for precision-recall the average precision, which does not interpolate.
+    """
+
+    x: list[float]
+    y: list[float]
+    area: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often the most probable class is right, against how probable the model held it.
+
+    Attributes
+    ----------
+    edges : list of float
+        Of the bins of probability, equally wide; one more than bins.
+    confidence, accuracy : list of float or None
+        Mean probability and share of right epochs in each bin; None where it is empty.
+    n_epochs : list of int
+        In each bin.
+    expected_calibration_error : float
+        Mean distance of confidence and accuracy, bins weighted by their epochs.
+    """
+
+    edges: list[float]
+    confidence: list[float | None]
+    accuracy: list[float | None]
+    n_epochs: list[int]
+    expected_calibration_error: float
+
+
+@dataclass(frozen=True)
+class RemPoint:
+    """Agreement when the probability of REM is multiplied by `factor`; fields as `Agreement`."""
+
+    factor: float
+    recall: float | None
+    precision: float | None
+    accuracy: float
+    kappa: float | None
+    macro_f1: float
+
+
+def roc_curves(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Curve | None]:
+    """Receiver operating characteristic of each class; None where it or every other is absent.
+
+    Epochs without probabilities are left out, in all functions here but `rem_trade_off`.
+
+    Parameters
+    ----------
+    nights : mapping of str to ScoredNight
+        By person.
+    scheme : Scheme
+        The classes; probabilities of merged classes are added up.
+
+    Raises
+    ------
+    DataError
+        If a predicted night has no probabilities, or no epoch of all that count has.
+    """
+    return _each_class(nights, scheme, _roc)
+
+
+def precision_recall_curves(
+    nights: Mapping[str, ScoredNight], scheme: Scheme
+) -> dict[str, Curve | None]:
+    """Precision against recall of each class; otherwise as `roc_curves`.
+
+    The curve of chance is flat, at the share of the class: for rare classes this tells more.
+    """
+    return _each_class(nights, scheme, _precision_recall)
+
+
+def reliability(
+    nights: Mapping[str, ScoredNight], scheme: Scheme, *, n_bins: int = 15
+) -> Reliability:
+    """Reliability curve and expected calibration error of the most probable class.
+
+    Parameters and errors as of `roc_curves`; `n_bins` is the number of bins between 0 and 1.
+
+    References
+    ----------
+    Guo et al. (2017), On calibration of modern neural networks, ICML.
+    """
+    reference, probabilities = _with_probabilities(nights, scheme)
+    confidence = probabilities.max(axis=1)
+    right = (probabilities.argmax(axis=1) == reference).astype(np.float64)
+    bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
+    member = bins == np.arange(n_bins)[:, np.newaxis]  # (n_bins, n_epochs)
+    n_epochs, sums, hits = member.sum(axis=1), member @ confidence, member @ right
+    return Reliability(
+        edges=np.linspace(0, 1, n_bins + 1).tolist(),
+        confidence=_shares(sums, n_epochs),
+        accuracy=_shares(hits, n_epochs),
+        n_epochs=n_epochs.tolist(),
+        expected_calibration_error=float(np.abs(hits - sums).sum() / len(bins)),
+    )
+
+
+def rem_trade_off(
+    nights: Mapping[str, ScoredNight],
+    *,
+    factors: Sequence[float] = REM_FACTORS,
+    scheme: Scheme = FOUR_CLASS,
+) -> list[RemPoint]:
+    """Agreement when REM is made more or less probable before the most probable class is taken.
+
+    Epochs without probabilities stay unscored, which counts as wrong: where the stages are the
+    most probable classes of `scheme`, factor 1 gives the numbers of `sleepstage.metrics.report`.
+
+    Parameters
+    ----------
+    nights : mapping of str to ScoredNight
+        By person.
+    factors : sequence of float
+        By which the probability of REM is multiplied.
+    scheme : Scheme
+        The classes, with ``rem`` among them.
+
+    Raises
+    ------
+    DataError
+        As of `roc_curves`, or if the scheme has no class ``rem``.
+    """
+    if "rem" not in scheme.classes:
+        msg = f"{scheme.name} has no class 'rem': choose a scheme with one"
+        raise DataError(msg)
+    reference, probabilities = _pooled(nights, scheme)
+    return [_rem_point(reference, probabilities, float(factor), scheme) for factor in factors]
+
+
+def _rem_point(
+    reference: NDArray[np.int8], probabilities: NDArray[np.float64], factor: float, scheme: Scheme
+) -> RemPoint:
+    weights = np.where(np.array(scheme.classes) == "rem", factor, 1.0)
+    predicted = (probabilities * weights).argmax(axis=1).astype(np.int8)
+    predicted[np.isnan(probabilities).any(axis=1)] = UNSCORED
+    found = agreement(reference, predicted, scheme)
+    return RemPoint(
+        factor=factor,
+        recall=found.recall["rem"],
+        precision=found.precision["rem"],
+        accuracy=found.accuracy,
+        kappa=found.kappa,
+        macro_f1=found.macro_f1,
+    )
+
+
+def _each_class(
+    nights: Mapping[str, ScoredNight],
+    scheme: Scheme,
+    draw: Callable[[NDArray[np.bool_], NDArray[np.float64]], Curve],
+) -> dict[str, Curve | None]:
+    reference, probabilities = _with_probabilities(nights, scheme)
+    return {
+        name: draw(reference == code, probabilities[:, code])
+        if 0 < np.mean(reference == code) < 1
+        else None
+        for code, name in enumerate(scheme.classes)
+    }
+
+
+def _roc(is_class: NDArray[np.bool_], probability: NDArray[np.float64]) -> Curve:
+    false, true, _ = roc_curve(is_class, probability)
+    return _curve(false, true, roc_auc_score(is_class, probability), along=false + true)
+
+
+def _precision_recall(is_class: NDArray[np.bool_], probability: NDArray[np.float64]) -> Curve:
+    precision, recall, _ = precision_recall_curve(is_class, probability)
+    area = average_precision_score(is_class, probability)
+    return _curve(recall[::-1], precision[::-1], area, along=recall[::-1])
+
+
+def _curve(
+    x: NDArray[np.float64], y: NDArray[np.float64], area: float, *, along: NDArray[np.float64]
+) -> Curve:
+    """Keep points that lie evenly `along` the curve, the first and the last among them."""
+    kept = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], _POINTS)))
+    return Curve(x[kept].tolist(), y[kept].tolist(), float(area))
+
+
+def _shares(parts: NDArray[np.float64], wholes: NDArray[np.int64]) -> list[float | None]:
+    return [float(part / all_) if all_ else None for part, all_ in zip(parts, wholes, strict=True)]
+
+
+def _with_probabilities(
+    nights: Mapping[str, ScoredNight], scheme: Scheme
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    reference, probabilities = _pooled(nights, scheme)
+    known = ~np.isnan(probabilities).any(axis=1)
+    return reference[known], probabilities[known]
+
+
+def _pooled(
+    nights: Mapping[str, ScoredNight], scheme: Scheme
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Expert's codes, shape (n,), and probabilities, (n, n_classes), of the epochs that count."""
+    codes = [np.empty(0, dtype=np.int8)]
+    rows = [np.empty((0, len(scheme)))]
+    for person, night in nights.items():
+        reference = night.reference.merge(scheme).codes
+        probabilities = night.predicted.merge(scheme).probabilities
+        if probabilities is None:
+            msg = f"the predicted night of {person!r} has no probabilities: give one of a model"
+            raise DataError(msg)
+        counted = night.mask & (reference != UNSCORED)
+        codes.append(reference[counted])
+        rows.append(probabilities[counted].astype(np.float64))
+    pooled = np.concatenate(rows)
+    if np.isnan(pooled).any(axis=1).all():
+        msg = f"no epoch of {len(nights)} nights is scored, counts and has probabilities"
+        raise DataError(msg)
+    return np.concatenate(codes), pooled

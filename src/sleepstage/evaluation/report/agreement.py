@@ -1,0 +1,161 @@
+"""Sections on how runs and models agree with the expert."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sleepstage.evaluation.report.extracts import NUMBERS, class_label, scheme_words, shared_scheme
+from sleepstage.evaluation.report.tables import Cell, Section, Table, interval, number, p_value
+from sleepstage.stages import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "confusion_section",
+    "failed_section",
+    "models_section",
+    "operating_point_section",
+    "runs_section",
+]
+
+
+def _head(scheme: str) -> tuple[str, ...]:
+    recalls = (f"{class_label(name)} recall" for name in SCHEMES[scheme].classes)
+    return "accuracy", "kappa", "macro F1", *recalls
+
+
+def _numbers(report: Mapping[str, Any]) -> list[Cell]:
+    return [*(report[key] for key in NUMBERS), *report["recall"].values()]
+
+
+def _spread_of(summary: Mapping[str, Any], statistic: str) -> list[Cell]:
+    spreads = [*(summary[key] for key in NUMBERS), *summary["recall"].values()]
+    return [spread[statistic] for spread in spreads]
+
+
+def _runs_table(
+    reports: Sequence[tuple[int, str, Mapping[str, Any]]],
+    summary: Mapping[str, Any],
+    scheme: str,
+    told: str = "test people",
+) -> Table:
+    """A line for each run, a column of words on it, and mean and standard deviation at the end."""
+    rows: list[tuple[Cell, ...]] = [
+        (f"run {run}", words, *_numbers(report[scheme])) for run, words, report in reports
+    ]
+    rows += [
+        (statistic, "", *_spread_of(summary[scheme], statistic)) for statistic in ("mean", "std")
+    ]
+    head = ("run", told, *_head(scheme))
+    return Table(scheme_words(scheme), head, tuple(rows), text_columns=2, totals=2)
+
+
+def runs_section(
+    runs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], own: Sequence[str]
+) -> Section:
+    """Every run in every scheme."""
+    reports = [(run["run"], " ".join(run["split"]["test"]), run) for run in runs]
+    text = (
+        "Each run trains on some people and is tested once on others. All epochs of a run's test "
+        "people are pooled; std is the sample standard deviation over runs."
+    )
+    tables = tuple(_runs_table(reports, summary, scheme) for scheme in own)
+    return Section("runs", "Every run", text, tables)
+
+
+def failed_section(failed: Sequence[Mapping[str, Any]]) -> Section | None:
+    """Which runs are missing, and why; None if none is."""
+    if not failed:
+        return None
+    rows = tuple((one["model"], str(one["run"]), one["reason"]) for one in failed)
+    table = Table("", ("model", "run", "reason"), rows, text_columns=3)
+    return Section("failed", "Runs that could not be done", "They count nowhere else.", (table,))
+
+
+def operating_point_section(
+    runs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], scheme: str
+) -> Section | None:
+    """The most probable class and the operating point beside each other; None without one."""
+    if "operating_point" not in summary:
+        return None
+    reports = [
+        (run["run"], _factors(run["operating_point"]["factors"]), run["operating_point"])
+        for run in runs
+    ]
+    rows = tuple(
+        (words, *_spread_of(numbers[scheme], "mean"))
+        for words, numbers in (
+            ("most probable class", summary),
+            ("operating point", summary["operating_point"]),
+        )
+    )
+    beside = Table("mean over runs", ("decided by", *_head(scheme)), rows)
+    table = _runs_table(reports, summary["operating_point"], scheme, "factor")
+    text = (
+        "The same probabilities, decided so that more of a stage is found: its probability is "
+        "multiplied by a factor that validation people chose."
+    )
+    return Section("operating point", "At the operating point", text, (beside, table))
+
+
+def _factors(factors: Mapping[str, float]) -> str:
+    return ", ".join(f"{class_label(name)} {number(factor)}" for name, factor in factors.items())
+
+
+def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Section:
+    """Confusion in epochs and in shares."""
+    classes = tuple(map(class_label, SCHEMES[scheme].classes))
+    counts: tuple[tuple[Cell, ...], ...] = tuple(
+        (name, *row, sum(row)) for name, row in zip(classes, confusion, strict=True)
+    )
+    shares: tuple[tuple[Cell, ...], ...] = tuple(
+        (name, *(one / sum(row) if sum(row) else None for one in row))
+        for name, row in zip(classes, confusion, strict=True)
+    )
+    tables = (
+        Table("epochs", ("expert \\ predicted", *classes, "all"), counts),
+        Table("share of the expert's class", ("expert \\ predicted", *classes), shares),
+    )
+    text = "Rows: what the expert scored; columns: what the model told. All runs pooled."
+    return Section("confusion", "What is mixed up with what", text, tables)
+
+
+def models_section(results: Mapping[str, Any]) -> Section | None:
+    """Every model and its difference to the first; None for a single one."""
+    models = results["models"]
+    if len(models) < 2:
+        return None
+    scheme = shared_scheme(results)
+    rows = tuple(_model_row(name, model, scheme) for name, model in models.items())
+    compared = ("kappa to the first", "95 % CI", "p")
+    head = ("model", "told", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
+    order = sorted({run["run"] for run in results["runs"]})
+    kappas = {(run["model"], run["run"]): run[scheme]["kappa"] for run in results["runs"]}
+    each = tuple((f"run {run}", *(kappas.get((name, run)) for name in models)) for run in order)
+    text = (
+        "Means over people. The last columns are the difference of kappa to the first model, night "
+        "by night, with its confidence interval and p of the Wilcoxon signed-rank test, not "
+        "corrected for the number of models; - where both were not tested on the same people."
+    )
+    tables = (
+        Table(scheme_words(scheme), head, rows, text_columns=2),
+        Table("kappa of each run", ("run", *models), each),
+    )
+    return Section("models", "Models compared", text, tables)
+
+
+def _model_row(name: str, model: Mapping[str, Any], scheme: str) -> tuple[Cell, ...]:
+    people, against = model["people"][scheme], model["against_first"]
+    rem = people.get("sensitivity rem", {"mean": None})
+    kappa = against and against["kappa"]
+    return (
+        name,
+        "live" if model["live"] else "whole night",
+        people["accuracy"]["n"],
+        *(people[key]["mean"] for key in NUMBERS),
+        rem["mean"],
+        kappa["difference"]["mean"] if kappa else None,
+        interval(kappa["difference"]) if kappa else None,
+        p_value(kappa["p_value"]) if kappa else None,
+    )

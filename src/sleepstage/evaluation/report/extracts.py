@@ -1,0 +1,129 @@
+"""What sections and pictures both take out of the results of an evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.evaluation.people import per_person
+from sleepstage.stages import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sleepstage.metrics import ScoredNight
+
+__all__ = [
+    "NUMBERS",
+    "chosen_nights",
+    "class_label",
+    "first_model",
+    "measure_label",
+    "numbers_of_people",
+    "pooled_confusion",
+    "runs_of",
+    "scheme_words",
+    "schemes",
+    "shared_scheme",
+]
+
+NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
+
+
+def schemes(of: Mapping[str, Any]) -> list[str]:
+    """Names of the schemes that are keys of a mapping, finest first."""
+    return [name for name in SCHEMES if name in of]
+
+
+def scheme_words(scheme: str) -> str:
+    """Name of a scheme in plain words."""
+    return scheme.replace("_class", " classes")
+
+
+def class_label(name: str) -> str:
+    """Name of a class as it is written: REM, N2, light."""
+    short = name in {"rem", "nrem"} or name[-1].isdigit()
+    return name.upper() if short else name
+
+
+def first_model(results: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Name and numbers of the model that the report is about."""
+    name = next(iter(results["models"]))
+    return name, results["models"][name]
+
+
+def runs_of(results: Mapping[str, Any], model: str) -> list[Mapping[str, Any]]:
+    """The runs of a model."""
+    return [run for run in results["runs"] if run["model"] == model]
+
+
+def shared_scheme(results: Mapping[str, Any]) -> str:
+    """The finest scheme in which all models are told."""
+    models = [model["people"] for model in results["models"].values()]
+    return next(name for name in schemes(models[0]) if all(name in people for people in models))
+
+
+def pooled_confusion(runs: Sequence[Mapping[str, Any]], scheme: str) -> list[list[int]]:
+    """Confusion of all runs together; rows: the expert's class."""
+    pooled: list[list[int]] = np.sum([run[scheme]["confusion"] for run in runs], axis=0).tolist()
+    return pooled
+
+
+def numbers_of_people(
+    runs: Sequence[Mapping[str, Any]], scheme: str
+) -> dict[str, dict[str, float | None]]:
+    """Accuracy, kappa, macro F1 and recalls of each person, the lowest kappa first.
+
+    Of who tested in several runs the mean counts.
+    """
+    reports: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        for person, report in run["per_person"].items():
+            reports.setdefault(person, []).append(report[scheme])
+    people = {
+        person: {
+            **{key: _mean([one[key] for one in all_]) for key in NUMBERS},
+            **{
+                f"{class_label(name)} recall": _mean([one["recall"][name] for one in all_])
+                for name in SCHEMES[scheme].classes
+            },
+        }
+        for person, all_ in reports.items()
+    }
+    return dict(sorted(people.items(), key=lambda item: _order(item[1]["kappa"])))
+
+
+def _order(kappa: float | None) -> tuple[bool, float]:
+    return kappa is None, kappa or 0.0
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def chosen_nights(
+    nights: Mapping[str, ScoredNight], scheme: str
+) -> list[tuple[str, str, Mapping[str, float | None]]]:
+    """Worst, median and best night by kappa: which, its key and its numbers.
+
+    Nights without a kappa are left out; of two nights there is no median, one night is the only.
+    """
+    numbers = per_person(nights, SCHEMES[scheme])
+    order = sorted(
+        (key for key in numbers if numbers[key]["kappa"] is not None),
+        key=lambda key: _order(numbers[key]["kappa"]),
+    )
+    last = len(order) - 1
+    places = {"best": last, "median": last // 2, "worst": 0}
+    if last < 2:
+        places = {"best": 1, "worst": 0} if last == 1 else {"only": 0} if order else {}
+    return [(which, order[place], numbers[order[place]]) for which, place in places.items()]
+
+
+def measure_label(name: str) -> str:
+    """Name of a sleep statistic with its unit."""
+    unit = "share" if name == "sleep_efficiency" else "min"
+    words = class_label(name.removeprefix("minutes ")).replace("_", " ")
+    return f"{words} ({unit})"

@@ -1,0 +1,71 @@
+"""Sections on what the probabilities are worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sleepstage.evaluation.report.extracts import class_label
+from sleepstage.evaluation.report.tables import Section, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["calibration_section", "curves_section", "rem_section"]
+
+
+def curves_section(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]) -> Section:
+    """Areas under the curves of each class, and its share of the epochs."""
+    total = sum(map(sum, confusion))
+    rows = tuple(
+        (
+            class_label(name),
+            sum(row) / total if total else None,
+            _area(curves["roc"][name]),
+            _area(curves["precision_recall"][name]),
+        )
+        for name, row in zip(curves["roc"], confusion, strict=True)
+    )
+    head = ("class", "share of epochs", "ROC area", "average precision")
+    text = (
+        "Each class against all others, over all thresholds of its probability; all runs pooled. "
+        "Guessing has a ROC area of 0.5 and an average precision of the share of the class."
+    )
+    return Section("curves", "ROC and precision-recall", text, (Table("", head, rows),))
+
+
+def _area(curve: Mapping[str, Any] | None) -> float | None:
+    return None if curve is None else curve["area"]
+
+
+def calibration_section(reliability: Mapping[str, Any]) -> Section:
+    """Expected calibration error, and each bin that has epochs."""
+    edges = reliability["edges"]
+    columns = (reliability[name] for name in ("n_epochs", "confidence", "accuracy"))
+    rows = tuple(
+        (f"{low:.3f} to {high:.3f}", n_epochs, confidence, accuracy)
+        for low, high, n_epochs, confidence, accuracy in zip(
+            edges, edges[1:], *columns, strict=False
+        )
+        if n_epochs
+    )
+    error = reliability["expected_calibration_error"]
+    text = (
+        "Whether a stage that is told with a probability of 80 % is right in 80 %. The expected "
+        f"calibration error, the mean distance of the two, is {error:.3f} (0 is perfect)."
+    )
+    head = ("probability", "epochs", "mean probability", "share that is right")
+    return Section("calibration", "Calibration", text, (Table("", head, rows),))
+
+
+def rem_section(points: Sequence[Mapping[str, float | None]]) -> Section:
+    """Numbers at each factor on the probability of REM."""
+    names = ("factor", "recall", "precision", "accuracy", "kappa", "macro_f1")
+    rows = tuple(tuple(point[name] for name in names) for point in points)
+    head = ("factor", "REM recall", "REM precision", "accuracy", "kappa", "macro F1")
+    text = (
+        "What finding more REM costs: the probability of REM is multiplied by a factor before the "
+        "most probable class is taken; factor 1 leaves it. All runs pooled. No factor is chosen "
+        "here: these are test people."
+    )
+    table = Table("", head, rows, text_columns=0)
+    return Section("rem", "Trading REM recall for accuracy", text, (table,))

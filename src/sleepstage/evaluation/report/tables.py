@@ -1,0 +1,121 @@
+"""Tables and sections of a report, made once and written as Markdown and as HTML alike."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Cell", "Section", "Table", "escaped", "interval", "number", "p_value"]
+
+Cell = str | float | None
+_MARKS = re.compile(r"([\\`*_\[\]|])")
+
+
+def number(value: float | None) -> str:
+    """Three decimals, a count as it is, and - for what is not defined."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:z.3f}"
+
+
+def interval(found: Mapping[str, float | None], low: str = "low", high: str = "high") -> str:
+    """Two numbers of a mapping as a range; - where one is not defined."""
+    if found[low] is None or found[high] is None:
+        return "-"
+    return f"{number(found[low])} to {number(found[high])}"
+
+
+def p_value(value: float | None) -> str:
+    """Three decimals, or that it is below them."""
+    return "<0.001" if value is not None and value < 0.001 else number(value)
+
+
+def escaped(text: str) -> str:
+    """Markdown that shows `text` as it is, on one line: names hold any signs."""
+    return _MARKS.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a head.
+
+    Attributes
+    ----------
+    caption : str
+        Above the table; empty for none.
+    head : tuple of str
+        Names of the columns.
+    rows : tuple of tuple of str, float or None
+        Numbers get three decimals, counts none.
+    text_columns : int
+        So many columns on the left hold words; the others hold numbers, which stand to the right.
+    totals : int
+        So many rows at the end sum up those above.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    text_columns: int = 1
+    totals: int = 0
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """Of each row, as they are shown."""
+        return [
+            [cell if isinstance(cell, str) else number(cell) for cell in row] for row in self.rows
+        ]
+
+    def is_total(self, row: int) -> bool:
+        """Whether the row of this index sums up those above."""
+        return row >= len(self.rows) - self.totals
+
+    def to_markdown(self) -> str:
+        """GitHub's pipe table under its caption in bold."""
+        lines = [[escaped(cell) for cell in row] for row in self.cells]
+        for index, line in enumerate(lines):
+            if self.is_total(index):
+                line[0] = f"**{line[0]}**"
+        n_numbers = len(self.head) - self.text_columns
+        rule = ["---"] * self.text_columns + ["--:"] * n_numbers
+        table = [[escaped(name) for name in self.head], rule, *lines]
+        caption = f"**{escaped(self.caption)}**\n\n" if self.caption else ""
+        return caption + "".join(f"| {' | '.join(line)} |\n" for line in table)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes
+    ----------
+    name : str
+        What its pictures are found by.
+    title : str
+        Its heading.
+    text : str
+        What is shown and how to read it.
+    tables : tuple of Table
+        In order.
+    leaky : bool
+        True if it shows what a mistake would claim: never to be taken for a result.
+    """
+
+    name: str
+    title: str
+    text: str
+    tables: tuple[Table, ...] = ()
+    leaky: bool = False
+
+    def to_markdown(self) -> str:
+        """Heading, text and tables."""
+        text = escaped(self.text)
+        if self.leaky:
+            text = f"> **LEAK: these are no results.** {text}"
+        parts = [f"## {escaped(self.title)}", text, *(table.to_markdown() for table in self.tables)]
+        return "\n\n".join(part.strip() for part in parts if part) + "\n"

@@ -1,0 +1,167 @@
+"""The first screen of a report: what the numbers mean in plain words, and the few that matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.evaluation.report.extracts import first_model, runs_of, schemes
+from sleepstage.evaluation.report.tables import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["CONSISTENT_BELOW", "Card", "key_numbers", "verdict"]
+
+CONSISTENT_BELOW: Final = 0.05
+"""A model is called consistent if the standard deviation over runs of accuracy is below this."""
+
+_WORDS: Final = {"five_class": "five", "four_class": "four", "three_class": "three"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A number that matters.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    value : str
+        As it is shown.
+    note : str
+        How sure it is.
+    """
+
+    name: str
+    value: str
+    note: str
+
+
+def key_numbers(results: Mapping[str, Any]) -> list[Card]:
+    """Means over the runs of the model named first."""
+    summary = results["summary"]
+    finest = schemes(summary)[0]
+    main = summary[finest]
+    cards = [
+        _card("accuracy", main["accuracy"], share=True),
+        _card("kappa", main["kappa"]),
+        _card("macro F1", main["macro_f1"]),
+    ]
+    if "rem" in main["recall"]:
+        cards.append(_card("REM recall", main["recall"]["rem"], share=True))
+        if "operating_point" in summary:
+            decided = summary["operating_point"][finest]["recall"]["rem"]
+            cards.append(_card("REM recall at the operating point", decided, share=True))
+    if "three_class" in schemes(summary)[1:]:
+        accuracy = summary["three_class"]["accuracy"]
+        cards.append(_card("accuracy, three classes", accuracy, share=True))
+    return cards
+
+
+def _card(name: str, spread: Mapping[str, float | None], *, share: bool = False) -> Card:
+    show = _percent if share else number
+    note = "one run" if spread["std"] is None else f"std over runs {show(spread['std'])}"
+    return Card(name, show(spread["mean"]), note)
+
+
+def verdict(results: Mapping[str, Any]) -> list[str]:
+    """What the model named first is worth, in a few plain sentences; the first says most."""
+    name, model = first_model(results)
+    summary, finest = results["summary"], schemes(results["summary"])[0]
+    accuracies = [run[finest]["accuracy"] for run in runs_of(results, name)]
+    sentences = [
+        _headline(results, finest, len(accuracies)),
+        _over_people(model["people"][finest]),
+        _coarser(summary),
+        _rem(summary, finest),
+        _consistency(accuracies, summary[finest]["accuracy"]["std"]),
+        _others(results, finest),
+    ]
+    failed = len(results["failed"])
+    if failed:
+        sentences.append(f"{failed} of {failed + len(results['runs'])} runs could not be done.")
+    return [sentence for sentence in sentences if sentence]
+
+
+def _headline(results: Mapping[str, Any], finest: str, n_runs: int) -> str:
+    name, model = first_model(results)
+    main = results["summary"][finest]
+    how = "from nothing later than the epoch itself" if model["live"] else "once the night is over"
+    runs = "one run" if n_runs == 1 else f"mean over {n_runs} runs"
+    task = (
+        f"names the right one of {_WORDS[finest]} stages"
+        if finest in _WORDS
+        else "tells sleep from wake"
+    )
+    return (
+        f"On people it has never seen, {name} {task} in "
+        f"{_percent(main['accuracy']['mean'])} of epochs, {how} ({runs}); its agreement with the "
+        f"expert beyond chance, kappa, is {number(main['kappa']['mean'])}."
+    )
+
+
+def _over_people(people: Mapping[str, Mapping[str, Any]]) -> str:
+    accuracy, kappa = people["accuracy"], people["kappa"]
+    if None in (accuracy["low"], kappa["low"]):
+        return "There are too few people for a confidence interval."
+    return (
+        f"Averaged over {accuracy['n']} people, accuracy is {_percent(accuracy['mean'])} "
+        f"(95 % CI {_percent(accuracy['low'])} to {_percent(accuracy['high'])}) and kappa "
+        f"{number(kappa['mean'])} ({number(kappa['low'])} to {number(kappa['high'])})."
+    )
+
+
+def _coarser(summary: Mapping[str, Any]) -> str:
+    parts = []
+    coarser = schemes(summary)[1:]
+    if "three_class" in coarser:
+        accuracy = summary["three_class"]["accuracy"]["mean"]
+        parts.append(f"With three classes (wake, NREM, REM) it is right in {_percent(accuracy)}")
+    if "two_class" in coarser:
+        accuracy = summary["two_class"]["accuracy"]["mean"]
+        parts.append(f"sleep is told from wake in {_percent(accuracy)}")
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}." if parts else ""
+
+
+def _rem(summary: Mapping[str, Any], finest: str) -> str:
+    found = summary[finest]["recall"].get("rem", {"mean": None})["mean"]
+    if found is None:
+        return ""
+    sentence = f"It finds {_percent(found)} of REM sleep"
+    if "operating_point" in summary:
+        decided = summary["operating_point"][finest]
+        sentence += (
+            f", and {_percent(decided['recall']['rem']['mean'])} at the operating point, where "
+            f"accuracy is {_percent(decided['accuracy']['mean'])}"
+        )
+    return sentence + "."
+
+
+def _consistency(accuracies: Sequence[float], std: float | None) -> str:
+    if std is None:
+        return "One run only says nothing about consistency."
+    word = "consistent" if std < CONSISTENT_BELOW else "not consistent"
+    return (
+        f"Over {len(accuracies)} runs accuracy ranges from {_percent(min(accuracies))} to "
+        f"{_percent(max(accuracies))} with a standard deviation of {number(std)}: {word}, by the "
+        f"rule that it must be below {CONSISTENT_BELOW}."
+    )
+
+
+def _others(results: Mapping[str, Any], finest: str) -> str:
+    kappas = {
+        name: model["people"][finest]["kappa"]["mean"]
+        for name, model in results["models"].items()
+        if finest in model["people"] and model["people"][finest]["kappa"]["mean"] is not None
+    }
+    if len(kappas) < 2:
+        return ""
+    best = max(kappas, key=kappas.__getitem__)
+    when = "live" if results["models"][best]["live"] else "which needs the whole night"
+    return f"Of {len(kappas)} models compared, {best} ({when}) has the highest kappa over people."
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,125 @@
+"""Write a report: one self-contained HTML page, and its tables as Markdown."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.errors import MissingExtraError
+from sleepstage.evaluation.report.notes import data_section, glossary_section
+from sleepstage.evaluation.report.pictures import pictures
+from sleepstage.evaluation.report.sections import sections
+from sleepstage.evaluation.report.tables import Section, Table, escaped
+from sleepstage.evaluation.report.verdict import Card, key_numbers, verdict
+from sleepstage.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from sleepstage.metrics import ScoredNight
+
+__all__ = ["write_report"]
+
+_TEMPLATE: Final = "report.html.j2"
+_DOTS_PER_INCH: Final = 110
+_SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."
+
+
+@dataclass(frozen=True)
+class _Picture:
+    shows: str
+    data: str
+
+
+def write_report(
+    results: Mapping[str, Any],
+    nights: Mapping[str, ScoredNight],
+    out: Path,
+    *,
+    title: str,
+    simulated: bool = False,
+) -> Path:
+    """Write ``report.html``, which needs no other file and no network, and ``report.md``.
+
+    Parameters
+    ----------
+    results : mapping
+        As `sleepstage.evaluation.report.sections` takes it.
+    nights : mapping of str to ScoredNight
+        Test nights of the model named first, from which the best, the median and the worst are
+        drawn.
+    out : path
+        Folder to write to.
+    title : str
+        Heading.
+    simulated : bool
+        Says in words and across every picture that the nights are simulated; so does a simulated
+        night among `nights`.
+
+    Returns
+    -------
+    path
+        Of the HTML page.
+
+    Raises
+    ------
+    MissingExtraError
+        If Jinja or matplotlib is not installed.
+    """
+    simulated = simulated or any(night.predicted.simulated for night in nights.values())
+    shown = [*sections(results, nights), glossary_section(), data_section(simulated=simulated)]
+    told = verdict(results)
+    cards = key_numbers(results)
+    drawn: dict[str, list[_Picture]] = {}
+    for section, shows, figure in pictures(results, nights, simulated=simulated):
+        drawn.setdefault(section, []).append(_Picture(shows, _png(figure)))
+    page = _render(
+        title=title,
+        warning=_SIMULATED if simulated else "",
+        verdict=told,
+        cards=cards,
+        sections=shown,
+        pictures=drawn,
+    )
+    text = _markdown(title, _SIMULATED if simulated else "", told, cards, shown)
+    for name, content in (("report.md", text), ("report.html", page)):
+        with write_atomically(out / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return out / "report.html"
+
+
+def _render(**content: Any) -> str:
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError(purpose="writing a report", extra="train") from error
+    source = files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(content)
+
+
+def _markdown(
+    title: str, warning: str, told: Sequence[str], cards: Sequence[Card], shown: Sequence[Section]
+) -> str:
+    rows = tuple((card.name, card.value, card.note) for card in cards)
+    numbers = Table("", ("mean over runs", "", ""), rows)
+    lead, *rest = map(escaped, told)
+    parts = [f"# {escaped(title)}", f"**{warning}**" if warning else "", f"**{lead}**"]
+    parts.append(" ".join(rest))
+    parts += [numbers.to_markdown(), *(section.to_markdown() for section in shown)]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _png(figure: Figure) -> str:
+    """A picture's bytes in base64."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return base64.b64encode(buffer.getvalue()).decode()

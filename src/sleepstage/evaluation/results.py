@@ -1,0 +1,221 @@
+"""What the runs of an evaluation say, as one JSON document: ``results.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.evaluation.bland_altman import bland_altman
+from sleepstage.evaluation.comparison import compare
+from sleepstage.evaluation.curves import (
+    precision_recall_curves,
+    reliability,
+    rem_trade_off,
+    roc_curves,
+)
+from sleepstage.evaluation.people import estimate, per_person
+from sleepstage.evaluation.run import Outcome
+from sleepstage.files import write_atomically
+from sleepstage.metrics import reported_schemes
+from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sleepstage.evaluation.curves import Curve
+    from sleepstage.evaluation.experiment import Task
+    from sleepstage.metrics import ScoredNight
+    from sleepstage.stages import Scheme
+
+__all__ = ["by_model", "nights_of", "results", "save_results", "summarise"]
+
+_NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
+
+
+def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
+    """Every run, and what they say together.
+
+    Parameters
+    ----------
+    outcomes : mapping of Task to Outcome or SleepstageError
+        From `sleepstage.evaluation.experiment.evaluate`.
+
+    Returns
+    -------
+    dict
+        ``runs``: of each, ``model``, ``run``, ``split`` and what ``metrics.json`` holds;
+        ``failed``: runs that could not be done, with the reason; ``summary``: of the model named
+        first, as `summarise` gives it; ``models``: by name, ``live``, ``summary``, ``people``
+        (means over people with confidence intervals), ``curves``, ``bland_altman`` and
+        ``against_first`` (paired difference to the model named first); ``studies``: of each, its
+        variations with ``summary``, ``difference`` of kappa to the first model, person by person,
+        ``n_people`` who trained where that differs, and ``live``.
+
+    Raises
+    ------
+    DataError
+        If no run could be done.
+    """
+    done = by_model(outcomes)
+    if not done:
+        reason = next(str(one) for one in outcomes.values() if isinstance(one, SleepstageError))
+        msg = f"none of {len(outcomes)} runs could be done; the first says: {reason}"
+        raise DataError(msg)
+    failed = [
+        {"model": task.name, "study": task.study, "run": task.number, "reason": str(outcome)}
+        for task, outcome in outcomes.items()
+        if isinstance(outcome, SleepstageError)
+    ]
+    first = next(iter(done.values()))
+    models = {name: _model(runs, first) for name, runs in done.items()}
+    return {
+        "runs": [
+            {"model": task.name, "run": task.number, "split": asdict(task.split), **outcome.metrics}
+            for runs in done.values()
+            for task, outcome in runs.items()
+        ],
+        "failed": failed,
+        "summary": next(iter(models.values()))["summary"],
+        "models": models,
+        "studies": _studies(outcomes),
+    }
+
+
+def save_results(content: Mapping[str, Any], out: Path) -> None:
+    """Write ``results.json``."""
+    with write_atomically(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def by_model(
+    outcomes: Mapping[Task, Outcome | SleepstageError], study: str = ""
+) -> dict[str, dict[Task, Outcome]]:
+    """Runs that could be done, by the name of their model, or variation of a study."""
+    grouped: dict[str, dict[Task, Outcome]] = {}
+    for task, outcome in outcomes.items():
+        if isinstance(outcome, Outcome) and task.study == study:
+            grouped.setdefault(task.name, {})[task] = outcome
+    return grouped
+
+
+def nights_of(runs: Mapping[Task, Outcome]) -> dict[str, ScoredNight]:
+    """All test nights of a model's runs; who tests in several runs has a key for each."""
+    subjects = [subject for outcome in runs.values() for subject in outcome.scored]
+    once = len(subjects) == len(set(subjects))
+    return {
+        subject if once else f"{subject}, run {task.number}": night
+        for task, outcome in runs.items()
+        for subject, night in outcome.scored.items()
+    }
+
+
+def summarise(metrics: Sequence[Mapping[str, Any]], schemes: Sequence[Scheme]) -> dict[str, Any]:
+    """Mean and sample standard deviation over runs of each number and each recall.
+
+    ``{scheme: {number: {"mean": …, "std": …}, "recall": {class: {"mean": …, "std": …}}}}``; runs
+    in which a number is not defined are left out of it.
+    """
+    return {
+        scheme.name: {
+            **{key: _spread([run[scheme.name][key] for run in metrics]) for key in _NUMBERS},
+            "recall": {
+                name: _spread([run[scheme.name]["recall"][name] for run in metrics])
+                for name in scheme.classes
+            },
+        }
+        for scheme in schemes
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    known = [value for value in values if value is not None]
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+    }
+
+
+def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[str, Any]:
+    nights = nights_of(runs)
+    own = next(iter(nights.values())).predicted.scheme
+    schemes = reported_schemes(own)
+    metrics = [outcome.metrics for outcome in runs.values()]
+    summary = summarise(metrics, schemes)
+    if all("operating_point" in one for one in metrics):
+        summary["operating_point"] = summarise([one["operating_point"] for one in metrics], schemes)
+    return {
+        "live": next(iter(runs)).classifier.live,
+        "summary": summary,
+        "people": {scheme.name: _people(runs, scheme) for scheme in schemes},
+        "curves": {
+            "roc": _curves(roc_curves(nights, own)),
+            "precision_recall": _curves(precision_recall_curves(nights, own)),
+            "reliability": asdict(reliability(nights, own)),
+            "rem_trade_off": [asdict(point) for point in rem_trade_off(nights, scheme=own)],
+        },
+        "bland_altman": {name: asdict(one) for name, one in bland_altman(nights, own).items()},
+        "against_first": _against(runs, first),
+    }
+
+
+def _curves(curves: Mapping[str, Curve | None]) -> dict[str, Any]:
+    return {name: curve and asdict(curve) for name, curve in curves.items()}
+
+
+def _studies(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
+    """Each study's variations and the default, in summary and against it on the same people."""
+    default = next(iter(by_model(outcomes).values()))
+    studies = {}
+    for study in dict.fromkeys(task.study for task in outcomes if task.study):
+        variations = {"the default": default, **by_model(outcomes, study)}
+        people = [len(next(iter(runs)).split.train) for runs in variations.values()]
+        studies[study] = {
+            name: {
+                **_variation(runs, default),
+                "n_people": n_people if len(set(people)) > 1 else None,
+            }
+            for (name, runs), n_people in zip(variations.items(), people, strict=True)
+        }
+    return studies
+
+
+def _variation(runs: Mapping[Task, Outcome], default: Mapping[Task, Outcome]) -> dict[str, Any]:
+    against = _against(runs, default)
+    return {
+        "summary": summarise(
+            [outcome.metrics for outcome in runs.values()], [FOUR_CLASS, THREE_CLASS, TWO_CLASS]
+        ),
+        "difference": against and against["kappa"]["difference"],
+        "live": next(iter(runs)).classifier.live,
+    }
+
+
+def _people(runs: Mapping[Task, Outcome], scheme: Scheme) -> dict[str, Any]:
+    """Numbers over people; of who tested in several runs the mean counts."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for outcome in runs.values():
+        for subject, numbers in per_person(outcome.scored, scheme).items():
+            for name, value in numbers.items():
+                mine = values.setdefault(name, {}).setdefault(subject, [])
+                mine.extend([] if value is None else [value])
+    return {
+        name: asdict(estimate(float(np.mean(mine)) for mine in people.values() if mine))
+        for name, people in values.items()
+    }
+
+
+def _against(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[str, Any] | None:
+    """Paired difference to the first model, where both were tested on the same people."""
+    mine, others = nights_of(runs), nights_of(first)
+    if runs is first or mine.keys() != others.keys():
+        return None
+    coarser = max(
+        (next(iter(nights.values())).predicted.scheme for nights in (mine, others)),
+        key=lambda scheme: -len(scheme),
+    )
+    return {name: asdict(one) for name, one in compare(mine, others, coarser).items()}

@@ -1,0 +1,180 @@
+"""One run: fit to the training people of a split, and stage people never seen, once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.classifiers.neural import FittedNetworks
+from sleepstage.evaluation.changes import CHANGES
+from sleepstage.files import write_atomically
+from sleepstage.metrics import ScoredNight, report
+from sleepstage.plotting import save_figure
+from sleepstage.readers.sleep_accel import find_subjects, read_subject
+from sleepstage.stages import UNSCORED
+from sleepstage.training.nights import Night, prepare_nights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sleepstage.classifiers.contract import Classifier, Fitted
+    from sleepstage.evaluation.split import Split
+    from sleepstage.recording import Recording
+
+__all__ = [
+    "MODEL_FILE",
+    "Outcome",
+    "load_nights",
+    "log_to",
+    "save",
+    "save_pictures",
+    "stage_nights",
+    "train_and_test",
+]
+
+_log = logging.getLogger(__name__)
+
+MODEL_FILE: Final = "model.onnx"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out of one run.
+
+    Attributes
+    ----------
+    classifier : Classifier
+        What was fitted.
+    split : Split
+        Who trained, who tested.
+    scored : dict of str to ScoredNight
+        Each test person's night, decided by the largest probability.
+    factors : dict of str to float
+        Operating point that validation people chose; empty where the classifier has none.
+    model : bytes
+        Content of the model file; empty where the classifier has none.
+    """
+
+    classifier: Classifier
+    split: Split
+    scored: dict[str, ScoredNight]
+    factors: dict[str, float]
+    model: bytes = b""
+
+    @property
+    def at_operating_point(self) -> dict[str, ScoredNight]:
+        """The same nights decided at the operating point."""
+        return {
+            subject: replace(night, predicted=night.predicted.decide(self.factors))
+            for subject, night in self.scored.items()
+        }
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`report` of the test people, and at the operating point in addition."""
+        result = report(self.scored)
+        if self.factors:
+            decided = report(self.at_operating_point)
+            result["operating_point"] = {"factors": self.factors, **decided}
+        return result
+
+
+def load_nights(
+    directory: str | Path, *, on_progress: Callable[[int, int, str], None] | None = None
+) -> list[Night]:
+    """Read all people of a dataset who can be trained on or tested."""
+    subjects = find_subjects(directory)
+
+    def recordings() -> Iterator[Recording]:
+        for done, subject in enumerate(subjects, start=1):
+            yield read_subject(directory, subject)
+            if on_progress:
+                on_progress(done, len(subjects), subject)
+
+    return prepare_nights(recordings())
+
+
+def train_and_test(
+    nights: Sequence[Night],
+    classifier: Classifier,
+    split: Split,
+    *,
+    change: str = "",
+    on_pass: Callable[[int, int, str], None] | None = None,
+) -> Outcome:
+    """Fit to the training people and stage the test people; writes nothing.
+
+    `change` names one of `sleepstage.evaluation.changes.CHANGES`.
+
+    Raises
+    ------
+    DataError
+        If a stage is missing in the training part.
+    """
+    people = {night.subject: night for night in nights}
+    _log.info("split: %s", asdict(split))
+    of_training, of_test = CHANGES[change]
+    fitted = classifier.fit(
+        [of_training(people[subject]) for subject in split.train], split.validation, on_pass=on_pass
+    )
+    scored = stage_nights(fitted, [of_test(people[subject]) for subject in split.test])
+    outcome = Outcome(classifier, split, scored, dict(fitted.factors))
+    if not isinstance(fitted, FittedNetworks):
+        return outcome
+    model = fitted.file(split=asdict(split), metrics=outcome.metrics)
+    return replace(outcome, model=model)
+
+
+def stage_nights(fitted: Fitted, nights: Sequence[Night]) -> dict[str, ScoredNight]:
+    """Stage nights, beside the expert's stages."""
+    return {
+        night.subject: ScoredNight(
+            fitted.predict(night), night.recording.reference, night.codes != UNSCORED
+        )
+        for night in nights
+        if night.recording.reference is not None
+    }
+
+
+def save(outcome: Outcome, out: Path) -> None:
+    """Write ``config.json``, ``split.json``, ``metrics.json`` and the model file, if it has one."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("config", asdict(outcome.classifier)),  # type: ignore[call-overload]  # a dataclass
+        ("split", asdict(outcome.split)),
+        ("metrics", outcome.metrics),
+    ):
+        with write_atomically(out / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if outcome.model:
+        with write_atomically(out / MODEL_FILE) as temporary:
+            temporary.write_bytes(outcome.model)
+
+
+def save_pictures(scored: Mapping[str, ScoredNight], out: Path) -> None:
+    """Draw each test night beside the expert's stages."""
+    for subject, night in scored.items():
+        figure = night.predicted.plot(reference=night.reference, title=f"test person {subject}")
+        save_figure(figure, out / f"{subject}.png")
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Write what the package logs meanwhile to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logger = logging.getLogger("sleepstage")
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

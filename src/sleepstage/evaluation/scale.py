@@ -1,0 +1,109 @@
+"""Many tasks at a time: on the cores of this machine, or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from joblib import Parallel, delayed
+
+from sleepstage.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+__all__ = ["run_tasks"]
+
+Shared = TypeVar("Shared")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+_PATIENCE: Final = 10.0  # seconds for a scheduler to answer, and for a first worker to be there
+
+
+def run_tasks(
+    function: Callable[[Shared, Task], Result],
+    shared: Shared,
+    tasks: Sequence[Task],
+    *,
+    jobs: int = -1,
+    cluster: str | None = None,
+) -> Generator[tuple[int, Result]]:
+    """Yield (index of the task, result) as each one is finished, in whatever order.
+
+    Parameters
+    ----------
+    function : callable
+        Called with `shared`, which it must not change, and a task; again if a worker is lost.
+        What it raises comes out here and ends the others, as closing the generator does.
+    shared : object
+        What all tasks need; sent to a cluster once.
+    tasks : sequence
+        One for each call.
+    jobs : int
+        Calls at a time on this machine: -1 for one a core, 1 to stay in this process.
+    cluster : str, optional
+        Address of a Dask scheduler, such as ``tcp://127.0.0.1:8786``, whose workers are used
+        instead. What a lost worker had is done by the others, or waits for a new one.
+
+    Raises
+    ------
+    DataError, MissingExtraError
+        If the cluster is not there, not fit for the work or lost; without the extra ``cluster``.
+    """
+    if cluster is not None:
+        yield from _on_cluster((function, shared, tasks), range(len(tasks)), cluster)
+        return
+    calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+
+
+def _call(number: int, work: Any) -> tuple[int, Any]:
+    function, shared, tasks = work
+    return number, function(shared, tasks[number])
+
+
+def _on_cluster(work: Any, numbers: range, address: str) -> Generator[tuple[int, Any]]:
+    with ExitStack() as stack:
+        try:
+            from dask import config
+            from distributed import CancelledError, Client, KilledWorker, as_completed
+            from distributed.comm.addressing import get_address_host_port
+            from distributed.protocol.pickle import dumps, loads
+
+            with socket.create_connection(get_address_host_port(address), _PATIENCE) as probe:
+                probe.recv(1)  # a scheduler greets; with another server Client would hang
+            client = stack.enter_context(Client(address, timeout=_PATIENCE, set_as_default=False))
+            client.wait_for_workers(1, timeout=_PATIENCE)
+            versions: Any = client.get_versions(packages=["sleepstage"])
+        except ImportError as error:
+            raise MissingExtraError(purpose="running on a cluster", extra="cluster") from error
+        except (OSError, ValueError) as error:
+            message = f"no cluster at {address} ({error}): start 'dask scheduler' and 'dask worker'"
+            raise DataError(message) from error
+        nodes = [versions["client"], versions["scheduler"], *versions["workers"].values()]
+        if len(found := {str(node["packages"]["sleepstage"]) for node in nodes}) > 1:
+            message = (
+                f"install one version of sleepstage here and at {address}, not {sorted(found)}"
+            )
+            raise DataError(message)
+        with config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            held = client.submit(loads, dumps(work), pure=False)  # scattered, it could be lost
+        done = as_completed(client.map(_call, numbers, work=held, pure=False), loop=client.loop)
+        lost = f"the cluster at {address} was lost: start it and run again; what is done is kept"
+        if client.status != "running":  # what is asked of it now would stay pending for ever
+            raise DataError(lost)
+        for future in done:
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                message = "a task lost all workers that tried it: see their logs, and mind memory"
+                raise DataError(message) from error
+            except (CancelledError, OSError) as error:
+                if future.status == "error":
+                    raise  # it is the task's
+                logging.getLogger("distributed.client").disabled = True  # of a traceback on closing
+                raise DataError(lost) from error
+            future.release()  # or the task would be done again if its worker were lost now
+            yield result

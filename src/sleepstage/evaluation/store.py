@@ -1,0 +1,89 @@
+"""What a run left behind, read again: an interrupted evaluation goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from sleepstage.evaluation.changes import CHANGES
+from sleepstage.evaluation.run import MODEL_FILE, Outcome, save
+from sleepstage.files import write_atomically
+from sleepstage.hypnogram import Hypnogram
+from sleepstage.metrics import ScoredNight
+from sleepstage.stages import SCHEMES, UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sleepstage.classifiers.contract import Classifier
+    from sleepstage.evaluation.split import Split
+    from sleepstage.training.nights import Night
+
+__all__ = ["recall", "remember"]
+
+_PREDICTIONS = "predictions.parquet"
+_STAMP = "run.json"
+
+
+def remember(outcome: Outcome, out: Path, fingerprint: str) -> None:
+    """Write the run's files and predictions, and last of all the stamp that says they are whole."""
+    (out / _STAMP).unlink(missing_ok=True)
+    save(outcome, out)
+    frame = pl.concat(
+        night.predicted.to_frame().with_columns(subject=pl.lit(subject))
+        for subject, night in outcome.scored.items()
+    )
+    with write_atomically(out / _PREDICTIONS) as temporary:
+        frame.write_parquet(temporary)
+    scheme = next(iter(outcome.scored.values())).predicted.scheme.name
+    stamp = {"fingerprint": fingerprint, "scheme": scheme, "factors": outcome.factors}
+    with write_atomically(out / _STAMP) as temporary:
+        temporary.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
+
+
+def recall(
+    out: Path,
+    fingerprint: str,
+    classifier: Classifier,
+    split: Split,
+    nights: Mapping[str, Night],
+    change: str = "",
+) -> Outcome | None:
+    """What `remember` wrote, or None if it is of another run, or was not finished.
+
+    `change` is what was done to the nights: it may say which epochs of a test night count.
+    """
+    try:
+        stamp = json.loads((out / _STAMP).read_text(encoding="utf-8"))
+        if stamp["fingerprint"] != fingerprint:
+            return None
+        frame = pl.read_parquet(out / _PREDICTIONS)
+        model_file = out / MODEL_FILE
+        model = model_file.read_bytes() if model_file.exists() else b""
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError):
+        return None
+    scheme = SCHEMES[stamp["scheme"]]
+    _, of_test = CHANGES[change]
+    scored = {}
+    for subject in split.test:
+        night, mine = of_test(nights[subject]), frame.filter(pl.col("subject") == subject)
+        reference = night.recording.reference
+        if reference is None or len(mine) != len(night.codes):
+            return None
+        probabilities = mine.select(f"p_{name}" for name in scheme.classes).to_numpy()
+        dark = np.isnan(probabilities).any(axis=1)
+        codes = np.where(dark, UNSCORED, np.nan_to_num(probabilities).argmax(axis=1))
+        predicted = Hypnogram(
+            night.recording.start,
+            codes.astype(np.int8),
+            scheme,
+            probabilities,
+            subject=subject,
+            simulated="simulated" in mine.columns,
+        )
+        scored[subject] = ScoredNight(predicted, reference, night.codes != UNSCORED)
+    return Outcome(classifier, split, scored, stamp["factors"], model)

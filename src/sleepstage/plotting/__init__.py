@@ -1,0 +1,31 @@
+"""Pictures. Knows arrays and stages only; the one place that knows matplotlib."""
+
+from sleepstage.plotting.nights import STAGE_COLOURS, plot_night, save_figure
+from sleepstage.plotting.people import (
+    plot_ablation,
+    plot_bland_altman,
+    plot_learning_curve,
+    plot_models,
+    plot_people,
+)
+from sleepstage.plotting.results import (
+    plot_confusion,
+    plot_curves,
+    plot_reliability,
+    plot_rem_trade_off,
+)
+
+__all__ = [
+    "STAGE_COLOURS",
+    "plot_ablation",
+    "plot_bland_altman",
+    "plot_confusion",
+    "plot_curves",
+    "plot_learning_curve",
+    "plot_models",
+    "plot_night",
+    "plot_people",
+    "plot_reliability",
+    "plot_rem_trade_off",
+    "save_figure",
+]

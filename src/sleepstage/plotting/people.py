@@ -1,0 +1,273 @@
+"""Pictures of numbers over people: their spread, models and variations beside each other."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sleepstage.plotting.nights import STAGE_COLOURS
+from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, finish, known, panels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Numbers = Mapping[str, float | None]
+
+__all__ = [
+    "plot_ablation",
+    "plot_bland_altman",
+    "plot_learning_curve",
+    "plot_models",
+    "plot_people",
+]
+
+_SIGNIFICANT: Final = 0.05
+_MOST_NAMES: Final = 60  # more people than that are not named under the picture
+_COLUMNS: Final = 4
+_GOLDEN: Final = 0.618  # of a row's height: neighbours lie far apart
+
+
+def plot_people(
+    models: Mapping[str, Mapping[str, Numbers]],
+    *,
+    numbers: Sequence[str] = ("kappa", "accuracy"),
+    title: str = "",
+    simulated: bool = False,
+) -> Figure:
+    """Draw each person's numbers: sorted, for one model, or box and points for each of several.
+
+    Parameters
+    ----------
+    models : mapping of str to mapping of str to mapping of str to float or None
+        Model, person, number; None, where a number is not defined, is left out.
+    numbers : sequence of str
+        A panel for each; one model's people are sorted by the first.
+    title : str
+        Above the picture.
+    simulated : bool
+        Writes SIMULATED across the picture.
+    """
+    if len(models) == 1:
+        figure, axes = panels(len(numbers), 1, height=1.6 + 2 * len(numbers), sharex=True)
+        _sorted_people(list(axes[:, 0]), next(iter(models.values())), numbers)
+    else:
+        height = 1.2 + 0.45 * len(models)
+        figure, axes = panels(1, len(numbers), height=height, sharey=True)
+        for axis, number in zip(axes[0], numbers, strict=True):
+            _boxes(axis, models, number)
+    return finish(figure, title, simulated=simulated)
+
+
+def _sorted_people(
+    axes: Sequence[Axes], people: Mapping[str, Numbers], numbers: Sequence[str]
+) -> None:
+    order = sorted(people, key=lambda name: _sort_key(people[name][numbers[0]]))
+    places = range(len(order))
+    for axis, number in zip(axes, numbers, strict=True):
+        values = np.array([known(people[name][number]) for name in order])
+        axis.vlines(places, 0, values, color="0.85", linewidth=1.5)
+        axis.plot(places, values, "o", color=INK, markersize=6)
+        if not np.isnan(values).all():
+            mean = float(np.nanmean(values))
+            axis.axhline(mean, color=ACCENT, linewidth=1, linestyle="--", label=f"mean {mean:.3f}")
+            axis.legend(frameon=False, fontsize="small", loc="upper left")
+        axis.set_ylabel(number)
+        axis.set_ylim(min(0.0, np.min(values, initial=0.0, where=~np.isnan(values))) - 0.03, 1.03)
+    named = [drawable(name) for name in order] if len(order) <= _MOST_NAMES else []
+    axes[-1].set_xticks(places[: len(named)], named, rotation=90)
+    axes[-1].set_xlabel("person")
+
+
+def _sort_key(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _boxes(axis: Axes, models: Mapping[str, Mapping[str, Numbers]], number: str) -> None:
+    for place, people in enumerate(models.values()):
+        values = [value for one in people.values() if (value := one[number]) is not None]
+        axis.boxplot(
+            values,
+            positions=[place],
+            orientation="horizontal",
+            widths=0.55,
+            showfliers=False,
+            medianprops={"color": ACCENT},
+            boxprops={"color": MUTED},
+            whiskerprops={"color": MUTED},
+            capprops={"color": MUTED},
+        )
+        spread = 0.36 * (np.arange(len(values)) * _GOLDEN % 1 - 0.5)  # even, and not by chance
+        axis.plot(values, place + spread, "o", color=INK, alpha=0.6, markersize=3.5)
+    _name_rows(axis, list(models))
+    axis.set_xlabel(number)
+
+
+def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Names on the left, the first one on top."""
+    axis.set_yticks(range(len(names)), [drawable(name) for name in names])
+    axis.set_ylim(len(names) - 0.4, -0.6)
+
+
+def plot_models(
+    models: Mapping[str, Mapping[str, Numbers]],
+    *,
+    live: Mapping[str, bool] | None = None,
+    numbers: Sequence[str] = ("kappa", "accuracy"),
+    title: str = "",
+    simulated: bool = False,
+) -> Figure:
+    """Draw mean over people and 95 % confidence interval of each model.
+
+    Parameters
+    ----------
+    models : mapping of str to mapping of str to mapping of str to float or None
+        Model, number, and of it ``mean``, ``low`` and ``high``.
+    live : mapping of str to bool, optional
+        Models that are not live are drawn hollow.
+    numbers, title, simulated
+        As of `plot_people`.
+    """
+    figure, axes = panels(1, len(numbers), height=1.3 + 0.4 * len(models), sharey=True)
+    for axis, number in zip(axes[0], numbers, strict=True):
+        for place, (name, found) in enumerate(models.items()):
+            _interval(axis, place, found[number], INK, hollow=not (live or {}).get(name, True))
+        _name_rows(axis, list(models))
+        axis.grid(axis="x", color="0.92")
+        axis.set_axisbelow(True)
+        axis.set_xlabel(f"{number}: mean over people, 95 % CI")
+    if live is not None and not all(live.values()):
+        axes[0, 0].set_title(
+            "hollow: needs the whole night", loc="left", fontsize="small", color="0.35"
+        )
+    return finish(figure, title, simulated=simulated)
+
+
+def plot_ablation(
+    differences: Mapping[str, Numbers | None],
+    *,
+    number: str = "kappa",
+    title: str = "",
+    simulated: bool = False,
+) -> Figure:
+    """Draw the difference of each variation to the default, with its confidence interval.
+
+    Parameters
+    ----------
+    differences : mapping of str to mapping or None
+        Of each variation ``mean``, ``low`` and ``high``; None, as of the default, is left out.
+    number : str
+        What differs.
+    title, simulated
+        As of `plot_people`.
+    """
+    found = {name: one for name, one in differences.items() if one is not None}
+    figure, axes = panels(1, 1, height=1.3 + 0.34 * max(len(found), 1))
+    axis = axes[0, 0]
+    axis.axvline(0, color=MUTED, linewidth=1)
+    for place, one in enumerate(found.values()):
+        _interval(axis, place, one, _verdict_colour(one))
+    _name_rows(axis, list(found))
+    axis.set_xlabel(f"difference of {number} to the default, 95 % CI (left of zero: worse)")
+    return finish(figure, title, simulated=simulated)
+
+
+def _verdict_colour(difference: Numbers) -> str:
+    """Worse, better, or neither for sure."""
+    if known(difference["high"]) < 0:
+        return ACCENT
+    return INK if known(difference["low"]) > 0 else MUTED
+
+
+def _interval(axis: Axes, place: int, found: Numbers, colour: str, *, hollow: bool = False) -> None:
+    mean, low, high = (known(found[name]) for name in ("mean", "low", "high"))
+    axis.hlines(place, low, high, color=colour, linewidth=2)
+    face = "white" if hollow else colour
+    axis.plot([mean], [place], "o", color=colour, markerfacecolor=face, markersize=7)
+
+
+def plot_learning_curve(
+    points: Sequence[Numbers],
+    *,
+    interval: str = "95 % CI",
+    number: str = "kappa",
+    title: str = "",
+    simulated: bool = False,
+) -> Figure:
+    """Draw a number against how many people the model learnt from.
+
+    Parameters
+    ----------
+    points : sequence of mapping
+        ``n_people``, ``mean``, ``low`` and ``high``.
+    interval : str
+        What ``low`` and ``high`` are.
+    number : str
+        What is drawn.
+    title, simulated
+        As of `plot_people`.
+    """
+    figure, axes = panels(1, 1, height=4.0, width=7.0)
+    axis = axes[0, 0]
+    ordered = sorted(points, key=lambda point: known(point["n_people"]))
+    people, mean, low, high = (
+        np.array([known(point[name]) for point in ordered])
+        for name in ("n_people", "mean", "low", "high")
+    )
+    axis.fill_between(people, low, high, color="#8ab6d6", alpha=0.4, linewidth=0)
+    axis.vlines(people, low, high, color="#8ab6d6", linewidth=1.5)
+    axis.plot(people, mean, "o-", color=INK)
+    axis.set_xticks(people)
+    axis.set(xlabel="training people", ylabel=f"{number}, {interval}")
+    return finish(figure, title, simulated=simulated)
+
+
+def plot_bland_altman(
+    measures: Mapping[str, Mapping[str, Any]], *, title: str = "", simulated: bool = False
+) -> Figure:
+    """Draw a panel for each sleep statistic: predicted minus the expert's, against the expert's.
+
+    Bias, limits of agreement and, where it is significant (p < 0.05), the line of the difference
+    on the expert's value.
+
+    Parameters
+    ----------
+    measures : mapping of str to mapping
+        By label: the fields of `sleepstage.evaluation.bland_altman.BlandAltman`. A label that is
+        a class, such as ``REM (min)``, gives its colour.
+    title, simulated
+        As of `plot_people`.
+    """
+    n_rows = max(1, math.ceil(len(measures) / _COLUMNS))
+    figure, axes = panels(n_rows, _COLUMNS, height=0.6 + 2.5 * n_rows)
+    for axis, (name, measure) in zip(axes.flat, measures.items(), strict=False):
+        colour = STAGE_COLOURS.get(name.removesuffix(" (min)").lower(), INK)
+        _differences(axis, measure, colour)
+        axis.set_title(drawable(name), loc="left", fontsize="medium")
+    for axis in axes.flat[len(measures) :]:
+        axis.set_axis_off()
+    figure.supxlabel("expert", fontsize="medium")
+    figure.supylabel("predicted minus expert", fontsize="medium")
+    return finish(figure, title, simulated=simulated)
+
+
+def _differences(axis: Axes, measure: Mapping[str, Any], colour: str) -> None:
+    reference = np.array(measure["reference"], dtype=np.float64)
+    axis.axhline(0, color="0.8", linewidth=1)
+    axis.plot(
+        reference, np.array(measure["predicted"]) - reference, "o", color=colour, markersize=4
+    )
+    if measure["bias"]["mean"] is not None:
+        axis.axhline(measure["bias"]["mean"], color="0.25", linewidth=1.2)
+    for limit in (measure["lower_limit"], measure["upper_limit"]):
+        if limit is not None:
+            axis.axhline(limit, color="0.25", linewidth=1, linestyle="--")
+    p_value = measure["p_value"]
+    if p_value is not None and p_value < _SIGNIFICANT:
+        ends = np.array([reference.min(), reference.max()])
+        axis.plot(ends, measure["intercept"] + measure["slope"] * ends, color=ACCENT, linewidth=1.2)

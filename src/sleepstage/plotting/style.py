@@ -1,0 +1,73 @@
+"""What all pictures of results share: sizes, colours, and names made safe to draw."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+__all__ = ["ACCENT", "INK", "MUTED", "WIDTH", "drawable", "finish", "known", "panels"]
+
+WIDTH: Final = 11.0
+"""Of every picture, in inches."""
+
+INK: Final = "#1f4e79"
+ACCENT: Final = "#d64550"
+MUTED: Final = "0.55"
+
+_LONGEST_NAME: Final = 40
+
+
+def panels(
+    n_rows: int, n_columns: int, *, height: float, width: float = WIDTH, **options: Any
+) -> tuple[Figure, NDArray[Any]]:
+    """Make an empty picture, and its panels as an array of shape (n_rows, n_columns).
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(purpose="drawing", extra="plot") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, **options)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize="small")
+    return figure, axes
+
+
+def finish(figure: Figure, title: str, *, simulated: bool) -> Figure:
+    """Write the title, and SIMULATED across a picture of simulated nights."""
+    if title:
+        figure.suptitle(drawable(title))
+    if simulated:
+        figure.text(
+            0.5, 0.5, "SIMULATED", size=70, alpha=0.25, rotation=15, ha="center", va="center"
+        )
+    return figure
+
+
+def drawable(name: str) -> str:
+    """Return a name cut to one short line, of signs that the font has, and no formula."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    line = " ".join(name.split())
+    if len(line) > _LONGEST_NAME:
+        line = line[: _LONGEST_NAME - 1] + "…"
+    signs = (sign if font.get_char_index(ord(sign)) else "?" for sign in line)
+    return "".join(signs).replace("$", r"\$")
+
+
+def known(value: float | None) -> float:
+    """Return NaN, which is not drawn, for a number that is not defined."""
+    return math.nan if value is None else value

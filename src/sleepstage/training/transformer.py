@@ -1,0 +1,142 @@
+"""A Transformer over epochs that sees a bounded stretch of the past, and no future.
+
+Shapes are named by suffix: B nights, T epochs, F features, C classes, L layers, D width,
+S epochs that are remembered, N heads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from sleepstage.training.network import CausalNetwork, Standardise, State
+
+__all__ = ["TransformerConfig", "TransformerNetwork"]
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Size of a Transformer.
+
+    Attributes
+    ----------
+    width, heads, layers : int
+        Of the encoder; the width is a multiple of twice the heads.
+    dropout : float
+        Share of values left out within the layers and before the output.
+    context : int
+        Epochs that a layer attends to, the present one included.
+    """
+
+    width: int = 32
+    heads: int = 4
+    layers: int = 2
+    dropout: float = 0.3
+    context: int = 60
+
+    def build(self, mean: Tensor, std: Tensor, n_classes: int) -> TransformerNetwork:
+        """Make a new network; see `Standardise` for mean and std."""
+        return TransformerNetwork(mean, std, n_classes, self)
+
+
+class TransformerNetwork(CausalNetwork):
+    """Pre-norm encoder (Vaswani et al. 2017; Xiong et al. 2020) that minds distances.
+
+    What it remembers are the keys and values of the last epochs. Distances, not positions, weaken
+    attention (ALiBi, Press et al. 2022), so that memory can move on by one epoch at a time.
+    """
+
+    slope_N: Tensor
+
+    def __init__(
+        self, mean: Tensor, std: Tensor, n_classes: int, config: TransformerConfig
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.standardise = Standardise(mean, std)
+        slope_N = 2.0 ** (-8 * torch.arange(1, config.heads + 1) / config.heads)
+        self.register_buffer("slope_N", slope_N)
+        self.embed = nn.Linear(2 * len(mean), config.width)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.width, n_classes)
+
+    def begin(self, n_nights: int) -> State:
+        """No keys, no values, and a mark for each epoch that none was seen: zeros."""
+        remembered = self.config.context - 1
+        memory_LBSD = torch.zeros(
+            (2 * self.config.layers, n_nights, remembered, self.config.width),
+            device=self.output.weight.device,
+        )
+        return memory_LBSD, memory_LBSD[0, :, :, 0].clone()
+
+    def forward(self, rows_BTF: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores (logits) of shape (B, T, C), and the state after the last epoch."""
+        memory_LBSD, seen_BS = state
+        n_epochs, remembered = rows_BTF.shape[1], self.config.context - 1
+        seen_BS = torch.cat([seen_BS, torch.ones_like(rows_BTF[:, :, 0])], dim=1)
+        position_S = torch.arange(remembered + n_epochs, device=rows_BTF.device)
+        distance_TS = position_S[remembered:, None] - position_S[None]
+        within_TS = (distance_TS >= 0) & (distance_TS <= remembered)
+        allowed_BNTS = (within_TS & (seen_BS[:, None] > 0))[:, None]
+        bias_NTS = -self.slope_N[:, None, None] * distance_TS
+        mask_BNTS = torch.where(allowed_BNTS, bias_NTS[None], -math.inf)
+        hidden_BTD = self.embed(self.standardise(rows_BTF))
+        memories = []
+        for number, layer in enumerate(self.layers):
+            before = memory_LBSD[2 * number : 2 * number + 2]
+            hidden_BTD, after = layer(hidden_BTD, before, mask_BNTS)
+            memories.append(after[:, :, n_epochs:])
+        logits_BTC = self.output(self.dropout(self.norm(hidden_BTD)))
+        return logits_BTC, (torch.cat(memories), seen_BS[:, n_epochs:])
+
+    def score(self, rows_BTF: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002
+        """Scores of whole nights, one stretch of context after the other: far less to attend to."""
+        state, parts = self.begin(len(rows_BTF)), []
+        for begin in range(0, rows_BTF.shape[1], self.config.context):
+            logits_BTC, state = self(rows_BTF[:, begin : begin + self.config.context], state)
+            parts.append(logits_BTC)
+        return torch.cat(parts, dim=1)
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.project = nn.Linear(config.width, config.width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(config.width),
+            nn.Linear(config.width, 2 * config.width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * config.width, config.width),
+            nn.Dropout(config.dropout),
+        )
+
+    def forward(
+        self, hidden_BTD: Tensor, before: Tensor, mask_BNTS: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        query_BTD, key_BTD, value_BTD = self.query_key_value(self.attention_norm(hidden_BTD)).chunk(
+            3, dim=-1
+        )
+        memory = torch.cat([before, torch.stack([key_BTD, value_BTD])], dim=2)
+        attended_BNTD = scaled_dot_product_attention(
+            self._split(query_BTD),
+            self._split(memory[0]),
+            self._split(memory[1]),
+            attn_mask=mask_BNTS,
+        )
+        hidden_BTD = hidden_BTD + self.project(attended_BNTD.transpose(1, 2).flatten(2))
+        return hidden_BTD + self.feed_forward(hidden_BTD), memory
+
+    def _split(self, values_BSD: Tensor) -> Tensor:
+        """Separate the heads: shape (B, N, S, D / N)."""
+        n_nights, n_epochs, width = values_BSD.shape
+        return values_BSD.view(n_nights, n_epochs, self.heads, width // self.heads).transpose(1, 2)

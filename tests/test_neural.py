@@ -1,0 +1,257 @@
+"""Networks as classifiers: what a file says of them, their operating point, and ensembles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sleepstage.classifiers import ensemble
+from sleepstage.classifiers.ensemble import Ensemble
+from sleepstage.classifiers.neural import (
+    REM_TARGET,
+    Neural,
+    describe,
+    fingerprint,
+    rem_point,
+)
+from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
+from sleepstage.hypnogram import Hypnogram
+from sleepstage.readers.simulated import simulate_night
+from sleepstage.recording import Recording
+from sleepstage.stager import Stager
+from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
+from sleepstage.training.batches import input_rows
+from sleepstage.training.fit import Members, fit_members, predict
+from sleepstage.training.network import RecurrentConfig
+from sleepstage.training.nights import Night, prepare_nights
+from sleepstage.training.transformer import TransformerConfig
+
+from .conftest import SMALL
+from .networks import network
+
+TINY = replace(SMALL, members=1, max_passes=1, network=RecurrentConfig(hidden=8))
+NARROW = TransformerConfig(width=8, heads=2, layers=1, context=20)
+REM = FOUR_CLASS.classes.index("rem")
+
+
+@pytest.fixture(scope="module")
+def nights() -> list[Night]:
+    return prepare_nights(simulate_night(seed, hours=2.0) for seed in range(5))
+
+
+@pytest.fixture(scope="module")
+def groups(nights: list[Night]) -> list[list[str]]:
+    return [[night.subject for night in nights[:2]], [night.subject for night in nights[2:4]]]
+
+
+def told(hypnogram: Hypnogram) -> NDArray[np.float32]:
+    assert hypnogram.probabilities is not None
+    return hypnogram.probabilities
+
+
+def night_of(subject: str, *stages: Stage) -> Night:
+    recording = Recording.from_arrays(start=0.0, stages=list(stages), subject=subject)
+    assert recording.reference is not None
+    codes = recording.reference.merge(FOUR_CLASS).codes
+    return Night(recording, np.zeros((len(codes), 1), dtype=np.float32), codes)
+
+
+# The operating point
+
+
+def in_need_of(*factors: float, n_classes: int = 4) -> NDArray[np.float64]:
+    """Probabilities of epochs that are called REM, the last class, from these factors on."""
+    rows = np.full((len(factors), n_classes), 0.01)
+    rows[:, 1], rows[:, -1] = 0.1 * np.array(factors), 0.1
+    return rows
+
+
+def test_the_operating_point_by_hand() -> None:
+    rem = Stage.REM
+    nights = [night_of("a", Stage.WAKE, rem, Stage.N1), night_of("b", rem, rem, Stage.N3, rem, rem)]
+    validation = {"a": in_need_of(9, 4, 9), "b": in_need_of(6, 2, 9, 5, 3)}
+    # People weigh the same: 2 and 3 are half of b, 4 is all of a, and 1.5 of 2 are 75 %.
+    assert rem_point(nights, validation, "four_class") == {"rem": pytest.approx(4)}
+    # Of b alone three of four are needed, as two are too few.
+    assert rem_point(nights[1:], validation, "four_class") == {"rem": pytest.approx(5)}
+    # Who has no REM says nothing.
+    nobody = night_of("c", Stage.WAKE)
+    found = rem_point([*nights, nobody], {**validation, "c": in_need_of(1)}, "four_class")
+    assert found == {"rem": pytest.approx(4)}
+
+
+def test_where_rem_is_found_already_the_factor_is_one() -> None:
+    night = night_of("a", Stage.REM, Stage.REM)
+    probabilities = np.array([[0.1, 0.1, 0.1, 0.7], [0.0, 0.3, 0.1, 0.6]])
+    assert rem_point([night], {"a": probabilities}, "four_class") == {"rem": 1.0}
+
+
+def test_where_nobody_validated_there_is_no_operating_point(nights: list[Night]) -> None:
+    assert rem_point(nights, {}, "four_class") == {}
+
+
+def test_the_operating_point_is_of_the_models_own_classes() -> None:
+    night = night_of("a", Stage.N1, Stage.N3, Stage.REM)
+    found = rem_point([night], {"a": in_need_of(7, 8, 3, n_classes=5)}, FIVE_CLASS.name)
+    assert found == {"rem": pytest.approx(3)}
+
+
+def test_at_the_operating_point_the_target_is_found() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([2, 4, 2, 1], size=2000)
+    stages = rng.choice([Stage.WAKE, Stage.N2, Stage.N3, Stage.REM], size=2000)
+    night = night_of("a", *stages)
+    factors = rem_point([night], {"a": probabilities}, "four_class")
+    hypnogram = Hypnogram(0.0, night.codes, FOUR_CLASS, probabilities.astype(np.float32))
+    decided = hypnogram.decide(factors).codes[night.codes == REM]
+    assert np.mean(decided == REM) == pytest.approx(REM_TARGET, abs=0.005)
+
+
+# What a file says of itself
+
+
+def test_a_model_says_how_it_was_made(nights: list[Night], groups: list[list[str]]) -> None:
+    config = replace(TINY, look_ahead=2, scheme="five_class", max_passes=2, batch_size=4)
+    fitted = config.fit(nights[:4], groups)
+    info = fitted.info
+    assert info.config["passes"] in (1, 2)  # what was found, not 0 for what was asked
+    assert {**info.config, "passes": 0} == asdict(config)
+    assert (info.scheme, info.look_ahead, info.whole_night) == ("five_class", 2, False)
+    assert info.features == config.features
+    assert info.factors == fitted.factors
+    assert info.factors["rem"] >= 1
+    assert info.version == version("sleepstage")
+    hypnogram = fitted.predict(nights[4])
+    assert hypnogram.scheme is FIVE_CLASS
+    assert len(hypnogram) == 240
+
+
+@pytest.mark.parametrize("whole_night", [False, True])
+def test_what_is_predicted_is_what_the_file_predicts(
+    nights: list[Night], *, whole_night: bool
+) -> None:
+    config = replace(TINY, passes=1, whole_night=whole_night)
+    fitted = config.fit(nights[:3], [])
+    assert fitted.factors == {}  # nobody validated
+    assert (fitted.info.config["passes"], fitted.info.whole_night) == (1, whole_night)
+    (member,) = fit_members(nights[:3], [], config).networks
+    found = told(fitted.predict(nights[4]))
+    np.testing.assert_allclose(found, predict(member, input_rows(nights[4], config)), atol=1e-5)
+    stager = Stager(fitted.file(metrics={"kappa": 0.5}))
+    np.testing.assert_array_equal(told(stager.predict(nights[4].recording)), found)
+    assert stager.info.metrics == {"kappa": 0.5}
+    assert stager.info.data == fitted.info.data
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_the_data_behind_a_model_are_named(*, simulated: bool) -> None:
+    nights = [night_of("a", Stage.WAKE), night_of("b", Stage.WAKE)]
+    if simulated:
+        made = replace(nights[1].recording, simulated=True)
+        nights[1] = replace(nights[1], recording=made)
+    info = describe(nights, [["a"], ["b"]], ("hr_30s",), "five_class")
+    assert info.split == {"train": ["a", "b"], "validation": [["a"], ["b"]]}
+    assert (info.features, info.scheme) == (("hr_30s",), "five_class")
+    assert info.simulated is simulated
+    assert info.data["people"] == 2
+    assert info.data["fingerprint"] == fingerprint(nights)
+    if simulated:
+        assert info.data["name"] == "simulated nights"
+        assert "licence" not in info.data
+    else:
+        assert info.data["name"] == "PhysioNet sleep-accel 1.0.0"
+        assert info.data["licence"] == "ODC-By 1.0"
+        assert "Walch" in info.data["attribution"]
+
+
+def test_the_fingerprint_follows_the_data_and_not_their_order(nights: list[Night]) -> None:
+    whole = fingerprint(nights)
+    assert len(whole) == 64
+    assert fingerprint(nights[::-1]) == whole
+    recording = nights[0].recording
+    changed = replace(recording, heart_rate=recording.heart_rate.between(0, 1000))
+    assert fingerprint([replace(nights[0], recording=changed), *nights[1:]]) != whole
+    assert fingerprint(nights[1:]) != whole
+
+
+# Ensembles
+
+
+def tiny_ensemble(seed: int = 0) -> Ensemble:
+    return Ensemble(
+        lstm=replace(TINY, members=2),
+        gru=replace(TINY, network=RecurrentConfig(cell="gru", hidden=8)),
+        transformer=replace(TINY, network=NARROW),
+        seed=seed,
+    )
+
+
+def test_an_ensemble_is_the_mean_of_all_its_networks(
+    nights: list[Night], groups: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Neural, Members]] = []
+
+    def kept(*arguments: Any, **options: Any) -> Members:
+        made.append((arguments[2], fit_members(*arguments, **options)))
+        return made[-1][1]
+
+    monkeypatch.setattr(ensemble, "fit_members", kept)
+    calls: list[int] = []
+    fitted = tiny_ensemble(seed=3).fit(
+        nights[:4], groups, on_pass=lambda done, total, _: calls.append(done)
+    )
+    assert calls == [1, 2, 3, 4, 1, 2, 3, 1, 2, 3]
+    assert [config.seed for config, _ in made] == [3, 3, 3]
+    assert [type(config.network) for config, _ in made] == [
+        RecurrentConfig,
+        RecurrentConfig,
+        TransformerConfig,
+    ]
+    networks = [network for _, members in made for network in members.networks]
+    assert len(networks) == 4
+    rows = input_rows(nights[4], TINY)
+    expected = np.mean([predict(network, rows) for network in networks], axis=0)
+    np.testing.assert_allclose(told(fitted.predict(nights[4])), expected, atol=1e-5)
+    assert fitted.info.config == asdict(tiny_ensemble(seed=3))
+    assert fitted.info.factors == fitted.factors
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_an_ensembles_operating_point_weighs_kinds_by_their_members(
+    monkeypatch: pytest.MonkeyPatch, *, validated: bool
+) -> None:
+    say = {"lstm": [0.6, 0.2], "gru": [0.3, 0.3], "transformer": [0.3, 0.3]}  # wake, REM
+    together = (2 * 0.6 + 0.3 + 0.3) / (2 * 0.2 + 0.3 + 0.3)
+
+    def fake(nights: list[Night], _: Any, config: Neural, **__: Any) -> Members:
+        kind = getattr(config.network, "cell", "transformer")
+        wake, rem = say[kind]
+        told = {"a": np.array([[wake, 0, 0, rem]], dtype=np.float32)} if validated else {}
+        return Members([network(kind)] * config.members, 1, told)
+
+    monkeypatch.setattr(ensemble, "fit_members", fake)
+    monkeypatch.setattr(ensemble, "export_step", lambda *_: None)
+    fitted = tiny_ensemble().fit([night_of("a", Stage.REM)], [["a"]])
+    assert fitted.factors == ({"rem": pytest.approx(together)} if validated else {})
+
+
+# All by name
+
+
+def test_every_classifier_is_found_by_name() -> None:
+    assert DEFAULT in CLASSIFIERS
+    assert {name for name, one in CLASSIFIERS.items() if not one.live} == {
+        name for name in CLASSIFIERS if name.endswith("-night") or name == "walch"
+    }
+    for name, one in CLASSIFIERS.items():
+        assert replace(one, seed=7).seed == 7, name  # type: ignore[type-var]
+        assert hash(one) == hash(replace(one)), name  # type: ignore[type-var]
+    networks = {name: one for name, one in CLASSIFIERS.items() if isinstance(one, Neural)}
+    assert {name: one.whole_night for name, one in networks.items()} == {
+        name: name.endswith("-night") for name in networks
+    }
