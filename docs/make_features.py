@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sleepstage.features import FEATURES
+from sleepstage.features import SUMMARIES, TRACE
 from sleepstage.training.config import DEFAULT_FEATURES
 
 PAGE = Path(__file__).with_name("features.md")
@@ -29,8 +29,13 @@ def page() -> str:
     rows = [
         f"| {'●' if feature.name in DEFAULT_FEATURES else ''} | `{feature.name}` "
         f"| {feature.signal.replace('_', ' ')} | {feature.unit} | {feature.reason} |\n"
-        for feature in FEATURES
+        for feature in SUMMARIES
     ]
+    first, last = TRACE[0], TRACE[-1]
+    rows.append(
+        f"| ● | `{first.name}` to `{last.name}` | {first.signal.replace('_', ' ')} | {first.unit} "
+        f"| {first.reason} |\n"
+    )
     return HEAD + "".join(rows)
 
 

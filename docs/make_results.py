@@ -39,8 +39,8 @@ SEEDS: Final = {"holdout": 0, "kfold": 100, "studies": 200}
 # Two dozen variations: smaller ensembles of a fixed length, the same for all.
 LIGHT: Final = ("members=2", "passes=30")
 MODELS: Final = (
-    *(DEFAULT, "ensemble", "lstm-night"),
-    *("boosting", "boosting-hmm", "logistic", "walch", "elapsed", "majority"),
+    *(DEFAULT, "lstm-night", "ensemble", "boosting"),
+    *("boosting-hmm", "logistic", "walch", "elapsed", "majority"),
 )
 
 HEAD = """\
@@ -111,11 +111,11 @@ def main() -> None:
         raise SystemExit(msg)
     people = [night.subject for night in nights]
     default = {DEFAULT: CLASSIFIERS[DEFAULT]}
+    models = {name: CLASSIFIERS[name] for name in MODELS}
+    kfold = run(nights, plan(people, "kfold", models, number=10, seed=SEEDS["kfold"]), "kfold")
     holdout = run(
         nights, plan(people, "holdout", default, number=6, seed=SEEDS["holdout"]), "holdout"
     )
-    models = {name: CLASSIFIERS[name] for name in MODELS}
-    kfold = run(nights, plan(people, "kfold", models, number=10, seed=SEEDS["kfold"]), "kfold")
     light = {DEFAULT: override(CLASSIFIERS[DEFAULT], LIGHT)}
     tasks = plan(people, "kfold", light, number=5, seed=SEEDS["studies"])
     studies = run(nights, [*tasks, *study_tasks(list(STUDIES), tasks)], "studies")

@@ -24,14 +24,18 @@ KINDS: Final[Mapping[str, RecurrentConfig | TransformerConfig]] = MappingProxyTy
         "lstm": RecurrentConfig(hidden=8, layers=2),
         "gru": RecurrentConfig(cell="gru", hidden=8, layers=2),
         "transformer": TransformerConfig(width=8, heads=2, layers=2, context=6),
+        "traced": RecurrentConfig(cell="gru", hidden=8),
     }
 )
+N_TRACE: Final[Mapping[str, int]] = MappingProxyType({"traced": 3})
+"""So many of the columns are a trace."""
 
 
 def network(kind: str, seed: int = 0, n_classes: int = 4) -> CausalNetwork:
     """A network that does not train; no weight is where it began, so that each one matters."""
     std = torch.linspace(1, 2, N_FEATURES)
-    return _drawn(KINDS[kind].build(MEAN.clone(), std, n_classes), seed)
+    made = KINDS[kind].build(MEAN.clone(), std, n_classes, N_TRACE.get(kind, 0))
+    return _drawn(made, seed)
 
 
 def whole_night(kind: str, seed: int = 0, n_classes: int = 4) -> WholeNightNetwork:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sleepstage.features import FEATURE_NAMES, FEATURES
+from sleepstage.features import FEATURE_NAMES, FEATURES, TRACE
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.stages import UNSCORED
 from sleepstage.training.batches import Example, batches, example, input_rows
@@ -20,7 +20,13 @@ from sleepstage.training.nights import Night, prepare_nights
 
 COLUMNS = ("elapsed", "hr_30s", "counts_5m")
 AS_IT_IS = TrainingConfig(
-    features=COLUMNS, noise=0.0, offset=0.0, signal_dropout=0.0, crop_share=0.0, batch_size=2
+    features=COLUMNS,
+    trace=False,
+    noise=0.0,
+    offset=0.0,
+    signal_dropout=0.0,
+    crop_share=0.0,
+    batch_size=2,
 )
 
 
@@ -56,6 +62,13 @@ def test_columns_are_those_named_in_their_order(night: Night) -> None:
     expected = np.column_stack([column(night, name) for name in COLUMNS])
     np.testing.assert_array_equal(input_rows(night, AS_IT_IS), expected)
     np.testing.assert_array_equal(example(night, AS_IT_IS).codes, night.codes)
+
+
+def test_the_trace_comes_last(night: Night) -> None:
+    rows = input_rows(night, replace(AS_IT_IS, trace=True))
+    np.testing.assert_array_equal(rows[:, :3], input_rows(night, AS_IT_IS))
+    expected = np.column_stack([column(night, feature.name) for feature in TRACE])
+    np.testing.assert_array_equal(rows[:, 3:], expected)
 
 
 def test_a_whole_night_has_both_directions_side_by_side(night: Night) -> None:

@@ -19,7 +19,7 @@ from sleepstage.classifiers.majority import Majority
 from sleepstage.classifiers.walch import Walch
 from sleepstage.classifiers.walch_features import walch_features
 from sleepstage.errors import DataError
-from sleepstage.features import FEATURE_NAMES, FEATURES, extract_features
+from sleepstage.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.metrics import agreement
 from sleepstage.readers.sleep_accel import find_subjects, read_subject
 from sleepstage.recording import Recording
@@ -261,24 +261,24 @@ def test_the_penalty_draws_probabilities_together(nights: list[Night]) -> None:
 
 
 def test_the_past_stands_beside_the_present() -> None:
-    rows = np.arange(45, dtype=np.float32)[:, np.newaxis] + np.zeros(len(FEATURES), np.float32)
+    rows = np.arange(45, dtype=np.float32)[:, np.newaxis] + np.zeros(len(SUMMARIES), np.float32)
     found = with_past(rows)
-    signals = [one for one in FEATURES if one.signal in {"heart_rate", "motion"}]
-    assert found.shape == (45, len(FEATURES) + 4 * len(signals))
-    assert (found[:, : len(FEATURES)] == rows).all()
-    past = found[:, len(FEATURES) :].reshape(45, 4, len(signals))
+    signals = [one for one in SUMMARIES if one.signal in {"heart_rate", "motion"}]
+    assert found.shape == (45, len(SUMMARIES) + 4 * len(signals))
+    assert (found[:, : len(SUMMARIES)] == rows).all()
+    past = found[:, len(SUMMARIES) :].reshape(45, 4, len(signals))
     assert (past == past[:, :, :1])[~np.isnan(past)].all()
     by_lag = past[:, :, 0].T
     for lag, column in zip((4, 10, 20, 40), by_lag, strict=True):
         assert np.isnan(column[:lag]).all()
         assert column[lag:].tolist() == list(range(45 - lag))
-    assert np.isnan(with_past(rows[:3])[:, len(FEATURES) :]).all()
+    assert np.isnan(with_past(rows[:3])[:, len(SUMMARIES) :]).all()
 
 
 def test_the_filter_after_boosting_is_the_forward_filter(
     nights: list[Night], fitted: dict[str, Fitted]
 ) -> None:
-    own = ForwardFilter.estimate(nights[:3], weight=0.5)
+    own = ForwardFilter.estimate(nights[:3], weight=1.0)
     expected = own.filter(probabilities(fitted["boosting"], nights[3]))
     found = probabilities(fitted["boosting_hmm"], nights[3])
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)

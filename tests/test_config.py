@@ -6,7 +6,7 @@ from sleepstage.classifiers.boosting import Boosting
 from sleepstage.classifiers.ensemble import Ensemble
 from sleepstage.classifiers.neural import Neural
 from sleepstage.errors import DataError
-from sleepstage.features import FEATURE_NAMES
+from sleepstage.features import FEATURE_NAMES, TRACE
 from sleepstage.training.config import TrainingConfig, override
 from sleepstage.training.network import RecurrentConfig
 from sleepstage.training.transformer import TransformerConfig
@@ -40,14 +40,22 @@ def test_values_are_replaced_in_their_kind() -> None:
     assert config.scheme == "five_class"
 
 
+def test_the_trace_comes_after_the_features() -> None:
+    config = override(DEFAULT, ["features=still,hr_30s"])
+    trace = tuple(feature.name for feature in TRACE)
+    assert config.columns == ("still", "hr_30s", *trace)
+    assert override(config, ["trace=false"]).columns == ("still", "hr_30s")
+    with pytest.raises(DataError, match="unknown features hr_trace_00"):
+        override(DEFAULT, ["features=hr_trace_00"])
+
+
 def test_any_classifier_is_set_in_the_same_way() -> None:
     network = Neural(network=TransformerConfig())
     assert override(network, ["network.context=30"]) == Neural(
         network=TransformerConfig(context=30)
     )
-    ensemble = override(Ensemble(), ["gru.network.hidden=8", "seed=3"])
-    assert isinstance(ensemble.gru.network, RecurrentConfig)
-    assert (ensemble.gru.network.cell, ensemble.gru.network.hidden) == ("gru", 8)
+    ensemble = override(Ensemble(), ["transformer.network.heads=2", "seed=3"])
+    assert ensemble.transformer.network == TransformerConfig(heads=2)
     assert (ensemble.lstm, ensemble.seed) == (Ensemble().lstm, 3)
     assert override(Boosting(), ["hmm=true"]) == Boosting(hmm=True)
 
@@ -65,7 +73,7 @@ def test_what_needs_later_epochs_is_not_live(settings: list[str], *, live: bool)
     ("assignment", "message"),
     [
         ("members", "'members': expected name=value"),
-        ("mebmers=1", "no 'mebmers' in the configuration; there are features, network, scheme"),
+        ("mebmers=1", "no 'mebmers' in the configuration; there are features, trace, network"),
         ("network.width=3", "no 'width' in the configuration; there are cell, hidden, layers"),
         ("members=many", "'members=many': expected a value like 5"),
         ("members=1.5", "expected a value like 5"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sleepstage.classifiers.contract import Classifier
 from sleepstage.classifiers.logistic import Logistic
 from sleepstage.classifiers.majority import Majority
 from sleepstage.classifiers.registry import CLASSIFIERS
@@ -134,7 +136,8 @@ def not_again(*told: object) -> None:
 
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")
 def test_runs_in_parallel_are_those_in_a_row(nights: list[Night], tmp_path: Path) -> None:
-    models = {"logistic": Logistic(), "small": replace(SMALL, members=1, passes=1)}
+    small = replace(SMALL, members=1, passes=1)
+    models: dict[str, Classifier] = {"logistic": Logistic(), "small": small}
     tasks = plan(names(nights), "kfold", models, number=2, seed=0)[:3]
     remarks: list[tuple[int, int, str]] = []
     row = evaluate(

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sleepstage.centring import Centring
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.hypnogram import Hypnogram
@@ -35,15 +36,20 @@ ROWS = extract_features(NIGHT)
 NIGHT_AND_ROWS = Night(NIGHT, ROWS, np.zeros(len(ROWS), dtype=np.int8))
 LIVE = ModelInfo(NAMES, "four_class")
 OVER = replace(LIVE, whole_night=True)
+FOUR, FIVE = ((0.5, 0.0, -0.25, -0.25), (0.0, 0.5, -0.5, 0.0)), ((0.25, 0.5, -0.25, -0.25, -0.25),)
+"""Typical courses, against which what is told is measured."""
 
 MODELS: dict[str, tuple[list[str], ModelInfo]] = {
     **{kind: ([kind], LIVE) for kind in KINDS},
     "three members": (["lstm"] * 3, LIVE),
-    "of three kinds": (["gru", "transformer", "lstm"], LIVE),
+    "of three kinds": (["gru", "transformer", "lstm"], replace(LIVE, typical=FOUR)),
     "five classes": (["gru"], replace(LIVE, scheme="five_class")),
-    "look-ahead": (["lstm", "transformer"], replace(LIVE, look_ahead=3)),
+    "look-ahead": (["lstm", "transformer"], replace(LIVE, look_ahead=3, typical=FOUR)),
     **{f"{kind}, both ways": ([kind], OVER) for kind in KINDS},
-    "members both ways": (["gru", "lstm", "gru"], replace(OVER, scheme="five_class")),
+    "members both ways": (
+        ["gru", "lstm", "gru"],
+        replace(OVER, scheme="five_class", typical=FIVE),
+    ),
 }
 
 
@@ -60,11 +66,13 @@ def model(name: str) -> tuple[list[Network], Stager, bytes]:
 
 def in_torch(networks: Sequence[Network], info: ModelInfo) -> NDArray[np.float32]:
     config = TrainingConfig(
-        features=NAMES, whole_night=info.whole_night, look_ahead=info.look_ahead
+        features=NAMES, trace=False, whole_night=info.whole_night, look_ahead=info.look_ahead
     )
     rows = input_rows(NIGHT_AND_ROWS, config)
-    members = [predict(one, rows)[info.look_ahead :] for one in networks]
-    return np.asarray(np.mean(members, axis=0), dtype=np.float32)
+    probabilities = np.mean([predict(one, rows) for one in networks], axis=0)
+    centring = Centring(info.typical)
+    centred, _ = centring.apply(probabilities, centring.begin(probabilities.shape[1]))
+    return centred[info.look_ahead :]
 
 
 def told(hypnogram: Hypnogram) -> NDArray[np.float32]:
@@ -109,11 +117,12 @@ def test_the_states_of_all_networks_follow_each_other(name: str, n_states: int) 
         "told",
         *(f"next_{name}" for name in names),
     ]
-    state = stager.begin()
+    *state, centring = stager.begin()
     assert [part.shape for part in state] == [
         tuple(node.shape) for node in session.get_inputs()[1:]
     ]
-    assert not any(part.any() for part in state)
+    assert not any(part.any() for part in (*state, centring))
+    assert centring.shape == (1 + len(stager.scheme),)
 
 
 def test_a_whole_night_is_not_staged_as_it_comes() -> None:
@@ -209,6 +218,7 @@ def test_what_a_model_says_of_itself_is_read_again() -> None:
         simulated=True,
         look_ahead=3,
         factors={"rem": 1.25},
+        typical=((0.5, -0.5), (0.25, -0.25)),
     )
     assert ModelInfo.from_json(info.to_json()) == info
     assert ModelInfo.from_json(OVER.to_json()) == OVER

@@ -115,6 +115,25 @@ BY_HAND = {
 }
 
 
+# Samples lie at 0, 10, 20, 30 and 60 s. A step ends each 10 s, the last at the epoch's end; a
+# sample at its very end is later, and one that is older than 20 s holds no more.
+HELD = {
+    30: {10: 60, 20: 62, 30: 64},
+    60: {10: 60, 20: 62, 30: 64, 40: 70, 50: 70},
+    90: {10: 60, 20: 62, 30: 64, 40: 70, 50: 70, 70: 66, 80: 66},
+}
+TRACES = {
+    now: [held.get(now - 10 * step, NAN) for step in range(29, -1, -1)]
+    for now, held in HELD.items()
+}
+BY_HAND |= {
+    f"hr_trace_{step:02d}": [
+        TRACES[now][step] - float(np.nanmean(TRACES[now])) for now in (30, 60, 90)
+    ]
+    for step in range(30)
+}
+
+
 def test_every_feature_is_worked_out_by_hand() -> None:
     assert tuple(BY_HAND) == FEATURE_NAMES
 
@@ -262,7 +281,13 @@ def by_definition(night: Recording, epoch: int) -> dict[str, float]:
         if now - 86_400 <= t < now
     ]
     walks = [t for t, v in steps if v > 0]
+    ends = [now - 10 * step for step in range(29, -1, -1)]
+    held = [
+        next((float(v) for t, v in reversed(beats) if end - 20 <= t < end), NAN) for end in ends
+    ]
+    known = [value for value in held if not math.isnan(value)]
     return {
+        **{f"hr_trace_{step:02d}": value - mean(known) for step, value in enumerate(held)},
         "hr_30s": mean(bpm(0.5)),
         "hr_sd_2m": spread(bpm(2)),
         "hr_sd_10m": spread(bpm(10)),

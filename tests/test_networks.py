@@ -142,11 +142,16 @@ def test_a_transformer_tells_distances_apart() -> None:
     model = one_layer.build(torch.zeros(N_FEATURES), torch.ones(N_FEATURES), 4).eval()
     rows_BTF = some_rows(1, 4)
     swapped_BTF = rows_BTF[:, [1, 0, 2, 3]]
-    # Before it learns, all distances are the same to it.
-    assert same(scores(model, rows_BTF)[:, 3], scores(model, swapped_BTF)[:, 3])
-    assert isinstance(model.layers[0].bias, Tensor)
-    model.layers[0].bias[:, 2] += 1
     assert not same(scores(model, rows_BTF)[:, 3], scores(model, swapped_BTF)[:, 3])
+    model.slope_N.zero_()
+    assert same(scores(model, rows_BTF)[:, 3], scores(model, swapped_BTF)[:, 3])
+
+
+@pytest.mark.parametrize("n_epochs", [1, 5, 6, 7, 12, 20])
+def test_a_night_scored_in_stretches_is_the_night_scored_at_once(n_epochs: int) -> None:
+    model, rows_BTF = network("transformer"), some_rows(2, n_epochs)
+    found_BTC = model.score(rows_BTF, torch.tensor([n_epochs] * 2))
+    assert same(found_BTC, scores(model, rows_BTF))
 
 
 # Whole nights

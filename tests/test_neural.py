@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sleepstage.centring import Centring
 from sleepstage.classifiers import ensemble
 from sleepstage.classifiers.ensemble import Ensemble
 from sleepstage.classifiers.neural import (
     REM_TARGET,
     Neural,
+    decision,
     describe,
     fingerprint,
     rem_point,
@@ -91,10 +93,6 @@ def test_where_rem_is_found_already_the_factor_is_one() -> None:
     assert rem_point([night], {"a": probabilities}, "four_class") == {"rem": 1.0}
 
 
-def test_where_nobody_validated_there_is_no_operating_point(nights: list[Night]) -> None:
-    assert rem_point(nights, {}, "four_class") == {}
-
-
 def test_the_operating_point_is_of_the_models_own_classes() -> None:
     night = night_of("a", Stage.N1, Stage.N3, Stage.REM)
     found = rem_point([night], {"a": in_need_of(7, 8, 3, n_classes=5)}, FIVE_CLASS.name)
@@ -112,6 +110,24 @@ def test_at_the_operating_point_the_target_is_found() -> None:
     assert np.mean(decided == REM) == pytest.approx(REM_TARGET, abs=0.005)
 
 
+@pytest.mark.parametrize("centring", [True, False])
+def test_the_operating_point_is_of_what_is_told_in_the_end(
+    nights: list[Night], *, centring: bool
+) -> None:
+    # With look-ahead, what is told first is of no epoch, and centring has seen it nonetheless.
+    config = replace(TINY, look_ahead=3, centring=centring)
+    rng = np.random.default_rng(0)
+    validation = {night.subject: rng.dirichlet([2, 3, 2, 1], size=243) for night in nights}
+    found = decision(nights, validation, config)
+    measure = Centring.fit(validation.values()) if centring else Centring()
+    assert found["typical"] == measure.typical
+    assert bool(measure.typical) == centring
+    centred = {
+        name: measure.apply(rows, measure.begin(4))[0][3:] for name, rows in validation.items()
+    }
+    assert found["factors"] == rem_point(nights, centred, "four_class")
+
+
 # What a file says of itself
 
 
@@ -122,7 +138,7 @@ def test_a_model_says_how_it_was_made(nights: list[Night], groups: list[list[str
     assert info.config["passes"] in (1, 2)  # what was found, not 0 for what was asked
     assert {**info.config, "passes": 0} == asdict(config)
     assert (info.scheme, info.look_ahead, info.whole_night) == ("five_class", 2, False)
-    assert info.features == config.features
+    assert info.features == config.columns
     assert info.factors == fitted.factors
     assert info.factors["rem"] >= 1
     assert info.version == version("sleepstage")
@@ -133,19 +149,23 @@ def test_a_model_says_how_it_was_made(nights: list[Night], groups: list[list[str
 
 @pytest.mark.parametrize("whole_night", [False, True])
 def test_what_is_predicted_is_what_the_file_predicts(
-    nights: list[Night], *, whole_night: bool
+    nights: list[Night], groups: list[list[str]], *, whole_night: bool
 ) -> None:
     config = replace(TINY, passes=1, whole_night=whole_night)
-    fitted = config.fit(nights[:3], [])
-    assert fitted.factors == {}  # nobody validated
+    fitted = config.fit(nights[:4], groups)
     assert (fitted.info.config["passes"], fitted.info.whole_night) == (1, whole_night)
-    (member,) = fit_members(nights[:3], [], config).networks
+    (member,) = fit_members(nights[:4], groups, config).networks
+    centring = Centring(fitted.info.typical)
+    expected, _ = centring.apply(
+        predict(member, input_rows(nights[4], config)), centring.begin(len(FOUR_CLASS))
+    )
     found = told(fitted.predict(nights[4]))
-    np.testing.assert_allclose(found, predict(member, input_rows(nights[4], config)), atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     stager = Stager(fitted.file(metrics={"kappa": 0.5}))
     np.testing.assert_array_equal(told(stager.predict(nights[4].recording)), found)
     assert stager.info.metrics == {"kappa": 0.5}
     assert stager.info.data == fitted.info.data
+    assert stager.info.typical == fitted.info.typical
 
 
 @pytest.mark.parametrize("simulated", [False, True])
@@ -184,10 +204,7 @@ def test_the_fingerprint_follows_the_data_and_not_their_order(nights: list[Night
 
 def tiny_ensemble(seed: int = 0) -> Ensemble:
     return Ensemble(
-        lstm=replace(TINY, members=2),
-        gru=replace(TINY, network=RecurrentConfig(cell="gru", hidden=8)),
-        transformer=replace(TINY, network=NARROW),
-        seed=seed,
+        lstm=replace(TINY, members=2), transformer=replace(TINY, network=NARROW), seed=seed
     )
 
 
@@ -205,39 +222,38 @@ def test_an_ensemble_is_the_mean_of_all_its_networks(
     fitted = tiny_ensemble(seed=3).fit(
         nights[:4], groups, on_pass=lambda done, total, _: calls.append(done)
     )
-    assert calls == [1, 2, 3, 4, 1, 2, 3, 1, 2, 3]
-    assert [config.seed for config, _ in made] == [3, 3, 3]
-    assert [type(config.network) for config, _ in made] == [
-        RecurrentConfig,
-        RecurrentConfig,
-        TransformerConfig,
-    ]
+    assert calls == [1, 2, 3, 4, 1, 2, 3]
+    assert [config.seed for config, _ in made] == [3, 3]
+    assert [type(config.network) for config, _ in made] == [RecurrentConfig, TransformerConfig]
     networks = [network for _, members in made for network in members.networks]
-    assert len(networks) == 4
+    assert len(networks) == 3
     rows = input_rows(nights[4], TINY)
-    expected = np.mean([predict(network, rows) for network in networks], axis=0)
+    mean = np.mean([predict(network, rows) for network in networks], axis=0)
+    centring = Centring(fitted.info.typical)
+    expected, _ = centring.apply(mean, centring.begin(len(FOUR_CLASS)))
     np.testing.assert_allclose(told(fitted.predict(nights[4])), expected, atol=1e-5)
     assert fitted.info.config == asdict(tiny_ensemble(seed=3))
     assert fitted.info.factors == fitted.factors
 
 
-@pytest.mark.parametrize("validated", [True, False])
 def test_an_ensembles_operating_point_weighs_kinds_by_their_members(
-    monkeypatch: pytest.MonkeyPatch, *, validated: bool
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    say = {"lstm": [0.6, 0.2], "gru": [0.3, 0.3], "transformer": [0.3, 0.3]}  # wake, REM
-    together = (2 * 0.6 + 0.3 + 0.3) / (2 * 0.2 + 0.3 + 0.3)
+    say = {RecurrentConfig: [0.6, 0, 0, 0.2], TransformerConfig: [0.3, 0, 0, 0.3]}
+    together = np.array([(2 * 0.6 + 0.3) / 3, 0, 0, (2 * 0.2 + 0.3) / 3])
 
     def fake(nights: list[Night], _: Any, config: Neural, **__: Any) -> Members:
-        kind = getattr(config.network, "cell", "transformer")
-        wake, rem = say[kind]
-        told = {"a": np.array([[wake, 0, 0, rem]], dtype=np.float32)} if validated else {}
-        return Members([network(kind)] * config.members, 1, told)
+        rows = np.array([say[type(config.network)]], dtype=np.float32)
+        return Members([network("lstm")] * config.members, 1, {"a": rows})
 
     monkeypatch.setattr(ensemble, "fit_members", fake)
     monkeypatch.setattr(ensemble, "export_step", lambda *_: None)
-    fitted = tiny_ensemble().fit([night_of("a", Stage.REM)], [["a"]])
-    assert fitted.factors == ({"rem": pytest.approx(together)} if validated else {})
+    night = night_of("a", Stage.REM)
+    fitted = tiny_ensemble().fit([night], [["a"]])
+    expected = decision([night], {"a": together[np.newaxis]}, TINY)
+    assert fitted.factors == {"rem": pytest.approx(expected["factors"]["rem"])}
+    assert fitted.factors["rem"] > 1.1
+    np.testing.assert_allclose(fitted.info.typical, expected["typical"], atol=1e-3)
 
 
 # All by name

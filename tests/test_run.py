@@ -78,7 +78,7 @@ def test_the_model_file_describes_itself(small_run: Run, nights: list[Night]) ->
     assert info.metrics == small_run.metrics
     assert info.split["train"] == list(small_run.split.train)
     assert info.split["test"] == list(small_run.split.test)
-    assert info.features == SMALL.features
+    assert info.features == SMALL.columns
     assert info.factors == small_run.outcome.factors
     assert info.simulated
     trained_on = [night for night in nights if night.subject in small_run.split.train]
@@ -176,8 +176,9 @@ def test_training_nights_and_test_nights_are_changed_each_in_its_way(
 
 def test_a_stage_missing_in_training_is_an_error(nights: list[Night], split: Split) -> None:
     awake = [replace(night, codes=np.minimum(night.codes, 0)) for night in nights]
-    for classifier in (Majority(), Neural(members=1, passes=1)):
-        with pytest.raises(DataError, match="no epoch of light, deep, rem in the 3 training"):
+    for classifier, n_nights in ((Majority(), 3), (Neural(members=1, passes=1), 2)):
+        message = f"no epoch of light, deep, rem in the {n_nights} training nights"
+        with pytest.raises(DataError, match=message):
             train_and_test(awake, classifier, split)
 
 

@@ -23,7 +23,7 @@ from sleepstage.samples import Samples
 from sleepstage.stager import METADATA_KEY, Stager
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 
-from .conftest import Run
+from .conftest import SMALL, Run
 
 NIGHT = simulate_night(11, hours=1.5)
 ROWS = extract_features(NIGHT)
@@ -151,7 +151,7 @@ def rewrite(source: Path, target: Path, **changes: Any) -> Path:
         ({"features": None}, "says too little of itself"),
         ({"scheme": "six_class"}, "unknown six_class"),
         ({"mood": "good"}, "unknown mood"),
-        ({"features": ["hr_30s"]}, "takes 18 features, but names 1"),
+        ({"features": ["hr_30s"]}, f"takes {len(SMALL.columns)} features, but names 1"),
         ({"scheme": "five_class"}, "gives 4 classes, but names 5"),
     ],
 )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "FEATURES",
     "FEATURE_NAMES",
+    "SUMMARIES",
+    "TRACE",
     "Feature",
     "FeatureState",
     "extract_features",
@@ -51,7 +53,7 @@ class Feature(NamedTuple):
     reason: str
 
 
-FEATURES: Final = (
+SUMMARIES: Final = (
     Feature("hr_30s", "heart_rate", "bpm", "level of this epoch"),
     Feature("hr_sd_2m", "heart_rate", "bpm", "REM and wake make it restless, deep sleep steady"),
     Feature("hr_sd_10m", "heart_rate", "bpm", "the same over a stage's length"),
@@ -82,7 +84,19 @@ FEATURES: Final = (
     Feature("steps_24h", "steps", "log count", "how active the last 24 hours were"),
     Feature("since_walk", "steps", "log min", "since the last steps"),
 )
-"""The table of features, in the order of the columns."""
+"""Numbers that each say something of the epoch and what was before it."""
+
+_TRACE_STEP: Final = 10.0
+_TRACE_AGE: Final = 20.0  # s for which a heart rate holds
+
+TRACE: Final = tuple(
+    Feature(f"hr_trace_{number:02d}", "heart_rate", "bpm", "the shape of the last 5 minutes")
+    for number in range(30)
+)
+"""Heart rate in steps of 10 s, oldest first, about its mean: for networks that find shapes."""
+
+FEATURES: Final = (*SUMMARIES, *TRACE)
+"""All features, in the order of the columns."""
 
 FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
 
@@ -276,8 +290,22 @@ def _heart_rate_features(
         "hr_night_p5": float(np.percentile(night, 5)) if len(night) else _NAN,
         "hr_samples_1m": float(len(last(1))),
         "hr_age": math.log1p(now - recent.times[-1]) if len(recent) else _NAN,
+        **dict(zip((feature.name for feature in TRACE), _trace(recent, now), strict=True)),
     }
     return values, night
+
+
+def _trace(recent: Samples, now: float) -> list[float]:
+    """Last heart rate before the end of each step, if it is young enough, less their mean."""
+    ends = now - _TRACE_STEP * np.arange(len(TRACE))[::-1]
+    last = np.searchsorted(recent.times, ends) - 1
+    held = np.full(len(TRACE), _NAN)
+    known = last >= 0
+    known[known] = ends[known] - recent.times[last[known]] <= _TRACE_AGE
+    held[known] = recent.values[last[known]]
+    if known.any():
+        held -= held[known].mean()
+    return held.tolist()
 
 
 def _motion_features(state: FeatureState, now: float) -> tuple[dict[str, float], float]:

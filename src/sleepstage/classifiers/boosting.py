@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from sleepstage.classifiers.base import FittedOneStep, OneStep
-from sleepstage.classifiers.contract import scored_rows
 from sleepstage.classifiers.hmm import ForwardFilter
-from sleepstage.features import FEATURES
+from sleepstage.features import SUMMARIES
+from sleepstage.stages import UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Boosting", "FittedBoosting", "with_past"]
 
 _LAGS: Final = (4, 10, 20, 40)  # epochs: 2, 5, 10 and 20 min
-_SIGNALS: Final = [i for i, one in enumerate(FEATURES) if one.signal in {"heart_rate", "motion"}]
+_SIGNALS: Final = [i for i, one in enumerate(SUMMARIES) if one.signal in {"heart_rate", "motion"}]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ class Boosting(OneStep):
             early_stopping=False,
             random_state=self.seed,
         )
-        seen = [replace(night, rows=with_past(night.rows)) for night in nights]
-        rows, codes = scored_rows(seen)
+        seen = [(with_past(night.summaries), night.codes) for night in nights]
+        rows = np.concatenate([past[codes != UNSCORED] for past, codes in seen])
+        codes = np.concatenate([codes[codes != UNSCORED] for _, codes in seen])
         # Columns that never change, or that nobody has, tell nothing; the trees cannot take them.
         columns = np.flatnonzero(np.fmax.reduce(rows) > np.fmin.reduce(rows))
         model.fit(rows[:, columns], codes)
@@ -82,7 +83,7 @@ class FittedBoosting(FittedOneStep):
 
     def probabilities(self, night: Night) -> NDArray[np.floating]:
         """Each epoch from itself and those before, shape (n_epochs, 4)."""
-        told = np.asarray(self.model.predict_proba(with_past(night.rows)[:, self.columns]))
+        told = np.asarray(self.model.predict_proba(with_past(night.summaries)[:, self.columns]))
         return told if self.hmm is None else self.hmm.filter(told)
 
 

@@ -68,8 +68,8 @@ class Classifier(Protocol):
 
 
 def scored_rows(nights: Sequence[Night]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Feature rows and class codes of all epochs that count, one night after the other."""
-    rows = np.concatenate([night.rows[night.codes != UNSCORED] for night in nights])
+    """Summaries and class codes of all epochs that count, one night after the other."""
+    rows = np.concatenate([night.summaries[night.codes != UNSCORED] for night in nights])
     codes = np.concatenate([night.codes[night.codes != UNSCORED] for night in nights])
     return rows, codes
 

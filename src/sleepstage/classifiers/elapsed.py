@@ -62,7 +62,7 @@ class FittedElapsedTime(FittedOneStep):
 
     def probabilities(self, night: Night) -> NDArray[np.float64]:
         """Shares of each epoch's bin, shape (n_epochs, 4)."""
-        bins = _bins(night.rows, self.bin_minutes)
+        bins = _bins(night.summaries, self.bin_minutes)
         return np.asarray(self.shares[np.minimum(bins, len(self.shares) - 1)])
 
 

@@ -34,7 +34,7 @@ class Ensemble:
 
     lstm: Neural = field(default_factory=lambda: Neural(members=3))
     transformer: Neural = field(
-        default_factory=lambda: Neural(members=3, network=TransformerConfig())
+        default_factory=lambda: Neural(members=3, max_passes=30, network=TransformerConfig())
     )
     seed: int = 0
     live: bool = True
@@ -57,9 +57,9 @@ class Ensemble:
             for subject in fitted[0].validation
         }
         info = replace(
-            describe(nights, groups, self.lstm.features, self.lstm.scheme),
+            describe(nights, groups, self.lstm.columns, self.lstm.scheme),
             config=asdict(self),
             **decision(nights, validation, self.lstm),
         )
         networks = [network for members in fitted for network in members.networks]
-        return FittedNetworks(export_step(networks, len(self.lstm.features)), info)
+        return FittedNetworks(export_step(networks, len(self.lstm.columns)), info)

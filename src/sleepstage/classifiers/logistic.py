@@ -53,4 +53,4 @@ class FittedLogistic(FittedOneStep):
 
     def probabilities(self, night: Night) -> NDArray[np.floating]:
         """Each epoch by itself, shape (n_epochs, 4)."""
-        return np.asarray(self.model.predict_proba(night.rows))
+        return np.asarray(self.model.predict_proba(night.summaries))

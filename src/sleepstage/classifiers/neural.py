@@ -64,13 +64,13 @@ class Neural(TrainingConfig):
         """Learn; see `sleepstage.training.fit.fit_members`."""
         members = fit_members(nights, groups, self, on_pass=on_pass)
         info = replace(
-            describe(nights, groups, self.features, self.scheme),
+            describe(nights, groups, self.columns, self.scheme),
             config={**asdict(self), "passes": members.n_passes},
             whole_night=self.whole_night,
             look_ahead=self.look_ahead,
             **decision(nights, members.validation, self),
         )
-        return FittedNetworks(export_step(members.networks, len(self.features)), info)
+        return FittedNetworks(export_step(members.networks, len(self.columns)), info)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.features import FEATURE_NAMES, FEATURES, extract_features
+from sleepstage.features import FEATURE_NAMES, SUMMARIES, extract_features
 from sleepstage.samples import Samples
 from sleepstage.stages import UNSCORED
 from sleepstage.training.nights import Night
@@ -40,7 +40,7 @@ def thin(night: Night, seconds: float) -> Night:
 def normalise(night: Night) -> Night:
     """LEAK: each heart-rate feature against its mean and spread over the whole night."""
     rows = night.rows.astype(np.float64)
-    for column, feature in enumerate(FEATURES):
+    for column, feature in enumerate(SUMMARIES):
         known = rows[~np.isnan(rows[:, column]), column]
         if feature.signal == "heart_rate" and len(known):
             rows[:, column] = (rows[:, column] - known.mean()) / (known.std() + 1e-6)

@@ -10,7 +10,7 @@ from sleepstage.classifiers.neural import Neural
 from sleepstage.errors import DataError
 from sleepstage.evaluation.changes import LEAK_COLUMN
 from sleepstage.evaluation.split import Split, fewer
-from sleepstage.features import FEATURES
+from sleepstage.features import SUMMARIES
 from sleepstage.training.config import DEFAULT_FEATURES, override
 from sleepstage.training.network import RecurrentConfig
 from sleepstage.training.transformer import TransformerConfig
@@ -48,12 +48,13 @@ class Variation:
 def _features(*signals: str, without: str = "nothing") -> tuple[str, ...]:
     names = [
         feature.name
-        for feature in FEATURES
+        for feature in SUMMARIES
         if feature.signal in signals
         and feature.name in DEFAULT_FEATURES
         and without not in feature.name
     ]
-    return (f"features={','.join(names)}",)
+    trace = "true" if "heart_rate" in signals else "false"
+    return (f"features={','.join(names)}", f"trace={trace}")
 
 
 def _more(*names: str) -> tuple[str, ...]:
@@ -72,6 +73,7 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
             "motion alone": Variation(_features("motion")),
             "elapsed time alone": Variation(_features("time")),
             "steps, too": Variation(_more("steps_24h", "since_walk")),
+            "no trace of heart rate": Variation(("trace=false",)),
             "no heart rate against the night so far": Variation(_features(*_ALL, without="night")),
             "heart rate each minute": Variation(change="heart rate each minute"),
             "heart rate each 5 minutes": Variation(change="heart rate each 5 minutes"),
@@ -97,7 +99,7 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
             f"Transformer of one layer, {minutes} minutes": Variation(
                 network=TransformerConfig(layers=1, context=2 * minutes)
             )
-            for minutes in (5, 30, 120)
+            for minutes in (5, 60)
         },
         "people": {f"{people} people": Variation(people=people) for people in (5, 10, 15)},
         "leaks": {

@@ -41,7 +41,7 @@ def input_rows(night: Night, config: TrainingConfig) -> NDArray[np.float32]:
     A whole-night network gets the features of both directions side by side. A network that looks
     ahead decides on an epoch some rows later, so the night goes on for a few rows of nothing.
     """
-    columns = [FEATURE_NAMES.index(name) for name in config.features]
+    columns = [FEATURE_NAMES.index(name) for name in config.columns]
     rows = night.rows[:, columns]
     if config.whole_night:
         rows = np.concatenate([rows, night.backward_rows[:, columns]], axis=1)
@@ -85,7 +85,7 @@ def _augment(
     shift = rng.normal(0, config.offset, size=(1, rows.shape[1]))
     rows = rows + std_F * (rng.normal(0, config.noise, size=rows.shape) + shift)
     if rng.random() < config.signal_dropout:
-        signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in config.features]
+        signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in config.columns]
         repeats = rows.shape[1] // len(signals)
         rows[:, np.array(signals * repeats) == rng.choice(_LOSABLE)] = np.nan
     codes = night.codes[begin:end].astype(np.int64)

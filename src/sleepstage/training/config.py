@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sleepstage.errors import DataError
-from sleepstage.features import FEATURE_NAMES
+from sleepstage.features import SUMMARIES, TRACE
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS
 from sleepstage.training.network import RecurrentConfig
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_FEATURES", "TrainingConfig", "override"]
 
+_SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
+
 DEFAULT_FEATURES: Final = tuple(
     name
-    for name in FEATURE_NAMES
+    for name in _SUMMARY_NAMES
     if name not in {"hr_trend_10m", "hr_age", "motion_windows_5m", "steps_24h", "since_walk"}
 )
 """Features that help on people not trained on; `docs/approach.md` has the measurements."""
@@ -33,7 +35,9 @@ class TrainingConfig:
     Attributes
     ----------
     features : tuple of str
-        Input columns.
+        Input columns, of `sleepstage.features.SUMMARIES`.
+    trace : bool
+        Give the network the shape of the last minutes' heart rate, too.
     network : RecurrentConfig or TransformerConfig
         Kind and size of the networks.
     scheme : {"four_class", "five_class"}
@@ -75,6 +79,7 @@ class TrainingConfig:
     """
 
     features: tuple[str, ...] = DEFAULT_FEATURES
+    trace: bool = True
     network: RecurrentConfig | TransformerConfig = field(default_factory=RecurrentConfig)
     scheme: str = FOUR_CLASS.name
     whole_night: bool = False
@@ -106,11 +111,16 @@ class TrainingConfig:
         if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
             msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
             raise DataError(msg)
-        unknown = [name for name in self.features if name not in FEATURE_NAMES]
+        unknown = [name for name in self.features if name not in _SUMMARY_NAMES]
         if unknown or not self.features:
             named = ", ".join(unknown) or "(none)"
-            msg = f"unknown features {named}; there are {', '.join(FEATURE_NAMES)}"
+            msg = f"unknown features {named}; there are {', '.join(_SUMMARY_NAMES)}"
             raise DataError(msg)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all that the network reads: the trace comes last."""
+        return (*self.features, *(feature.name for feature in TRACE if self.trace))
 
     @property
     def live(self) -> bool:

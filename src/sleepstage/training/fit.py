@@ -258,11 +258,11 @@ def _moments(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
 
 
 def _new_network(mean_F: Tensor, std_F: Tensor, config: TrainingConfig) -> Network:
-    n_classes = len(SCHEMES[config.scheme])
+    n_classes, n_trace = len(SCHEMES[config.scheme]), len(config.columns) - len(config.features)
     if not config.whole_night:
-        return config.network.build(mean_F, std_F, n_classes)
+        return config.network.build(mean_F, std_F, n_classes, n_trace)
     ahead, back = (
-        config.network.build(mean, std, n_classes)
+        config.network.build(mean, std, n_classes, n_trace)
         for mean, std in zip(mean_F.chunk(2), std_F.chunk(2), strict=True)
     )
     return WholeNightNetwork(ahead, back)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sleepstage.features import extract_features
+from sleepstage.features import SUMMARIES, extract_features
 from sleepstage.stages import FOUR_CLASS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class Night:
     def subject(self) -> str:
         """Whose night it is."""
         return self.recording.subject
+
+    @property
+    def summaries(self) -> NDArray[np.float32]:
+        """Rows without the trace, shape (n_epochs, n_summaries)."""
+        return self.rows[:, : len(SUMMARIES)]
 
     @cached_property
     def backward_rows(self) -> NDArray[np.float32]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from sleepstage.training.network import CausalNetwork, Standardise, State
+from sleepstage.training.inputs import Inputs
+from sleepstage.training.network import CausalNetwork, State
 
 __all__ = ["TransformerConfig", "TransformerNetwork"]
 
@@ -38,9 +39,11 @@ class TransformerConfig:
     dropout: float = 0.3
     context: int = 60
 
-    def build(self, mean: Tensor, std: Tensor, n_classes: int) -> TransformerNetwork:
-        """Make a new network; see `Standardise` for mean and std."""
-        return TransformerNetwork(mean, std, n_classes, self)
+    def build(
+        self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int = 0
+    ) -> TransformerNetwork:
+        """Make a new network; see `sleepstage.training.inputs.Inputs` for the rest."""
+        return TransformerNetwork(Inputs(mean, std, n_trace), n_classes, self)
 
 
 class TransformerNetwork(CausalNetwork):
@@ -52,15 +55,13 @@ class TransformerNetwork(CausalNetwork):
 
     slope_N: Tensor
 
-    def __init__(
-        self, mean: Tensor, std: Tensor, n_classes: int, config: TransformerConfig
-    ) -> None:
+    def __init__(self, inputs: Inputs, n_classes: int, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.standardise = Standardise(mean, std)
+        self.inputs = inputs
         slope_N = 2.0 ** (-8 * torch.arange(1, config.heads + 1) / config.heads)
         self.register_buffer("slope_N", slope_N)
-        self.embed = nn.Linear(2 * len(mean), config.width)
+        self.embed = nn.Linear(inputs.width, config.width)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
@@ -86,7 +87,7 @@ class TransformerNetwork(CausalNetwork):
         allowed_BNTS = (within_TS & (seen_BS[:, None] > 0))[:, None]
         bias_NTS = -self.slope_N[:, None, None] * distance_TS
         mask_BNTS = torch.where(allowed_BNTS, bias_NTS[None], -math.inf)
-        hidden_BTD = self.embed(self.standardise(rows_BTF))
+        hidden_BTD = self.embed(self.inputs(rows_BTF))
         memories = []
         for number, layer in enumerate(self.layers):
             before = memory_LBSD[2 * number : 2 * number + 2]

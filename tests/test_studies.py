@@ -1,0 +1,185 @@
+"""One thing changed at a time, on the same splits."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from sleepstage.classifiers.logistic import Logistic
+from sleepstage.classifiers.neural import Neural
+from sleepstage.classifiers.registry import CLASSIFIERS
+from sleepstage.errors import DataError
+from sleepstage.evaluation import studies
+from sleepstage.evaluation.changes import CHANGES, LEAK_COLUMN
+from sleepstage.evaluation.experiment import Task, plan
+from sleepstage.evaluation.studies import STUDIES, Variation, study_tasks
+from sleepstage.features import FEATURE_NAMES, FEATURES
+from sleepstage.training.config import DEFAULT_FEATURES
+from sleepstage.training.network import RecurrentConfig
+from sleepstage.training.transformer import TransformerConfig
+
+PEOPLE = [f"{number:02d}" for number in range(26)]
+SIGNALS = {feature.name: feature.signal for feature in FEATURES}
+
+
+@pytest.fixture(scope="module")
+def baseline() -> list[Task]:
+    return plan(PEOPLE, "holdout", {"lstm": Neural(members=3)}, number=2, seed=5)
+
+
+@pytest.fixture(scope="module")
+def tasks(baseline: list[Task]) -> list[Task]:
+    return study_tasks(list(STUDIES), baseline)
+
+
+def networks(tasks: list[Task], study: str) -> dict[str, Neural]:
+    """The classifier of each variation in its first run."""
+    return {
+        task.name: task.classifier
+        for task in tasks
+        if task.study == study and task.number == 1 and isinstance(task.classifier, Neural)
+    }
+
+
+def changed(one: Any, other: Any) -> set[str]:
+    """Names of the settings in which two classifiers differ."""
+    return {
+        field.name
+        for field in fields(one)
+        if getattr(one, field.name) != getattr(other, field.name)
+    }
+
+
+def test_every_variation_is_done_on_every_split(tasks: list[Task], baseline: list[Task]) -> None:
+    assert len(tasks) == 2 * sum(map(len, STUDIES.values()))
+    for study, variations in STUDIES.items():
+        for name in variations:
+            mine = [task for task in tasks if (task.study, task.name) == (study, name)]
+            assert [task.number for task in mine] == [1, 2]
+            for task, default in zip(mine, baseline, strict=True):
+                assert task.classifier.seed == default.classifier.seed
+                assert task.split.test == default.split.test
+                assert task.change in CHANGES
+    assert [task.study for task in study_tasks(["leaks"], baseline)] == ["leaks"] * 6
+    assert study_tasks([], baseline) == []
+
+
+def test_each_variation_changes_one_thing_at_a_time(
+    tasks: list[Task], baseline: list[Task]
+) -> None:
+    for task in tasks:
+        default = baseline[task.number - 1]
+        settings = changed(task.classifier, default.classifier)
+        others = {"split"} if task.split != default.split else set()
+        others |= {"change"} if task.change else set()
+        assert len(settings | others) >= 1, task.name
+        settings -= {"trace"} if "features" in settings else set()  # it goes with its signal
+        if task.study != "leaks":
+            assert len(settings | others) == 1, task.name
+
+
+def test_variations_begin_from_the_settings_of_the_baseline(tasks: list[Task]) -> None:
+    for task in tasks:
+        assert isinstance(task.classifier, Neural)
+        assert task.classifier.members == (1 if task.name == "one network" else 3)
+
+
+def test_signals_are_left_out_as_the_name_says(tasks: list[Task]) -> None:
+    found = {
+        name: {SIGNALS[feature] for feature in network.features}
+        for name, network in networks(tasks, "ablation").items()
+    }
+    assert found["no elapsed time"] == {"heart_rate", "motion"}
+    assert found["no motion"] == {"heart_rate", "time"}
+    assert found["no heart rate"] == {"motion", "time"}
+    assert found["heart rate alone"] == {"heart_rate"}
+    assert found["motion alone"] == {"motion"}
+    assert found["elapsed time alone"] == {"time"}
+    assert found["steps, too"] == {"heart_rate", "motion", "time", "steps"}
+    for name, one in networks(tasks, "ablation").items():
+        with_heart = "heart_rate" in found[name] and name != "no trace of heart rate"
+        assert one.trace == with_heart, name
+    blind = networks(tasks, "ablation")["no heart rate against the night so far"].features
+    assert set(DEFAULT_FEATURES) - set(blind) == {
+        name for name in DEFAULT_FEATURES if "night" in name
+    }
+    assert set(DEFAULT_FEATURES) > set(blind)
+
+
+def test_look_ahead_is_in_minutes(tasks: list[Task]) -> None:
+    found = networks(tasks, "look-ahead")
+    assert {name: one.look_ahead / 2 for name, one in found.items() if one.look_ahead} == {
+        "1 minute": 1,
+        "2.5 minutes": 2.5,
+        "5 minutes": 5,
+    }
+    assert found["the whole night"].whole_night
+    assert not any(one.live for one in found.values())
+
+
+def test_other_networks_take_the_place_of_the_default(tasks: list[Task]) -> None:
+    found = networks(tasks, "network")
+    assert found["GRU"].network == RecurrentConfig(cell="gru")
+    assert found["two layers"].network == RecurrentConfig(layers=2)
+    assert found["32 units"].network == RecurrentConfig(hidden=32)
+    assert isinstance(found["Transformer"].network, TransformerConfig)
+    for name, one in networks(tasks, "context").items():
+        assert isinstance(one.network, TransformerConfig)
+        assert f"{one.network.context // 2} minutes" in name
+
+
+def test_fewer_people_are_trained_on_and_the_same_are_tested(
+    tasks: list[Task], baseline: list[Task]
+) -> None:
+    for task in tasks:
+        if task.study == "people":
+            default = baseline[task.number - 1].split
+            assert f"{len(task.split.train)} people" == task.name
+            assert set(task.split.train) < set(default.train)
+            assert task.split.test == default.test
+
+
+def test_random_epochs_are_of_everybody(tasks: list[Task], baseline: list[Task]) -> None:
+    for task in tasks:
+        if task.name == "random epochs":
+            default = baseline[task.number - 1].split
+            assert sorted(task.split.train) == PEOPLE
+            assert task.split.test == default.test
+            validating = [name for group in task.split.validation for name in group]
+            assert sorted(validating) == PEOPLE
+        elif task.study == "leaks":
+            assert task.split == baseline[task.number - 1].split
+
+
+def test_a_told_stage_is_among_the_features(tasks: list[Task]) -> None:
+    told = networks(tasks, "leaks")["true stage before"].features
+    assert set(told) == {*DEFAULT_FEATURES, LEAK_COLUMN}
+    assert set(told) <= set(FEATURE_NAMES)
+
+
+def test_settings_and_network_go_together(
+    baseline: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Variation(("network.context=9", "members=1"), TransformerConfig(), people=5)
+    monkeypatch.setattr(studies, "STUDIES", {"mine": {"both": both}})
+    (first, _) = study_tasks(["mine"], baseline)
+    assert first.classifier == replace(
+        Neural(seed=5), network=TransformerConfig(context=9), members=1
+    )
+    assert (first.name, first.study, first.change) == ("both", "mine", "")
+
+
+@pytest.mark.parametrize("name", ["boosting", "ensemble"])
+def test_what_is_no_network_has_no_variations(name: str) -> None:
+    baseline = plan(PEOPLE, "holdout", {name: CLASSIFIERS[name]}, number=1, seed=0)
+    with pytest.raises(DataError, match=f"studies vary a network, and {name} is none; name one"):
+        study_tasks(["leaks"], baseline)
+    assert not isinstance(Logistic(), Neural)
+
+
+def test_more_people_than_there_are_can_not_be_kept() -> None:
+    baseline = plan(PEOPLE[:8], "holdout", {"lstm": Neural()}, number=1, seed=0)
+    with pytest.raises(DataError, match="10 of 7 training people; choose 2 to 7"):
+        study_tasks(["people"], baseline)
