@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from sleepstage.classifiers.neural import Neural
+from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, load_nights, log_to, save, train_and_test
 from sleepstage.evaluation.split import Split, holdout
 from sleepstage.readers.simulated import write_dataset
@@ -80,3 +81,11 @@ def small_run(simulated_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
         outcome = train_and_test(nights, SMALL, split)
     save(outcome, directory)
     return Run(directory, outcome)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in a second, whatever the command says."""
+
+    small = {**CLASSIFIERS, "lstm": replace(SMALL, members=1, max_passes=2)}
+    monkeypatch.setattr("sleepstage.classifiers.registry.CLASSIFIERS", small)

@@ -100,7 +100,17 @@ def _choose(names: tuple[str, ...], settings: tuple[str, ...]) -> Mapping[str, C
     if unknown:
         msg = f"no model {unknown}; there are {', '.join(CLASSIFIERS)}"
         raise DataError(msg)
-    return {name: override(CLASSIFIERS[name], settings) for name in names or (DEFAULT,)}
+    chosen = {name: CLASSIFIERS[name] for name in names or (DEFAULT,)}
+    for setting in settings:
+        refusals = []
+        for name, classifier in chosen.items():
+            try:
+                chosen[name] = override(classifier, [setting])
+            except DataError as error:  # another model may know it
+                refusals.append(error)
+        if len(refusals) == len(chosen):
+            raise refusals[0]
+    return chosen
 
 
 def _check_studies(names: tuple[str, ...]) -> None:
@@ -113,19 +123,24 @@ def _check_studies(names: tuple[str, ...]) -> None:
 
 
 def _show(content: Mapping[str, Any], *, simulated: bool) -> None:
-    for model, result in content["models"].items():
-        runs = [run for run in content["runs"] if run["model"] == model]
-        for scheme, summary in result["summary"].items():
-            if scheme == "operating_point":
-                continue
+    """Every run of the model named first, and means of all."""
+    model = next(iter(content["models"]))
+    runs = [run for run in content["runs"] if run["model"] == model]
+    for scheme, summary in content["summary"].items():
+        if scheme != "operating_point":
             title = f"{model}, {scheme.replace('_', ' ')}: test people, recall of each class"
             _show_runs(title, runs, scheme, summary, simulated=simulated)
-        point = result["summary"].get("operating_point")
-        if point:
-            scheme = next(iter(point))
-            title = f"{model}, {scheme.replace('_', ' ')}, at the operating point for REM"
-            moved = [{**run, **run["operating_point"]} for run in runs]
-            _show_runs(title, moved, scheme, point[scheme], simulated=simulated)
+    if point := content["summary"].get("operating_point"):
+        scheme = next(iter(point))
+        title = f"{model}, {scheme.replace('_', ' ')}, at the operating point for REM"
+        moved = [{**run, **run["operating_point"]} for run in runs]
+        _show_runs(title, moved, scheme, point[scheme], simulated=simulated)
+    if len(content["models"]) > 1:
+        scheme = "four_class"
+        summaries = {name: one["summary"][scheme] for name, one in content["models"].items()}
+        rows = [[name, *numbers(summary, "mean")] for name, summary in summaries.items()]
+        columns = ["mean over runs", "accuracy", "kappa", "macro F1", *summaries[model]["recall"]]
+        table("all models, four classes", columns, rows, simulated=simulated)
 
 
 def _show_runs(

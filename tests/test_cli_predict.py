@@ -1,0 +1,111 @@
+"""sleepstage predict."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from .command import invoke
+from .conftest import Run
+from .test_stager import rewrite
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".parquet"])
+def test_predict_writes_the_hypnogram(
+    small_run: Run, simulated_data: Path, tmp_path: Path, ending: str
+) -> None:
+    subject = small_run.split.test[0]
+    out, plot = tmp_path / f"night{ending}", tmp_path / "night.png"
+    result = invoke(
+        *("predict", f"{simulated_data}:{subject}", "--model", small_run.model),
+        *("--out", out, "--plot", plot),
+    )
+    assert result.exit_code == 0, result.output
+    assert "agrees with the expert in" in result.output
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    if ending == ".json":
+        rows = json.loads(out.read_text())["epochs"]
+    else:
+        rows = (pl.read_csv if ending == ".csv" else pl.read_parquet)(out).to_dicts()
+    assert len(rows) == 240
+    columns = {"time", "stage", "p_wake", "p_light", "p_deep", "p_rem", "simulated"}
+    assert set(rows[0]) == columns
+
+
+def test_predict_finds_rem_at_the_operating_point(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    subject = small_run.split.test[0]
+    path = rewrite(small_run.model, tmp_path / "eager.onnx", factors={"rem": 50.0})
+    rem = []
+    for options in ([], ["--find-rem"]):
+        out = tmp_path / "night.json"
+        night = f"{simulated_data}:{subject}"
+        result = invoke("predict", night, "--model", path, "--out", out, *options)
+        assert result.exit_code == 0, result.output
+        epochs = json.loads(out.read_text())["epochs"]
+        rem.append([epoch["stage"] == "rem" for epoch in epochs])
+        probabilities = [epoch["p_rem"] for epoch in epochs]
+    assert sum(rem[1]) > sum(rem[0])
+    assert min(p for p, found in zip(probabilities, rem[1], strict=True) if found) < 0.3
+
+
+def test_predict_from_files_with_any_of_them_missing(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    beats = simulated_data / "heart_rate" / "900001_heartrate.txt"
+    motion = simulated_data / "motion_15s" / "900001_motion_15s.csv"
+    steps = simulated_data / "steps" / "900001_steps.txt"
+    model = ("--model", small_run.model, "--out", tmp_path / "night.csv")
+    for files in (
+        ("--heart-rate", beats, "--motion", motion, "--steps", steps),
+        ("--heart-rate", beats, "--start", "0", "--end", "7200"),
+        ("--motion", motion),
+    ):
+        result = invoke("predict", *model, *files)
+        assert result.exit_code == 0, result.output
+        assert len(pl.read_csv(tmp_path / "night.csv")) >= 230
+    result = invoke("predict", *model, "--heart-rate", beats)
+    assert result.exit_code == 1
+    assert "at most 24 h; mend the times, or give its start and end" in result.output
+    result = invoke("predict", *model, "--steps", steps)
+    assert result.exit_code == 1
+    assert "a recording needs heart rate or motion" in result.output
+
+
+def test_predict_wants_either_a_recording_or_files(small_run: Run, simulated_data: Path) -> None:
+    beats = simulated_data / "heart_rate" / "900001_heartrate.txt"
+    neither = invoke("predict", "--model", small_run.model)
+    both = invoke("predict", "a:1", "--heart-rate", beats, "--model", small_run.model)
+    assert neither.exit_code == both.exit_code == 2
+    assert "give either a RECORDING" in neither.output
+    assert "expected DIR:SUBJECT" in invoke("predict", ":", "--model", small_run.model).output
+
+
+def test_a_wrong_ending_leaves_nothing(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    night = f"{simulated_data}:900001"
+    result = invoke("predict", night, "--model", small_run.model, "--out", tmp_path / "n.xls")
+    assert result.exit_code == 1
+    assert "use one of .csv, .json, .parquet" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_clear_line(
+    small_run: Run, simulated_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: pl.DataFrame, path: Path, **options: object) -> None:
+        Path(path).write_text("time,sta")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    night = f"{simulated_data}:900001"
+    result = invoke("predict", night, "--model", small_run.model, "--out", tmp_path / "n.csv")
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+    assert list(tmp_path.iterdir()) == []
