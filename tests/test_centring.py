@@ -102,3 +102,34 @@ def test_the_course_ends_where_few_nights_are_as_long() -> None:
     assert len(Centring.fit([*nights[:3], drawn(10, 900), drawn(11, 900)]).typical) == 90
     # Later than its end it stays, so that a longer night is measured against its last value.
     assert np.isfinite(apply(Centring.fit(nights), drawn(12, 500))).all()
+
+
+def test_the_course_lies_between_its_knots_and_stays_after_the_last() -> None:
+    course = Centring(((0.0, 0.5, -0.5), (0.25, 0.25, -0.5), (0.5, 0.0, -0.5)))
+    told = night(0.5, 0.4, 0.1, n_epochs=60)
+    logs = np.log(np.array([0.5, 0.4, 0.1]) + 1e-3)
+    logs -= logs.mean()
+    found = apply(course, told)
+    for epoch, typical in (
+        (0, (0.0, 0.5, -0.5)),
+        (5, (0.125, 0.375, -0.5)),
+        (10, (0.25, 0.25, -0.5)),
+        (20, (0.5, 0.0, -0.5)),
+        (59, (0.5, 0.0, -0.5)),
+    ):
+        habit = (logs - typical) * (epoch + 1) / (epoch + 1 + 30)
+        odds = np.exp(logs - habit)
+        assert found[epoch] == pytest.approx(odds / odds.sum(), abs=1e-6)
+
+
+def test_nothing_is_remembered_before_the_first_epoch_and_the_future_changes_nothing() -> None:
+    begin = CENTRING.begin(4)
+    assert begin.shape == (5,)
+    assert not begin.any()
+    _, state = CENTRING.apply(TOLD[:7], begin)
+    assert state[0] == 7
+    assert not begin.any()
+    for n_known in (1, 10, 149):
+        np.testing.assert_array_equal(
+            apply(CENTRING, TOLD[:n_known]), apply(CENTRING, TOLD)[:n_known]
+        )

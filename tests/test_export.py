@@ -41,9 +41,7 @@ FOUR, FIVE = ((0.5, 0.0, -0.25, -0.25), (0.0, 0.5, -0.5, 0.0)), ((0.25, 0.5, -0.
 
 MODELS: dict[str, tuple[list[str], ModelInfo]] = {
     **{kind: ([kind], LIVE) for kind in KINDS},
-    "three members": (["lstm"] * 3, LIVE),
     "of three kinds": (["gru", "transformer", "lstm"], replace(LIVE, typical=FOUR)),
-    "five classes": (["gru"], replace(LIVE, scheme="five_class")),
     "look-ahead": (["lstm", "transformer"], replace(LIVE, look_ahead=3, typical=FOUR)),
     **{f"{kind}, both ways": ([kind], OVER) for kind in KINDS},
     "members both ways": (
