@@ -195,3 +195,19 @@ def test_a_cluster_that_does_not_answer_is_one_clear_line(
     assert f"no cluster at {address}" in result.output
     assert "start 'dask scheduler' and 'dask worker'" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("no_report")
+def test_what_is_done_already_needs_no_cluster(simulated_data: Path, tmp_path: Path) -> None:
+    options = ("--model", "majority", "--repeats", "1", "--out", tmp_path)
+    first = invoke("evaluate", "--data", simulated_data, *options, "--jobs", "1")
+    again = invoke("evaluate", "--data", simulated_data, *options, "--cluster", "tcp://127.0.0.1:1")
+    assert first.exit_code == again.exit_code == 0, again.output
+    assert first.output == again.output
+
+
+@pytest.mark.parametrize("option", ["--repeats", "--jobs", "--folds"])
+def test_nothing_at_all_is_no_number_of_runs(option: str, tmp_path: Path) -> None:
+    result = invoke("evaluate", option, "0", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "0 is not in the range x>=1" in result.output

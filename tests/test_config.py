@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sleepstage.classifiers.boosting import Boosting
@@ -95,3 +97,26 @@ def test_what_is_not_understood_is_named(assignment: str, message: str) -> None:
 def test_a_whole_night_looks_no_further() -> None:
     with pytest.raises(DataError, match="look_ahead=2: expected 0 or more, and 0 for a whole"):
         override(DEFAULT, ["whole_night=true", "look_ahead=2"])
+
+
+@pytest.mark.parametrize(
+    ("network", "assignment", "message"),
+    [
+        (RecurrentConfig(), "members=0", "members=0: expected 1 or more"),
+        (RecurrentConfig(), "max_passes=-1", "max_passes=-1: expected 1 or more"),
+        (RecurrentConfig(), "batch_size=0", "batch_size=0: expected 1 or more"),
+        (RecurrentConfig(), "network.hidden=0", "hidden=0: expected 1 or more"),
+        (RecurrentConfig(), "network.cell=elman", "network.cell=elman: expected one of lstm, gru"),
+        (TransformerConfig(), "network.context=0", "context=0: expected 1 or more"),
+        (
+            TransformerConfig(),
+            "network.heads=3",
+            "width=32: expected a multiple of network.heads=3",
+        ),
+    ],
+)
+def test_what_no_network_can_be_is_refused(
+    network: RecurrentConfig | TransformerConfig, assignment: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        override(replace(DEFAULT, network=network), [assignment])

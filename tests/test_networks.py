@@ -105,7 +105,7 @@ def test_units_are_left_out_in_training_only(kind: str) -> None:
 
 def test_an_unknown_cell_is_named() -> None:
     with pytest.raises(DataError, match=r"network\.cell=rnn: expected one of lstm, gru"):
-        RecurrentConfig(cell="rnn").build(torch.zeros(5), torch.ones(5), 4)
+        RecurrentConfig(cell="rnn")
 
 
 # The Transformer's memory

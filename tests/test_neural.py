@@ -22,6 +22,7 @@ from sleepstage.classifiers.neural import (
     rem_point,
 )
 from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
+from sleepstage.errors import DataError
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.recording import Recording
@@ -254,6 +255,29 @@ def test_an_ensembles_operating_point_weighs_kinds_by_their_members(
     assert fitted.factors == {"rem": pytest.approx(expected["factors"]["rem"])}
     assert fitted.factors["rem"] > 1.1
     np.testing.assert_allclose(fitted.info.typical, expected["typical"], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"look_ahead": 2}, {"whole_night": True}, {"trace": False}, {"scheme": "five_class"}],
+)
+def test_kinds_that_do_not_fit_together_are_refused(
+    nights: list[Night], groups: list[list[str]], changed: dict[str, Any]
+) -> None:
+    one = tiny_ensemble()
+    with pytest.raises(DataError, match="of lstm and transformer differ: set both to the same"):
+        replace(one, lstm=replace(one.lstm, **changed)).fit(nights[:4], groups)
+
+
+def test_an_ensemble_may_look_ahead_as_a_whole(
+    nights: list[Night], groups: list[list[str]]
+) -> None:
+    parts = (replace(TINY, look_ahead=2), replace(TINY, network=NARROW, look_ahead=2))
+    ensemble_ahead = Ensemble(*parts)
+    assert not ensemble_ahead.live
+    fitted = ensemble_ahead.fit(nights[:4], groups)
+    assert fitted.info.look_ahead == 2
+    assert len(fitted.predict(nights[4])) == len(nights[4].codes)
 
 
 # All by name

@@ -104,7 +104,7 @@ class Hypnogram:
         DataError
             If there are no probabilities or a class is unknown.
         """
-        unknown = ", ".join(set(factors) - set(self.scheme.classes))
+        unknown = ", ".join(sorted(set(factors) - set(self.scheme.classes)))
         if self.probabilities is None or unknown:
             msg = f"no class {unknown} in {self.scheme.name}" if unknown else "no probabilities"
             raise DataError(msg)

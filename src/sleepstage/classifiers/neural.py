@@ -146,7 +146,7 @@ def rem_point(
 
     An epoch is called REM once its factor exceeds the ratio of the largest other probability to
     its own; so the factor asked for is a quantile of these ratios, in which all people weigh the
-    same. Never below 1.
+    same, and a hair more, for a tie is no REM. Never below 1.
     """
     rem = SCHEMES[scheme].classes.index("rem")
     needed, weights = [], []
@@ -158,7 +158,7 @@ def rem_point(
     factor = np.quantile(
         np.concatenate(needed), REM_TARGET, weights=np.concatenate(weights), method="inverted_cdf"
     )
-    return {"rem": max(1.0, float(factor))}
+    return {"rem": max(1.0, float(factor) * (1 + 1e-6))}
 
 
 def fingerprint(nights: Sequence[Night]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "numbers"]
 
+_AT_LEAST_ONE = click.IntRange(min=1)
 _PROTOCOLS = ("holdout", "kfold", "loso")
 
 
@@ -26,12 +27,20 @@ _PROTOCOLS = ("holdout", "kfold", "loso")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Default: lstm. Repeatable.")
 @click.option("--protocol", type=click.Choice(_PROTOCOLS), default="holdout", show_default=True)
-@click.option("--repeats", default=6, show_default=True, help="Random 90/10 splits (holdout).")
-@click.option("--folds", default=10, show_default=True, help="Folds by person (kfold).")
+@click.option(
+    "--repeats",
+    type=_AT_LEAST_ONE,
+    default=6,
+    show_default=True,
+    help="Random 90/10 splits (holdout).",
+)
+@click.option(
+    "--folds", type=_AT_LEAST_ONE, default=10, show_default=True, help="Folds by person (kfold)."
+)
 @click.option("--study", "studies", multiple=True, metavar="NAME", help="What a choice is worth.")
 @click.option("--seed", default=0, show_default=True, help="Of the first split.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
-@click.option("--jobs", default=-1, show_default=True, help="Runs at a time; -1: one a core.")
+@click.option("--jobs", type=_AT_LEAST_ONE, help="Runs at a time; default: one a core.")
 @click.option("--cluster", metavar="ADDRESS", help="Of a Dask scheduler, to run there.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/PROTOCOL-seedSEED.")
 def evaluate(
@@ -43,7 +52,7 @@ def evaluate(
     studies: tuple[str, ...],
     seed: int,
     settings: tuple[str, ...],
-    jobs: int,
+    jobs: int | None,
     cluster: str | None,
     out: Path | None,
 ) -> None:
@@ -76,7 +85,7 @@ def evaluate(
     first = next(iter(classifiers))
     tasks += study_tasks(studies, [task for task in tasks if task.name == first])
     with progress_bar("evaluating") as progress:
-        outcomes = run_all(nights, tasks, out, jobs=jobs, cluster=cluster, on_run=progress)
+        outcomes = run_all(nights, tasks, out, jobs=jobs or -1, cluster=cluster, on_run=progress)
     content = results(outcomes)
     save_results(content, out)
     runs = next(iter(by_model(outcomes).values()))

@@ -37,6 +37,8 @@ _MAKES_PREDICTIONS: Final = (
         "features.py",
         "centring.py",
         "stager.py",
+        "hypnogram.py",
+        "metrics.py",
     ),
     *("readers/*.py", "training/*.py", "classifiers/*.py"),
     *("evaluation/changes.py", "evaluation/run.py", "evaluation/split.py"),
@@ -160,6 +162,8 @@ def evaluate(
     missing = [task for task, outcome in results.items() if outcome is None]
     if len(missing) < len(tasks):
         _log.info("%d of %d runs lie in %s", len(tasks) - len(missing), len(tasks), out)
+        if not missing:
+            cluster = None  # nothing to ask it
     for done, (index, outcome) in enumerate(
         run_tasks(_do, list(nights), missing, jobs=jobs, cluster=cluster), start=1
     ):

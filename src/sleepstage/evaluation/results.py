@@ -49,12 +49,12 @@ def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any
     -------
     dict
         ``runs``: of each, ``model``, ``run``, ``split`` and what ``metrics.json`` holds;
-        ``failed``: runs that could not be done, with the reason; ``summary``: of the model named
-        first, as `summarise` gives it; ``models``: by name, ``live``, ``summary``, ``people``
-        (means over people with confidence intervals), ``curves``, ``bland_altman`` and
-        ``against_first`` (paired difference to the model named first); ``studies``: of each, its
-        variations with ``summary``, ``difference`` of kappa to the first model, person by person,
-        ``n_people`` who trained where that differs, and ``live``.
+        ``failed``: runs that could not be done, with the reason; ``summary``: of the first model
+        of which a run could be done, as `summarise` gives it; ``models``: by name, ``live``,
+        ``summary``, ``people`` (means over people with confidence intervals), ``curves``,
+        ``bland_altman`` and ``against_first`` (paired difference to that first model);
+        ``studies``: of each, its variations with ``summary``, ``difference`` of kappa to the first
+        model, person by person, ``n_people`` who trained where that differs, and ``live``.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sleepstage.errors import DataError
 from sleepstage.features import SUMMARIES, TRACE
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS
-from sleepstage.training.network import RecurrentConfig
+from sleepstage.training.network import RecurrentConfig, require_positive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +108,9 @@ class TrainingConfig:
         if self.scheme not in schemes:
             msg = f"scheme={self.scheme}: expected one of {', '.join(schemes)}"
             raise DataError(msg)
+        require_positive(
+            self, "members", "max_passes", "batch_size", "crop_epochs", "warm_up_steps"
+        )
         if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
             msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
             raise DataError(msg)

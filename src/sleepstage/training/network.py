@@ -15,12 +15,20 @@ from torch import Tensor, nn
 from sleepstage.errors import DataError
 from sleepstage.training.inputs import Inputs
 
-__all__ = ["CausalNetwork", "RecurrentConfig", "RecurrentNetwork", "State"]
+__all__ = ["CausalNetwork", "RecurrentConfig", "RecurrentNetwork", "State", "require_positive"]
 
 State = tuple[Tensor, ...]
 """What a network remembers from epoch to epoch; all zeros before the first."""
 
 _CELLS: Final = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def require_positive(config: object, *names: str) -> None:
+    """Refuse a configuration in which one of these is less than one."""
+    for name in names:
+        if getattr(config, name) < 1:
+            msg = f"{name}={getattr(config, name)}: expected 1 or more"
+            raise DataError(msg)
 
 
 class CausalNetwork(nn.Module, ABC):
@@ -61,13 +69,16 @@ class RecurrentConfig:
     layers: int = 1
     dropout: float = 0.4
 
+    def __post_init__(self) -> None:
+        require_positive(self, "hidden", "layers")
+        if self.cell not in _CELLS:
+            msg = f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}"
+            raise DataError(msg)
+
     def build(
         self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int = 0
     ) -> RecurrentNetwork:
         """Make a new network; see `sleepstage.training.inputs.Inputs` for the rest."""
-        if self.cell not in _CELLS:
-            msg = f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}"
-            raise DataError(msg)
         return RecurrentNetwork(Inputs(mean, std, n_trace), n_classes, self)
 
 

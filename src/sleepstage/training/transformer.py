@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from sleepstage.errors import DataError
 from sleepstage.training.inputs import Inputs
-from sleepstage.training.network import CausalNetwork, State
+from sleepstage.training.network import CausalNetwork, State, require_positive
 
 __all__ = ["TransformerConfig", "TransformerNetwork"]
 
@@ -26,7 +27,7 @@ class TransformerConfig:
     Attributes
     ----------
     width, heads, layers : int
-        Of the encoder; the width is a multiple of twice the heads.
+        Of the encoder; the width is a multiple of the heads.
     dropout : float
         Share of values left out within the layers and before the output.
     context : int
@@ -38,6 +39,12 @@ class TransformerConfig:
     layers: int = 2
     dropout: float = 0.3
     context: int = 60
+
+    def __post_init__(self) -> None:
+        require_positive(self, "width", "heads", "layers", "context")
+        if self.width % self.heads:
+            msg = f"network.width={self.width}: expected a multiple of network.heads={self.heads}"
+            raise DataError(msg)
 
     def build(
         self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int = 0
