@@ -87,5 +87,6 @@ def small_run(simulated_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in a second, whatever the command says."""
 
-    small = {**CLASSIFIERS, "lstm": replace(SMALL, members=1, max_passes=2)}
+    tiny = replace(SMALL, members=1, max_passes=2)
+    small = {**CLASSIFIERS, "lstm": tiny, "ensemble": tiny}
     monkeypatch.setattr("sleepstage.classifiers.registry.CLASSIFIERS", small)

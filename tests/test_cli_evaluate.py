@@ -108,7 +108,7 @@ def test_results_lie_in_a_folder_named_by_protocol_and_seed(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "lstm", "--model", "lstn"], "no model lstn; there are lstm, gru, "),
+        (["--model", "lstm", "--model", "lstn"], "no model lstn; there are ensemble, lstm, gru, "),
         (["--study", "leeks"], "no study leeks; there are ablation, look-ahead, "),
         (["--model", "majority", "--set", "members=1"], "no 'members' in the configuration; there"),
         (["--model", "majority", "--study", "leaks"], "studies vary a network, and majority is"),

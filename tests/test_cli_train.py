@@ -47,7 +47,7 @@ def test_train_shows_what_it_finds_at_the_operating_point(
 def test_what_train_can_not_train_is_named(simulated_data: Path, name: str) -> None:
     result = invoke("train", "--data", simulated_data, "--model", name)
     assert result.exit_code == 1
-    assert f"no model {name} to train; there are lstm, gru, transformer," in result.output
+    assert f"no model {name} to train; there are ensemble, lstm, gru," in result.output
 
 
 @pytest.mark.usefixtures("quick")

@@ -120,3 +120,12 @@ def test_what_no_network_can_be_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         override(replace(DEFAULT, network=network), [assignment])
+
+
+def test_what_only_parts_know_goes_to_all_of_them() -> None:
+    ensemble = override(Ensemble(), ["members=1", "transformer.members=2", "look_ahead=3"])
+    assert (ensemble.lstm.members, ensemble.transformer.members) == (1, 2)
+    assert ensemble.lstm.look_ahead == ensemble.transformer.look_ahead == 3
+    assert override(Ensemble(), ["seed=7"]).lstm.seed == Ensemble().lstm.seed  # it has its own
+    with pytest.raises(DataError, match="no 'mebmers' in the configuration; there are lstm, trans"):
+        override(Ensemble(), ["mebmers=1"])

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSIFIERS", "DEFAULT"]
 
-DEFAULT: Final = "lstm"
+DEFAULT: Final = "ensemble"
 
 CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
     {
-        DEFAULT: Neural(),
+        DEFAULT: Ensemble(),
+        "lstm": Neural(),
         "gru": Neural(network=RecurrentConfig(cell="gru")),
         "transformer": Neural(network=TransformerConfig()),
-        "ensemble": Ensemble(),
         "lstm-night": Neural(whole_night=True),
         "gru-night": Neural(whole_night=True, network=RecurrentConfig(cell="gru")),
         "transformer-night": Neural(whole_night=True, network=TransformerConfig()),

@@ -25,7 +25,9 @@ _PROTOCOLS = ("holdout", "kfold", "loso")
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Default: lstm. Repeatable.")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME", help="Default: ensemble. Repeatable."
+)
 @click.option("--protocol", type=click.Choice(_PROTOCOLS), default="holdout", show_default=True)
 @click.option(
     "--repeats",

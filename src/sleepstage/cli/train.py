@@ -24,7 +24,7 @@ SETTINGS_HELP = "Another value in the configuration, as members=1 or network.hid
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option("--model", default="lstm", show_default=True, help="lstm, gru, lstm-night, ...")
+@click.option("--model", default="ensemble", show_default=True, help="Or lstm, lstm-night, ...")
 @click.option("--seed", default=0, show_default=True, help="Of the split and the weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
@@ -43,10 +43,11 @@ def train(
 
 
 def train_and_show(
-    data: Path, out: Path, seed: int, model: str = "lstm", settings: Sequence[str] = ()
+    data: Path, out: Path, seed: int, model: str = "ensemble", settings: Sequence[str] = ()
 ) -> Split:
     """Train, print split and results, and say where everything lies."""
     try:
+        from sleepstage.classifiers.ensemble import Ensemble
         from sleepstage.classifiers.neural import Neural
         from sleepstage.classifiers.registry import CLASSIFIERS
         from sleepstage.evaluation.run import (
@@ -61,7 +62,9 @@ def train_and_show(
     except ImportError as error:
         raise MissingExtraError(purpose="training", extra="train") from error
 
-    networks = {name: one for name, one in CLASSIFIERS.items() if isinstance(one, Neural)}
+    networks = {
+        name: one for name, one in CLASSIFIERS.items() if isinstance(one, Neural | Ensemble)
+    }
     if model not in networks:
         msg = f"no model {model} to train; there are {', '.join(networks)}"
         raise DataError(msg)
