@@ -69,7 +69,7 @@ def test_models_and_a_study_are_evaluated_together(
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "results.json").read_text())
     assert list(content["models"]) == ["lstm", "majority"]
-    assert list(content["studies"]["tiny"]) == ["the default", "no noise", "two people"]
+    assert list(content["studies"]["tiny"]) == ["nothing changed", "no noise", "two people"]
     assert content["models"]["majority"]["against_first"] is not None
     assert "lstm, four class, at the operating point for REM" in result.output
     assert "lstm, two class" in result.output

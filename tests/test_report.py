@@ -28,7 +28,7 @@ HOSTILE = "<script>alert('x')</script> | $x$ **b**"
 STUDIES = {
     "leaks": {"true stage before": variation(0.9, difference=(0.4, 0.3, 0.5))},
     "ablation": {
-        "the default": variation(0.6),
+        "nothing changed": variation(0.6),
         "no time": variation(0.5, difference=(-0.04, -0.07, -0.02)),
     },
     "people": {f"{n} people": variation(0.2 + n / 40, n_people=n) for n in (5, 10)},
@@ -266,7 +266,7 @@ def test_studies_have_tables_and_leaks_are_marked_and_come_last(several: Any) ->
     assert [section.leaky for section in found] == [False, False, False, True]
     ablation, people, own, leaks = (section.tables[0] for section in found)
     assert row(ablation, "no time")[-2:] == ["-0.040", "-0.070 to -0.020"]
-    assert row(ablation, "the default")[-2:] == ["-", "-"]
+    assert row(ablation, "nothing changed")[-2:] == ["-", "-"]
     mean = STUDIES["ablation"]["no time"]["summary"]["four_class"]["accuracy"]["mean"]
     assert row(ablation, "no time")[2] == shown(mean)
     assert row(people, "10 people")[2] == "10"

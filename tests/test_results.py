@@ -260,15 +260,15 @@ def test_a_study_compares_its_variations_with_the_first_model(
 ) -> None:
     assert list(content["studies"]) == ["a study"]
     found = content["studies"]["a study"]
-    assert list(found) == ["the default", "worse", "on others"]
+    assert list(found) == ["nothing changed", "worse", "on others"]
     first = nights_of(by_model(outcomes)["first"])
     worse = nights_of(by_model(outcomes, "a study")["worse"])
     expected = compare(worse, first, FOUR_CLASS)["kappa"].difference
     assert found["worse"]["difference"] == asdict(expected)
-    assert found["the default"]["difference"] is None
+    assert found["nothing changed"]["difference"] is None
     assert found["on others"]["difference"] is None  # not the same people
-    summary = {name: content["summary"][name] for name in found["the default"]["summary"]}
-    assert found["the default"]["summary"] == summary
+    summary = {name: content["summary"][name] for name in found["nothing changed"]["summary"]}
+    assert found["nothing changed"]["summary"] == summary
     assert list(summary) == ["four_class", "three_class", "two_class"]
     assert all(one["live"] for one in found.values())
     assert {one["n_people"] for one in found.values()} == {None}
@@ -280,7 +280,7 @@ def test_how_many_people_trained_is_told_where_it_differs() -> None:
         {**runs("first", people), **study("one person", people, train=["x"])},
     )["studies"]["a study"]
     assert {name: one["n_people"] for name, one in found.items()} == {
-        "the default": 2,
+        "nothing changed": 2,
         "one person": 1,
     }
 
@@ -295,7 +295,7 @@ def test_a_study_of_which_a_run_failed_is_told_by_the_others() -> None:
         {"model": "worse", "study": "a study", "run": 1, "reason": "no epoch of rem"}
     ]
     outcomes = {task: one if not task.study else DataError("no") for task, one in outcomes.items()}
-    assert list(results(outcomes)["studies"]["a study"]) == ["the default"]
+    assert list(results(outcomes)["studies"]["a study"]) == ["nothing changed"]
 
 
 # The file

@@ -168,11 +168,11 @@ def _curves(curves: Mapping[str, Curve | None]) -> dict[str, Any]:
 
 
 def _studies(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
-    """Each study's variations and the default, in summary and against it on the same people."""
+    """Each study's variations and the unchanged model, in summary and against it on the same people."""
     default = next(iter(by_model(outcomes).values()))
     studies = {}
     for study in dict.fromkeys(task.study for task in outcomes if task.study):
-        variations = {"the default": default, **by_model(outcomes, study)}
+        variations = {"nothing changed": default, **by_model(outcomes, study)}
         people = [len(next(iter(runs)).split.train) for runs in variations.values()]
         studies[study] = {
             name: {

@@ -1,4 +1,4 @@
-"""What each choice is worth: the default model with one thing changed, on the same splits."""
+"""What each choice is worth: a model with one thing changed, on the same splits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Variation:
     settings : tuple of str
         As for ``--set``.
     network : RecurrentConfig or TransformerConfig, optional
-        In place of the default's.
+        In place of the model's own.
     change : str
         What is done to the nights; see `sleepstage.evaluation.changes.CHANGES`.
     people : int
@@ -78,9 +78,7 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
             "heart rate each minute": Variation(change="heart rate each minute"),
             "heart rate each 5 minutes": Variation(change="heart rate each 5 minutes"),
             "no comparison of what is told with the night so far": Variation(("centring=false",)),
-            "one network": Variation(("members=1",)),
             "no class weights": Variation(("class_balance=0",)),
-            "no signal taken away in training": Variation(("signal_dropout=0",)),
             "five classes": Variation(("scheme=five_class",)),
         },
         "look-ahead": {
@@ -92,8 +90,6 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
         "network": {
             "GRU": Variation(network=RecurrentConfig(cell="gru")),
             "Transformer": Variation(network=TransformerConfig()),
-            "two layers": Variation(("network.layers=2",)),
-            "32 units": Variation(("network.hidden=32",)),
         },
         "context": {
             f"Transformer of one layer, {minutes} minutes": Variation(

@@ -155,12 +155,12 @@ def plot_ablation(
     title: str = "",
     simulated: bool = False,
 ) -> Figure:
-    """Draw the difference of each variation to the default, with its confidence interval.
+    """Draw the difference of each variation to the unchanged model, with its confidence interval.
 
     Parameters
     ----------
     differences : mapping of str to mapping or None
-        Of each variation ``mean``, ``low`` and ``high``; None, as of the default, is left out.
+        Of each variation ``mean``, ``low`` and ``high``; None, as of the unchanged model, is left out.
     number : str
         What differs.
     title, simulated
@@ -173,7 +173,7 @@ def plot_ablation(
     for place, one in enumerate(found.values()):
         _interval(axis, place, one, _verdict_colour(one))
     _name_rows(axis, list(found))
-    axis.set_xlabel(f"difference of {number} to the default, 95 % CI (left of zero: worse)")
+    axis.set_xlabel(f"difference of {number} to the unchanged model, 95 % CI (left of zero: worse)")
     return finish(figure, title, simulated=simulated)
 
 

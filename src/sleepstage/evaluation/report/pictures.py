@@ -150,7 +150,7 @@ def _study(
     differences = {name: one["difference"] for name, one in variations.items()}
     if any(differences.values()):
         drawn = plot_ablation(differences, simulated=simulated)
-        yield f"study {study}", "difference of kappa to the default", drawn
+        yield f"study {study}", "difference of kappa to the unchanged model", drawn
 
 
 def _within_std(spread: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Sections on studies: variations of the default model, one thing changed in each."""
+"""Sections on studies: variations of a model, one thing changed in each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TITLES: Final = {
 }
 _TEXT: Final = (
     "Means over runs with the standard deviation over runs beside; the last columns are the mean "
-    "over people of the difference of kappa to the default on the same person. A difference whose "
+    "over people of the difference of kappa to the unchanged model on the same person. A difference whose "
     "interval holds zero is none for sure."
 )
 _LEAK_TEXT: Final = (
@@ -53,7 +53,7 @@ def _section(name: str, variations: Mapping[str, Mapping[str, Any]]) -> Section:
     )
     head = ("variation", "told", *(("training people",) if counted else ()))
     head = (*head, "accuracy", "std", "kappa", "std", "macro F1", "std", "REM recall")
-    head = (*head, "kappa to the default", "95 % CI")
+    head = (*head, "difference of kappa", "95 % CI")
     table = Table(scheme_words(scheme), head, rows, text_columns=2)
     leaky = name == LEAKS
     title = _TITLES.get(name, f"Study: {name}")
