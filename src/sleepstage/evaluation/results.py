@@ -168,7 +168,7 @@ def _curves(curves: Mapping[str, Curve | None]) -> dict[str, Any]:
 
 
 def _studies(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
-    """Each study's variations and the unchanged model, in summary and against it on the same people."""
+    """Each study's variations, in summary and against the unchanged model on the same people."""
     default = next(iter(by_model(outcomes).values()))
     studies = {}
     for study in dict.fromkeys(task.study for task in outcomes if task.study):

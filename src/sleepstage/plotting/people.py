@@ -160,7 +160,8 @@ def plot_ablation(
     Parameters
     ----------
     differences : mapping of str to mapping or None
-        Of each variation ``mean``, ``low`` and ``high``; None, as of the unchanged model, is left out.
+        Of each variation ``mean``, ``low`` and ``high``; None, as of the unchanged model, is left
+        out.
     number : str
         What differs.
     title, simulated

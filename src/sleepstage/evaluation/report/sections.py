@@ -53,8 +53,8 @@ def sections(
     results : mapping
         From `sleepstage.evaluation.results.results`. It may hold ``studies`` in addition, by name
         of study and of variation: ``summary`` as of `sleepstage.evaluation.results.summarise`,
-        ``difference`` (an `Estimate` as dict, of kappa to the unchanged model, person by person, or None),
-        ``n_people`` (that trained, or None) and ``live``.
+        ``difference`` (an `Estimate` as dict, of kappa to the unchanged model, person by person,
+        or None), ``n_people`` (that trained, or None) and ``live``.
     nights : mapping of str to ScoredNight
         Test nights of the model named first; none for no section on single nights.
     """

@@ -24,8 +24,8 @@ _TITLES: Final = {
 }
 _TEXT: Final = (
     "Means over runs with the standard deviation over runs beside; the last columns are the mean "
-    "over people of the difference of kappa to the unchanged model on the same person. A difference whose "
-    "interval holds zero is none for sure."
+    "over people of the difference of kappa to the unchanged model on the same person. A "
+    "difference whose interval holds zero is none for sure."
 )
 _LEAK_TEXT: Final = (
     "Each line makes a known mistake on purpose, and shows how good it would look. Nobody may "
