@@ -81,7 +81,8 @@ def markdown(
     drawn: dict[str, list[str]] = {name: [] for name in wanted}
     for name, shows, figure in pictures(content, nights, simulated=False):
         if name in drawn:
-            file = f"{prefix}-{name.replace(' ', '-')}-{len(drawn[name]) + 1}.png"
+            words = name.removeprefix("study ").replace(" ", "-")
+            file = f"{prefix}-{words}-{len(drawn[name]) + 1}.png"
             save_figure(figure, DOCS / "figures" / file)
             drawn[name].append(f"![{shows}](figures/{file})\n")
     return "\n".join(part for name in wanted for part in (chosen[name].to_markdown(), *drawn[name]))

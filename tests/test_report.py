@@ -270,7 +270,7 @@ def test_studies_have_tables_and_leaks_are_marked_and_come_last(several: Any) ->
     mean = STUDIES["ablation"]["no time"]["summary"]["four_class"]["accuracy"]["mean"]
     assert row(ablation, "no time")[2] == shown(mean)
     assert row(people, "10 people")[2] == "10"
-    assert row(own, "one person each")[1] == "whole night"
+    assert row(own, "one person each")[1] == "later"
     assert "these numbers" in found[-1].text
     assert "results" in found[-1].text
     assert row(leaks, "true stage before")[-2] == "0.400"

@@ -18,6 +18,7 @@ LEAKS: Final = "leaks"
 _TITLES: Final = {
     "ablation": "What each choice is worth",
     "look-ahead": "What seeing the future would be worth",
+    "network": "Other networks",
     "context": "How much of the past is needed",
     "people": "How many people are needed (learning curve)",
     LEAKS: "What leaks would claim",
@@ -65,7 +66,7 @@ def _row(name: str, one: Mapping[str, Any], scheme: str, *, counted: bool) -> tu
     summary, difference = one["summary"][scheme], one["difference"]
     return (
         name,
-        "live" if one["live"] else "whole night",
+        "live" if one["live"] else "later",
         *((one["n_people"],) if counted else ()),
         *(summary[key][statistic] for key in NUMBERS for statistic in ("mean", "std")),
         summary["recall"].get("rem", {"mean": None})["mean"],
