@@ -100,7 +100,7 @@ def test_every_run_has_a_folder_of_its_own() -> None:
     assert not any(
         set(folder) - set("abcdefghijklmnopqrstuvwxyz0123456789.-/") for folder in folders
     )
-    assert folders[0] == "lstm/run-1"
+    assert folders[0] == "ensemble/run-1"
     assert "look-ahead/2.5-minutes/run-2" in folders
 
 

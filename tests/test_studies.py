@@ -122,8 +122,6 @@ def test_look_ahead_is_in_minutes(tasks: list[Task]) -> None:
 def test_other_networks_take_the_place_of_the_default(tasks: list[Task]) -> None:
     found = networks(tasks, "network")
     assert found["GRU"].network == RecurrentConfig(cell="gru")
-    assert found["two layers"].network == RecurrentConfig(layers=2)
-    assert found["32 units"].network == RecurrentConfig(hidden=32)
     assert isinstance(found["Transformer"].network, TransformerConfig)
     for name, one in networks(tasks, "context").items():
         assert isinstance(one.network, TransformerConfig)
