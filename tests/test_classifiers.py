@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 
-from sleepstage.classifiers.base import class_counts
+from sleepstage.classifiers.base import four_class_counts
 from sleepstage.classifiers.boosting import Boosting, with_past
 from sleepstage.classifiers.elapsed import ElapsedTime
 from sleepstage.classifiers.hmm import ForwardFilter
@@ -226,7 +226,7 @@ HAND = night_of([WAKE, LIGHT, LIGHT, DEEP, REM, UNSCORED])
 
 
 def test_counts_of_classes() -> None:
-    assert class_counts([HAND, HAND]).tolist() == [2, 4, 2, 2]
+    assert four_class_counts([HAND, HAND]).tolist() == [2, 4, 2, 2]
 
 
 def test_the_majority_tells_shares() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from sleepstage.hypnogram import Hypnogram
 
-__all__ = ["Agreement", "ScoredNight", "agreement", "report", "reported_schemes"]
+__all__ = ["NUMBERS", "Agreement", "ScoredNight", "agreement", "report", "reported_schemes"]
+
+NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
+"""Fields of `Agreement` that say in one number how good it is."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,15 @@ class ScoredNight:
     reference: Hypnogram
     mask: NDArray[np.bool_]
 
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Epochs that count and that the expert scored, shape (n_epochs,)."""
+        return np.asarray(self.mask & (self.reference.codes != UNSCORED))
+
     def pair(self, scheme: Scheme) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
         """Class codes of the expert and of the model in the epochs that count and are scored."""
         reference = self.reference.merge(scheme).codes
-        counted = self.mask & (reference != UNSCORED)
-        return reference[counted], self.predicted.merge(scheme).codes[counted]
+        return reference[self.counted], self.predicted.merge(scheme).codes[self.counted]
 
 
 def agreement(

@@ -6,21 +6,20 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from sleepstage.classifiers.contract import to_hypnogram
-from sleepstage.errors import DataError
-from sleepstage.stages import FOUR_CLASS, UNSCORED
+from sleepstage.stages import FOUR_CLASS
+from sleepstage.training.nights import class_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from sleepstage.hypnogram import Hypnogram
     from sleepstage.training.nights import Night
 
-__all__ = ["FittedOneStep", "OneStep", "class_counts"]
+__all__ = ["FittedOneStep", "OneStep", "four_class_counts"]
 
 
 class FittedOneStep(ABC):
@@ -67,7 +66,7 @@ class OneStep(ABC):
         DataError
             If a class is missing in the nights.
         """
-        class_counts(nights)
+        four_class_counts(nights)
         fitted = self._learn(nights)
         if on_pass:
             on_pass(1, 1, f"fitted to {len(nights)} nights")
@@ -77,20 +76,6 @@ class OneStep(ABC):
     def _learn(self, nights: Sequence[Night]) -> FittedOneStep: ...
 
 
-def class_counts(nights: Sequence[Night]) -> NDArray[np.int64]:
-    """Epochs of each of the four classes, shape (4,).
-
-    Raises
-    ------
-    DataError
-        If a class has none; names it.
-    """
-    codes = np.concatenate([night.codes for night in nights])
-    counts = np.bincount(codes[codes != UNSCORED], minlength=len(FOUR_CLASS))
-    if not counts.all():
-        missing = ", ".join(
-            name for name, count in zip(FOUR_CLASS.classes, counts, strict=True) if not count
-        )
-        msg = f"no epoch of {missing} in the {len(nights)} training nights; use another seed"
-        raise DataError(msg)
-    return counts
+def four_class_counts(nights: Sequence[Night]) -> NDArray[np.int64]:
+    """Epochs of each of the four classes; see `sleepstage.training.nights.class_counts`."""
+    return class_counts([night.codes for night in nights], FOUR_CLASS)

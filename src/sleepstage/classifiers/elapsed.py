@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sleepstage.classifiers.base import FittedOneStep, OneStep, class_counts
+from sleepstage.classifiers.base import FittedOneStep, OneStep, four_class_counts
 from sleepstage.classifiers.contract import scored_rows
 from sleepstage.features import FEATURE_NAMES
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
@@ -40,7 +40,7 @@ class ElapsedTime(OneStep):
         bins = _bins(rows, self.bin_minutes)
         counts = np.zeros((bins.max() + 1, len(FOUR_CLASS)))
         np.add.at(counts, (bins, codes), 1)
-        overall = class_counts(nights)
+        overall = four_class_counts(nights)
         counts += overall / overall.sum()
         return FittedElapsedTime(self.bin_minutes, counts / counts.sum(axis=1, keepdims=True))
 

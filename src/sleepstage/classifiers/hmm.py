@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sleepstage.classifiers.base import class_counts
+from sleepstage.classifiers.base import four_class_counts
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ForwardFilter:
     @classmethod
     def estimate(cls, nights: Sequence[Night], *, weight: float = 1.0) -> ForwardFilter:
         """Count in scored nights, with one epoch and one transition of every kind added."""
-        counts = class_counts(nights)
+        counts = four_class_counts(nights)
         first = np.ones(len(FOUR_CLASS))
         transitions = np.ones((len(FOUR_CLASS), len(FOUR_CLASS)))
         for night in nights:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sleepstage.classifiers.base import FittedOneStep, OneStep, class_counts
+from sleepstage.classifiers.base import FittedOneStep, OneStep, four_class_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Majority(OneStep):
     """Tell every epoch the class shares of the training epochs; nothing to set, nothing drawn."""
 
     def _learn(self, nights: Sequence[Night]) -> FittedMajority:
-        counts = class_counts(nights)
+        counts = four_class_counts(nights)
         return FittedMajority(counts / counts.sum())
 
 

@@ -104,8 +104,7 @@ def bland_altman(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str,
 
 
 def _counted(night: ScoredNight) -> NDArray[np.bool_]:
-    counted: NDArray[np.bool_] = night.mask & (night.reference.codes != UNSCORED)
-    return counted & np.not_equal(night.predicted.codes, UNSCORED)
+    return night.counted & np.not_equal(night.predicted.codes, UNSCORED)
 
 
 def _measure(hypnogram: Hypnogram, counted: NDArray[np.bool_]) -> dict[str, float | None]:

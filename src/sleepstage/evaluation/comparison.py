@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import wilcoxon
 
 from sleepstage.errors import DataError
 from sleepstage.evaluation.people import Estimate, estimate, per_person
+from sleepstage.metrics import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from sleepstage.stages import Scheme
 
 __all__ = ["Difference", "compare"]
-
-_NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def compare(
     left, right = per_person(one, scheme), per_person(other, scheme)
     return {
         name: _difference([(left[person][name], right[person][name]) for person in left])
-        for name in _NUMBERS
+        for name in NUMBERS
     }
 
 

@@ -259,9 +259,8 @@ def _pooled(
         if probabilities is None:
             msg = f"the predicted night of {person!r} has no probabilities: give one of a model"
             raise DataError(msg)
-        counted = night.mask & (reference != UNSCORED)
-        codes.append(reference[counted])
-        rows.append(probabilities[counted].astype(np.float64))
+        codes.append(reference[night.counted])
+        rows.append(probabilities[night.counted].astype(np.float64))
     pooled = np.concatenate(rows)
     if np.isnan(pooled).any(axis=1).all():
         msg = f"no epoch of {len(nights)} nights is scored, counts and has probabilities"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from sleepstage.evaluation.curves import (
 from sleepstage.evaluation.people import estimate, per_person
 from sleepstage.evaluation.run import Outcome
 from sleepstage.files import write_atomically
-from sleepstage.metrics import reported_schemes
+from sleepstage.metrics import NUMBERS, reported_schemes
 from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from sleepstage.stages import Scheme
 
 __all__ = ["by_model", "nights_of", "results", "save_results", "summarise"]
-
-_NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
 
 
 def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
@@ -122,7 +120,7 @@ def summarise(metrics: Sequence[Mapping[str, Any]], schemes: Sequence[Scheme]) -
     """
     return {
         scheme.name: {
-            **{key: _spread([run[scheme.name][key] for run in metrics]) for key in _NUMBERS},
+            **{key: _spread([run[scheme.name][key] for run in metrics]) for key in NUMBERS},
             "recall": {
                 name: _spread([run[scheme.name]["recall"][name] for run in metrics])
                 for name in scheme.classes

@@ -6,6 +6,7 @@ import json
 import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.classifiers.neural import FittedNetworks
@@ -73,7 +74,7 @@ class Outcome:
             for subject, night in self.scored.items()
         }
 
-    @property
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """`report` of the test people, and at the operating point in addition."""
         result = report(self.scored)

@@ -19,6 +19,7 @@ from sleepstage.metrics import agreement
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 from sleepstage.training.batches import Example, batches, example
 from sleepstage.training.network import CausalNetwork
+from sleepstage.training.nights import class_counts
 from sleepstage.training.whole_night import WholeNightNetwork
 
 if TYPE_CHECKING:
@@ -269,15 +270,7 @@ def _new_network(mean_F: Tensor, std_F: Tensor, config: TrainingConfig) -> Netwo
 
 
 def _class_weights(examples: Sequence[Example], config: TrainingConfig) -> Tensor:
-    scheme = SCHEMES[config.scheme]
-    codes = np.concatenate([one.codes for one in examples])
-    counts = np.bincount(codes[codes != UNSCORED], minlength=len(scheme))
-    if not counts.all():
-        missing = ", ".join(
-            name for name, count in zip(scheme.classes, counts, strict=True) if not count
-        )
-        msg = f"no epoch of {missing} in the {len(examples)} training nights; use another seed"
-        raise DataError(msg)
+    counts = class_counts([one.codes for one in examples], SCHEMES[config.scheme])
     weights = (counts.sum() / (len(counts) * counts)) ** config.class_balance
     return torch.tensor(weights, dtype=torch.float32)
 

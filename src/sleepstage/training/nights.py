@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sleepstage.errors import DataError
 from sleepstage.features import SUMMARIES, extract_features
 from sleepstage.stages import FOUR_CLASS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from sleepstage.recording import Recording
 
-__all__ = ["Night", "prepare_nights"]
+__all__ = ["Night", "class_counts", "prepare_nights"]
 
 _log = logging.getLogger(__name__)
 
@@ -80,3 +82,22 @@ def prepare_nights(recordings: Iterable[Recording]) -> list[Night]:
             continue
         nights.append(Night(recording, extract_features(recording), codes))
     return nights
+
+
+def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[np.int64]:
+    """Epochs of each class in the codes of training nights, shape (n_classes,).
+
+    Raises
+    ------
+    DataError
+        If a class has none; names it.
+    """
+    codes = np.concatenate(nights)
+    counts = np.bincount(codes[codes != UNSCORED], minlength=len(scheme))
+    if not counts.all():
+        missing = ", ".join(
+            name for name, count in zip(scheme.classes, counts, strict=True) if not count
+        )
+        msg = f"no epoch of {missing} in the {len(nights)} training nights; use another seed"
+        raise DataError(msg)
+    return counts

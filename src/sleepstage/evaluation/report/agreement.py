@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sleepstage.evaluation.report.extracts import NUMBERS, class_label, scheme_words, shared_scheme
+from sleepstage.evaluation.report.extracts import class_label, scheme_words, shared_scheme
 from sleepstage.evaluation.report.tables import Cell, Section, Table, interval, number, p_value
+from sleepstage.metrics import NUMBERS
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sleepstage.evaluation.people import per_person
+from sleepstage.metrics import NUMBERS
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from sleepstage.metrics import ScoredNight
 
 __all__ = [
-    "NUMBERS",
     "chosen_nights",
     "class_label",
     "first_model",
@@ -27,8 +27,6 @@ __all__ = [
     "schemes",
     "shared_scheme",
 ]
-
-NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
 
 
 def schemes(of: Mapping[str, Any]) -> list[str]:

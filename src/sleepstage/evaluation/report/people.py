@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sleepstage.evaluation.report.extracts import (
-    NUMBERS,
     chosen_nights,
     class_label,
     measure_label,
     scheme_words,
 )
 from sleepstage.evaluation.report.tables import Section, Table, interval, p_value
+from sleepstage.metrics import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

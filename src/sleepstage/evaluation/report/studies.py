@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.evaluation.report.extracts import NUMBERS, scheme_words, schemes
+from sleepstage.evaluation.report.extracts import scheme_words, schemes
 from sleepstage.evaluation.report.tables import Cell, Section, Table, interval
+from sleepstage.metrics import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
