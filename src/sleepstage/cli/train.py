@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS_HELP", "load_and_announce", "train", "train_and_show"]
 
-SETTINGS_HELP = "Another value in the configuration, as members=1 or network.hidden=32."
+SETTINGS_HELP = "Another value in the configuration, as members=1 or lstm.network.hidden=32."
 
 
 @click.command()
