@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sleepstage.features import FEATURE_NAMES, FEATURES, TRACE
+from sleepstage.features import FEATURE_NAMES, FEATURES, TRACE, extract_features
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.stages import UNSCORED
 from sleepstage.training.batches import Example, batches, example, input_rows
 from sleepstage.training.config import TrainingConfig
-from sleepstage.training.nights import Night, prepare_nights
+from sleepstage.training.nights import SPARSE, Night, prepare_nights, thin
 
 COLUMNS = ("elapsed", "hr_30s", "counts_5m")
 AS_IT_IS = TrainingConfig(
@@ -25,6 +25,7 @@ AS_IT_IS = TrainingConfig(
     noise=0.0,
     offset=0.0,
     signal_dropout=0.0,
+    thinning=0.0,
     crop_share=0.0,
     batch_size=2,
 )
@@ -82,7 +83,7 @@ def test_a_whole_night_has_both_directions_side_by_side(night: Night) -> None:
 
 
 def test_what_is_to_be_told_comes_later_where_it_looks_ahead(night: Night) -> None:
-    rows, codes = example(night, replace(AS_IT_IS, look_ahead=3))
+    rows, codes, _ = example(night, replace(AS_IT_IS, look_ahead=3))
     assert len(rows) == len(codes) == len(night.rows) + 3
     np.testing.assert_array_equal(rows[:-3], input_rows(night, AS_IT_IS))
     assert np.isnan(rows[-3:]).all()
@@ -166,3 +167,39 @@ def test_a_signal_is_taken_away_from_both_directions(*, whole_night: bool) -> No
     assert gone == {
         tuple(signal == lost for signal in signals) for lost in ("heart_rate", "motion")
     }
+
+
+def test_motion_is_lost_more_often_than_heart_rate() -> None:
+    nights = examples(*[5] * 400)
+    found = drawn(nights, replace(AS_IT_IS, signal_dropout=1.0, batch_size=400))
+    unknown_BF = found[0][0][:, 0].isnan()
+    assert unknown_BF[:, 0].sum() == 0  # time goes on whatever is lost
+    assert 0.7 < unknown_BF[:, 2].float().mean() < 0.9
+    assert (unknown_BF[:, 1] ^ unknown_BF[:, 2]).all()
+
+
+@pytest.mark.parametrize("whole_night", [False, True])
+def test_some_nights_have_their_heart_rate_thinned(night: Night, *, whole_night: bool) -> None:
+    config = replace(AS_IT_IS, thinning=0.5, whole_night=whole_night)
+    one = example(night, config)
+    assert len(one.thinned) == len(SPARSE)
+    columns = [FEATURE_NAMES.index(name) for name in COLUMNS]
+    for rows, seconds in zip(one.thinned, SPARSE, strict=True):
+        thinned = thin(night.recording, seconds)
+        np.testing.assert_array_equal(rows[:, :3], extract_features(thinned)[:, columns])
+        if whole_night:
+            backward = extract_features(thinned.reversed())[::-1]
+            np.testing.assert_array_equal(rows[:, 3:], backward[:, columns])
+    sources = (one.rows, *one.thinned)
+    found = drawn([one] * 60, replace(config, batch_size=60))[0][0].numpy()
+    seen = Counter(
+        next(i for i, rows in enumerate(sources) if np.array_equal(got, rows, equal_nan=True))
+        for got in found
+    )
+    assert 15 < seen[0] < 45
+    assert min(seen[1], seen[2]) > 5
+
+
+def test_nights_without_thinned_rows_are_taken_as_they_are() -> None:
+    found = drawn(examples(5), replace(AS_IT_IS, thinning=1.0))
+    assert (found[0][0] == 5).all()

@@ -15,8 +15,8 @@ from sleepstage.evaluation.changes import (
     keep_drawn,
     keep_most,
     normalise,
+    sparse,
     tell_stage_before,
-    thin,
 )
 from sleepstage.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.readers.simulated import simulate_night
@@ -46,7 +46,7 @@ def night_of(times: list[float]) -> Night:
 
 
 def test_thinning_by_hand() -> None:
-    thinned = thin(night_of([-90, -40, 0, 19, 20, 59, 60, 79, 81]), 60)
+    thinned = sparse(night_of([-90, -40, 0, 19, 20, 59, 60, 79, 81]), 60)
     assert thinned.recording.heart_rate.times.tolist() == [-90, 0, 60]
     assert thinned.recording.heart_rate.values.tolist() == [60, 62, 66]
 
@@ -60,19 +60,19 @@ def test_thinning_keeps_so_many_seconds_and_needs_the_past_only(
     steps: list[float], seconds: float, n_known: int
 ) -> None:
     times = np.cumsum(steps).tolist()
-    kept = thin(night_of(times), seconds).recording.heart_rate.times
+    kept = sparse(night_of(times), seconds).recording.heart_rate.times
     assert set(kept) <= set(times)
     assert kept[0] == times[0]
     assert (np.diff(kept) >= seconds).all()
     for time in times:  # nothing is left out that might have stayed
         newest = kept[kept <= time][-1]
         assert time - newest < seconds
-    known = thin(night_of(times[:n_known]), seconds).recording.heart_rate.times
+    known = sparse(night_of(times[:n_known]), seconds).recording.heart_rate.times
     np.testing.assert_array_equal(known, kept[: len(known)])
 
 
 def test_features_are_made_of_the_heart_rates_that_are_left(night: Night) -> None:
-    thinned = thin(night, 300)
+    thinned = sparse(night, 300)
     np.testing.assert_array_equal(thinned.rows, extract_features(thinned.recording))
     assert not np.array_equal(thinned.rows[:, HEART], night.rows[:, HEART], equal_nan=True)
     np.testing.assert_array_equal(thinned.rows[:, ~HEART], night.rows[:, ~HEART])
@@ -82,7 +82,7 @@ def test_features_are_made_of_the_heart_rates_that_are_left(night: Night) -> Non
 
 def test_a_night_without_heart_rate_stays_so(night: Night) -> None:
     deaf = replace(night.recording, heart_rate=Samples.empty())
-    assert len(thin(replace(night, recording=deaf), 60).recording.heart_rate) == 0
+    assert len(sparse(replace(night, recording=deaf), 60).recording.heart_rate) == 0
 
 
 # Leaks
@@ -157,7 +157,7 @@ def test_changes_are_found_by_name(night: Night) -> None:
             kept = part(night).recording.heart_rate.times
             assert np.diff(kept).min() >= 60 * minutes
             np.testing.assert_array_equal(
-                kept, thin(night, 60 * minutes).recording.heart_rate.times
+                kept, sparse(night, 60 * minutes).recording.heart_rate.times
             )
     of_training, of_test = CHANGES["random epochs"]
     np.testing.assert_array_equal(of_training(night).codes, keep_most(night).codes)

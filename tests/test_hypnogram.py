@@ -105,7 +105,8 @@ def test_a_night_can_not_be_split_finer() -> None:
 
 def test_the_table_has_a_row_an_epoch_and_a_column_a_class() -> None:
     frame = night().to_frame()
-    assert frame.columns == ["time", "stage", "p_wake", "p_light", "p_deep", "p_rem"]
+    probabilities = ["p_wake", "p_light", "p_deep", "p_rem"]
+    assert frame.columns == ["time", "stage", *probabilities, "confidence"]
     assert frame["stage"].to_list() == ["wake", "light", "unscored", "deep", "rem"]
     assert frame["p_light"][1] == pytest.approx(0.7)
 
@@ -132,9 +133,10 @@ def test_a_saved_night_reads_back(tmp_path: Path, ending: str, start: float) -> 
     expected = night(start=start).to_frame().fill_nan(None)
     assert frame["time"].to_list() == expected["time"].to_list()
     assert frame["stage"].to_list() == expected["stage"].to_list()
+    assert frame["confidence"][2] == 0  # unscored
     for name in expected.columns[2:]:
         values = frame[name].to_list()
-        assert values[2] is None  # unscored
+        assert name == "confidence" or values[2] is None
         assert values == pytest.approx(expected[name].to_list(), abs=1e-6)
 
 

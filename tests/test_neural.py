@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sleepstage.calibration import temper
 from sleepstage.centring import Centring
 from sleepstage.classifiers import ensemble
 from sleepstage.classifiers.ensemble import Ensemble
 from sleepstage.classifiers.neural import (
     REM_TARGET,
     Neural,
+    best_temperature,
     decision,
     describe,
     fingerprint,
@@ -136,7 +138,9 @@ def test_the_operating_point_is_of_what_is_told_in_the_end(
     centred = {
         name: measure.apply(rows, measure.begin(4))[0][3:] for name, rows in validation.items()
     }
-    assert found["factors"] == rem_point(nights, centred, "four_class")
+    assert found["temperature"] == best_temperature(nights, centred, "four_class")
+    calibrated = {name: temper(rows, found["temperature"]) for name, rows in centred.items()}
+    assert found["factors"] == rem_point(nights, calibrated, "four_class")
 
 
 # What a file says of itself
@@ -167,9 +171,10 @@ def test_what_is_predicted_is_what_the_file_predicts(
     assert (fitted.info.config["passes"], fitted.info.whole_night) == (1, whole_night)
     (member,) = fit_members(nights[:4], groups, config).networks
     centring = Centring(fitted.info.typical)
-    expected, _ = centring.apply(
+    centred, _ = centring.apply(
         predict(member, input_rows(nights[4], config)), centring.begin(len(FOUR_CLASS))
     )
+    expected = temper(centred, fitted.info.temperature)
     found = told(fitted.predict(nights[4]))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     stager = Stager(fitted.file(metrics={"kappa": 0.5}))
@@ -241,7 +246,8 @@ def test_an_ensemble_is_the_mean_of_all_its_networks(
     rows = input_rows(nights[4], TINY)
     mean = np.mean([predict(network, rows) for network in networks], axis=0)
     centring = Centring(fitted.info.typical)
-    expected, _ = centring.apply(mean, centring.begin(len(FOUR_CLASS)))
+    centred, _ = centring.apply(mean, centring.begin(len(FOUR_CLASS)))
+    expected = temper(centred, fitted.info.temperature)
     np.testing.assert_allclose(told(fitted.predict(nights[4])), expected, atol=1e-5)
     assert fitted.info.config == asdict(tiny_ensemble(seed=3))
     assert fitted.info.factors == fitted.factors

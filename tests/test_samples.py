@@ -99,3 +99,19 @@ def test_a_missing_signal_has_its_shape(columns: int, shape: tuple[int, ...]) ->
     missing = Samples.empty(columns)
     assert len(missing) == 0
     assert missing.values.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("times", "values"),
+    [(["now"], [60]), ([0.0], ["sixty"]), ([0.0], [{}]), ([0.0, 1.0], [[60.0], [61.0, 62.0]])],
+)
+def test_what_is_no_number_is_refused(times: Any, values: Any) -> None:
+    with pytest.raises(DataError, match="pulse: expected times and values as arrays of numbers"):
+        Samples.clean(times, values, name="pulse")
+
+
+def test_thinned_samples_are_so_far_apart() -> None:
+    samples = Samples.clean([-5, 0, 54.9, 55, 56, 300, 359], np.arange(7), name="pulse")
+    assert samples.thinned(60).times.tolist() == [-5, 55, 300]
+    assert samples.thinned(60).values.tolist() == [0, 3, 5]
+    assert len(Samples.empty().thinned(60)) == 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sleepstage.calibration import certainty
 from sleepstage.errors import DataError
 from sleepstage.files import write_atomically
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNSCORED, Scheme
@@ -75,6 +76,16 @@ class Hypnogram:
         names = np.array([*self.scheme.classes, "unscored"])
         return names[self.codes]
 
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """How certain each epoch is, from 0 to 1, shape (n_epochs,).
+
+        See `sleepstage.calibration.certainty`. An expert's hypnogram is certain throughout.
+        """
+        if self.probabilities is None:
+            return np.asarray(self.codes != UNSCORED, dtype=np.float32)
+        return certainty(self.probabilities)
+
     def merge(self, scheme: Scheme) -> Hypnogram:
         """Return the same night in a coarser scheme; probabilities add up.
 
@@ -114,7 +125,7 @@ class Hypnogram:
         return replace(self, codes=codes)
 
     def to_frame(self) -> pl.DataFrame:
-        """Table with ``time`` (s), ``stage`` and ``p_<class>`` columns, one row per epoch.
+        """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
 
         A simulated night has a column ``simulated`` in addition, so that no table hides it.
         """
@@ -124,6 +135,7 @@ class Hypnogram:
         if self.probabilities is not None:
             for name, column in zip(self.scheme.classes, self.probabilities.T, strict=True):
                 columns[f"p_{name}"] = column
+            columns["confidence"] = self.confidence
         if self.simulated:
             columns["simulated"] = [True] * len(self)
         return pl.DataFrame(columns)

@@ -48,10 +48,14 @@ class Samples:
         Raises
         ------
         DataError
-            If shapes do not fit or a time or value is not finite.
+            If shapes do not fit or a time or value is no finite number.
         """
-        times = np.asarray(times, dtype=np.float64)
-        values = np.asarray(values, dtype=np.float64)
+        try:
+            times = np.asarray(times, dtype=np.float64)
+            values = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            msg = f"{name}: expected times and values as arrays of numbers ({error})"
+            raise DataError(msg) from error
         expected = times.shape if columns == 1 else (*times.shape, columns)
         if times.ndim != 1 or values.shape != expected:
             msg = f"{name}: times have shape {times.shape}, values {values.shape}, expected (n,) "
@@ -85,6 +89,15 @@ class Samples:
     def keep(self, mask: NDArray[np.bool_]) -> Samples:
         """Samples for which `mask` is true."""
         return Samples(self.times[mask], self.values[mask])
+
+    def thinned(self, seconds: float) -> Samples:
+        """The first sample, and each that comes so many seconds or more after the last one kept."""
+        kept, last = [], -np.inf
+        for index, time in enumerate(self.times.tolist()):
+            if time - last >= seconds:
+                kept.append(index)
+                last = time
+        return Samples(self.times[kept], self.values[kept])
 
     def followed_by(self, later: Samples) -> Samples:
         """These samples and then the `later` ones, which must not be older than the last here."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sleepstage.calibration import temper
 from sleepstage.centring import Centring
 from sleepstage.errors import DataError, ModelFileError
 from sleepstage.features import FEATURE_NAMES, extract_features, has_signal
@@ -65,6 +66,8 @@ class ModelInfo:
         Operating point: see `Hypnogram.decide`. Chosen on validation people; empty where none was.
     typical : tuple of tuple of float
         See `sleepstage.centring.Centring`.
+    temperature : float
+        Of the probabilities after it; see `sleepstage.calibration.temper`.
     """
 
     features: tuple[str, ...]
@@ -80,6 +83,7 @@ class ModelInfo:
     look_ahead: int = 0
     factors: dict[str, float] = field(default_factory=dict)
     typical: tuple[tuple[float, ...], ...] = ()
+    temperature: float = 1.0
 
     def to_json(self) -> str:
         """The text that goes into a model file."""
@@ -192,8 +196,15 @@ class Stager:
             msg = "a whole-night model stages recordings, not epochs as they come"
             raise DataError(msg)
         outputs, of_graph = self._step_through(rows[:, np.newaxis, self._columns], state[:-1])
-        probabilities, of_centring = self._centring.apply(outputs[:, 0], state[-1])
+        probabilities, of_centring = self._settle(outputs[:, 0], state[-1])
         return probabilities, (*of_graph, of_centring)
+
+    def _settle(
+        self, told: NDArray[np.float32], state: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """What the networks tell, measured against this night so far, and calibrated."""
+        centred, state = self._centring.apply(told, state)
+        return temper(centred, self.info.temperature), state
 
     def _step_through(
         self, rows: NDArray[np.float32], state: ModelState
@@ -218,7 +229,7 @@ class Stager:
         added = scores[:, 0] + scores[::-1, 1]
         odds = np.exp(added - added.max(axis=-1, keepdims=True))
         probabilities = (odds / odds.sum(axis=-1, keepdims=True)).mean(axis=1)
-        return self._centring.apply(probabilities, of_centring)[0]
+        return self._settle(probabilities, of_centring)[0]
 
     def predict(self, recording: Recording) -> Hypnogram:
         """Stage a whole recording.

@@ -9,10 +9,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
+from sleepstage.calibration import temper
 from sleepstage.centring import Centring
 from sleepstage.stager import ModelInfo, Stager
-from sleepstage.stages import SCHEMES
+from sleepstage.stages import SCHEMES, UNSCORED
 from sleepstage.training.config import TrainingConfig
 from sleepstage.training.export import export_step, model_file
 from sleepstage.training.fit import fit_members
@@ -30,6 +32,7 @@ __all__ = [
     "REM_TARGET",
     "FittedNetworks",
     "Neural",
+    "best_temperature",
     "decision",
     "describe",
     "fingerprint",
@@ -38,6 +41,8 @@ __all__ = [
 
 REM_TARGET: Final = 0.70
 """Share of REM epochs that the operating point is to find, in the mean over people."""
+
+_TEMPERATURES: Final = (0.2, 5.0)
 
 _ATTRIBUTION: Final = {
     "name": "PhysioNet sleep-accel 1.0.0",
@@ -129,14 +134,39 @@ def decision(
     validation: Mapping[str, NDArray[np.floating]],
     config: TrainingConfig,
 ) -> dict[str, Any]:
-    """What validation people say on how to decide: ``typical`` and ``factors`` of a `ModelInfo`."""
+    """What validation people say on how to decide.
+
+    The values of ``typical``, ``temperature`` and ``factors`` of a `ModelInfo`.
+    """
     centring = Centring.fit(validation.values()) if config.centring else Centring()
     begin = centring.begin(len(SCHEMES[config.scheme]))
     centred = {
         subject: centring.apply(probabilities, begin)[0][config.look_ahead :]
         for subject, probabilities in validation.items()
     }
-    return {"typical": centring.typical, "factors": rem_point(nights, centred, config.scheme)}
+    temperature = best_temperature(nights, centred, config.scheme)
+    calibrated = {name: temper(told, temperature) for name, told in centred.items()}
+    return {
+        "typical": centring.typical,
+        "temperature": temperature,
+        "factors": rem_point(nights, calibrated, config.scheme),
+    }
+
+
+def best_temperature(
+    nights: Sequence[Night], validation: Mapping[str, NDArray[np.floating]], scheme: str
+) -> float:
+    """Temperature with which the expert's stages are likeliest, epochs of all people pooled."""
+    told = np.concatenate([validation[night.subject] for night in nights])
+    codes = np.concatenate([night.codes_in(SCHEMES[scheme]) for night in nights])
+    told, codes = told[codes != UNSCORED], codes[codes != UNSCORED]
+
+    def surprise(temperature: float) -> float:
+        of_truth = temper(told, temperature)[np.arange(len(codes)), codes]
+        return -float(np.log(of_truth.astype(np.float64) + 1e-9).mean())
+
+    found = minimize_scalar(surprise, bounds=_TEMPERATURES, method="bounded")
+    return round(float(found.x), 4)
 
 
 def rem_point(

@@ -35,6 +35,7 @@ _MAKES_PREDICTIONS: Final = (
         "motion.py",
         "recording.py",
         "features.py",
+        "calibration.py",
         "centring.py",
         "stager.py",
         "hypnogram.py",

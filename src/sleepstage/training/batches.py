@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Example", "batches", "example", "input_rows"]
 
-_LOSABLE: Final = ("heart_rate", "motion")
+_LOST: Final = {"heart_rate": 0.2, "motion": 0.8}  # where a signal is, which one: shares
 
 
 class Example(NamedTuple):
@@ -33,6 +33,8 @@ class Example(NamedTuple):
     """Shape (n_epochs, n_inputs)."""
     codes: NDArray[np.int8]
     """Shape (n_epochs,)."""
+    thinned: tuple[NDArray[np.float32], ...] = ()
+    """Rows of the same night with its heart rate thinned."""
 
 
 def input_rows(night: Night, config: TrainingConfig) -> NDArray[np.float32]:
@@ -41,19 +43,29 @@ def input_rows(night: Night, config: TrainingConfig) -> NDArray[np.float32]:
     A whole-night network gets the features of both directions side by side. A network that looks
     ahead decides on an epoch some rows later, so the night goes on for a few rows of nothing.
     """
+    return _select(night.rows, night.backward_rows if config.whole_night else None, config)
+
+
+def _select(
+    rows: NDArray[np.float32], backward_rows: NDArray[np.float32] | None, config: TrainingConfig
+) -> NDArray[np.float32]:
     columns = [FEATURE_NAMES.index(name) for name in config.columns]
-    rows = night.rows[:, columns]
-    if config.whole_night:
-        rows = np.concatenate([rows, night.backward_rows[:, columns]], axis=1)
-    beyond = np.full((config.look_ahead, rows.shape[1]), np.nan, dtype=np.float32)
-    return np.concatenate([rows, beyond])
+    directions = [one[:, columns] for one in (rows, backward_rows) if one is not None]
+    inputs = np.concatenate(directions, axis=1)
+    beyond = np.full((config.look_ahead, inputs.shape[1]), np.nan, dtype=np.float32)
+    return np.concatenate([inputs, beyond])
 
 
 def example(night: Night, config: TrainingConfig) -> Example:
     """Rows of a night and what is to be told at each of them."""
     codes = night.codes_in(SCHEMES[config.scheme])
     not_yet = np.full(config.look_ahead, UNSCORED, dtype=np.int8)
-    return Example(input_rows(night, config), np.concatenate([not_yet, codes]))
+    backward = night.thinned_backward_rows if config.whole_night else (None, None)
+    return Example(
+        input_rows(night, config),
+        np.concatenate([not_yet, codes]),
+        tuple(_select(*both, config) for both in zip(night.thinned_rows, backward, strict=False)),
+    )
 
 
 def batches(
@@ -81,12 +93,15 @@ def _augment(
         # Starts of nights more often than chance: there the network has no state to lean on.
         begin = 0 if rng.random() < 0.3 else int(rng.integers(end - config.crop_epochs))
         end = begin + config.crop_epochs
-    rows = night.rows[begin:end].astype(np.float64)
+    thinned = night.thinned and rng.random() < config.thinning
+    source = night.thinned[rng.integers(len(night.thinned))] if thinned else night.rows
+    rows = source[begin:end].astype(np.float64)
     shift = rng.normal(0, config.offset, size=(1, rows.shape[1]))
     rows = rows + std_F * (rng.normal(0, config.noise, size=rows.shape) + shift)
     if rng.random() < config.signal_dropout:
         signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in config.columns]
         repeats = rows.shape[1] // len(signals)
-        rows[:, np.array(signals * repeats) == rng.choice(_LOSABLE)] = np.nan
+        lost = rng.choice(list(_LOST), p=list(_LOST.values()))
+        rows[:, np.array(signals * repeats) == lost] = np.nan
     codes = night.codes[begin:end].astype(np.int64)
     return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)

@@ -69,7 +69,9 @@ class TrainingConfig:
     crop_epochs, crop_share : int, float
         This share of the nights is cut to a stretch of this length.
     signal_dropout : float
-        Share of the nights from which heart rate or motion is taken away.
+        Share of the nights from which motion, less often heart rate, is taken away.
+    thinning : float
+        Share of the nights with one heart rate in a minute or in five.
     centring : bool
         Measure what is told against the night so far; see `sleepstage.centring`.
     seed : int
@@ -98,7 +100,8 @@ class TrainingConfig:
     offset: float = 0.1
     crop_epochs: int = 480
     crop_share: float = 0.5
-    signal_dropout: float = 0.1
+    signal_dropout: float = 0.25
+    thinning: float = 0.25
     centring: bool = True
     seed: int = 0
     device: str = "auto"

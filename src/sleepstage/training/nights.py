@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
     from sleepstage.recording import Recording
 
-__all__ = ["Night", "class_counts", "prepare_nights"]
+__all__ = ["SPARSE", "Night", "class_counts", "prepare_nights", "thin"]
 
 _log = logging.getLogger(__name__)
+
+SPARSE: Final = (60.0, 300.0)
+"""Seconds between two heart rates of watches that measure now and then; Apple's without a workout
+take one in about five minutes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +42,14 @@ class Night:
     codes : ndarray of int8, shape (n_epochs,)
         The expert's stages in four classes; unscored where heart rate or motion is missing, too:
         these epochs are neither trained on nor tested.
+    thinned_rows : tuple of ndarray
+        Features of the same night with its heart rate thinned, for each of `SPARSE`.
     """
 
     recording: Recording
     rows: NDArray[np.float32]
     codes: NDArray[np.int8]
+    thinned_rows: tuple[NDArray[np.float32], ...] = ()
 
     @property
     def subject(self) -> str:
@@ -58,6 +65,12 @@ class Night:
     def backward_rows(self) -> NDArray[np.float32]:
         """The same features made from the end of the night, in the order of the epochs."""
         return extract_features(self.recording.reversed())[::-1]
+
+    @cached_property
+    def thinned_backward_rows(self) -> tuple[NDArray[np.float32], ...]:
+        """Both: from the end of the night, with its heart rate thinned."""
+        thinned = [thin(self.recording, seconds) for seconds in SPARSE]
+        return tuple(extract_features(one.reversed())[::-1] for one in thinned)
 
     def codes_in(self, scheme: Scheme) -> NDArray[np.int8]:
         """The expert's stages in another scheme, of the same epochs."""
@@ -80,8 +93,14 @@ def prepare_nights(recordings: Iterable[Recording]) -> list[Night]:
         if (codes == UNSCORED).all():
             _log.warning("%s: left out, no scored epoch has both signals", recording.subject)
             continue
-        nights.append(Night(recording, extract_features(recording), codes))
+        thinned = tuple(extract_features(thin(recording, seconds)) for seconds in SPARSE)
+        nights.append(Night(recording, extract_features(recording), codes, thinned))
     return nights
+
+
+def thin(recording: Recording, seconds: float) -> Recording:
+    """Return the same night with one heart rate in so many seconds."""
+    return replace(recording, heart_rate=recording.heart_rate.thinned(seconds))
 
 
 def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ class TransformerConfig:
     heads: int = 4
     layers: int = 2
     dropout: float = 0.3
-    context: int = 60
+    context: int = 50
 
     def __post_init__(self) -> None:
         require_positive(self, "width", "heads", "layers", "context")
@@ -56,8 +56,9 @@ class TransformerConfig:
 class TransformerNetwork(CausalNetwork):
     """Pre-norm encoder (Vaswani et al. 2017; Xiong et al. 2020) that minds distances.
 
-    What it remembers are the keys and values of the last epochs. Distances, not positions, weaken
-    attention (ALiBi, Press et al. 2022), so that memory can move on by one epoch at a time.
+    What it remembers are the last epochs as each layer saw them: half the size of their keys and
+    values, which are made anew. Distances, not positions, weaken attention (ALiBi, Press et al.
+    2022), so that memory can move on by one epoch at a time.
     """
 
     slope_N: Tensor
@@ -75,10 +76,10 @@ class TransformerNetwork(CausalNetwork):
         self.output = nn.Linear(config.width, n_classes)
 
     def begin(self, n_nights: int) -> State:
-        """No keys, no values, and a mark for each epoch that none was seen: zeros."""
+        """Nothing in any layer, and a mark for each epoch that none was seen: zeros."""
         remembered = self.config.context - 1
         memory_LBSD = torch.zeros(
-            (2 * self.config.layers, n_nights, remembered, self.config.width),
+            (self.config.layers, n_nights, remembered, self.config.width),
             device=self.output.weight.device,
         )
         return memory_LBSD, memory_LBSD[0, :, :, 0].clone()
@@ -96,12 +97,11 @@ class TransformerNetwork(CausalNetwork):
         mask_BNTS = torch.where(allowed_BNTS, bias_NTS[None], -math.inf)
         hidden_BTD = self.embed(self.inputs(rows_BTF))
         memories = []
-        for number, layer in enumerate(self.layers):
-            before = memory_LBSD[2 * number : 2 * number + 2]
-            hidden_BTD, after = layer(hidden_BTD, before, mask_BNTS)
-            memories.append(after[:, :, n_epochs:])
+        for layer, before_BSD in zip(self.layers, memory_LBSD, strict=True):
+            hidden_BTD, after_BSD = layer(hidden_BTD, before_BSD, mask_BNTS)
+            memories.append(after_BSD[:, n_epochs:])
         logits_BTC = self.output(self.dropout(self.norm(hidden_BTD)))
-        return logits_BTC, (torch.cat(memories), seen_BS[:, n_epochs:])
+        return logits_BTC, (torch.stack(memories), seen_BS[:, n_epochs:])
 
     def score(self, rows_BTF: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002
         """Scores of whole nights, one stretch of context after the other: far less to attend to."""
@@ -117,7 +117,8 @@ class _Layer(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.attention_norm = nn.LayerNorm(config.width)
-        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.query = nn.Linear(config.width, config.width)
+        self.key_value = nn.Linear(config.width, 2 * config.width)
         self.project = nn.Linear(config.width, config.width)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(config.width),
@@ -129,20 +130,19 @@ class _Layer(nn.Module):
         )
 
     def forward(
-        self, hidden_BTD: Tensor, before: Tensor, mask_BNTS: Tensor
+        self, hidden_BTD: Tensor, before_BSD: Tensor, mask_BNTS: Tensor
     ) -> tuple[Tensor, Tensor]:
-        query_BTD, key_BTD, value_BTD = self.query_key_value(self.attention_norm(hidden_BTD)).chunk(
-            3, dim=-1
-        )
-        memory = torch.cat([before, torch.stack([key_BTD, value_BTD])], dim=2)
+        seen_BTD = self.attention_norm(hidden_BTD)
+        memory_BSD = torch.cat([before_BSD, seen_BTD], dim=1)
+        key_BSD, value_BSD = self.key_value(memory_BSD).chunk(2, dim=-1)
         attended_BNTD = scaled_dot_product_attention(
-            self._split(query_BTD),
-            self._split(memory[0]),
-            self._split(memory[1]),
+            self._split(self.query(seen_BTD)),
+            self._split(key_BSD),
+            self._split(value_BSD),
             attn_mask=mask_BNTS,
         )
         hidden_BTD = hidden_BTD + self.project(attended_BNTD.transpose(1, 2).flatten(2))
-        return hidden_BTD + self.feed_forward(hidden_BTD), memory
+        return hidden_BTD + self.feed_forward(hidden_BTD), memory_BSD
 
     def _split(self, values_BSD: Tensor) -> Tensor:
         """Separate the heads: shape (B, N, S, D / N)."""
