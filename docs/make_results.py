@@ -38,8 +38,9 @@ MARKER = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 SEEDS: Final = {"holdout": 0, "kfold": 100, "studies": 200}
 # Two dozen variations: one network for a fixed number of passes, the same for all.
 LIGHT: Final = ("members=1", "passes=25")
+NIGHT: Final = "ensemble-night"
 MODELS: Final = (
-    *(DEFAULT, "lstm", "lstm-night", "boosting"),
+    *(DEFAULT, "lstm", NIGHT, "lstm-night", "boosting"),
     *("boosting-hmm", "logistic", "walch", "elapsed", "majority"),
 )
 
@@ -99,8 +100,8 @@ def summary_table(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
         rows["live, four classes, at the operating point for REM"] = point
         rows["live, three classes"] = models[DEFAULT]["summary"]["three_class"]
         rows["live, two classes"] = models[DEFAULT]["summary"]["two_class"]
-        if "lstm-night" in models:
-            rows["whole night, four classes"] = models["lstm-night"]["summary"]["four_class"]
+        if NIGHT in models:
+            rows["whole night, four classes"] = models[NIGHT]["summary"]["four_class"]
         for name, summary in rows.items():
             values = [summary[key] for key in ("accuracy", "kappa", "macro_f1")]
             values.append(summary["recall"].get("rem", {"mean": None}))

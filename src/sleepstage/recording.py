@@ -181,7 +181,7 @@ class Recording:
 
         def mirrored(samples: Samples, window: float) -> Samples:
             times = turn - samples.times[::-1] + window
-            inside = (times >= self.start) & (times <= turn - self.start)
+            inside = (times > self.start) & (times <= turn - self.start)
             return Samples(times[inside], samples.values[::-1][inside])
 
         return replace(

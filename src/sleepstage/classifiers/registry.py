@@ -33,6 +33,12 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
         "lstm-night": Neural(whole_night=True),
         "gru-night": Neural(whole_night=True, network=RecurrentConfig(cell="gru")),
         "transformer-night": Neural(whole_night=True, network=TransformerConfig()),
+        "ensemble-night": Ensemble(
+            lstm=Neural(members=2, whole_night=True),
+            transformer=Neural(
+                members=2, max_passes=30, whole_night=True, network=TransformerConfig()
+            ),
+        ),
         "boosting": Boosting(),
         "boosting-hmm": Boosting(hmm=True),
         "logistic": Logistic(),
