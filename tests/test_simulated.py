@@ -15,7 +15,7 @@ from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.readers.simulated import simulate_night, write_dataset
 from sleepstage.readers.sleep_accel import SIMULATED_MARKER
-from sleepstage.recording import PLAUSIBLE_BPM
+from sleepstage.signals import PLAUSIBLE_BPM
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 if TYPE_CHECKING:

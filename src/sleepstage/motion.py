@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOTION_COLUMNS",
+    "UNIT_SAMPLES",
     "WINDOW_SECONDS",
     "MotionState",
+    "check_unit",
     "summarise_motion",
     "summarise_night",
 ]
@@ -36,6 +38,9 @@ MOTION_COLUMNS: Final = ("counts", "peak_x_g", "peak_y_g", "peak_z_g")
 WINDOW_SECONDS: Final = 15
 """Length of a summary window; its time is that of its end."""
 
+UNIT_SAMPLES: Final = 500
+"""So many tell the unit; fewer may be one movement."""
+
 _RATE: Final = 50  # Hz, to which the z axis is resampled
 _BAND: Final = (3.0, 11.0)  # Hz
 _ORDER: Final = 5
@@ -45,7 +50,6 @@ _MAX_GAP: Final = 1.0  # s without a sample after which the filter starts anew
 _BIN_WIDTH: Final = 5.0 / 128  # g
 _COUNT_OFFSET: Final = 18
 _COUNT_SCALE: Final = 3.07
-_UNIT_SAMPLES: Final = 500
 _MAX_LENGTH: Final = 4.0  # g, of the median acceleration: above, the unit must be another
 
 
@@ -139,8 +143,10 @@ def summarise_motion(
         If samples belong to a window that was closed before, or look like m/s².
     """
     state = state or MotionState.begin()
-    if len(acceleration) >= _UNIT_SAMPLES:  # fewer may be one movement
-        _check_unit(acceleration.values)
+    if len(acceleration) >= UNIT_SAMPLES:
+        # Some hundred samples tell the unit as well as a million.
+        some = acceleration.values[:: len(acceleration) // UNIT_SAMPLES]
+        check_unit(np.linalg.norm(some, axis=1))
     for begin in range(0, len(acceleration), _PIECE):
         piece = slice(begin, begin + _PIECE)
         times, xyz = acceleration.times[piece], acceleration.values[piece]
@@ -157,10 +163,9 @@ def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) ->
         raise DataError(msg) from error
 
 
-def _check_unit(xyz: NDArray[np.float64]) -> None:
-    # Some hundred samples tell the unit as well as a million.
-    some = xyz[:: len(xyz) // _UNIT_SAMPLES]
-    length = float(np.median(np.linalg.norm(some, axis=1)))
+def check_unit(lengths: NDArray[np.float64]) -> None:
+    """Refuse acceleration that can't be in g, by the lengths of `UNIT_SAMPLES` or more."""
+    length = float(np.median(lengths))
     if length > _MAX_LENGTH:
         msg = f"acceleration has a median length of {length:.3g}: it must be in g"
         raise DataError(msg + ("; divide m/s² by 9.80665" if 6 < length < 14 else ""))

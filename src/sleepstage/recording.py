@@ -14,6 +14,7 @@ from sleepstage.errors import DataError
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.motion import MOTION_COLUMNS, WINDOW_SECONDS, summarise_night
 from sleepstage.samples import Samples
+from sleepstage.signals import PLAUSIBLE_BPM, clean_heart_rate, clean_motion, clean_steps
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
@@ -21,15 +22,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LONGEST_NIGHT", "PLAUSIBLE_BPM", "Recording"]
+__all__ = ["LONGEST_NIGHT", "Recording"]
 
 _log = logging.getLogger(__name__)
 
 LONGEST_NIGHT: Final = 24 * 3600
 """Seconds: what spans more is no night, but several or a wrong clock."""
-
-PLAUSIBLE_BPM: Final = (25.0, 240.0)
-"""Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -117,9 +115,9 @@ class Recording:
             If shapes do not fit, values are not finite or implausible, or nothing is given.
         """
         names = names or {}
-        beats = _heart_rate(heart_rate, names.get("heart_rate", "heart rate"))
-        walked = _steps(steps, names.get("steps", "steps"))
-        raw_motion = _motion(motion, names.get("motion", "motion"))
+        beats = _plausible(heart_rate, names.get("heart_rate", "heart rate"))
+        walked = clean_steps(steps, names.get("steps", "steps"))
+        raw_motion = clean_motion(motion, names.get("motion", "motion"))
         if start is None:
             start = _default_start(beats, raw_motion)
         reference = None
@@ -194,50 +192,18 @@ class Recording:
         )
 
 
-def _heart_rate(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
-    if given is None:
-        return Samples.empty()
-    samples = Samples.clean(*given, name=name)
-    low, high = PLAUSIBLE_BPM
-    plausible = (samples.values >= low) & (samples.values <= high)
-    n_dropped = len(samples) - int(plausible.sum())
-    if 2 * n_dropped > len(samples):
+def _plausible(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
+    samples, n_dropped = clean_heart_rate(given, name)
+    if n_dropped > len(samples):
+        low, high = PLAUSIBLE_BPM
         msg = (
-            f"{name}: {n_dropped} of {len(samples)} values lie outside {low:g} to {high:g} "
-            "beats per minute; are the columns swapped? expected time, then heart rate"
+            f"{name}: {n_dropped} of {n_dropped + len(samples)} values lie outside {low:g} to "
+            f"{high:g} beats per minute; are the columns swapped? expected time, then heart rate"
         )
         raise DataError(msg)
     if n_dropped:
-        _log.warning("%s: left out %d implausible of %d values", name, n_dropped, len(samples))
-    return samples.keep(plausible)
-
-
-def _steps(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
-    if given is None:
-        return Samples.empty()
-    samples = Samples.clean(*given, name=name)
-    if (samples.values < 0).any():
-        at = int(np.argmax(samples.values < 0))
-        msg = f"{name}: {samples.values[at]:g} at {samples.times[at]:.10g} s; no count is negative"
-        raise DataError(msg)
-    return samples
-
-
-def _motion(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
-    if given is None:
-        return Samples.empty(len(MOTION_COLUMNS))
-    columns = np.shape(given[1])[-1] if np.ndim(given[1]) == 2 else 0
-    if columns not in (3, len(MOTION_COLUMNS)):
-        msg = (
-            f"{name}: values have shape {np.shape(given[1])}, expected (n, 3) for x, y, z in g "
-            f"or (n, {len(MOTION_COLUMNS)}) for {', '.join(MOTION_COLUMNS)}"
-        )
-        raise DataError(msg)
-    samples = Samples.clean(*given, name=name, columns=columns)
-    if columns == len(MOTION_COLUMNS) and (samples.values[:, 0] < 0).any():
-        at = int(np.argmax(samples.values[:, 0] < 0))
-        msg = f"{name}: activity count {samples.values[at, 0]:g} at {samples.times[at]:.10g} s; "
-        raise DataError(msg + "no count is negative")
+        n_all = n_dropped + len(samples)
+        _log.warning("%s: left out %d implausible of %d values", name, n_dropped, n_all)
     return samples
 
 

@@ -14,7 +14,8 @@ from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
 from sleepstage.motion import WINDOW_SECONDS
 from sleepstage.readers import sleep_accel
-from sleepstage.recording import LONGEST_NIGHT, PLAUSIBLE_BPM
+from sleepstage.recording import LONGEST_NIGHT
+from sleepstage.signals import PLAUSIBLE_BPM
 from sleepstage.stages import EPOCH_SECONDS, FILE_CODES, FOUR_CLASS, UNSCORED, stages_from_codes
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from sleepstage.files import write_atomically
 from sleepstage.motion import WINDOW_SECONDS
 from sleepstage.readers import physiology
 from sleepstage.readers.sleep_accel import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
-from sleepstage.recording import LONGEST_NIGHT, PLAUSIBLE_BPM, Recording
+from sleepstage.recording import LONGEST_NIGHT, Recording
+from sleepstage.signals import PLAUSIBLE_BPM
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:

@@ -1,0 +1,97 @@
+"""Heart rate, motion and steps as a watch or a file gives them, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.errors import DataError
+from sleepstage.motion import MOTION_COLUMNS
+from sleepstage.samples import Samples
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["PLAUSIBLE_BPM", "clean_heart_rate", "clean_motion", "clean_steps"]
+
+PLAUSIBLE_BPM: Final = (25.0, 240.0)
+"""Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
+
+Given = tuple["ArrayLike", "ArrayLike"] | None
+"""Times in seconds and what was measured at them, or a single time and what was measured then."""
+
+
+def clean_heart_rate(given: Given, name: str = "heart rate") -> tuple[Samples, int]:
+    """Heart rates in beats per minute, without those outside `PLAUSIBLE_BPM`, and their number.
+
+    All functions here sort by time, drop exact duplicates, and begin an error with `name`.
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit or something is no finite number.
+    """
+    times, values = _arrays(given, name)
+    samples = Samples.clean(times, values, name=name)
+    low, high = PLAUSIBLE_BPM
+    plausible = (samples.values >= low) & (samples.values <= high)
+    return samples.keep(plausible), len(samples) - int(plausible.sum())
+
+
+def clean_motion(given: Given, name: str = "motion") -> Samples:
+    """Raw acceleration in g, values of shape (n, 3), or 15 s summaries, (n, 4).
+
+    Raises
+    ------
+    DataError
+        As for heart rate, or if a count is negative.
+    """
+    if given is None:
+        return Samples.empty(len(MOTION_COLUMNS))
+    times, values = _arrays(given, name, row=True)
+    columns = np.shape(values)[-1] if np.ndim(values) == 2 else 0
+    if columns not in (3, len(MOTION_COLUMNS)):
+        msg = (
+            f"{name}: values have shape {np.shape(values)}, expected (n, 3) for x, y, z in g "
+            f"or (n, {len(MOTION_COLUMNS)}) for {', '.join(MOTION_COLUMNS)}"
+        )
+        raise DataError(msg)
+    samples = Samples.clean(times, values, name=name, columns=columns)
+    if columns == len(MOTION_COLUMNS) and (samples.values[:, 0] < 0).any():
+        at = int(np.argmax(samples.values[:, 0] < 0))
+        msg = f"{name}: activity count {samples.values[at, 0]:g} at {samples.times[at]:.10g} s; "
+        raise DataError(msg + "no count is negative")
+    return samples
+
+
+def clean_steps(given: Given, name: str = "steps") -> Samples:
+    """Steps since the sample before, at the time when the count was known.
+
+    Raises
+    ------
+    DataError
+        As for heart rate, or if a count is negative.
+    """
+    samples = Samples.clean(*_arrays(given, name), name=name)
+    if (samples.values < 0).any():
+        at = int(np.argmax(samples.values < 0))
+        msg = f"{name}: {samples.values[at]:g} at {samples.times[at]:.10g} s; no count is negative"
+        raise DataError(msg)
+    return samples
+
+
+def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
+    """Times and values; a single sample becomes arrays of one."""
+    if given is None:
+        return np.empty(0), np.empty(0)
+    try:
+        times: Any
+        values: Any
+        times, values = given
+        if np.ndim(times) == 0 and np.ndim(values) == int(row):
+            times, values = [times], [values]
+    except (TypeError, ValueError) as error:
+        msg = f"{name}: expected a pair of arrays, times and values ({error})"
+        raise DataError(msg) from error
+    return times, values
