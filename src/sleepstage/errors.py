@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DataError", "MissingExtraError", "ModelFileError", "SleepstageError"]
+__all__ = ["DataError", "MissingExtraError", "ModelFileError", "SleepstageError", "SnapshotError"]
 
 
 class SleepstageError(Exception):
@@ -15,6 +15,10 @@ class DataError(SleepstageError, ValueError):
 
 class ModelFileError(SleepstageError, ValueError):
     """A file that is no model of this package, or one of another version or other features."""
+
+
+class SnapshotError(SleepstageError, ValueError):
+    """A session's snapshot that is damaged, or of another version or model."""
 
 
 class MissingExtraError(SleepstageError, ImportError):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "MAX_LENGTH",
     "MOTION_COLUMNS",
     "UNIT_SAMPLES",
     "WINDOW_SECONDS",
@@ -38,6 +39,9 @@ MOTION_COLUMNS: Final = ("counts", "peak_x_g", "peak_y_g", "peak_z_g")
 WINDOW_SECONDS: Final = 15
 """Length of a summary window; its time is that of its end."""
 
+MAX_LENGTH: Final = 4.0
+"""g: if acceleration is mostly longer, its unit must be another."""
+
 UNIT_SAMPLES: Final = 500
 """So many tell the unit; fewer may be one movement."""
 
@@ -50,7 +54,6 @@ _MAX_GAP: Final = 1.0  # s without a sample after which the filter starts anew
 _BIN_WIDTH: Final = 5.0 / 128  # g
 _COUNT_OFFSET: Final = 18
 _COUNT_SCALE: Final = 3.07
-_MAX_LENGTH: Final = 4.0  # g, of the median acceleration: above, the unit must be another
 
 
 def _impulse_response() -> NDArray[np.float64]:
@@ -166,7 +169,7 @@ def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) ->
 def check_unit(lengths: NDArray[np.float64]) -> None:
     """Refuse acceleration that can't be in g, by the lengths of `UNIT_SAMPLES` or more."""
     length = float(np.median(lengths))
-    if length > _MAX_LENGTH:
+    if length > MAX_LENGTH:
         msg = f"acceleration has a median length of {length:.3g}: it must be in g"
         raise DataError(msg + ("; divide m/s² by 9.80665" if 6 < length < 14 else ""))
 
@@ -278,7 +281,7 @@ def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionSta
     ends = ((numbers + 1) * WINDOW_SECONDS).astype(np.float64)
     closed_until = max(state.closed_until, ends[-1]) if len(ends) else state.closed_until
     if math.isfinite(until):
-        closed_until = max(closed_until, math.floor(until / WINDOW_SECONDS) * WINDOW_SECONDS)
+        closed_until = max(closed_until, float(math.floor(until / WINDOW_SECONDS) * WINDOW_SECONDS))
     values = np.column_stack([counts, peaks]).astype(np.float64)
     summaries = Samples(ends + state.origin, values)
     return summaries, replace(

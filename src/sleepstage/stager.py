@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from sleepstage.centring import Centring
 from sleepstage.errors import DataError, ModelFileError
 from sleepstage.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.hypnogram import Hypnogram
+from sleepstage.session import Session
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -138,10 +140,13 @@ class Stager:
 
     info: ModelInfo
     scheme: Scheme
+    digest: str
+    """SHA-256 of the file."""
 
     def __init__(self, source: str | Path | bytes) -> None:
         name = "model" if isinstance(source, bytes) else str(source)
         content = source if isinstance(source, bytes) else _read(Path(source))
+        self.digest = hashlib.sha256(content).hexdigest()
         self._graph = _open_graph(content, name)
         self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
         try:
@@ -169,6 +174,48 @@ class Stager:
                 raise ModelFileError(msg)
         return info
 
+    @property
+    def look_ahead(self) -> int:
+        """Epochs that pass before a live model decides on one."""
+        return self.info.look_ahead
+
+    def session(self, *, start: float, lateness: float = 5.0, find_rem: bool = False) -> Session:
+        """Begin a night that is staged as it happens.
+
+        Parameters
+        ----------
+        start : float
+            Start of the first epoch, in seconds on the clock of the samples, as Unix time.
+        lateness : float
+            Seconds that late samples are waited for: so much later an epoch is told.
+        find_rem : bool
+            Decide at the model's operating point for REM.
+
+        Raises
+        ------
+        DataError
+            If the model reads whole nights, or `start` or `lateness` is no number of seconds.
+        """
+        self._require_live()
+        factors = self.info.factors if find_rem else {}
+        return Session(self, start=start, lateness=lateness, factors=factors)
+
+    def restore(self, snapshot: bytes) -> Session:
+        """Go on with a session exactly where `Session.snapshot` was called.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is damaged, of another version, or was taken with another model.
+        """
+        self._require_live()
+        return Session.restore(self, snapshot)
+
+    def _require_live(self) -> None:
+        if self.info.whole_night:
+            msg = "a whole-night model stages recordings, not epochs as they come"
+            raise DataError(msg)
+
     def begin(self) -> ModelState:
         """State before the first epoch."""
         of_graph = (np.zeros(shape, dtype=np.float32) for _, shape in self._inputs[1:])
@@ -192,9 +239,7 @@ class Stager:
         state : tuple of ndarray
             For the next call.
         """
-        if self.info.whole_night:
-            msg = "a whole-night model stages recordings, not epochs as they come"
-            raise DataError(msg)
+        self._require_live()
         outputs, of_graph = self._step_through(rows[:, np.newaxis, self._columns], state[:-1])
         probabilities, of_centring = self._settle(outputs[:, 0], state[-1])
         return probabilities, (*of_graph, of_centring)

@@ -1,0 +1,119 @@
+"""Samples on their way into a session: put in order, counted, and kept until the watermark passes.
+
+The watermark is the time before which all samples are held to have come; stream processing calls it
+so (Akidau et al. 2015, VLDB 8(12) 1792-1803).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Final
+
+from sleepstage.motion import MOTION_COLUMNS
+from sleepstage.samples import Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["RAW_COLUMNS", "Intake", "Waiting"]
+
+RAW_COLUMNS: Final = 3
+"""Values of a sample of acceleration."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What became of all samples pushed so far.
+
+    Attributes
+    ----------
+    taken : int
+        Samples that count.
+    duplicate : int
+        The same sample once more, dropped.
+    late : int
+        Older than the watermark, dropped.
+    ahead : int
+        Further ahead of the clock than can be, dropped.
+    implausible : int
+        Heart rates that are none, as the 0 of a watch that has lost the pulse, dropped.
+    clock_back : float
+        Seconds by which `now` has gone back at most. A session's time does not go back with it.
+    clock_ahead : float
+        Longest step of `now` between two pushes, in seconds: a silence, or a clock put forward.
+    """
+
+    taken: int = 0
+    duplicate: int = 0
+    late: int = 0
+    ahead: int = 0
+    implausible: int = 0
+    clock_back: float = 0.0
+    clock_ahead: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """Samples that the watermark has not passed, or that no epoch has asked for."""
+
+    heart_rate: Samples
+    steps: Samples
+    acceleration: Samples
+    summaries: Samples
+
+    @classmethod
+    def nothing(cls) -> Waiting:
+        """No samples of any signal."""
+        summaries = Samples.empty(len(MOTION_COLUMNS))
+        return cls(Samples.empty(), Samples.empty(), Samples.empty(RAW_COLUMNS), summaries)
+
+    def signals(self) -> Iterator[tuple[str, Samples]]:
+        """Each signal's name and samples."""
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
+
+    def sort_in(
+        self, given: Waiting, intake: Intake, *, watermark: float, limit: float
+    ) -> tuple[Waiting, Intake]:
+        """Add samples, and count what becomes of them.
+
+        Parameters
+        ----------
+        given : Waiting
+            New samples.
+        intake : Intake
+            What became of those before.
+        watermark, limit : float
+            Samples older than the first are late, those from the second on are ahead.
+        """
+        joined, counts = {}, {"taken": 0, "duplicate": 0, "late": 0, "ahead": 0}
+        for name, new in given.signals():
+            if not len(new):
+                continue
+            known: Samples = getattr(self, name)
+            in_time = new.between(-math.inf, limit)
+            fresh = in_time.between(_edge(name, watermark), math.inf)
+            columns = 1 if new.values.ndim == 1 else new.values.shape[1]
+            both = known.followed_by(fresh)
+            both = Samples.clean(both.times, both.values, name=name, columns=columns)
+            joined[name] = both
+            counts["ahead"] += len(new) - len(in_time)
+            counts["late"] += len(in_time) - len(fresh)
+            counts["taken"] += len(both) - len(known)
+            counts["duplicate"] += len(known) + len(fresh) - len(both)
+        counted = {name: getattr(intake, name) + count for name, count in counts.items()}
+        return replace(self, **joined), replace(intake, **counted)
+
+    def divide(self, time: float) -> tuple[Waiting, Waiting]:
+        """Samples that an epoch or a window which ends at `time` rests on, and later ones."""
+        before, after = {}, {}
+        for name, samples in self.signals():
+            edge = _edge(name, time)
+            before[name] = samples.between(-math.inf, edge)
+            after[name] = samples.between(edge, math.inf)
+        return Waiting(**before), Waiting(**after)
+
+
+def _edge(name: str, time: float) -> float:
+    # A summary is stamped with the end of its window: one at `time` is over by then.
+    return math.nextafter(time, math.inf) if name == "summaries" else time

@@ -1,0 +1,123 @@
+"""A state as bytes and back: versioned, checked, and without pickle."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from sleepstage.errors import SnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["pack", "unpack"]
+
+_FORMAT: Final = 1  # raised when a state changes its fields or their meaning
+_LEVEL: Final = 1  # of compression: more costs time and gains nothing on floats
+State = TypeVar("State")
+
+
+def pack(state: object, belongs_to: str) -> bytes:
+    """Write a state as bytes.
+
+    Parameters
+    ----------
+    state : dataclass
+        Of arrays, numbers, tuples of arrays, and dataclasses of such.
+    belongs_to : str
+        What it can be used with alone, as a model's digest.
+    """
+    arrays = _flatten(state, "")
+    header = {
+        "format": _FORMAT,
+        "belongs_to": belongs_to,
+        "arrays": {name: [one.dtype.str, one.shape] for name, one in arrays.items()},
+    }
+    values = b"".join(one.tobytes() for one in arrays.values())
+    # zlib ends with a checksum: what is cut short or changed is found out.
+    return zlib.compress(json.dumps(header).encode() + b"\n" + values, _LEVEL)
+
+
+def unpack(content: bytes, like: State, belongs_to: str) -> State:
+    """Read what `pack` wrote.
+
+    Parameters
+    ----------
+    content : bytes
+        From `pack`.
+    like : dataclass
+        A state with the fields and kinds of array that are expected.
+    belongs_to : str
+        See `pack`.
+
+    Raises
+    ------
+    SnapshotError
+        If the content is damaged, of another version, or belongs to something else.
+    """
+    try:
+        header, values = _open(content)
+        version, owner = header["format"], header["belongs_to"]
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        msg = "this is no snapshot of a session, or it is damaged or cut short"
+        raise SnapshotError(msg) from error
+    if version != _FORMAT:
+        msg = f"a snapshot of format {version}; this version of sleepstage reads format {_FORMAT}"
+        raise SnapshotError(msg)
+    if owner != belongs_to:
+        msg = (
+            f"the snapshot was taken with another model ({str(owner)[:12]}) than this one "
+            f"({belongs_to[:12]}): load that model file to go on"
+        )
+        raise SnapshotError(msg)
+    state: State = _rebuild(like, _arrays(header["arrays"], values), "")
+    return state
+
+
+def _open(content: bytes) -> tuple[dict[str, Any], bytes]:
+    text, _, values = zlib.decompress(content).partition(b"\n")
+    return dict(json.loads(text)), values
+
+
+def _arrays(described: Mapping[str, tuple[str, list[int]]], values: bytes) -> dict[str, Any]:
+    arrays, begin = {}, 0
+    for name, (kind, shape) in described.items():
+        count = int(np.prod(shape))
+        found = np.frombuffer(values, np.dtype(kind), count, begin)
+        arrays[name] = found.reshape(shape).copy()  # a view of bytes can't be written to
+        begin += found.nbytes
+    return arrays
+
+
+def _flatten(value: Any, name: str) -> dict[str, NDArray[Any]]:
+    if is_dataclass(value) or isinstance(value, tuple):
+        return {
+            path: array
+            for part, one in _parts(value)
+            for path, array in _flatten(one, f"{name}{part}.").items()
+        }
+    return {name.removesuffix("."): np.asarray(value)}
+
+
+def _parts(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, tuple):
+        return [(str(number), one) for number, one in enumerate(value)]
+    return [(one.name, getattr(value, one.name)) for one in fields(value)]
+
+
+def _rebuild(like: Any, arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
+    if is_dataclass(like) or isinstance(like, tuple):
+        parts = {part: _rebuild(one, arrays, f"{name}{part}.") for part, one in _parts(like)}
+        return tuple(parts.values()) if isinstance(like, tuple) else type(like)(**parts)  # type: ignore[misc]
+    path, expected = name.removesuffix("."), np.asarray(like)
+    found = arrays.get(path)
+    if found is None or (found.dtype, found.ndim) != (expected.dtype, expected.ndim):
+        msg = f"the snapshot's {path} is not what this version expects: it is of another version"
+        raise SnapshotError(msg)
+    return found if isinstance(like, np.ndarray) else type(like)(found[()])
