@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# What the example in JavaScript needs, where npm and a registry are; its tests are skipped elsewhere.
+EXAMPLE := $(if $(shell command -v npm 2>/dev/null),examples/javascript/node_modules/.package-lock.json)
 
 .PHONY: run test check data docs results bench clean
 .DEFAULT_GOAL := run
@@ -13,10 +15,13 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+examples/javascript/node_modules/.package-lock.json: examples/javascript/package-lock.json
+	-npm ci --silent --prefix examples/javascript && touch $@
+
 run: $(READY)
 	$(BIN)/sleepstage run
 
-test: $(READY)
+test: $(READY) $(EXAMPLE)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 check: $(READY)

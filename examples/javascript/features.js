@@ -1,0 +1,214 @@
+// Heart rate, motion summaries and steps to one row of numbers per 30 s epoch.
+//
+// The same as src/sleepstage/features.py, function by function; docs/edge.md has it in words. A row
+// is made at its epoch's end from what was known by then. What is not known is NaN.
+//
+// A signal is { times, values }: seconds, ascending, and what was measured at them. A value of
+// motion is the summary of 15 s, [counts, peak_x_g, peak_y_g, peak_z_g], stamped with its end.
+
+export const EPOCH_SECONDS = 30;
+
+const MINUTE = 60;
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const MEMORY = 30 * MINUTE; // s of heart rate and motion that are looked back on
+const TURN_FLOOR = 1e-3; // g, about the noise of a watch that lies still
+const TRACE_LENGTH = 30;
+const TRACE_STEP = 10; // s
+const TRACE_AGE = 20; // s for which a heart rate holds
+
+/** State at the start of a night: all that is remembered besides the samples. */
+export function beginNight(start) {
+  return {
+    start, // of the first epoch, in seconds on the clock of the samples
+    nEpochs: 0, // closed so far
+    night: [], // mean heart rate of each epoch that had any
+    lastMovement: NaN, // time of the last summary with an activity count
+  };
+}
+
+/**
+ * Features of the next epoch by their names, and the state after it.
+ *
+ * Samples later than the epoch's end are not looked at, so they may be there or not. Heart rate and
+ * motion older than 30 minutes and steps older than a day are not needed any more.
+ */
+export function closeEpoch(state, { heartRate, motion, steps }) {
+  const now = state.start + (state.nEpochs + 1) * EPOCH_SECONDS;
+  const [ofHeartRate, night] = heartRateFeatures(state, heartRate, now);
+  const [ofMotion, lastMovement] = motionFeatures(state, motion, now);
+  const features = {
+    ...ofHeartRate,
+    ...ofMotion,
+    ...stepFeatures(steps, now),
+    elapsed: (now - state.start) / HOUR,
+  };
+  return [features, { start: state.start, nEpochs: state.nEpochs + 1, night, lastMovement }];
+}
+
+/** Does an epoch rest on anything: heart rate of the last 30 minutes, or motion of five? */
+export function hasSignal(features) {
+  return !Number.isNaN(features.hr_age) || features.motion_windows_5m > 0;
+}
+
+function heartRateFeatures(state, heartRate, now) {
+  const recent = between(heartRate, now - MEMORY, now);
+  const last = (minutes) =>
+    recent.values.slice(firstFrom(recent.times, now - minutes * MINUTE));
+
+  const level = mean(last(0.5));
+  const night = Number.isNaN(level) ? state.night : [...state.night, level];
+  const median = percentile(night, 50);
+  const features = {
+    hr_30s: level,
+    hr_sd_2m: spread(last(2)),
+    hr_sd_10m: spread(last(10)),
+    hr_step_sd_5m: spread(differences(last(5))),
+    hr_trend_10m: trend(between(heartRate, now - 10 * MINUTE, now)),
+    hr_1m_vs_10m: mean(last(1)) - mean(last(10)),
+    hr_5m_vs_30m: mean(last(5)) - mean(last(30)),
+    hr_1m_vs_night: mean(last(1)) - median,
+    hr_10m_vs_night: mean(last(10)) - median,
+    hr_night_p5: percentile(night, 5),
+    hr_samples_1m: last(1).length,
+    hr_age: Math.log1p(now - (recent.times.at(-1) ?? NaN)),
+    ...trace(recent, now),
+  };
+  return [features, night];
+}
+
+/** Last heart rate before the end of each step, if it is young enough, less their mean. */
+function trace(recent, now) {
+  const held = Array.from({ length: TRACE_LENGTH }, (_, number) => {
+    const end = now - TRACE_STEP * (TRACE_LENGTH - 1 - number);
+    const newest = firstFrom(recent.times, end) - 1;
+    return newest >= 0 && end - recent.times[newest] <= TRACE_AGE ? recent.values[newest] : NaN;
+  });
+  const middle = mean(held.filter((value) => !Number.isNaN(value)));
+  return Object.fromEntries(
+    held.map((value, number) => [
+      `hr_trace_${String(number).padStart(2, "0")}`,
+      value - middle,
+    ]),
+  );
+}
+
+function motionFeatures(state, motion, now) {
+  // A summary is stamped with its window's end: one at the epoch's end belongs to it.
+  const first = firstAfter(motion.times, now - MEMORY);
+  const end = firstAfter(motion.times, now);
+  const times = motion.times.slice(first, end);
+  const summaries = motion.values.slice(first, end);
+  const counts = summaries.map((summary) => Math.log1p(summary[0]));
+  const peaks = summaries.map((summary) => summary.slice(1));
+  const turns = peaks
+    .slice(1)
+    .map((peak, at) => sum(peak.map((value, axis) => Math.abs(value - peaks[at][axis]))));
+
+  const since = (minutes) => firstAfter(times, now - minutes * MINUTE);
+  // Not further back than the first summary there is to compare with.
+  const turning = (minutes) =>
+    Math.log(mean(turns.slice(Math.max(since(minutes) - 1, 0))) + TURN_FLOOR);
+
+  const epoch = since(0.5);
+  const moved = times.filter((_, at) => at >= epoch && summaries[at][0] > 0);
+  const lastMovement = moved.at(-1) ?? state.lastMovement;
+  const stillSince = Number.isNaN(lastMovement) ? state.start : lastMovement;
+  const twenty = counts.slice(since(20));
+  const features = {
+    counts_30s: mean(counts.slice(epoch)),
+    counts_5m: mean(counts.slice(since(5))),
+    counts_max_20m: twenty.length ? Math.max(...twenty) : NaN,
+    still: times.length ? Math.log1p((now - stillSince) / MINUTE) : NaN,
+    posture_30s: epoch < times.length ? turning(0.5) : NaN,
+    posture_5m: since(5) < times.length ? turning(5) : NaN,
+    peak_length: mean(peaks.slice(epoch).map((peak) => Math.hypot(...peak))),
+    motion_windows_5m: times.length - since(5),
+  };
+  return [features, lastMovement];
+}
+
+function stepFeatures(steps, now) {
+  const day = between(steps, now - DAY, now);
+  if (!day.times.length) {
+    return { steps_24h: NaN, since_walk: NaN };
+  }
+  const walked = day.times.filter((_, at) => day.values[at] > 0);
+  const sinceWalk = walked.length ? now - walked.at(-1) : DAY;
+  return { steps_24h: Math.log1p(sum(day.values)), since_walk: Math.log1p(sinceWalk / MINUTE) };
+}
+
+// Samples
+
+/** Number of the first time that is `when` or later; as many as there are if none is. */
+function firstFrom(times, when) {
+  return firstThat(times, (time) => time >= when);
+}
+
+/** Number of the first time that is later than `when`. */
+function firstAfter(times, when) {
+  return firstThat(times, (time) => time > when);
+}
+
+/** By bisection: what holds for one time holds for all later ones. */
+function firstThat(times, holds) {
+  let low = 0;
+  let high = times.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(times[middle])) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+/** Samples with start <= time < end. */
+function between({ times, values }, start, end) {
+  const [first, last] = [firstFrom(times, start), firstFrom(times, end)];
+  return { times: times.slice(first, last), values: values.slice(first, last) };
+}
+
+// Numbers
+
+function sum(values) {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** NaN of nothing, as 0 / 0 is. */
+function mean(values) {
+  return sum(values) / values.length;
+}
+
+function differences(values) {
+  return values.slice(1).map((value, at) => value - values[at]);
+}
+
+/** Standard deviation, divided by n and not by n - 1. */
+function spread(values) {
+  const middle = mean(values);
+  return values.length >= 3 ? Math.sqrt(mean(values.map((value) => (value - middle) ** 2))) : NaN;
+}
+
+/** Slope of a least-squares line per minute, from samples that span at least two minutes. */
+function trend({ times, values }) {
+  if (times.length < 6 || times.at(-1) - times[0] < 2 * MINUTE) {
+    return NaN;
+  }
+  const middle = mean(times);
+  const centred = times.map((time) => time - middle);
+  const slope =
+    sum(centred.map((time, at) => time * values[at])) / sum(centred.map((time) => time ** 2));
+  return slope * MINUTE;
+}
+
+/** Between the two nearest of the sorted values in proportion; NaN of nothing. */
+function percentile(values, percent) {
+  const sorted = [...values].sort((one, other) => one - other);
+  const position = (percent / 100) * (sorted.length - 1);
+  const below = Math.floor(position);
+  const above = Math.ceil(position);
+  return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
+}

@@ -1,0 +1,132 @@
+// A model at work, epoch by epoch: the graph, then the centring, then the temperature.
+//
+// The same as Stager.advance in src/sleepstage/stager.py; docs/edge.md has it in words. Nothing
+// here is particular to Node: it runs in a browser, too.
+
+import * as ort from "onnxruntime-web";
+
+import { hasSignal } from "./features.js";
+
+const FORMAT = 2; // of the model file
+const TRUST = 30; // epochs after which a night's own mean weighs as much as the typical one
+const BOUND = 1.0; // nats
+const FLOOR = 1e-3; // of probability, in centring
+const KNOT = 10; // epochs between two entries of the typical course
+const TINY = 1e-9; // of probability, in logarithms elsewhere
+
+ort.env.wasm.numThreads = 1; // a step is small: threads only cost
+
+export class Stager {
+  /**
+   * Load a model.
+   *
+   * graph: content of the model file, a Uint8Array.
+   * info: what `sleepstage info` says of it; runtimes in JavaScript can't read it from the file.
+   */
+  static async load(graph, info) {
+    if (info.format !== FORMAT) {
+      throw new Error(`model format ${info.format}; this example reads format ${FORMAT}`);
+    }
+    if (info.whole_night || info.look_ahead) {
+      throw new Error("this example tells each epoch at its end: the model has to be a live one");
+    }
+    const session = await ort.InferenceSession.create(graph);
+    const [features, ...states] = session.inputMetadata;
+    if (features.shape.at(-1) !== info.features.length) {
+      throw new Error(`the model takes ${features.shape.at(-1)} features, not those of its info`);
+    }
+    return new Stager(session, info, states);
+  }
+
+  constructor(session, info, states) {
+    this.session = session;
+    this.info = info;
+    this.states = states;
+  }
+
+  /** State before the first epoch: zeros. */
+  begin() {
+    const zeros = (shape) => new Float32Array(shape.reduce((size, length) => size * length, 1));
+    return {
+      graph: this.states.map(({ shape }) => new ort.Tensor("float32", zeros(shape), shape)),
+      nEpochs: 0,
+      sums: this.info.classes.map(() => 0),
+    };
+  }
+
+  /** What the next epoch is, from its features by name; and the state after it. */
+  async advance(features, state) {
+    const row = Float32Array.from(this.info.features, (name) => {
+      if (!(name in features)) {
+        throw new Error(`unknown feature ${name}`);
+      }
+      return features[name];
+    });
+    const inputs = [new ort.Tensor("float32", row, [1, row.length]), ...state.graph];
+    const outputs = await this.session.run(
+      Object.fromEntries(this.session.inputNames.map((name, at) => [name, inputs[at]])),
+    );
+    const [told, ...graph] = this.session.outputNames.map((name) => outputs[name]);
+    const [centred, course] = centre(Array.from(told.data), this.info.typical, state);
+    const probabilities = temper(centred, this.info.temperature);
+    // Epochs in the dark count in the state as all others do; only nothing is said of them.
+    const seen = hasSignal(features);
+    return [seen ? probabilities : null, { graph, ...course }];
+  }
+}
+
+/** Name of the class; with the model's factors, at its operating point. */
+export function decide(probabilities, classes, factors = {}) {
+  if (probabilities === null) {
+    return "unscored";
+  }
+  const weighted = probabilities.map((share, at) => share * (factors[classes[at]] ?? 1));
+  return classes[weighted.indexOf(Math.max(...weighted))];
+}
+
+/** How certain, from 0 to 1: 1 less the normalised entropy. */
+export function certainty(probabilities) {
+  if (probabilities === null) {
+    return 0;
+  }
+  const entropy = -sum(probabilities.map((share) => share * Math.log(share + TINY)));
+  return clip(1 - entropy / Math.log(probabilities.length), 0, 1);
+}
+
+/** Measure what the model says now against what it has said of this night so far. */
+function centre(told, typical, { nEpochs, sums }) {
+  if (!typical.length) {
+    return [told, { nEpochs, sums }];
+  }
+  const raw = told.map((share) => Math.log(share + FLOOR));
+  const logs = raw.map((log) => log - sum(raw) / raw.length);
+  const expected = interpolate(typical, nEpochs / KNOT);
+  const course = { nEpochs: nEpochs + 1, sums: sums.map((before, at) => before + logs[at]) };
+  const odds = logs.map((log, at) => {
+    const surplus = course.sums[at] - course.nEpochs * expected[at];
+    return Math.exp(log - clip(surplus / (course.nEpochs + TRUST), -BOUND, BOUND));
+  });
+  return [odds.map((one) => one / sum(odds)), course];
+}
+
+/** Entry of the typical course at a position between two knots; after the last it stays. */
+function interpolate(typical, position) {
+  const at = Math.min(position, typical.length - 1);
+  const [before, after] = [typical[Math.floor(at)], typical[Math.ceil(at)]];
+  return before.map((value, one) => value + (at - Math.floor(at)) * (after[one] - value));
+}
+
+/** Sharpen or soften probabilities. */
+function temper(probabilities, temperature) {
+  const logs = probabilities.map((share) => Math.log(share + TINY) / temperature);
+  const odds = logs.map((log) => Math.exp(log - Math.max(...logs)));
+  return odds.map((one) => one / sum(odds));
+}
+
+function sum(values) {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+function clip(value, low, high) {
+  return Math.min(Math.max(value, low), high);
+}

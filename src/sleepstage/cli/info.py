@@ -1,0 +1,36 @@
+"""sleepstage info: what a model file says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sleepstage.cli.console import console
+from sleepstage.files import write_atomically
+from sleepstage.stager import load_model
+
+__all__ = ["info"]
+
+_File = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("model", type=_File)
+@click.option("--out", type=_File, help="Write to this .json file.")
+def info(model: Path, out: Path | None) -> None:
+    """Say what the file MODEL is, as JSON.
+
+    Its features, classes, data and their licence, results, and all that a program in another
+    language needs beside the file to run it (docs/edge.md).
+    """
+    stager = load_model(model)
+    description = {**json.loads(stager.info.to_json()), "classes": stager.scheme.classes}
+    text = json.dumps(description, indent=1)
+    if out is None:
+        click.echo(text)
+        return
+    with write_atomically(out, suffixes=(".json",)) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    console.print(f"what {model} says of itself: {out}")
