@@ -9,8 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sleepstage.stager import ModelInfo
+from sleepstage.training.export import export_step, model_file
+
 from .command import invoke
 from .conftest import Run
+from .networks import N_FEATURES, NAMES, whole_night
 from .test_stager import rewrite
 
 
@@ -32,8 +36,8 @@ def test_predict_writes_the_hypnogram(
     else:
         rows = (pl.read_csv if ending == ".csv" else pl.read_parquet)(out).to_dicts()
     assert len(rows) == 240
-    columns = {"time", "stage", "p_wake", "p_light", "p_deep", "p_rem", "simulated"}
-    assert set(rows[0]) == columns
+    probabilities = {"p_wake", "p_light", "p_deep", "p_rem"}
+    assert set(rows[0]) == {"time", "stage", *probabilities, "confidence", "simulated"}
 
 
 def test_predict_finds_rem_at_the_operating_point(
@@ -109,3 +113,58 @@ def test_a_full_disk_is_one_clear_line(
     assert result.exit_code == 1
     assert "No space left on device" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_explains_in_numbers_and_as_a_picture(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    night = f"{simulated_data}:{small_run.split.test[0]}"
+    files = [tmp_path / name for name in ("why.csv", "why.json", "why.parquet", "why.png")]
+    options = [part for file in files for part in ("--explain", file)]
+    out = tmp_path / "night.csv"
+    result = invoke("predict", night, "--model", small_run.model, "--out", out, *options)
+    assert result.exit_code == 0, result.output
+    for file in files:
+        assert f"explanation: {file}" in result.output
+    assert files[-1].read_bytes().startswith(b"\x89PNG")
+    frame = pl.read_csv(files[0])
+    assert frame.columns == pl.read_parquet(files[2]).columns
+    assert frame.columns == list(json.loads(files[1].read_text())["epochs"][0])
+    assert frame["stage"].to_list() == pl.read_csv(out)["stage"].to_list()
+    assert frame["by_heart_rate"].abs().max() > 0  # type: ignore[operator]
+
+
+def test_predict_explains_the_stage_it_decides(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    path = rewrite(small_run.model, tmp_path / "eager.onnx", factors={"rem": 1e6})
+    out = tmp_path / "why.csv"
+    night = f"{simulated_data}:900001"
+    result = invoke("predict", night, "--model", path, "--find-rem", "--explain", out)
+    assert result.exit_code == 0, result.output
+    assert set(pl.read_csv(out)["stage"]) == {"rem"}
+
+
+def test_predict_does_not_stage_what_it_can_not_write(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    night = f"{simulated_data}:900001"
+    options = ("--explain", tmp_path / "why.csv", "--explain", tmp_path / "why.txt")
+    result = invoke("predict", night, "--model", small_run.model, *options)
+    assert result.exit_code == 1
+    assert "unknown ending '.txt'; use one of .csv, .json, .parquet, .png" in result.output
+    assert "epochs of 30 s" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_says_that_a_whole_night_model_has_no_past(
+    simulated_data: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    info = ModelInfo(NAMES, "four_class", whole_night=True)
+    model.write_bytes(model_file(export_step([whole_night("lstm")], N_FEATURES), info))
+    out = tmp_path / "why.csv"
+    result = invoke("predict", f"{simulated_data}:900001", "--model", model, "--explain", out)
+    assert result.exit_code == 0, result.output
+    assert "no past minutes are explained" in result.output
+    assert pl.read_csv(out).columns[-2:] == ["by_heart_rate", "simulated"]

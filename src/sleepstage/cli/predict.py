@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import numpy as np
 
-from sleepstage.cli.console import console, simulated_banner, table
+from sleepstage.cli.console import console, progress_bar, simulated_banner, table
 from sleepstage.errors import DataError
+from sleepstage.explanation import explain
 from sleepstage.readers.sleep_accel import find_data, read_subject
 from sleepstage.readers.tables import read_tables
 from sleepstage.stager import load_model
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sleepstage.explanation import Explanation
     from sleepstage.hypnogram import Hypnogram
     from sleepstage.recording import Recording
+    from sleepstage.stager import Stager
 
 __all__ = ["predict", "show_hypnogram"]
 
 _File = click.Path(path_type=Path)
+_NUMBERS: Final = (".csv", ".json", ".parquet")
+_PICTURES: Final = (".png", ".svg", ".pdf")
 
 
 @click.command()
@@ -35,6 +42,14 @@ _File = click.Path(path_type=Path)
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--out", type=_File, help="Hypnogram as .csv, .json or .parquet.")
 @click.option("--plot", type=_File, help="Picture as .png, .svg or .pdf.")
+@click.option(
+    "--explain",
+    "explain_to",
+    type=_File,
+    multiple=True,
+    help="What moved each decision: numbers as .csv, .json or .parquet, picture as .png, .svg or "
+    ".pdf; may be given for each. Takes some seconds.",
+)
 def predict(
     recording: str | None,
     model: Path,
@@ -46,6 +61,7 @@ def predict(
     find_rem: bool,
     out: Path | None,
     plot: Path | None,
+    explain_to: tuple[Path, ...],
 ) -> None:
     """Stage one night.
 
@@ -57,14 +73,14 @@ def predict(
     if (recording is not None) == named:
         msg = "give either a RECORDING (DIR:SUBJECT) or files (--heart-rate, --motion, --steps)"
         raise click.UsageError(msg)
+    _check_endings(explain_to)
     stager = load_model(model)
     if recording is None:
         night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
     else:
         night = _read_named(recording)
-    hypnogram = stager.predict(night)
-    if find_rem:
-        hypnogram = hypnogram.decide(stager.info.factors)
+    factors = stager.info.factors if find_rem else {}
+    hypnogram = stager.predict(night).decide(factors)
     show_hypnogram(hypnogram, night)
     if out is not None:
         hypnogram.save(out)
@@ -74,6 +90,37 @@ def predict(
 
         save_figure(hypnogram.plot(reference=night.reference), plot)
         console.print(f"picture: {plot}")
+    if explain_to:
+        explanation = _explain(stager, night, factors)
+        for path in explain_to:
+            _save_explanation(explanation, path)
+            console.print(f"explanation: {path}")
+
+
+def _check_endings(paths: tuple[Path, ...]) -> None:
+    """Before the work, and not after it."""
+    known = _NUMBERS + _PICTURES
+    for path in paths:
+        if path.suffix not in known:
+            msg = f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(known)}"
+            raise DataError(msg)
+
+
+def _explain(stager: Stager, night: Recording, factors: Mapping[str, float]) -> Explanation:
+    with progress_bar("explaining") as progress:
+        explanation = explain(stager, night, factors=factors, on_progress=progress)
+    if not explanation.lags:
+        console.print("this model reads the night from both ends: no past minutes are explained")
+    return explanation
+
+
+def _save_explanation(explanation: Explanation, path: Path) -> None:
+    if path.suffix in _NUMBERS:
+        explanation.save(path)
+        return
+    from sleepstage.plotting import save_figure
+
+    save_figure(explanation.plot(), path)
 
 
 def _read_named(recording: str) -> Recording:

@@ -1,5 +1,6 @@
 """Pictures. Knows arrays and stages only; the one place that knows matplotlib."""
 
+from sleepstage.plotting.explanation import plot_explanation
 from sleepstage.plotting.nights import STAGE_COLOURS, plot_night, save_figure
 from sleepstage.plotting.people import (
     plot_ablation,
@@ -21,6 +22,7 @@ __all__ = [
     "plot_bland_altman",
     "plot_confusion",
     "plot_curves",
+    "plot_explanation",
     "plot_learning_curve",
     "plot_models",
     "plot_night",
