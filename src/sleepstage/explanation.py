@@ -1,10 +1,9 @@
 """What moved each decision: the night staged again with something taken away.
 
-Answers what SleepTransformer (Phan et al. 2022, IEEE TBME 69(8), arXiv 2105.11043, section II-D)
-reads from its attention, how much each past minute counts, for any model and in probability.
-What is taken away are samples, as if the watch had lost them, and not features: the very engine
-that stages then does what it does when a signal is missing (occlusion, Zeiler and Fergus 2014,
-arXiv 1311.2901).
+Answers what SleepTransformer (Phan et al. 2022, IEEE TBME 69(8), arXiv 2105.11043) reads from its
+attention, how much each past minute counts, for any model and in probability. What is taken away
+are samples, as if the watch had lost them, and not features: the very engine that stages then does
+what it does when a signal is missing (occlusion, Zeiler and Fergus 2014, arXiv 1311.2901).
 """
 
 from __future__ import annotations
