@@ -40,7 +40,7 @@ SEEDS: Final = {"holdout": 0, "kfold": 100, "studies": 200}
 LIGHT: Final = ("members=1", "passes=25")
 NIGHT: Final = "ensemble-night"
 MODELS: Final = (
-    *(DEFAULT, "lstm", NIGHT, "lstm-night", "boosting"),
+    *(DEFAULT, "lstm", NIGHT, "boosting"),
     *("boosting-hmm", "logistic", "walch", "elapsed", "majority"),
 )
 
@@ -135,7 +135,7 @@ def main() -> None:
          ("runs", "operating point", "failed")),
         ("Ten folds: each person tests once", kfold, "kfold",
          ("runs", "operating point", "confusion", "models", "people", "spread", "nights",
-          "curves", "calibration", "rem", "bland-altman", "failed")),
+          "curves", "calibration", "certainty", "rem", "bland-altman", "failed")),
         ("Studies: one thing changed", studies, "study",
          tuple(f"study {name}" for name in STUDIES)),
     ):  # fmt: skip

@@ -8,21 +8,25 @@
 
 from __future__ import annotations
 
-from sleepstage.errors import DataError, ModelFileError, SleepstageError
+from sleepstage.errors import DataError, ModelFileError, SleepstageError, SnapshotError
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.readers import read
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
+from sleepstage.session import Epoch, Session
 from sleepstage.stager import Stager, load_model
 from sleepstage.stages import Stage
 
 __all__ = [
     "DataError",
+    "Epoch",
     "Hypnogram",
     "ModelFileError",
     "Recording",
     "Samples",
+    "Session",
     "SleepstageError",
+    "SnapshotError",
     "Stage",
     "Stager",
     "load_model",

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
     from sleepstage.recording import Recording
 
-__all__ = ["FORMAT", "METADATA_KEY", "ModelInfo", "Stager", "load_model"]
+__all__ = ["FORMAT", "METADATA_KEY", "SHIPPED_MODELS", "ModelInfo", "Stager", "load_model"]
 
 FORMAT: Final = 2
 """Version of the model file: raised when the graph's contract or a feature's meaning changes."""
 
 METADATA_KEY: Final = "sleepstage"
 """Where the ONNX file keeps its `ModelInfo`, as JSON."""
+
+SHIPPED_MODELS: Final = {
+    name: Path(__file__).parent / "models" / f"{name}.onnx" for name in ("live", "night")
+}
+"""Models that come with the package, by name."""
 
 ModelState = tuple["NDArray[Any]", ...]
 """What a model remembers from epoch to epoch, the graph first and then the centring; its beginning
@@ -338,6 +343,19 @@ def _open_graph(content: bytes, name: str) -> Any:
         raise ModelFileError(msg) from error
 
 
-def load_model(path: str | Path) -> Stager:
-    """Load a trained model from its file; see `Stager`."""
-    return Stager(path)
+def load_model(model: str | Path = "live") -> Stager:
+    """Load a model.
+
+    Parameters
+    ----------
+    model : {"live", "night"} or path
+        One of those that come with the package, for epochs as they end and for nights that are
+        over, trained on all people at hand (`docs/models.md`); or a file that `sleepstage train`
+        has written.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is none of this package's models, or of another version.
+    """
+    return Stager(SHIPPED_MODELS.get(str(model), Path(model)))

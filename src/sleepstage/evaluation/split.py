@@ -12,7 +12,7 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Split", "fewer", "holdout", "kfold"]
+__all__ = ["Split", "everyone", "fewer", "holdout", "kfold"]
 
 _MIN_PEOPLE = 3  # one to train, one to validate, one to test
 
@@ -67,6 +67,11 @@ def kfold(subjects: Sequence[str], *, n_folds: int, seed: int, n_groups: int = 5
         _split([name for name in shuffled if name not in fold], fold, n_groups)
         for fold in _groups(shuffled, n_folds)
     ]
+
+
+def everyone(subjects: Sequence[str], *, seed: int, n_groups: int = 5) -> Split:
+    """Nobody tests: for a model that is to be used. Its people still take turns to validate."""
+    return _split(_shuffled(subjects, seed), [], n_groups)
 
 
 def fewer(split: Split, people: int, *, seed: int) -> Split:

@@ -1,0 +1,157 @@
+"""Write the models that come with the package, and docs/models.md: ``make models``.
+
+The recipes that ``make results`` measured, fitted to all people at hand; the same people and
+versions give the same files, byte for byte. A quarter of an hour on two cores, after which
+``make results`` must have left its numbers in runs/results: they are those of the recipe on people
+it was not fitted to, for of these models nothing can be measured on people they know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.classifiers.registry import CLASSIFIERS
+from sleepstage.cli.console import console, number, progress_bar
+from sleepstage.evaluation.run import load_nights
+from sleepstage.evaluation.split import everyone
+from sleepstage.files import write_atomically
+from sleepstage.readers.sleep_accel import find_data
+from sleepstage.stager import SHIPPED_MODELS, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sleepstage.classifiers.neural import FittedNetworks
+    from sleepstage.training.nights import Night
+
+CARD: Final = Path(__file__).with_name("models.md")
+RESULTS: Final = Path("runs/results/kfold/results.json")
+RECIPES: Final = {"live": "ensemble", "night": "ensemble-night"}
+SEED: Final = 0
+
+HEAD: Final = """\
+<!-- Written by `make models`, and by nothing else. -->
+# Models in the package
+
+`sleepstage.load_model()` gives *live*, for epochs as they end; `sleepstage.load_model("night")`
+gives *night*, which reads a night that is over from both ends. `sleepstage info live` prints all
+that a file says of itself.
+
+"""
+
+TAIL: Final = """
+The numbers are means over ten folds by person of the same recipe, on people who were not trained on
+([results](results.md)). The models themselves are fitted to everybody, so nothing is left to test
+them on here.
+
+**Made for** nights of adults from a watch on the wrist, from the moment of going to bed: sleep
+products, research, a picture of one's own nights. **Not made for** diagnosis or treatment: this is
+no medical device.
+
+**Trained on** {people} people of PhysioNet sleep-accel, each with one night in a sleep laboratory,
+an Apple Watch on the wrist, and polysomnography scored by experts. One laboratory, one kind of
+watch: nothing here says how well they do on others, on people with sleep disorders, with
+arrhythmia, under medication, on children, in shift work or in naps.
+
+**Known errors**: lying awake looks like light sleep; the share of deep sleep errs by person; at the
+plain largest probability REM is missed more often than at the operating point (`--find-rem`). What
+less of the signals costs: [real time](realtime.md).
+
+**Uncertainty**: probabilities are calibrated by one temperature, on people who were left out in
+turns; confidence is one less their normalised entropy.
+
+**Made again** by `make results models`: same people and versions, same bytes.
+
+**Licence**: MIT, with this notice for the data: {attribution} ({licence}, [source]({source})).
+"""
+
+
+def build(nights: Sequence[Night], name: str) -> FittedNetworks:
+    """Fit a recipe to everybody."""
+    split = everyone([night.subject for night in nights], seed=SEED)
+    with progress_bar(f"training {name}") as progress:
+        fitted: FittedNetworks = CLASSIFIERS[RECIPES[name]].fit(  # type: ignore[assignment]
+            nights, split.validation, on_pass=progress
+        )
+    return fitted
+
+
+def measured(name: str) -> dict[str, Any]:
+    """What ``make results`` says of the recipe."""
+    if not RESULTS.exists():
+        msg = f"{RESULTS} is missing: the models say how well their recipe does; run make results"
+        raise SystemExit(msg)
+    summary = json.loads(RESULTS.read_text(encoding="utf-8"))["models"][RECIPES[name]]["summary"]
+    return {"protocol": "ten folds by person, of the recipe; means over folds", **summary}
+
+
+def write(name: str, fitted: FittedNetworks) -> None:
+    """Write the model file."""
+    SHIPPED_MODELS[name].parent.mkdir(exist_ok=True)
+    split = asdict(everyone(fitted.info.split["train"], seed=SEED))
+    with write_atomically(SHIPPED_MODELS[name]) as temporary:
+        temporary.write_bytes(fitted.file(split=split, metrics=measured(name)))
+    console.print(f"{name}: {SHIPPED_MODELS[name]}")
+
+
+def card() -> str:
+    """The whole page, from the files as they are."""
+    head = ["", *RECIPES]
+    table = [head, ["---", *("--:" for _ in RECIPES)]]
+    columns = [_describe(name) for name in RECIPES]
+    table += [[key, *(column[key] for column in columns)] for key in columns[0]]
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in table)
+    data = load_model().info.data
+    return HEAD + lines + TAIL.format(**data)
+
+
+def _describe(name: str) -> Mapping[str, str]:
+    content = SHIPPED_MODELS[name].read_bytes()
+    info = load_model(name).info
+    four, three = info.metrics["four_class"], info.metrics["three_class"]
+    point = info.metrics["operating_point"]["four_class"]
+
+    def mean(summary: Mapping[str, Any], key: str) -> str:
+        return number(summary[key]["mean"])
+
+    return {
+        "recipe": f"`{RECIPES[name]}`",
+        "size": f"{len(content) / 1e6:.2f} MB",
+        "SHA-256": f"`{hashlib.sha256(content).hexdigest()[:16]}…`",
+        "reads": "the past" if not info.whole_night else "the whole night",
+        "four classes: accuracy": mean(four, "accuracy"),
+        "four classes: kappa": mean(four, "kappa"),
+        "four classes: macro F1": mean(four, "macro_f1"),
+        "three classes: accuracy": mean(three, "accuracy"),
+        "three classes: kappa": mean(three, "kappa"),
+        **{f"{stage} found": mean(four["recall"], stage) for stage in four["recall"]},
+        "at the operating point: accuracy": mean(point, "accuracy"),
+        "at the operating point: REM found": mean(point["recall"], "rem"),
+        "operating point: REM times": number(info.factors["rem"], 2),
+        "temperature": number(info.temperature, 2),
+        "written by version": info.version,
+    }
+
+
+def main() -> None:
+    """Build all models, and write the card."""
+    data = find_data()
+    with progress_bar("reading") as progress:
+        nights = load_nights(data, on_progress=progress)
+    if any(night.recording.simulated for night in nights):
+        msg = f"{data} is simulated: models come from real nights only"
+        raise SystemExit(msg)
+    for name in RECIPES:
+        measured(name)  # before the long work
+    for name in RECIPES:
+        write(name, build(nights, name))
+    CARD.write_text(card(), encoding="utf-8")
+    console.print(f"wrote {CARD}")
+
+
+if __name__ == "__main__":
+    main()
