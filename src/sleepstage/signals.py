@@ -91,6 +91,7 @@ def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
         times, values = given
         if np.ndim(times) == 0 and np.ndim(values) == int(row):
             times, values = [times], [values]
+        np.shape(values)  # a ragged list has none
     except (TypeError, ValueError) as error:
         msg = f"{name}: expected a pair of arrays, times and values ({error})"
         raise DataError(msg) from error
