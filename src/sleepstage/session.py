@@ -266,6 +266,15 @@ class Session:
         self._state, epochs = _tell(self.model, state)
         return epochs
 
+    def finish(self) -> list[Epoch]:
+        """Tell the epochs that have ended by the newest time; no more samples are waited for."""
+        clock = self._state.clock
+        if not math.isfinite(clock):
+            return []
+        self._state = replace(self._state, clock=clock + self._state.lateness)
+        self._state, epochs = _tell(self.model, self._state)
+        return epochs
+
     def _check_now(self, now: float | None) -> None:
         if now is None:
             return

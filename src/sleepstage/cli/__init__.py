@@ -11,6 +11,7 @@ from sleepstage import __version__
 from sleepstage.cli.data import data
 from sleepstage.cli.evaluate import evaluate
 from sleepstage.cli.info import info
+from sleepstage.cli.live import live
 from sleepstage.cli.predict import predict
 from sleepstage.cli.run import run
 from sleepstage.cli.train import train
@@ -42,5 +43,5 @@ def main() -> None:
     logging.basicConfig(handlers=[shown], format="%(levelname)s: %(message)s", force=True)
 
 
-for _verb in (run, data, train, evaluate, predict, info):
+for _verb in (run, data, train, evaluate, predict, live, info):
     main.add_command(_verb)

@@ -14,7 +14,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["console", "number", "progress_bar", "simulated_banner", "table"]
+__all__ = ["console", "errors", "number", "progress_bar", "simulated_banner", "table"]
 
 _PIPE_WIDTH = 160  # columns: whoever reads a file or a log can scroll
 
@@ -22,6 +22,9 @@ _PIPE_WIDTH = 160  # columns: whoever reads a file or a log can scroll
 console = Console(highlight=False, markup=False, soft_wrap=True)
 if not console.is_terminal:
     console.width = _PIPE_WIDTH
+
+errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+"""For what goes wrong while results stream to standard output."""
 
 
 @contextmanager

@@ -17,10 +17,10 @@ _File = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("model", type=_File)
+@click.argument("model", default="live")
 @click.option("--out", type=_File, help="Write to this .json file.")
-def info(model: Path, out: Path | None) -> None:
-    """Say what the file MODEL is, as JSON.
+def info(model: str, out: Path | None) -> None:
+    """Say what MODEL is, as JSON: live, night, or a file.
 
     Its features, classes, data and their licence, results, and all that a program in another
     language needs beside the file to run it (docs/edge.md).

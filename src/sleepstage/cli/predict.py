@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sleepstage.recording import Recording
     from sleepstage.stager import Stager
 
-__all__ = ["predict", "show_hypnogram"]
+__all__ = ["predict", "read_named", "show_hypnogram"]
 
 _File = click.Path(path_type=Path)
 _NUMBERS: Final = (".csv", ".json", ".parquet")
@@ -33,7 +33,9 @@ _PICTURES: Final = (".png", ".svg", ".pdf")
 
 @click.command()
 @click.argument("recording", required=False)
-@click.option("--model", required=True, type=_File, help="Model file, from sleepstage train.")
+@click.option(
+    "--model", default="live", show_default=True, help="live, night, or a file of sleepstage train."
+)
 @click.option("--heart-rate", type=_File, help="CSV or Parquet: time (s), bpm.")
 @click.option("--motion", type=_File, help="CSV or Parquet: time (s), x, y, z (g) or summaries.")
 @click.option("--steps", type=_File, help="CSV or Parquet: time (s), steps.")
@@ -52,7 +54,7 @@ _PICTURES: Final = (".png", ".svg", ".pdf")
 )
 def predict(
     recording: str | None,
-    model: Path,
+    model: str,
     heart_rate: Path | None,
     motion: Path | None,
     steps: Path | None,
@@ -78,7 +80,7 @@ def predict(
     if recording is None:
         night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
     else:
-        night = _read_named(recording)
+        night = read_named(recording)
     factors = stager.info.factors if find_rem else {}
     hypnogram = stager.predict(night).decide(factors)
     show_hypnogram(hypnogram, night)
@@ -123,7 +125,8 @@ def _save_explanation(explanation: Explanation, path: Path) -> None:
     save_figure(explanation.plot(), path)
 
 
-def _read_named(recording: str) -> Recording:
+def read_named(recording: str) -> Recording:
+    """Read DIR:SUBJECT, or SUBJECT of the dataset where it usually lies."""
     directory, colon, subject = recording.rpartition(":")
     if not subject or (colon and not directory):
         msg = f"{recording}: expected DIR:SUBJECT or SUBJECT"

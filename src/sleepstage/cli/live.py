@@ -1,0 +1,191 @@
+"""sleepstage live: samples in as they arrive, epochs out as they end."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import numpy as np
+
+from sleepstage.cli.console import console, errors
+from sleepstage.cli.predict import read_named
+from sleepstage.cli.terminal import NightView
+from sleepstage.errors import DataError
+from sleepstage.stager import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from sleepstage.recording import Recording
+    from sleepstage.session import Epoch, Session
+    from sleepstage.stages import Scheme
+
+__all__ = ["live"]
+
+_SIGNALS: Final = ("heart_rate", "motion", "steps")
+_TICK: Final = 5.0  # s of a night that a replay pushes at a time
+
+
+@click.command()
+@click.option("--model", default="live", show_default=True, help="live, or a model file.")
+@click.option("--start", type=float, help="Start of the night, in the samples' seconds.")
+@click.option(
+    "--lateness", default=5.0, show_default=True, help="Seconds that late samples are waited for."
+)
+@click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
+@click.option("--replay", metavar="RECORDING", help="Play this night: DIR:SUBJECT or SUBJECT.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Of the replay, times real time; inf: as fast as it goes.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on a terminal, too.")
+def live(
+    model: str,
+    start: float | None,
+    lateness: float,
+    find_rem: bool,
+    replay: str | None,
+    speed: float,
+    as_json: bool,
+) -> None:
+    """Stage a night as it happens.
+
+    Reads JSON lines from standard input, each with a time in seconds and what was measured then:
+    {"time": 1700000000, "heart_rate": 61}, {"time": [0.02, 0.04], "motion": [[0, 0, 1], [0, 0,
+    1]]} (acceleration in g), {"time": 600, "steps": 12}, or {"now": 1700000030} for the time alone.
+    Writes a JSON line for each epoch that has ended; to a terminal it draws the night in its place.
+    """
+    stager = load_model(model)
+    night = read_named(replay) if replay is not None else None
+
+    def begin(first: float) -> Session:
+        return stager.session(
+            start=first if start is None else start, lateness=lateness, find_rem=find_rem
+        )
+
+    with _view(stager.scheme, night, as_json=as_json) as show:
+        if night is not None:
+            _play(night, begin(night.start), speed, show)
+            n_refused = 0
+        else:
+            n_refused = _listen(sys.stdin, begin, show)
+    if n_refused:
+        msg = f"{n_refused} lines were refused; the others were taken in"
+        raise DataError(msg)
+
+
+def _view(
+    scheme: Scheme, night: Recording | None, *, as_json: bool
+) -> AbstractContextManager[Callable[[Epoch], None]]:
+    if as_json or not console.is_terminal:
+        return nullcontext(_write_line)
+    if night is None:
+        return NightView(console, scheme, "", None)
+    return NightView(console, scheme, night.subject, night.reference)
+
+
+def _write_line(epoch: Epoch) -> None:
+    click.echo(json.dumps(epoch.to_dict()))
+    sys.stdout.flush()
+
+
+def _listen(
+    lines: Iterable[str], begin: Callable[[float], Session], show: Callable[[Epoch], None]
+) -> int:
+    """Push each line; a line that is refused is named on standard error, and the night goes on."""
+    session, n_refused = None, 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            given = parse_line(line)
+            if session is None:
+                session = begin(_first_time(given))
+            epochs = session.push(**given)
+        except DataError as error:
+            errors.print(f"line {number}: {error}")
+            n_refused += 1
+            continue
+        for epoch in epochs:
+            show(epoch)
+    if session is not None:
+        for epoch in session.finish():
+            show(epoch)
+        _report(session)
+    return n_refused
+
+
+def _report(session: Session) -> None:
+    intake = session.intake
+    dropped = {
+        name: getattr(intake, name) for name in ("late", "ahead", "duplicate", "implausible")
+    }
+    if any(dropped.values()):
+        named = ", ".join(f"{count} {name}" for name, count in dropped.items() if count)
+        errors.print(f"{intake.taken} samples taken in; dropped: {named}")
+
+
+def parse_line(line: str) -> dict[str, Any]:
+    """Arguments of `Session.push`.
+
+    Raises
+    ------
+    DataError
+        If the line is no JSON object, has other keys, or samples without a time.
+    """
+    try:
+        said = json.loads(line)
+    except ValueError as error:
+        msg = f"not JSON ({error})"
+        raise DataError(msg) from error
+    known = ("time", *_SIGNALS, "now")
+    if not isinstance(said, dict) or not said or not set(said) <= set(known):
+        msg = f"expected an object with some of {', '.join(known)}; got {line.strip()[:80]}"
+        raise DataError(msg)
+    given: dict[str, Any] = {
+        name: (said.get("time"), said[name]) for name in _SIGNALS if name in said
+    }
+    if given and said.get("time") is None:
+        msg = f"{', '.join(given)} without a time; say when it was measured, in seconds"
+        raise DataError(msg)
+    if "now" in said:
+        given["now"] = said["now"]
+    return given
+
+
+def _first_time(given: dict[str, Any]) -> float:
+    times = [value[0] if name in _SIGNALS else value for name, value in given.items()]
+    try:
+        first = min(float(np.min(one)) for one in times)
+    except (TypeError, ValueError):
+        first = math.nan
+    if not math.isfinite(first):
+        msg = "the first line has no time in seconds to begin with; name one with --start"
+        raise DataError(msg)
+    return first
+
+
+def _play(night: Recording, session: Session, speed: float, show: Callable[[Epoch], None]) -> None:
+    """Push a recorded night as it happened, so many times as fast."""
+    began, before = time.monotonic(), -math.inf
+    for now in np.append(np.arange(night.start, night.end, _TICK), night.end).tolist():
+        wait = (now - night.start) / speed - (time.monotonic() - began)
+        if wait > 0:
+            time.sleep(wait)
+        signals = {name: getattr(night, name).between(before, now) for name in _SIGNALS}
+        given: Any = {name: (one.times, one.values) for name, one in signals.items() if len(one)}
+        for epoch in session.push(**given, now=now):
+            show(epoch)
+        before = now
+    for epoch in session.finish():
+        if epoch.time < night.end:
+            show(epoch)
