@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sleepstage.evaluation.curves import (
     reliability,
     rem_trade_off,
     roc_curves,
+    selective_accuracy,
 )
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.metrics import ScoredNight, report
@@ -113,6 +115,62 @@ def test_certainty_is_in_the_last_bin() -> None:
     assert found.expected_calibration_error == 0.0
 
 
+def test_the_least_certain_epochs_are_set_aside_by_hand() -> None:
+    # Certainty falls with the distance from 0.5; the last epoch is wrong and nothing is known.
+    rows = [*rem(0.9, 0.55, 0.2, 0.4), NAN]
+    people = {"a": night("rlllr", "rrll-", probabilities=rows)}
+    found = selective_accuracy(people, FOUR_CLASS, shares=[0.0, 0.2, 0.4, 0.6, 0.8])
+    assert [point.n_epochs for point in found] == [5, 4, 3, 2, 1]
+    assert [point.accuracy for point in found] == [3 / 5, 3 / 4, 1.0, 1.0, 1.0]
+    assert [point.set_aside for point in found] == [0.0, 0.2, 0.4, 0.6, 0.8]
+    least = [0.0, *(1 - entropy(p) for p in (0.55, 0.4, 0.2, 0.9))]
+    assert [point.certainty for point in found] == pytest.approx(least, abs=1e-6)
+    assert found[-1].kappa is None  # one epoch, one class
+
+
+def entropy(p: float) -> float:
+    """Of two classes, in shares of that of four which are all as likely."""
+    return -(p * math.log(p) + (1 - p) * math.log(1 - p)) / math.log(4)
+
+
+@given(st.integers(0, 50), st.integers(4, 60), st.floats(0, 0.95))
+def test_what_is_left_is_what_sorting_leaves(seed: int, n: int, share: float) -> None:
+    people = {"a": many(n, seed)["a"], "b": many(n, seed + 1)["a"]}
+    (point,) = selective_accuracy(people, FOUR_CLASS, shares=[share])
+    epochs = sorted(
+        (float(certain), told == truth)
+        for one in people.values()
+        for certain, told, truth in zip(
+            one.predicted.confidence, one.predicted.codes, one.reference.codes, strict=True
+        )
+    )
+    left = epochs[int(share * len(epochs)) :]
+    assert point.n_epochs == len(left)
+    assert point.certainty == left[0][0]
+    assert point.accuracy == pytest.approx(np.mean([right for _, right in left]))
+
+
+def test_with_none_set_aside_the_numbers_are_the_reported_ones() -> None:
+    rows = [*rem(0.1, 0.9), NAN, *rem(0.9)]
+    people = {"a": night("lrlr", "lr-r", "1110", probabilities=rows), "b": many(200)["a"]}
+    first, *others = selective_accuracy(people, FOUR_CLASS)
+    reported = report(people)["four_class"]
+    assert (first.set_aside, first.n_epochs) == (0.0, 203)
+    assert (first.accuracy, first.kappa) == (reported["accuracy"], reported["kappa"])
+    assert {0.05, 0.1, 0.2, 0.3, 0.5} <= {point.set_aside for point in others}
+    assert others[9].accuracy > first.accuracy + 0.05  # probabilities that tell something
+
+
+def test_certainty_is_of_the_classes_that_are_told() -> None:
+    # Light or deep is all the same where sleep is one class.
+    rows = [[0.1, 0.45, 0.45, 0.0], [0.3, 0.7, 0.0, 0.0]]
+    people = {"a": night("lw", "ll", probabilities=rows)}
+    (point,) = selective_accuracy(people, TWO_CLASS, shares=[0.5])
+    assert point.accuracy == 1.0
+    (point,) = selective_accuracy(people, FOUR_CLASS, shares=[0.5])
+    assert point.accuracy == 0.0
+
+
 def test_more_rem_is_recalled_at_a_price() -> None:
     plain, more, all_ = rem_trade_off(FOUR_EPOCHS, factors=[1, 1.6, 100])
     assert (plain.factor, plain.recall, plain.precision, plain.accuracy) == (1.0, 0.5, 1.0, 0.75)
@@ -149,6 +207,7 @@ def test_recall_never_falls_with_the_factor_and_all_is_plain(seed: int, n: int) 
     plain = rem_trade_off(people, factors=[1.0])[0]
     assert plain.accuracy == pytest.approx(np.mean(codes == people["a"].reference.codes))
     drawn: list[Any] = [*points, reliability(people, FOUR_CLASS)]
+    drawn += selective_accuracy(people, FOUR_CLASS)
     drawn += [roc_curves(people, FOUR_CLASS)[name] for name in FOUR_CLASS.classes]
     drawn += [precision_recall_curves(people, FOUR_CLASS)[name] for name in FOUR_CLASS.classes]
     assert all(map(is_plain, drawn))
@@ -179,6 +238,8 @@ def test_no_epoch_that_counts_is_said(mask: str) -> None:
             make({"a": one}, FOUR_CLASS)
     with pytest.raises(DataError, match="no epoch of 1 nights"):
         rem_trade_off({"a": one})
+    with pytest.raises(DataError, match="no epoch of 1 nights"):
+        selective_accuracy({"a": one}, FOUR_CLASS)
     with pytest.raises(DataError, match="no epoch of 0 nights"):
         rem_trade_off({})
 

@@ -14,6 +14,7 @@ from sleepstage.plotting import (
     STAGE_COLOURS,
     plot_ablation,
     plot_bland_altman,
+    plot_certainty,
     plot_confusion,
     plot_curves,
     plot_learning_curve,
@@ -108,6 +109,21 @@ def test_reliability_leaves_empty_bins_open_and_counts_epochs() -> None:
     (steps,) = figure.axes[1].patches
     assert steps.get_data().values.tolist() == [0, 7]  # type: ignore[attr-defined]
     assert "0.200" in figure.axes[0].get_title(loc="left")
+
+
+def test_certainty_is_drawn_against_the_share_set_aside() -> None:
+    figure = plot_certainty(
+        [
+            {"set_aside": 0.0, "accuracy": 0.7, "kappa": 0.5},
+            {"set_aside": 0.5, "accuracy": 0.9, "kappa": None},
+        ]
+    )
+    assert xy(line(figure, "accuracy")) == [(0, 0.7), (0.5, 0.9)]
+    kappas = ys(line(figure, "kappa"))
+    assert kappas[0] == 0.5
+    assert np.isnan(kappas[1])
+    formatter = figure.axes[0].xaxis.get_major_formatter()
+    assert formatter(0.05, 0) == "5 %"
 
 
 def rem_point(factor: float, recall: float | None) -> dict[str, float | None]:
@@ -259,6 +275,7 @@ def test_every_picture_says_simulated_when_told(simulated: bool) -> None:
         plot_confusion([[1, 0], [0, 1]], ["wake", "sleep"], **said),  # type: ignore[arg-type]
         plot_curves({"rem": None}, {"rem": None}, **said),  # type: ignore[arg-type]
         plot_reliability(empty | {"expected_calibration_error": 0.0}, **said),  # type: ignore[arg-type]
+        plot_certainty([{"set_aside": 0.0, "accuracy": 0.7, "kappa": None}], **said),  # type: ignore[arg-type]
         plot_rem_trade_off([rem_point(1.0, 0.5)], **said),  # type: ignore[arg-type]
         plot_people({"m": PEOPLE}, **said),  # type: ignore[arg-type]
         plot_models({"m": {"kappa": NOTHING, "accuracy": NOTHING}}, **said),  # type: ignore[arg-type]

@@ -246,6 +246,13 @@ def test_curves_calibration_trade_off_and_sleep_statistics(several: Any) -> None
     assert [int(cells[1]) for cells in calibration.cells] == [
         n for n in reliability["n_epochs"] if n
     ]
+    (certainty,) = find(found, "certainty").tables
+    assert [cells[0] for cells in certainty.cells] == ["0 %", "5 %", "10 %", "20 %", "30 %", "50 %"]
+    half = next(one for one in model["curves"]["certainty"] if one["set_aside"] == 0.5)
+    assert row(certainty, "50 %")[1:] == [
+        str(half["n_epochs"]),
+        *(shown(half[key]) for key in ("certainty", "accuracy", "kappa")),
+    ]
     (trade_off,) = find(found, "rem").tables
     assert row(trade_off, "1.000")[1] == shown(row_of_factor_one(model)["recall"])
     (statistics,) = find(found, "bland-altman").tables
@@ -381,7 +388,7 @@ def test_pictures_are_sound_and_as_many_as_drawn(page: str, several: Any, tmp_pa
     assert len(images) == len(names)
     assert names == [
         *("confusion", "models", "models", "spread", "nights", "nights", "nights", "curves"),
-        *("calibration", "rem", "bland-altman", "study ablation", "study people"),
+        *("calibration", "certainty", "rem", "bland-altman", "study ablation", "study people"),
     ]
     for one in images:
         file = tmp_path / "one.png"

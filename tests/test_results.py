@@ -170,7 +170,8 @@ def test_each_model_is_summarised(content: dict[str, Any], outcomes: Outcomes) -
         if len(mine) > 1:
             assert summary["std"] == pytest.approx(np.std(accuracies, ddof=1))
         assert list(model["people"]) == ["four_class", "three_class", "two_class"]
-        assert set(model["curves"]) == {"roc", "precision_recall", "reliability", "rem_trade_off"}
+        curves = {"roc", "precision_recall", "reliability", "certainty", "rem_trade_off"}
+        assert set(model["curves"]) == curves
     assert content["models"]["first"]["live"]
     assert not content["models"]["second"]["live"]
 

@@ -1,4 +1,4 @@
-"""What the probabilities are worth: ranking of each class, calibration, and trading REM errors.
+"""What the probabilities are worth: ranking of each class, calibration, certainty, REM errors.
 
 All epochs are pooled. Curves hold at most 100 points, areas are of all points.
 """
@@ -16,6 +16,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from sleepstage.calibration import certainty
 from sleepstage.errors import DataError
 from sleepstage.metrics import agreement
 from sleepstage.stages import FOUR_CLASS, UNSCORED, Scheme
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REM_FACTORS",
+    "CertaintyPoint",
     "Curve",
     "Reliability",
     "RemPoint",
@@ -36,12 +38,14 @@ __all__ = [
     "reliability",
     "rem_trade_off",
     "roc_curves",
+    "selective_accuracy",
 ]
 
 REM_FACTORS: Final = tuple(2.0 ** (step / 4) for step in range(-8, 9))
 """A quarter to four times, in equal ratios; 1 among them."""
 
 _POINTS: Final = 100
+_SET_ASIDE: Final = tuple(step / 20 for step in range(20))
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,29 @@ class Reliability:
 
 
 @dataclass(frozen=True)
+class CertaintyPoint:
+    """Agreement once the least certain epochs are set aside.
+
+    Attributes
+    ----------
+    set_aside : float
+        Share of the epochs that count.
+    n_epochs : int
+        Those that are left.
+    certainty : float
+        Of the least certain epoch that is left; see `sleepstage.calibration.certainty`.
+    accuracy, kappa : float, float or None
+        As of `Agreement`, of the epochs that are left.
+    """
+
+    set_aside: float
+    n_epochs: int
+    certainty: float
+    accuracy: float
+    kappa: float | None
+
+
+@dataclass(frozen=True)
 class RemPoint:
     """Agreement when the probability of REM is multiplied by `factor`; fields as `Agreement`."""
 
@@ -100,7 +127,8 @@ class RemPoint:
 def roc_curves(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Curve | None]:
     """Receiver operating characteristic of each class; None where it or every other is absent.
 
-    Epochs without probabilities are left out, in all functions here but `rem_trade_off`.
+    Epochs without probabilities are left out, in all functions here but `rem_trade_off` and
+    `selective_accuracy`.
 
     Parameters
     ----------
@@ -153,6 +181,36 @@ def reliability(
     )
 
 
+def selective_accuracy(
+    nights: Mapping[str, ScoredNight],
+    scheme: Scheme,
+    *,
+    shares: Sequence[float] = _SET_ASIDE,
+) -> list[CertaintyPoint]:
+    """Agreement of the epochs that are left when the least certain ones are set aside.
+
+    One threshold for all people, as an application would have it. Epochs without probabilities are
+    wrong, and the first to go; with none set aside the numbers are those of `rem_trade_off` at
+    factor 1. Of epochs that are equally certain, those that come first go first.
+
+    Parameters and errors as of `roc_curves`; `shares`, each from 0 to below 1, are set aside.
+
+    References
+    ----------
+    Geifman and El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS.
+    """
+    reference, probabilities = _pooled(nights, scheme)
+    predicted, certain = _decided(probabilities), certainty(probabilities)
+    order = np.argsort(certain, kind="stable")
+    points = []
+    for share in shares:
+        left = order[int(share * len(order)) :]
+        found = agreement(reference[left], predicted[left], scheme)
+        least = float(certain[left[0]])
+        points.append(CertaintyPoint(share, len(left), least, found.accuracy, found.kappa))
+    return points
+
+
 def rem_trade_off(
     nights: Mapping[str, ScoredNight],
     *,
@@ -189,9 +247,7 @@ def _rem_point(
     reference: NDArray[np.int8], probabilities: NDArray[np.float64], factor: float, scheme: Scheme
 ) -> RemPoint:
     weights = np.where(np.array(scheme.classes) == "rem", factor, 1.0)
-    predicted = (probabilities * weights).argmax(axis=1).astype(np.int8)
-    predicted[np.isnan(probabilities).any(axis=1)] = UNSCORED
-    found = agreement(reference, predicted, scheme)
+    found = agreement(reference, _decided(probabilities * weights), scheme)
     return RemPoint(
         factor=factor,
         recall=found.recall["rem"],
@@ -200,6 +256,12 @@ def _rem_point(
         kappa=found.kappa,
         macro_f1=found.macro_f1,
     )
+
+
+def _decided(weighted: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Code of the largest in each row, unscored where nothing is known, shape (n_epochs,)."""
+    unknown = np.isnan(weighted).any(axis=1)
+    return np.where(unknown, UNSCORED, weighted.argmax(axis=1)).astype(np.int8)
 
 
 def _each_class(

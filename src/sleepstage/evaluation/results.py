@@ -16,6 +16,7 @@ from sleepstage.evaluation.curves import (
     reliability,
     rem_trade_off,
     roc_curves,
+    selective_accuracy,
 )
 from sleepstage.evaluation.people import estimate, per_person
 from sleepstage.evaluation.run import Outcome
@@ -154,6 +155,7 @@ def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[
             "roc": _curves(roc_curves(nights, own)),
             "precision_recall": _curves(precision_recall_curves(nights, own)),
             "reliability": asdict(reliability(nights, own)),
+            "certainty": [asdict(point) for point in selective_accuracy(nights, own)],
             "rem_trade_off": [asdict(point) for point in rem_trade_off(nights, scheme=own)],
         },
         "bland_altman": {name: asdict(one) for name, one in bland_altman(nights, own).items()},

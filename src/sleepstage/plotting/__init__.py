@@ -10,6 +10,7 @@ from sleepstage.plotting.people import (
     plot_people,
 )
 from sleepstage.plotting.results import (
+    plot_certainty,
     plot_confusion,
     plot_curves,
     plot_reliability,
@@ -20,6 +21,7 @@ __all__ = [
     "STAGE_COLOURS",
     "plot_ablation",
     "plot_bland_altman",
+    "plot_certainty",
     "plot_confusion",
     "plot_curves",
     "plot_explanation",

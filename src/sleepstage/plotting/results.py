@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
     _Corner = Literal["lower left", "lower right"]
 
-__all__ = ["plot_confusion", "plot_curves", "plot_reliability", "plot_rem_trade_off"]
+__all__ = [
+    "plot_certainty",
+    "plot_confusion",
+    "plot_curves",
+    "plot_reliability",
+    "plot_rem_trade_off",
+]
 
 _DARK: Final = 0.55  # share from which the number on a cell is white
 _LINES: Final = {"recall": ACCENT, "precision": "#f0b429", "accuracy": INK, "kappa": "#7fb0d3"}
-"""Of the trade-off: what of REM, what of all classes."""
+"""What of REM, what of all classes."""
 
 
 def plot_confusion(
@@ -154,6 +160,29 @@ def plot_reliability(
     upper.legend(frameon=False, loc="upper left", fontsize="small")
     lower.stairs(reliability["n_epochs"], reliability["edges"], fill=True, color="#8ab6d6")
     lower.set(xlabel="probability of the most probable class", ylabel="epochs", xlim=(0, 1))
+    return finish(figure, title, simulated=simulated)
+
+
+def plot_certainty(
+    points: Sequence[Mapping[str, float | None]], *, title: str = "", simulated: bool = False
+) -> Figure:
+    """Draw accuracy and kappa of what is left against the share of epochs set aside.
+
+    Parameters
+    ----------
+    points : sequence of mapping
+        ``set_aside``, ``accuracy`` and ``kappa``.
+    title, simulated
+        As of `plot_confusion`.
+    """
+    figure, axes = panels(1, 1, height=4.4, width=7.0)
+    axis = axes[0, 0]
+    shares = [known(point["set_aside"]) for point in points]
+    for name in ("accuracy", "kappa"):
+        axis.plot(shares, [known(p[name]) for p in points], color=_LINES[name], label=name)
+    axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axis.set(xlabel="least certain epochs set aside", ylim=(-0.02, 1.02))
+    axis.legend(frameon=False, fontsize="small", loc="lower right")
     return finish(figure, title, simulated=simulated)
 
 

@@ -21,6 +21,7 @@ from sleepstage.evaluation.report.tables import number
 from sleepstage.plotting import (
     plot_ablation,
     plot_bland_altman,
+    plot_certainty,
     plot_confusion,
     plot_curves,
     plot_learning_curve,
@@ -112,6 +113,8 @@ def _curves(
     yield "curves", "ROC and precision-recall curves", drawn
     drawn = plot_reliability(curves["reliability"], simulated=simulated)
     yield "calibration", "reliability diagram", drawn
+    drawn = plot_certainty(curves["certainty"], simulated=simulated)
+    yield "certainty", "accuracy and kappa of the more certain epochs", drawn
 
 
 def _nights(

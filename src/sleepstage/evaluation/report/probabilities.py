@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Section, Table
@@ -10,7 +10,9 @@ from sleepstage.evaluation.report.tables import Section, Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["calibration_section", "curves_section", "rem_section"]
+__all__ = ["calibration_section", "certainty_section", "curves_section", "rem_section"]
+
+_SHOWN: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def curves_section(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]) -> Section:
@@ -55,6 +57,24 @@ def calibration_section(reliability: Mapping[str, Any]) -> Section:
     )
     head = ("probability", "epochs", "mean probability", "share that is right")
     return Section("calibration", "Calibration", text, (Table("", head, rows),))
+
+
+def certainty_section(points: Sequence[Mapping[str, Any]]) -> Section:
+    """Agreement once the least certain epochs are set aside."""
+    names = ("n_epochs", "certainty", "accuracy", "kappa")
+    rows = tuple(
+        (f"{100 * point['set_aside']:.0f} %", *(point[name] for name in names))
+        for point in points
+        if point["set_aside"] in _SHOWN
+    )
+    text = (
+        "What the certainty of an epoch is worth: the least certain epochs of all people are set "
+        "aside, and the others compared with the expert. Certainty is 1 less the normalised "
+        "entropy of the probabilities; the least that is left is the threshold that does this. "
+        "All runs pooled. What is left has other shares of the stages, on which kappa depends."
+    )
+    head = ("set aside", "epochs left", "least certainty left", "accuracy", "kappa")
+    return Section("certainty", "Setting uncertain epochs aside", text, (Table("", head, rows),))
 
 
 def rem_section(points: Sequence[Mapping[str, float | None]]) -> Section:

@@ -27,6 +27,7 @@ from sleepstage.evaluation.report.people import (
 )
 from sleepstage.evaluation.report.probabilities import (
     calibration_section,
+    certainty_section,
     curves_section,
     rem_section,
 )
@@ -72,6 +73,7 @@ def sections(
         nights_section(nights, own[0]),
         curves_section(curves, confusion),
         calibration_section(curves["reliability"]),
+        certainty_section(curves["certainty"]),
         rem_section(curves["rem_trade_off"]),
         bland_altman_section(model["bland_altman"]),
         *study_sections(results.get("studies", {})),
