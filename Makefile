@@ -45,6 +45,7 @@ docs: $(READY)
 
 results: $(READY)
 	$(BIN)/python docs/make_results.py
+	$(BIN)/python docs/make_realtime.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py

@@ -1,0 +1,185 @@
+"""Write docs/realtime.md: ``make results``.
+
+What the default model of the ten folds does with less to go on, when it has just begun, and on a
+small machine. Nothing is trained: the models are those that ``make_results.py`` left in
+runs/results, which has to be run first. Minutes on two cores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from make_results import OUT, SEEDS
+
+import sleepstage
+from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
+from sleepstage.cli.console import console, progress_bar
+from sleepstage.evaluation.cold_start import cold_start
+from sleepstage.evaluation.conditions import EVERYTHING, under_conditions
+from sleepstage.evaluation.experiment import evaluate, plan
+from sleepstage.evaluation.footprint import milliseconds, operations, state_bytes, weight_bytes
+from sleepstage.evaluation.quantise import cost_of_int8, quantise
+from sleepstage.evaluation.report import Section, Table
+from sleepstage.evaluation.report.extracts import class_label
+from sleepstage.evaluation.report.tables import Cell, interval, number
+from sleepstage.evaluation.run import Outcome, load_nights
+from sleepstage.metrics import NUMBERS
+from sleepstage.readers.sleep_accel import find_data
+from sleepstage.stages import FOUR_CLASS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sleepstage.evaluation.cold_start import Window
+    from sleepstage.evaluation.quantise import Cost
+    from sleepstage.training.nights import Night
+
+PAGE = Path(__file__).with_name("realtime.md")
+
+HEAD = """\
+<!-- Written by `make results`, and by nothing else. -->
+# In real time
+
+Version {version}, the {n_runs} models of the ten folds in [results](results.md), each on people it
+was not trained on; four classes, live. Nothing is trained again. What the certainty of an epoch is
+worth stands there, too.
+"""
+
+
+def signals_section(found: Mapping[str, Mapping[str, Any]]) -> Section:
+    """What is lost with each signal."""
+    rows = tuple(_signals_row(name, one) for name, one in found.items())
+    recalls = (f"{class_label(name)} recall" for name in FOUR_CLASS.classes)
+    changed = ("difference of kappa", "95 % CI")
+    head = ("what there is", "accuracy", "kappa", "macro F1", *recalls, "unscored", *changed)
+    text = (
+        "The same models and the same epochs: those that an expert scored and that have heart rate "
+        "and motion before anything is taken away. Means over runs; the last columns are the mean "
+        "over nights of the difference of kappa to everything on the same night. An epoch that "
+        "can't be told is unscored and counts as wrong. Where motion is missing, steps are, too. "
+        "What a model reaches that is trained for fewer signals stands in the studies of the "
+        "results."
+    )
+    return Section("signals", "With less to go on", text, (Table("", head, rows),))
+
+
+def _signals_row(name: str, one: Mapping[str, Any]) -> tuple[Cell, ...]:
+    summary, difference = one["summary"], one["difference"]
+    changed = (None, None) if name == EVERYTHING else (difference["mean"], interval(difference))
+    return (
+        name,
+        *(summary[key]["mean"] for key in NUMBERS),
+        *(recall["mean"] for recall in summary["recall"].values()),
+        one["unscored"],
+        *changed,
+    )
+
+
+def cold_start_section(found: Mapping[str, Sequence[Window]]) -> Section:
+    """What is told soon after the start, beside what the whole night's recording tells."""
+    told = (f"{name}{of}" for of in ("", ", dated", ", whole") for name in ("accuracy", "kappa"))
+    head = ("minutes since the start", "starts", "epochs", *told)
+    tables = tuple(
+        Table(where, head, tuple(_window_row(window) for window in windows))
+        for where, windows in found.items()
+    )
+    text = (
+        "A recording that has just begun knows neither the pulse at rest nor how long a night has "
+        "gone on. Each test night is begun at its start, and afresh at each half hour from which a "
+        "full hour is left; the labels of that hour are compared with the expert's. Dated: the "
+        "same, but the recording knows when the night began, though it has no samples from before. "
+        "Whole: what the recording of the whole night got, live, for the same epochs. All nights "
+        "pooled. In the first minutes of a night everybody is awake and few epochs count: "
+        "kappa says nothing there."
+    )
+    return Section("cold start", "When recording has just begun", text, tables)
+
+
+def _window_row(window: Window) -> tuple[Cell, ...]:
+    told = (window.fresh, window.dated, window.whole)
+    return (
+        "{} to {}".format(*window.minutes),
+        *(window.n_starts, window.fresh.n_epochs),
+        *(value for one in told for value in (one.accuracy, one.kappa)),
+    )
+
+
+def size_section(models: Sequence[bytes], costs: Sequence[Cost], night: Night) -> Section:
+    """What a step costs, with weights of 32 and of eight bits."""
+    first = models[0]
+    small = quantise(first)
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("file, kB", *_kilobytes(len(first), len(small))),
+        ("weights, kB", *_kilobytes(weight_bytes(first), weight_bytes(small))),
+        ("remembered between epochs, kB", *_kilobytes(state_bytes(first), state_bytes(small))),
+        ("multiply-accumulates per epoch", *[f"{operations(first):,}"] * 2),
+        (
+            "time per epoch on the machine that wrote this, ms",
+            *(number(milliseconds(model, night.rows)) for model in (first, small)),
+        ),
+        ("kappa, mean over runs", *(_mean(costs, key) for key in ("kappa", "kappa_int8"))),
+        ("largest change of kappa in a run", "", max(map(_kappa_change, costs), default=None)),
+        ("largest change of a probability", "", max(one.largest_difference for one in costs)),
+        ("median over runs of epochs that change", "", median(one.changed for one in costs)),
+    )
+    head = ("", "as trained", "int8")
+    text = (
+        "Sizes and times are of the first file of the ten; the others are like it. Int8: weights "
+        "of matrix products and LSTMs in eight bits, by the dynamic quantisation of onnxruntime; "
+        "what goes from one to the next stays float. Convolutions would gain nothing, and GRU "
+        "can't be quantised so. The rest of a file is the graph and what it says of itself. Time "
+        "is of the graph alone, on one thread. To what is remembered come the samples that "
+        "features look back on: half an hour of heart rate and motion."
+    )
+    return Section("size", "On a small machine", text, (Table("", head, rows),))
+
+
+def _kilobytes(*sizes: int) -> list[str]:
+    return [f"{size / 1e3:.0f}" for size in sizes]
+
+
+def _mean(costs: Sequence[Cost], key: str) -> float | None:
+    known = [value for cost in costs if (value := getattr(cost, key)) is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _kappa_change(cost: Cost) -> float:
+    return abs((cost.kappa_int8 or 0.0) - (cost.kappa or 0.0))
+
+
+def default_runs(nights: Sequence[Night]) -> list[Outcome]:
+    """Runs of the default model on ten folds, as `make_results.py` did and left them."""
+    people = [night.subject for night in nights]
+    models = {DEFAULT: CLASSIFIERS[DEFAULT]}
+    tasks = plan(people, "kfold", models, number=10, seed=SEEDS["kfold"])
+    with progress_bar("kfold") as progress:
+        outcomes = evaluate(nights, tasks, OUT / "kfold", on_run=progress)
+    return [outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)]
+
+
+def main() -> None:
+    """Measure everything, and write it down."""
+    with progress_bar("reading") as progress:
+        nights = load_nights(find_data(), on_progress=progress)
+    runs = default_runs(nights)
+    with progress_bar("signals") as progress:
+        signals = under_conditions(runs, nights, on_run=progress)
+    with progress_bar("cold start") as progress:
+        started = cold_start(runs, nights, on_run=progress)
+    with progress_bar("int8") as progress:
+        costs = cost_of_int8(runs, nights, on_run=progress)
+    sections = (
+        signals_section(signals),
+        cold_start_section(started),
+        size_section([run.model for run in runs], costs, nights[0]),
+    )
+    head = HEAD.format(version=sleepstage.__version__, n_runs=len(runs))
+    PAGE.write_text("\n".join([head, *(one.to_markdown() for one in sections)]), encoding="utf-8")
+    console.print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
