@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from sleepstage.stager import ModelInfo, Stager
 
 from .command import invoke
@@ -54,7 +56,12 @@ def test_a_broken_file_is_one_clear_line(small_run: Run, tmp_path: Path) -> None
         assert not out.exists()
 
 
-def test_info_wants_a_model() -> None:
-    result = invoke("info")
-    assert result.exit_code == 2
-    assert "MODEL" in result.output
+@pytest.mark.parametrize(("arguments", "whole_night"), [((), False), (("night",), True)])
+def test_info_knows_the_models_of_the_package(
+    arguments: tuple[str, ...], *, whole_night: bool
+) -> None:
+    result = invoke("info", *arguments)
+    assert result.exit_code == 0
+    said = json.loads(result.output)
+    assert said["whole_night"] is whole_night
+    assert said["data"]["licence"] == "ODC-By 1.0"

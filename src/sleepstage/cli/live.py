@@ -59,10 +59,17 @@ def live(
 ) -> None:
     """Stage a night as it happens.
 
-    Reads JSON lines from standard input, each with a time in seconds and what was measured then:
-    {"time": 1700000000, "heart_rate": 61}, {"time": [0.02, 0.04], "motion": [[0, 0, 1], [0, 0,
-    1]]} (acceleration in g), {"time": 600, "steps": 12}, or {"now": 1700000030} for the time alone.
-    Writes a JSON line for each epoch that has ended; to a terminal it draws the night in its place.
+    Reads JSON lines from standard input. Each has the time of a sample in seconds, or an array of
+    times, and what was measured then; docs/live.md says it exactly:
+
+    \b
+    {"time": 1700000000, "heart_rate": 61}
+    {"time": [1700000000.02, 1700000000.04], "motion": [[0, 0, 1], [0, 0, 1]]}
+    {"time": 1700000600, "steps": 12}
+    {"now": 1700000630}
+
+    Writes a JSON line for each epoch that has ended; a terminal gets a picture of the night. What
+    comes later than the lateness allows is dropped: with rare lines, give a longer one.
     """
     stager = load_model(model)
     night = read_named(replay) if replay is not None else None
@@ -181,11 +188,13 @@ def _play(night: Recording, session: Session, speed: float, show: Callable[[Epoc
         wait = (now - night.start) / speed - (time.monotonic() - began)
         if wait > 0:
             time.sleep(wait)
-        signals = {name: getattr(night, name).between(before, now) for name in _SIGNALS}
+        # What is measured at this very moment is known by now.
+        until = math.nextafter(now, math.inf)
+        signals = {name: getattr(night, name).between(before, until) for name in _SIGNALS}
         given: Any = {name: (one.times, one.values) for name, one in signals.items() if len(one)}
         for epoch in session.push(**given, now=now):
             show(epoch)
-        before = now
+        before = until
     for epoch in session.finish():
         if epoch.time < night.end:
             show(epoch)
