@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.samples import Samples
 
@@ -90,17 +92,16 @@ class Waiting:
         for name, new in given.signals():
             if not len(new):
                 continue
+            first, last = np.searchsorted(new.times, [_edge(name, watermark), limit])
             known: Samples = getattr(self, name)
-            in_time = new.between(-math.inf, limit)
-            fresh = in_time.between(_edge(name, watermark), math.inf)
-            columns = 1 if new.values.ndim == 1 else new.values.shape[1]
-            both = known.followed_by(fresh)
-            both = Samples.clean(both.times, both.values, name=name, columns=columns)
-            joined[name] = both
-            counts["ahead"] += len(new) - len(in_time)
-            counts["late"] += len(in_time) - len(fresh)
+            fresh = Samples(new.times[first:last], new.values[first:last])
+            joined[name] = both = _join(known, fresh, name)
+            counts["late"] += int(first)
+            counts["ahead"] += len(new) - int(last)
             counts["taken"] += len(both) - len(known)
             counts["duplicate"] += len(known) + len(fresh) - len(both)
+        if not joined:
+            return self, intake
         counted = {name: getattr(intake, name) + count for name, count in counts.items()}
         return replace(self, **joined), replace(intake, **counted)
 
@@ -112,6 +113,14 @@ class Waiting:
             before[name] = samples.between(-math.inf, edge)
             after[name] = samples.between(edge, math.inf)
         return Waiting(**before), Waiting(**after)
+
+
+def _join(known: Samples, fresh: Samples, name: str) -> Samples:
+    both = known.followed_by(fresh)
+    if not len(known) or not len(fresh) or known.times[-1] < fresh.times[0]:
+        return both
+    columns = 1 if both.values.ndim == 1 else both.values.shape[1]
+    return Samples.clean(both.times, both.values, name=name, columns=columns)
 
 
 def _edge(name: str, time: float) -> float:

@@ -262,7 +262,7 @@ class Session:
             implausible=before.implausible + n_implausible,
             duplicate=before.duplicate + n_given - n_implausible - n_clean,
         )
-        state = _sort_in(replace(self._state, intake=intake), given, now)
+        state = _sort_in(self._state, given, intake, now)
         self._state, epochs = _tell(self.model, state)
         return epochs
 
@@ -299,7 +299,8 @@ class Session:
             raise DataError(msg)
         if columns == RAW_COLUMNS:
             self._check_unit(moved.values)
-        self._state = replace(self._state, motion_columns=columns)
+        if not before:
+            self._state = replace(self._state, motion_columns=columns)
 
     def _check_unit(self, xyz: NDArray[np.float64]) -> None:
         """Judge some hundred samples at a time: fewer may be one movement."""
@@ -345,14 +346,12 @@ def _number(value: float, name: str) -> float:
     return number
 
 
-def _sort_in(state: _State, given: Waiting, now: float | None) -> _State:
-    """Put samples among those that wait, and set the clock."""
+def _sort_in(state: _State, given: Waiting, intake: Intake, now: float | None) -> _State:
+    """Put samples among those that wait, count them, and set the clock."""
     limit = state.features.start + LONGEST_NIGHT
     if now is not None:
         limit = min(limit, now + AHEAD_SECONDS)
-    waiting, intake = state.waiting.sort_in(
-        given, state.intake, watermark=state.watermark, limit=limit
-    )
+    waiting, intake = state.waiting.sort_in(given, intake, watermark=state.watermark, limit=limit)
     if now is None:
         newest = [samples.times[-1] for _, samples in waiting.signals() if len(samples)]
         return replace(

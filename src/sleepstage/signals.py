@@ -18,11 +18,11 @@ __all__ = ["PLAUSIBLE_BPM", "clean_heart_rate", "clean_motion", "clean_steps"]
 PLAUSIBLE_BPM: Final = (25.0, 240.0)
 """Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
 
-Given = tuple["ArrayLike", "ArrayLike"] | None
+Given = tuple["ArrayLike", "ArrayLike"]
 """Times in seconds and what was measured at them, or a single time and what was measured then."""
 
 
-def clean_heart_rate(given: Given, name: str = "heart rate") -> tuple[Samples, int]:
+def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Samples, int]:
     """Heart rates in beats per minute, without those outside `PLAUSIBLE_BPM`, and their number.
 
     All functions here sort by time, drop exact duplicates, and begin an error with `name`.
@@ -32,14 +32,15 @@ def clean_heart_rate(given: Given, name: str = "heart rate") -> tuple[Samples, i
     DataError
         If shapes do not fit or something is no finite number.
     """
-    times, values = _arrays(given, name)
-    samples = Samples.clean(times, values, name=name)
+    if given is None:
+        return Samples.empty(), 0
+    samples = Samples.clean(*_arrays(given, name), name=name)
     low, high = PLAUSIBLE_BPM
     plausible = (samples.values >= low) & (samples.values <= high)
     return samples.keep(plausible), len(samples) - int(plausible.sum())
 
 
-def clean_motion(given: Given, name: str = "motion") -> Samples:
+def clean_motion(given: Given | None, name: str = "motion") -> Samples:
     """Raw acceleration in g, values of shape (n, 3), or 15 s summaries, (n, 4).
 
     Raises
@@ -65,7 +66,7 @@ def clean_motion(given: Given, name: str = "motion") -> Samples:
     return samples
 
 
-def clean_steps(given: Given, name: str = "steps") -> Samples:
+def clean_steps(given: Given | None, name: str = "steps") -> Samples:
     """Steps since the sample before, at the time when the count was known.
 
     Raises
@@ -73,6 +74,8 @@ def clean_steps(given: Given, name: str = "steps") -> Samples:
     DataError
         As for heart rate, or if a count is negative.
     """
+    if given is None:
+        return Samples.empty()
     samples = Samples.clean(*_arrays(given, name), name=name)
     if (samples.values < 0).any():
         at = int(np.argmax(samples.values < 0))
@@ -83,8 +86,6 @@ def clean_steps(given: Given, name: str = "steps") -> Samples:
 
 def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
     """Times and values; a single sample becomes arrays of one."""
-    if given is None:
-        return np.empty(0), np.empty(0)
     try:
         times: Any
         values: Any

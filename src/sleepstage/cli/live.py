@@ -70,7 +70,7 @@ def live(
 
     Writes a JSON line for each epoch that has ended; a terminal gets a picture of the night. What
     comes later than the lateness allows is dropped: with rare lines, give a longer one.
-    """
+    """  # noqa: D301 - click's sign for lines that stay as they are
     stager = load_model(model)
     night = read_named(replay) if replay is not None else None
 
