@@ -21,6 +21,7 @@ from sleepstage.evaluation.split import everyone
 from sleepstage.files import write_atomically
 from sleepstage.readers.sleep_accel import find_data
 from sleepstage.stager import SHIPPED_MODELS, load_model
+from sleepstage.training.quantise import quantise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CARD: Final = Path(__file__).with_name("models.md")
 RESULTS: Final = Path("runs/results/kfold/results.json")
 RECIPES: Final = {"live": "ensemble", "night": "ensemble-night"}
+SMALL: Final = "live-int8"
 SEED: Final = 0
 
 HEAD: Final = """\
@@ -38,8 +40,9 @@ HEAD: Final = """\
 # Models in the package
 
 `sleepstage.load_model()` gives *live*, for epochs as they end; `sleepstage.load_model("night")`
-gives *night*, which reads a night that is over from both ends. `sleepstage info live` prints all
-that a file says of itself.
+gives *night*, which reads a night that is over from both ends. *live-int8* is *live* in weights of
+eight bits ({small:.2f} MB), for machines that have little room; what that costs: [real
+time](realtime.md). `sleepstage info live` prints all that a file says of itself.
 
 """
 
@@ -89,13 +92,18 @@ def measured(name: str) -> dict[str, Any]:
     return {"protocol": "ten folds by person, of the recipe; means over folds", **summary}
 
 
-def write(name: str, fitted: FittedNetworks) -> None:
-    """Write the model file."""
-    SHIPPED_MODELS[name].parent.mkdir(exist_ok=True)
-    split = asdict(everyone(fitted.info.split["train"], seed=SEED))
-    with write_atomically(SHIPPED_MODELS[name]) as temporary:
-        temporary.write_bytes(fitted.file(split=split, metrics=measured(name)))
-    console.print(f"{name}: {SHIPPED_MODELS[name]}")
+def write(fitted: Mapping[str, FittedNetworks]) -> None:
+    """Write the model files."""
+    files = {}
+    for name, one in fitted.items():
+        split = asdict(everyone(one.info.split["train"], seed=SEED))
+        files[name] = one.file(split=split, metrics=measured(name))
+    files[SMALL] = quantise(files["live"])
+    for name, content in files.items():
+        SHIPPED_MODELS[name].parent.mkdir(exist_ok=True)
+        with write_atomically(SHIPPED_MODELS[name]) as temporary:
+            temporary.write_bytes(content)
+        console.print(f"{name}: {SHIPPED_MODELS[name]}")
 
 
 def card() -> str:
@@ -106,7 +114,8 @@ def card() -> str:
     table += [[key, *(column[key] for column in columns)] for key in columns[0]]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in table)
     data = load_model().info.data
-    return HEAD + lines + TAIL.format(**data)
+    small = SHIPPED_MODELS[SMALL].stat().st_size / 1e6
+    return HEAD.format(small=small) + lines + TAIL.format(**data)
 
 
 def _describe(name: str) -> Mapping[str, str]:
@@ -147,8 +156,7 @@ def main() -> None:
         raise SystemExit(msg)
     for name in RECIPES:
         measured(name)  # before the long work
-    for name in RECIPES:
-        write(name, build(nights, name))
+    write({name: build(nights, name) for name in RECIPES})
     CARD.write_text(card(), encoding="utf-8")
     console.print(f"wrote {CARD}")
 

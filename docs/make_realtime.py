@@ -19,9 +19,9 @@ from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
 from sleepstage.cli.console import console, progress_bar
 from sleepstage.evaluation.cold_start import cold_start
 from sleepstage.evaluation.conditions import EVERYTHING, under_conditions
+from sleepstage.evaluation.eight_bits import cost_of_int8
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.footprint import milliseconds, operations, state_bytes, weight_bytes
-from sleepstage.evaluation.quantise import cost_of_int8, quantise
 from sleepstage.evaluation.report import Section, Table
 from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Cell, interval, number
@@ -29,12 +29,13 @@ from sleepstage.evaluation.run import Outcome, load_nights
 from sleepstage.metrics import NUMBERS
 from sleepstage.readers.sleep_accel import find_data
 from sleepstage.stages import FOUR_CLASS
+from sleepstage.training.quantise import quantise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sleepstage.evaluation.cold_start import Window
-    from sleepstage.evaluation.quantise import Cost
+    from sleepstage.evaluation.eight_bits import Cost
     from sleepstage.training.nights import Night
 
 PAGE = Path(__file__).with_name("realtime.md")

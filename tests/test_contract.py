@@ -33,8 +33,8 @@ moments = st.lists(st.floats(-60, 2000), max_size=12)
 night_names = st.sampled_from(sorted(NIGHTS))
 
 
-def _shipped(_: Path) -> Stager:
-    return sleepstage.load_model()
+def _shipped(name: str) -> Callable[[Path], Stager]:
+    return lambda _: sleepstage.load_model(name)
 
 
 def _trained(**changes: object) -> Callable[[Path], Stager]:
@@ -59,7 +59,8 @@ def _mixed(data: Path) -> Stager:
 
 
 MODELS = {
-    "shipped": _shipped,
+    "shipped": _shipped("live"),
+    "shipped in eight bits": _shipped("live-int8"),
     "lstm": _trained(),
     "ensemble": _mixed,
     "looking ahead, five classes": _trained(look_ahead=3, scheme="five_class"),

@@ -10,7 +10,7 @@ import pytest
 
 from sleepstage.evaluation.cold_start import cold_start
 from sleepstage.evaluation.conditions import CONDITIONS, EVERYTHING, under_conditions
-from sleepstage.evaluation.quantise import cost_of_int8
+from sleepstage.evaluation.eight_bits import cost_of_int8
 from sleepstage.evaluation.run import load_nights
 
 from .conftest import Run

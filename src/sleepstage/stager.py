@@ -1,4 +1,4 @@
-"""A trained model at work: recordings in, hypnograms out. The only caller of onnxruntime."""
+"""A trained model at work: recordings in, hypnograms out. Alone in running onnxruntime."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ METADATA_KEY: Final = "sleepstage"
 """Where the ONNX file keeps its `ModelInfo`, as JSON."""
 
 SHIPPED_MODELS: Final = {
-    name: Path(__file__).parent / "models" / f"{name}.onnx" for name in ("live", "night")
+    name: Path(__file__).parent / "models" / f"{name}.onnx"
+    for name in ("live", "live-int8", "night")
 }
 """Models that come with the package, by name."""
 
@@ -348,10 +349,10 @@ def load_model(model: str | Path = "live") -> Stager:
 
     Parameters
     ----------
-    model : {"live", "night"} or path
-        One of those that come with the package, for epochs as they end and for nights that are
-        over, trained on all people at hand (`docs/models.md`); or a file that `sleepstage train`
-        has written.
+    model : {"live", "live-int8", "night"} or path
+        One of those that come with the package, trained on all people at hand (`docs/models.md`):
+        for epochs as they end, the same in weights of eight bits, and for nights that are over.
+        Or a file that `sleepstage train` has written.
 
     Raises
     ------

@@ -1,22 +1,17 @@
-"""A model file with weights of eight bits, and what that costs.
-
-Of measurement: nothing here makes a prediction that is evaluated, and models are kept as trained.
-"""
+"""What a model with weights of eight bits costs on people it does not know."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from sleepstage.evaluation.scale import run_tasks
 from sleepstage.metrics import ScoredNight, agreement
-from sleepstage.stager import METADATA_KEY, Stager
+from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
+from sleepstage.training.quantise import quantise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,11 +19,7 @@ if TYPE_CHECKING:
     from sleepstage.evaluation.run import Outcome
     from sleepstage.training.nights import Night
 
-__all__ = ["Cost", "cost_of_int8", "quantise"]
-
-_OPERATORS: Final = ("MatMul", "Gemm", "LSTM")
-"""Those that have an integer twin and enough weights to gain by it. GRU has no twin; a convolution
-over the trace has fewer weights than the operators around an integer one need space."""
+__all__ = ["Cost", "cost_of_int8"]
 
 
 @dataclass(frozen=True)
@@ -53,44 +44,6 @@ class Cost:
     kappa_int8: float | None
     largest_difference: float
     changed: float
-
-
-def quantise(model_file: bytes) -> bytes:
-    """Return a model file with weights of eight bits; activations are quantised as it runs.
-
-    The library's dynamic quantisation, with a scale for each weight matrix. An LSTM's weights leave
-    the exporter in another order and are sorted as the graph runs: that is folded first, or they
-    would not be found. What the model says of itself stays, and `ModelInfo.config` says ``int8``
-    under ``weights`` in addition.
-
-    Parameters
-    ----------
-    model_file : bytes
-        As training writes it.
-
-    Raises
-    ------
-    ModelFileError
-        If it is none of this package's models, or of another version.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    info = Stager(model_file).info
-    with TemporaryDirectory() as folder:
-        given, folded, small = (Path(folder, name) for name in ("given", "folded", "small"))
-        given.write_bytes(model_file)
-        quant_pre_process(given, folded, skip_symbolic_shape=True)
-        quantize_dynamic(
-            folded, small, op_types_to_quantize=list(_OPERATORS), weight_type=QuantType.QInt8
-        )
-        model = onnx.load(small)
-    # What only helped to quantise, the libraries' notes among it, is not part of a model.
-    del model.graph.value_info[:]
-    info = replace(info, config={**info.config, "weights": "int8"})
-    onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
 
 
 def cost_of_int8(
