@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # What the example in JavaScript needs, where npm and a registry are; its tests are skipped elsewhere.
 EXAMPLE := $(if $(shell command -v npm 2>/dev/null),examples/javascript/node_modules/.package-lock.json)
 
-.PHONY: run test check data docs results bench clean
+.PHONY: run test check data docs results models bench clean
 .DEFAULT_GOAL := run
 
 $(READY): pyproject.toml
@@ -47,8 +47,13 @@ results: $(READY)
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_realtime.py
 
+# The models in the package, and docs/models.md; says how well they do by what `results` measured.
+models: $(READY)
+	$(BIN)/python docs/make_models.py
+
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/realtime.py --install
 
 clean:
 	rm -rf $(VENV) runs data/simulated .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from sleepstage.errors import DataError, ModelFileError, SleepstageError, SnapshotError
+from sleepstage.explanation import explain
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.readers import read
 from sleepstage.recording import Recording
@@ -29,6 +30,7 @@ __all__ = [
     "SnapshotError",
     "Stage",
     "Stager",
+    "explain",
     "load_model",
     "read",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.plotting.nights import STAGE_COLOURS, _draw_hypnogram, _runs, _time_axis
+from sleepstage.plotting.nights import STAGE_COLOURS, draw_hypnogram, runs, time_axis
 from sleepstage.plotting.style import MUTED, finish, panels
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def plot_explanation(
     figure, axes = panels(
         len(heights), 1, height=1 + sum(heights), sharex=True, height_ratios=heights
     )
-    edges, label = _time_axis(times)
+    edges, label = time_axis(times)
     first, *others = axes[:, 0]
-    _draw_hypnogram(first, edges, codes, scheme)
+    draw_hypnogram(first, edges, codes, scheme)
     first.set_title("stage that was decided", loc="left", fontsize="medium")
     for axis in others[: len(by_signal)]:
         _tint_stages(axis, edges, codes, scheme)
@@ -149,7 +149,7 @@ def _tint_stages(
 ) -> None:
     """Let the stage shine through, for an effect is one on the stage of its epoch."""
     for code, name in enumerate(scheme.classes):
-        for start, end in _runs(codes == code):
+        for start, end in runs(codes == code):
             colour = STAGE_COLOURS[name]
             axis.axvspan(edges[start], edges[end], color=colour, alpha=_TINT, lw=0, zorder=-1)
 

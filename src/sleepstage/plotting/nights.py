@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["STAGE_COLOURS", "plot_night", "save_figure"]
+__all__ = [
+    "STAGE_COLOURS",
+    "draw_hypnogram",
+    "plot_night",
+    "runs",
+    "save_figure",
+    "time_axis",
+]
 
 STAGE_COLOURS: Final = {
     "wake": "#f0b429",
@@ -78,9 +85,9 @@ def plot_night(
     n_rows = len(hypnograms) + (probabilities is not None)
     figure = Figure(figsize=(11, 1.2 + 1.6 * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, 1, sharex=True, squeeze=False)[:, 0]
-    edges, label = _time_axis(times)
+    edges, label = time_axis(times)
     for axis, (name, codes) in zip(axes, hypnograms, strict=False):
-        _draw_hypnogram(axis, edges, codes, scheme)
+        draw_hypnogram(axis, edges, codes, scheme)
         axis.set_title(name, loc="left", fontsize="medium")
     if probabilities is not None:
         _draw_hypnodensity(axes[-1], edges, probabilities, scheme)
@@ -98,7 +105,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def _time_axis(times: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+def time_axis(times: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     edges = np.append(times, times[-1] + EPOCH_SECONDS)
     if times[0] > _UNIX_TIME:
         # matplotlib counts days, and shows them as clock time through its date formatter.
@@ -112,7 +119,7 @@ def _lanes(scheme: Scheme) -> list[int]:
     return [len(order) - 1 - order.index(name) for name in scheme.classes]
 
 
-def _draw_hypnogram(
+def draw_hypnogram(
     axis: Axes, edges: NDArray[np.float64], codes: NDArray[np.int8], scheme: Scheme
 ) -> None:
     lanes = np.array([*_lanes(scheme), np.nan])
@@ -121,11 +128,11 @@ def _draw_hypnogram(
     for code, name in enumerate(scheme.classes):
         shown = np.where(codes == code, heights, np.nan)
         emphasis = 5.0 if name == "rem" else 3.0
-        for start, end in _runs(codes == code):
+        for start, end in runs(codes == code):
             axis.hlines(
                 shown[start], edges[start], edges[end], color=STAGE_COLOURS[name], lw=emphasis
             )
-    for start, end in _runs(codes == UNSCORED):
+    for start, end in runs(codes == UNSCORED):
         axis.axvspan(edges[start], edges[end], color="0.92", lw=0)
     axis.set_yticks(lanes[:-1], scheme.classes)
     axis.set_ylim(-0.6, len(scheme) - 0.4)
@@ -158,7 +165,7 @@ def _format_clock(axis: Axes, edges: NDArray[np.float64]) -> None:
         axis.xaxis.set_major_formatter(DateFormatter("%H:%M"))
 
 
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Starts and ends of the stretches where `mask` holds."""
     changes = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
