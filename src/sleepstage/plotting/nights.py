@@ -106,6 +106,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def time_axis(times: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """Edges of the epochs in hours, and what the axis is called."""
     edges = np.append(times, times[-1] + EPOCH_SECONDS)
     if times[0] > _UNIX_TIME:
         # matplotlib counts days, and shows them as clock time through its date formatter.
@@ -122,6 +123,7 @@ def _lanes(scheme: Scheme) -> list[int]:
 def draw_hypnogram(
     axis: Axes, edges: NDArray[np.float64], codes: NDArray[np.int8], scheme: Scheme
 ) -> None:
+    """Draw the stages as a staircase, wake on top."""
     lanes = np.array([*_lanes(scheme), np.nan])
     heights = lanes[codes]
     axis.stairs(heights, edges, baseline=None, color="0.45", linewidth=0.9)
