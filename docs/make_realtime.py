@@ -26,8 +26,11 @@ from sleepstage.evaluation.report import Section, Table
 from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Cell, interval, number
 from sleepstage.evaluation.run import Outcome, load_nights
+from sleepstage.explanation import explain
 from sleepstage.metrics import NUMBERS
+from sleepstage.plotting import save_figure
 from sleepstage.readers.sleep_accel import find_data
+from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
 from sleepstage.training.quantise import quantise
 
@@ -161,6 +164,15 @@ def default_runs(nights: Sequence[Night]) -> list[Outcome]:
     return [outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)]
 
 
+def explain_one(run: Outcome, nights: Sequence[Night]) -> None:
+    """Picture for docs/explaining.md: a test night, by the model that does not know the person."""
+    people = {night.subject: night.recording for night in nights}
+    subject = run.split.test[0]
+    with progress_bar("explaining") as progress:
+        explanation = explain(Stager(run.model), people[subject], on_progress=progress)
+    save_figure(explanation.plot(), PAGE.parent / "figures" / "explained.png")
+
+
 def main() -> None:
     """Measure everything, and write it down."""
     with progress_bar("reading") as progress:
@@ -178,6 +190,7 @@ def main() -> None:
         size_section([run.model for run in runs], costs, nights[0]),
     )
     head = HEAD.format(version=sleepstage.__version__, n_runs=len(runs))
+    explain_one(runs[0], nights)
     PAGE.write_text("\n".join([head, *(one.to_markdown() for one in sections)]), encoding="utf-8")
     console.print(f"wrote {PAGE}")
 

@@ -317,6 +317,10 @@ def edited(snapshot: bytes, old: bytes, new: bytes) -> bytes:
         (b'"format": 1', b'"format": 2', "snapshot of format 2; this version of sleepstage reads"),
         (b'"features.night"', b'"features.day"', "features.night is not what this version expect"),
         (b'"clock": ["<f8"', b'"clock": ["<i8"', "clock is not what this version expects"),
+        (b'"clock": ["<f8"', b'"clock": ["|O"', "damaged or cut short"),
+        (b'"clock": ["<f8"', b'"clock": ["no"', "damaged or cut short"),
+        (b'"arrays"', b'"others"', "damaged or cut short"),
+        (b'"belongs_to": "', b'"belongs_to": "0', "taken with another model"),
     ],
 )
 def test_snapshots_of_another_version_are_refused(

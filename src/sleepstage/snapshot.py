@@ -62,9 +62,8 @@ def unpack(content: bytes, like: State, belongs_to: str) -> State:
         If the content is damaged, of another version, or belongs to something else.
     """
     try:
-        header, values = _open(content)
-        version, owner = header["format"], header["belongs_to"]
-    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        version, owner, arrays = _open(content)
+    except (zlib.error, AttributeError, KeyError, TypeError, ValueError) as error:
         msg = "this is no snapshot of a session, or it is damaged or cut short"
         raise SnapshotError(msg) from error
     if version != _FORMAT:
@@ -76,16 +75,25 @@ def unpack(content: bytes, like: State, belongs_to: str) -> State:
             f"({belongs_to[:12]}): load that model file to go on"
         )
         raise SnapshotError(msg)
-    state: State = _rebuild(like, _arrays(header["arrays"], values), "")
+    state: State = _rebuild(like, arrays, "")
     return state
 
 
-def _open(content: bytes) -> tuple[dict[str, Any], bytes]:
+def _open(content: bytes) -> tuple[int, str, dict[str, NDArray[Any]]]:
+    """Format, owner and arrays; no arrays of a format that this version does not know."""
     text, _, values = zlib.decompress(content).partition(b"\n")
-    return dict(json.loads(text)), values
+    header = json.loads(text)
+    known = header["format"] == _FORMAT
+    return (
+        header["format"],
+        header["belongs_to"],
+        _arrays(header["arrays"], values) if known else {},
+    )
 
 
-def _arrays(described: Mapping[str, tuple[str, list[int]]], values: bytes) -> dict[str, Any]:
+def _arrays(
+    described: Mapping[str, tuple[str, list[int]]], values: bytes
+) -> dict[str, NDArray[Any]]:
     arrays, begin = {}, 0
     for name, (kind, shape) in described.items():
         count = int(np.prod(shape))
