@@ -1,7 +1,7 @@
 """Write docs/results.md, its pictures and the table in README.md: ``make results``.
 
 Three evaluations: the default model on six random 90/10 splits; all models on ten folds by person;
-and studies, in which one thing is changed in a single LSTM, on three other folds. An hour on two
+and studies, in which one thing is changed in a single LSTM, on three other folds. 90 minutes on two
 cores; what is done lies in runs/results and is not done again.
 """
 
