@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepstage.epoch import Epoch
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.recording import Recording
-from sleepstage.session import Epoch, Session
+from sleepstage.session import Session
 
 SIGNALS = ("heart_rate", "motion", "steps")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sleepstage.stager import ModelInfo, Stager
+from sleepstage.model_info import ModelInfo
+from sleepstage.stager import Stager
 
 from .command import invoke
 from .conftest import Run

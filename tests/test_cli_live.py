@@ -19,9 +19,9 @@ from rich.console import Console
 
 from sleepstage.cli import main
 from sleepstage.cli.terminal import NightView, hypnogram_rows
+from sleepstage.epoch import Epoch
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.readers.sleep_accel import read_subject
-from sleepstage.session import Epoch
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS, Stage
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sleepstage.stager import ModelInfo
+from sleepstage.model_info import ModelInfo
 from sleepstage.training.export import export_step, model_file
 
 from .command import invoke

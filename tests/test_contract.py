@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 import sleepstage
 from sleepstage.classifiers.ensemble import Ensemble
+from sleepstage.epoch import Epoch
 from sleepstage.evaluation.run import load_nights
 from sleepstage.evaluation.split import holdout
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.readers.sleep_accel import find_subjects, read_subject
-from sleepstage.session import Epoch, Session
+from sleepstage.session import Session
 from sleepstage.stager import Stager
 from sleepstage.training.transformer import TransformerConfig
 

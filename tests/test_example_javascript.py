@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from sleepstage.features import FEATURE_NAMES, extract_features
+from sleepstage.model_info import ModelInfo
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.readers.sleep_accel import read_subject
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
-from sleepstage.stager import ModelInfo, Stager
+from sleepstage.stager import Stager
 from sleepstage.training.export import export_step, model_file
 
 from .command import invoke

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from sleepstage.errors import DataError
 from sleepstage.explanation import LAGS, Explanation, explain
 from sleepstage.hypnogram import Hypnogram
+from sleepstage.model_info import ModelInfo
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.readers.sleep_accel import read_subject
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
-from sleepstage.stager import ModelInfo, Stager
+from sleepstage.stager import Stager
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 from sleepstage.training.export import export_step, model_file
 

@@ -20,8 +20,9 @@ from sleepstage.centring import Centring
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.hypnogram import Hypnogram
+from sleepstage.model_info import METADATA_KEY, ModelInfo
 from sleepstage.readers.simulated import simulate_night
-from sleepstage.stager import METADATA_KEY, ModelInfo, Stager
+from sleepstage.stager import Stager
 from sleepstage.stages import SCHEMES
 from sleepstage.training.batches import input_rows
 from sleepstage.training.config import TrainingConfig

@@ -18,8 +18,9 @@ from sleepstage.evaluation.footprint import milliseconds, operations, state_byte
 from sleepstage.evaluation.run import load_nights
 from sleepstage.features import extract_features
 from sleepstage.metrics import report
+from sleepstage.model_info import METADATA_KEY, ModelInfo
 from sleepstage.readers.simulated import simulate_night
-from sleepstage.stager import METADATA_KEY, ModelInfo, Stager
+from sleepstage.stager import Stager
 from sleepstage.training.export import export_step, model_file
 from sleepstage.training.network import RecurrentConfig
 from sleepstage.training.quantise import quantise

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 import sleepstage
 from sleepstage import DataError, Session, SnapshotError, Stager
 from sleepstage.classifiers.neural import FittedNetworks
+from sleepstage.epoch import Epoch
 from sleepstage.intake import Intake
 from sleepstage.recording import LONGEST_NIGHT
-from sleepstage.session import AHEAD_SECONDS, Epoch
+from sleepstage.session import AHEAD_SECONDS
 
 from .conftest import Run
 from .live import Arrays, assert_same, push_at, raw_night
@@ -55,6 +56,13 @@ def test_an_epoch_is_told_when_it_is_over_by_the_lateness(session: Session) -> N
     assert (epoch.time, session.time) == (START, START + 30)
     assert session.watermark == START + 30
     assert session.push(now=START + 35) == []
+
+
+def test_nothing_is_waited_for_in_the_end(session: Session) -> None:
+    assert session.finish() == []
+    session.push(heart_rate=beats(0, 65), now=START + 61)
+    assert [one.time for one in session.finish()] == [START + 30]
+    assert session.time == START + 60
 
 
 def test_lateness_may_be_nothing(stager: Stager) -> None:
@@ -366,7 +374,7 @@ def test_state_does_not_grow_with_the_night(stager: Stager) -> None:
 
 
 def test_look_ahead_delays_epochs() -> None:
-    from sleepstage.stager import ModelInfo
+    from sleepstage.model_info import ModelInfo
     from sleepstage.training.export import export_step
 
     info = ModelInfo(features=NAMES, scheme="four_class", look_ahead=2)

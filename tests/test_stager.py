@@ -16,11 +16,12 @@ from sleepstage.errors import DataError, ModelFileError
 from sleepstage.evaluation.run import load_nights
 from sleepstage.features import extract_features
 from sleepstage.metrics import ScoredNight, report
+from sleepstage.model_info import METADATA_KEY
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.readers.sleep_accel import read_subject
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
-from sleepstage.stager import METADATA_KEY, Stager
+from sleepstage.stager import Stager
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 
 from .conftest import SMALL, Run

@@ -155,7 +155,8 @@ def test_the_files_are_for_people_to_read_too(tmp_path: Path) -> None:
     assert names == documents | {"run.json", "predictions.parquet"}
     frame = pl.read_parquet(tmp_path / "predictions.parquet")
     assert frame.columns == [
-        *("time", "stage", "p_wake", "p_light", "p_deep", "p_rem", "simulated", "subject")
+        *("time", "stage", "p_wake", "p_light", "p_deep", "p_rem", "confidence"),
+        *("simulated", "subject"),
     ]
     assert frame.filter(pl.col("subject") == "a")["stage"][3] == "unscored"
     assert json.loads((tmp_path / "run.json").read_text()) == {

@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+from sleepstage.epoch import Epoch
 from sleepstage.errors import DataError, ModelFileError, SleepstageError, SnapshotError
 from sleepstage.explanation import explain
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.readers import read
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
-from sleepstage.session import Epoch, Session
+from sleepstage.session import Session
 from sleepstage.stager import Stager, load_model
 from sleepstage.stages import Stage
 

@@ -8,12 +8,12 @@ same night gives the same epochs, bit for bit, however it was cut into pushes.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from sleepstage.calibration import certainty
+from sleepstage.epoch import Epoch, staged
 from sleepstage.errors import DataError
 from sleepstage.features import FeatureState, has_signal, push
 from sleepstage.intake import RAW_COLUMNS, Intake, Waiting
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sleepstage.samples import Samples
     from sleepstage.stages import Scheme
 
-__all__ = ["AHEAD_SECONDS", "Epoch", "LiveModel", "Session"]
+__all__ = ["AHEAD_SECONDS", "LiveModel", "Session"]
 
 AHEAD_SECONDS: Final = 60.0
 """So far may a sample's time be ahead of `now`; what is further ahead comes from a wrong clock."""
@@ -70,36 +70,6 @@ class LiveModel(Protocol):
         self, rows: NDArray[np.float32], state: tuple[NDArray[Any], ...]
     ) -> tuple[NDArray[np.float32], tuple[NDArray[Any], ...]]:
         """Probabilities of the next epochs, and the state after them."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """30 s of a night, staged.
-
-    Attributes
-    ----------
-    time : float
-        Its start, in seconds on the session's clock.
-    stage : str
-        Name of its class; ``unscored`` where neither heart rate nor motion was seen for long.
-    probabilities : mapping of str to float
-        Of each class, NaN where unscored.
-    confidence : float
-        From 0 to 1; see `sleepstage.calibration.certainty`.
-    """
-
-    time: float
-    stage: str
-    probabilities: Mapping[str, float]
-    confidence: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: NaN becomes None."""
-        known = {
-            name: None if math.isnan(share) else round(share, 6)
-            for name, share in self.probabilities.items()
-        }
-        return {**asdict(self), "probabilities": known, "confidence": round(self.confidence, 6)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,7 +357,7 @@ def _tell(model: LiveModel, state: _State) -> tuple[_State, list[Epoch]]:
     probabilities, of_model = model.advance(rows, state.model)
     lit = np.append(state.lit, has_signal(rows))
     first = state.features.n_epochs - model.look_ahead
-    epochs = _epochs(model.scheme, features.start, first, probabilities, lit, state.weights)
+    epochs = staged(model.scheme, features.start, first, probabilities, lit, state.weights)
     return replace(
         state, waiting=waiting, features=features, model=of_model, lit=lit[len(rows) :]
     ), epochs
@@ -406,27 +376,3 @@ def _summarise(state: _State, mark: float) -> _State:
         summaries=waiting.summaries.followed_by(summaries),
     )
     return replace(state, waiting=waiting, motion=motion)
-
-
-def _epochs(
-    scheme: Scheme,
-    start: float,
-    first: int,
-    probabilities: NDArray[np.float32],
-    lit: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-) -> list[Epoch]:
-    """Epochs from number `first` on; those before the night are left out."""
-    probabilities = np.where(lit[: len(probabilities), np.newaxis], probabilities, np.nan)
-    codes = np.nan_to_num(probabilities * weights).argmax(axis=1)
-    confidence = certainty(probabilities)
-    return [
-        Epoch(
-            time=start + number * EPOCH_SECONDS,
-            stage=scheme.classes[codes[row]] if lit[row] else "unscored",
-            probabilities=dict(zip(scheme.classes, probabilities[row].tolist(), strict=True)),
-            confidence=float(confidence[row]),
-        )
-        for row, number in enumerate(range(first, first + len(probabilities)))
-        if number >= 0
-    ]

@@ -13,7 +13,8 @@ from scipy.optimize import minimize_scalar
 
 from sleepstage.calibration import temper
 from sleepstage.centring import Centring
-from sleepstage.stager import ModelInfo, Stager
+from sleepstage.model_info import ModelInfo
+from sleepstage.stager import Stager
 from sleepstage.stages import SCHEMES, UNSCORED
 from sleepstage.training.config import TrainingConfig
 from sleepstage.training.export import export_step, model_file

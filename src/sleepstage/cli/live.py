@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
+    from sleepstage.epoch import Epoch
     from sleepstage.recording import Recording
-    from sleepstage.session import Epoch, Session
+    from sleepstage.session import Session
     from sleepstage.stages import Scheme
 
 __all__ = ["live"]

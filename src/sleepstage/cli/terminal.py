@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from sleepstage.epoch import Epoch
     from sleepstage.hypnogram import Hypnogram
-    from sleepstage.session import Epoch
     from sleepstage.stages import Scheme
 
 __all__ = ["NightView", "hypnogram_rows"]

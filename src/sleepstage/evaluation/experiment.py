@@ -32,11 +32,13 @@ _MAKES_PREDICTIONS: Final = (
     *(
         "stages.py",
         "samples.py",
+        "signals.py",
         "motion.py",
         "recording.py",
         "features.py",
         "calibration.py",
         "centring.py",
+        "model_info.py",
         "stager.py",
         "hypnogram.py",
         "metrics.py",

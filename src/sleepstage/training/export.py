@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from sleepstage.stager import METADATA_KEY, ModelInfo
+from sleepstage.model_info import METADATA_KEY, ModelInfo
 from sleepstage.training.network import CausalNetwork
 from sleepstage.training.whole_night import WholeNightNetwork
 

@@ -9,7 +9,8 @@ from typing import Final
 
 import onnx
 
-from sleepstage.stager import METADATA_KEY, Stager
+from sleepstage.model_info import METADATA_KEY
+from sleepstage.stager import Stager
 
 __all__ = ["quantise"]
 

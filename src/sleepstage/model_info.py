@@ -1,0 +1,107 @@
+"""What a model file says of itself, in the metadata of its ONNX graph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
+
+from sleepstage.errors import ModelFileError
+from sleepstage.features import FEATURE_NAMES
+from sleepstage.stages import SCHEMES
+
+__all__ = ["FORMAT", "METADATA_KEY", "ModelInfo"]
+
+FORMAT: Final = 2
+"""Version of the model file: raised when the graph's contract or a feature's meaning changes."""
+
+METADATA_KEY: Final = "sleepstage"
+"""Where the ONNX file keeps its `ModelInfo`, as JSON."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself.
+
+    Attributes
+    ----------
+    features : tuple of str
+        Names of the input columns, a selection of `sleepstage.features.FEATURES`.
+    scheme : str
+        Name of the scheme of its classes.
+    format : int
+        See `FORMAT`.
+    version : str
+        Version of the package that wrote it.
+    config : dict
+        How it was trained.
+    split : dict
+        Subjects of the training, validation and test parts.
+    metrics : dict
+        Results on the test subjects.
+    data : dict
+        Name, fingerprint, licence and attribution of the data it was trained on.
+    simulated : bool
+        True if trained on simulated nights.
+    whole_night : bool
+        True if the graph reads the night from both ends.
+    look_ahead : int
+        Epochs that pass before it decides on one.
+    factors : dict of str to float
+        Operating point: see `Hypnogram.decide`. Chosen on validation people; empty where none was.
+    typical : tuple of tuple of float
+        See `sleepstage.centring.Centring`.
+    temperature : float
+        Of the probabilities after it; see `sleepstage.calibration.temper`.
+    """
+
+    features: tuple[str, ...]
+    scheme: str
+    format: int = FORMAT
+    version: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    split: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    simulated: bool = False
+    whole_night: bool = False
+    look_ahead: int = 0
+    factors: dict[str, float] = field(default_factory=dict)
+    typical: tuple[tuple[float, ...], ...] = ()
+    temperature: float = 1.0
+
+    def to_json(self) -> str:
+        """The text that goes into a model file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            If it is of another format or uses features that this version does not have.
+        """
+        try:
+            values = dict(json.loads(text))
+        except ValueError as error:
+            msg = "says too little of itself: its metadata are damaged"
+            raise ModelFileError(msg) from error
+        if values.get("format") != FORMAT:
+            msg = (
+                f"model format {values.get('format')} of sleepstage {values.get('version')}; this "
+                f"version reads format {FORMAT}: train the model again, or install that version"
+            )
+            raise ModelFileError(msg)
+        if not {"features", "scheme"} <= set(values):
+            msg = "says too little of itself: features or scheme are missing"
+            raise ModelFileError(msg)
+        unknown = sorted(set(values) - {known.name for known in fields(cls)})
+        unknown += [name for name in values["features"] if name not in FEATURE_NAMES]
+        if unknown or values["scheme"] not in SCHEMES:
+            msg = f"unknown {', '.join(unknown) or values['scheme']}: train the model again"
+            raise ModelFileError(msg)
+        values["features"] = tuple(values["features"])
+        values["typical"] = tuple(tuple(knot) for knot in values.get("typical", ()))
+        return cls(**values)
