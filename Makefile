@@ -53,7 +53,7 @@ models: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py
-	$(BIN)/python benchmarks/realtime.py --install
+	$(BIN)/python benchmarks/realtime.py --install --write
 
 clean:
 	rm -rf $(VENV) runs data/simulated .coverage .mypy_cache .pytest_cache .ruff_cache
