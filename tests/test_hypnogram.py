@@ -182,7 +182,7 @@ def test_a_failing_write_leaves_the_old_file_alone(
         temporary.write_bytes(b"half")
         raise error
 
-    def fail_json(temporary: Path, text: str) -> None:
+    def fail_json(temporary: Path, text: str, **_: Any) -> None:
         temporary.write_bytes(text.encode()[:40])
         raise error
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.evaluation import scale
-from sleepstage.evaluation.scale import run_tasks
+from sleepstage.evaluation.scale import in_order, run_tasks
 
 CLUSTER = """
 import sys, dask
@@ -201,3 +201,13 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match=r"running on a cluster .*'sleepstage\[cluster\]'"):
         list(run_tasks(total, NIGHTS, TASKS, cluster="tcp://127.0.0.1:8786"))
+
+
+def test_results_in_the_order_of_the_tasks(tmp_path: Path) -> None:
+    heard: list[tuple[int, int, str]] = []
+    names = [f"task {number}" for number in range(7)]
+    told = in_order(
+        leave_mark, tmp_path, names, jobs=2, on_run=lambda *progress: heard.append(progress)
+    )
+    assert told == names
+    assert heard == [(done, 7, "") for done in range(1, 8)]

@@ -8,7 +8,6 @@ what it does when a signal is missing (occlusion, Zeiler and Fergus 2014, arXiv 
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +16,7 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURES, FeatureState, has_signal, push
-from sleepstage.files import write_atomically
+from sleepstage.files import write_table
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
@@ -115,25 +114,15 @@ class Explanation:
 
     def save(self, path: str | Path) -> None:
         """Write as CSV, JSON or Parquet, by the ending of `path`; never leaves half a file."""
-        with write_atomically(path, suffixes=(".csv", ".json", ".parquet")) as temporary:
-            frame = self.to_frame().fill_nan(None)
-            if temporary.suffix == ".csv":
-                frame.write_csv(temporary, float_precision=6)
-            elif temporary.suffix == ".parquet":
-                frame.write_parquet(temporary)
-            else:
-                temporary.write_text(json.dumps(self._to_json(frame), indent=1) + "\n")
-
-    def _to_json(self, frame: pl.DataFrame) -> dict[str, Any]:
-        return {
+        description = {
             "subject": self.hypnogram.subject,
             "simulated": self.hypnogram.simulated,
             "epoch_seconds": EPOCH_SECONDS,
             "scheme": self.hypnogram.scheme.name,
             "signals": list(self.signals),
             "lags_minutes": list(self.lags),
-            "epochs": frame.to_dicts(),
         }
+        write_table(path, self.to_frame(), description)
 
     def plot(self, *, title: str = "") -> Figure:
         """Draw the night: its stages, and below them what spoke for and against each."""

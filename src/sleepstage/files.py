@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sleepstage.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["fingerprint", "write_atomically"]
+    import polars as pl
+
+__all__ = ["fingerprint", "write_atomically", "write_table"]
 
 
 @contextmanager
@@ -47,6 +50,22 @@ def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Ite
         os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic everywhere
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_table(path: str | Path, frame: pl.DataFrame, description: Mapping[str, Any]) -> None:
+    """Write a table of epochs as CSV, JSON or Parquet, by the ending of `path`; NaN as empty.
+
+    JSON alone has room for the description, beside which the rows stand as ``epochs``.
+    """
+    with write_atomically(path, suffixes=(".csv", ".json", ".parquet")) as temporary:
+        known = frame.fill_nan(None)
+        if temporary.suffix == ".csv":
+            known.write_csv(temporary, float_precision=6)
+        elif temporary.suffix == ".parquet":
+            known.write_parquet(temporary)
+        else:
+            document = {**description, "epochs": known.to_dicts()}
+            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def fingerprint(path: str | Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from sleepstage.calibration import certainty
 from sleepstage.errors import DataError
-from sleepstage.files import write_atomically
+from sleepstage.files import write_table
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -142,24 +141,14 @@ class Hypnogram:
 
     def save(self, path: str | Path) -> None:
         """Write as CSV, JSON or Parquet, by the ending of `path`; never leaves half a file."""
-        with write_atomically(path, suffixes=(".csv", ".json", ".parquet")) as temporary:
-            frame = self.to_frame().fill_nan(None)
-            if temporary.suffix == ".csv":
-                frame.write_csv(temporary, float_precision=6)
-            elif temporary.suffix == ".parquet":
-                frame.write_parquet(temporary)
-            else:
-                temporary.write_text(json.dumps(self._to_json(frame), indent=1) + "\n")
-
-    def _to_json(self, frame: pl.DataFrame) -> dict[str, Any]:
-        return {
+        description = {
             "subject": self.subject,
             "simulated": self.simulated,
             "epoch_seconds": EPOCH_SECONDS,
             "scheme": self.scheme.name,
             "classes": list(self.scheme.classes),
-            "epochs": frame.to_dicts(),
         }
+        write_table(path, self.to_frame(), description)
 
     def plot(self, *, reference: Hypnogram | None = None, title: str = "") -> Figure:
         """Draw the night: hypnogram, the expert's beneath if given, and the hypnodensity."""

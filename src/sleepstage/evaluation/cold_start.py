@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.evaluation.scale import run_tasks
+from sleepstage.evaluation.scale import in_order
 from sleepstage.metrics import Agreement, agreement
 from sleepstage.motion import WINDOW_SECONDS
 from sleepstage.stager import Stager
@@ -118,11 +118,10 @@ def cold_start(
         (one.model, [(people[name], night.predicted) for name, night in one.scored.items()])
         for one in outcomes
     ]
-    tables = []
-    for index, table in run_tasks(_stage, None, tasks, jobs=jobs):
-        tables.append(np.insert(table, 0, index, axis=1))
-        if on_run:
-            on_run(len(tables), len(tasks), "")
+    tables = [
+        np.insert(table, 0, run, axis=1)
+        for run, table in enumerate(in_order(_stage, None, tasks, jobs=jobs, on_run=on_run))
+    ]
     pooled = np.concatenate([*tables, np.empty((0, 8), dtype=np.int64)])
     restarted = pooled[:, 2] > 0
     return {

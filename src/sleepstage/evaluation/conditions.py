@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.evaluation.comparison import compare
 from sleepstage.evaluation.results import summarise
-from sleepstage.evaluation.scale import run_tasks
+from sleepstage.evaluation.scale import in_order
 from sleepstage.metrics import ScoredNight, report
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.samples import Samples
@@ -117,7 +117,7 @@ def under_conditions(
     conditions : mapping of str to callable
         What is left of a recording; `EVERYTHING` among them.
     jobs : int
-        Runs at a time; see `sleepstage.evaluation.scale.run_tasks`.
+        Runs at a time; see `sleepstage.evaluation.scale.in_order`.
     on_run : callable, optional
         Called with runs done, of all, and a remark.
 
@@ -130,12 +130,8 @@ def under_conditions(
     """
     people = {night.subject: night for night in nights}
     tasks = [(one.model, [people[subject] for subject in one.split.test]) for one in outcomes]
-    staged: dict[int, dict[str, dict[str, ScoredNight]]] = {}
-    for index, found in run_tasks(_stage, dict(conditions), tasks, jobs=jobs):
-        staged[index] = found
-        if on_run:
-            on_run(len(staged), len(tasks), "")
-    runs = {name: [staged[index][name] for index in range(len(tasks))] for name in conditions}
+    staged = in_order(_stage, dict(conditions), tasks, jobs=jobs, on_run=on_run)
+    runs = {name: [one[name] for one in staged] for name in conditions}
     return {name: _numbers(runs[name], runs[EVERYTHING]) for name in conditions}
 
 

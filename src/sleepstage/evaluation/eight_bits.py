@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sleepstage.evaluation.scale import run_tasks
+from sleepstage.evaluation.scale import in_order
 from sleepstage.metrics import ScoredNight, agreement
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
@@ -69,12 +69,7 @@ def cost_of_int8(
         (one.model, [(people[name], night) for name, night in one.scored.items()])
         for one in outcomes
     ]
-    costs: dict[int, Cost] = {}
-    for index, cost in run_tasks(_cost, None, tasks, jobs=jobs):
-        costs[index] = cost
-        if on_run:
-            on_run(len(costs), len(tasks), "")
-    return [costs[index] for index in range(len(tasks))]
+    return in_order(_cost, None, tasks, jobs=jobs, on_run=on_run)
 
 
 def _cost(_shared: None, task: tuple[bytes, Sequence[tuple[Night, ScoredNight]]]) -> Cost:

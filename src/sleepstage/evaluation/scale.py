@@ -14,7 +14,7 @@ from sleepstage.errors import DataError, MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["run_tasks"]
+__all__ = ["in_order", "run_tasks"]
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -57,6 +57,23 @@ def run_tasks(
         return
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
     yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+
+
+def in_order(
+    function: Callable[[Shared, Task], Result],
+    shared: Shared,
+    tasks: Sequence[Task],
+    *,
+    jobs: int = -1,
+    on_run: Callable[[int, int, str], None] | None = None,
+) -> list[Result]:
+    """What `run_tasks` gives, in the order of the tasks; `on_run` gets done, of all, a remark."""
+    found: dict[int, Result] = {}
+    for index, result in run_tasks(function, shared, tasks, jobs=jobs):
+        found[index] = result
+        if on_run:
+            on_run(len(found), len(tasks), "")
+    return [found[index] for index in range(len(tasks))]
 
 
 def _call(number: int, work: Any) -> tuple[int, Any]:
