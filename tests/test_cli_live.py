@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -110,6 +111,9 @@ REFUSED = {
     '{"time": [20, 21], "heart_rate": [60]}': "heart rate: times have shape (2,)",
     '{"time": "soon", "heart_rate": 60}': "heart rate: expected times and values",
     '{"now": "soon"}': "now='soon': expected seconds",
+    f'{{"now": {"9" * 400}}}': "now=9999",
+    f'{{"time": {"9" * 400}, "heart_rate": 60}}': "heart rate: expected times and values",
+    "[" * 100_000: "not JSON (maximum recursion depth",
 }
 
 
@@ -119,12 +123,19 @@ def test_a_line_that_is_refused_is_named_and_the_night_goes_on(line: str) -> Non
     result = invoke(lines=[*good[:3], line, *good[3:]])
     assert result.exit_code == 1
     assert result.stderr.startswith(f"line 4: {REFUSED[line]}")
-    assert result.stderr.endswith("Error: 1 lines were refused; the others were taken in\n")
+    assert result.stderr.endswith("Error: lines refused: 1; the others were taken in\n")
     assert told(result) == told(invoke(lines=[*good]))
     assert len(told(result)) == 2
 
 
-@pytest.mark.parametrize("line", ['{"time": null, "now": "x"}', '{"time": [], "heart_rate": []}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"time": null, "now": "x"}',
+        '{"time": [], "heart_rate": []}',
+        f'{{"time": {"9" * 400}, "heart_rate": 60}}',
+    ],
+)
 def test_a_first_line_without_a_time_is_refused(line: str) -> None:
     result = invoke(lines=[line, {"time": 5, "heart_rate": 60, "now": 41}])
     assert "line 1: the first line has no time in seconds" in result.stderr
@@ -174,7 +185,9 @@ def test_a_replay_keeps_its_pace(
         (["--replay", "nowhere:1"], "nowhere"),
         (["--speed", "0"], "--speed"),
         (["--model", "none.onnx"], "none.onnx: no such model file"),
-        (["--model", "night"], "a whole-night model stages recordings"),
+        (["--model", "night"], "Error: a whole-night model stages recordings"),
+        (["--start", "nan"], "Error: start=nan: expected seconds"),
+        (["--lateness", "-3"], "Error: lateness=-3.0: expected 0 s or more"),
     ],
 )
 def test_what_can_not_be_played(arguments: list[str], message: str) -> None:
@@ -237,3 +250,14 @@ def test_a_terminal_gets_a_picture_and_a_pipe_gets_lines(
     assert "agrees with the expert" in screen.file.getvalue()  # type: ignore[attr-defined]
     result = invoke("--replay", night, "--speed", "inf", "--json")
     assert len(told(result)) == 240
+
+
+def test_a_reader_that_leaves_early_is_no_error(simulated_data: Path, small_run: Run) -> None:
+    night = f"{simulated_data}:{small_run.split.test[0]}"
+    command = [sys.executable, "-m", "sleepstage", "live", "--replay", night, "--speed", "inf"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b'{"time": ')
+        process.stdout.close()
+        assert process.stderr.read() == b""

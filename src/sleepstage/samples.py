@@ -53,7 +53,7 @@ class Samples:
         try:
             times = np.asarray(times, dtype=np.float64)
             values = np.asarray(values, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             msg = f"{name}: expected times and values as arrays of numbers ({error})"
             raise DataError(msg) from error
         expected = times.shape if columns == 1 else (*times.shape, columns)

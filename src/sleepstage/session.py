@@ -308,10 +308,10 @@ class Session:
 def _number(value: float, name: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        msg = f"{name}={value!r}: expected seconds as a finite number"
+        msg = f"{name}={value!r:.40}: expected seconds as a finite number"
         raise DataError(msg)
     return number
 

@@ -28,6 +28,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except SleepstageError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # whoever read has had enough: click ends quietly
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             msg = f"{where}{error.strerror or error}; nothing half-written was left behind"

@@ -80,6 +80,7 @@ def live(
             start=first if start is None else start, lateness=lateness, find_rem=find_rem
         )
 
+    begin(0.0)  # what is wrong with model or options is said before anything is read
     with _view(stager.scheme, night, as_json=as_json) as show:
         if night is not None:
             _play(night, begin(night.start), speed, show)
@@ -87,7 +88,7 @@ def live(
         else:
             n_refused = _listen(sys.stdin, begin, show)
     if n_refused:
-        msg = f"{n_refused} lines were refused; the others were taken in"
+        msg = f"lines refused: {n_refused}; the others were taken in"
         raise DataError(msg)
 
 
@@ -152,7 +153,7 @@ def parse_line(line: str) -> dict[str, Any]:
     """
     try:
         said = json.loads(line)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         msg = f"not JSON ({error})"
         raise DataError(msg) from error
     known = ("time", *_SIGNALS, "now")
@@ -174,7 +175,7 @@ def _first_time(given: dict[str, Any]) -> float:
     times = [value[0] if name in _SIGNALS else value for name, value in given.items()]
     try:
         first = min(float(np.min(one)) for one in times)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         first = math.nan
     if not math.isfinite(first):
         msg = "the first line has no time in seconds to begin with; name one with --start"
