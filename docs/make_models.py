@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from make_results import real_nights
+
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.cli.console import console, number, progress_bar
-from sleepstage.evaluation.run import load_nights
 from sleepstage.evaluation.split import everyone
 from sleepstage.files import write_atomically
-from sleepstage.readers.sleep_accel import find_data
 from sleepstage.stager import SHIPPED_MODELS, load_model
 from sleepstage.training.quantise import quantise
 
@@ -148,12 +148,7 @@ def _describe(name: str) -> Mapping[str, str]:
 
 def main() -> None:
     """Build all models, and write the card."""
-    data = find_data()
-    with progress_bar("reading") as progress:
-        nights = load_nights(data, on_progress=progress)
-    if any(night.recording.simulated for night in nights):
-        msg = f"{data} is simulated: models come from real nights only"
-        raise SystemExit(msg)
+    nights = real_nights()
     for name in RECIPES:
         measured(name)  # before the long work
     write({name: build(nights, name) for name in RECIPES})

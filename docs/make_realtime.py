@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from make_results import OUT, SEEDS
+from make_results import OUT, SEEDS, real_nights
 
 import sleepstage
 from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
@@ -25,11 +25,10 @@ from sleepstage.evaluation.footprint import milliseconds, operations, state_byte
 from sleepstage.evaluation.report import Section, Table
 from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Cell, interval, number
-from sleepstage.evaluation.run import Outcome, load_nights
+from sleepstage.evaluation.run import Outcome
 from sleepstage.explanation import explain
 from sleepstage.metrics import NUMBERS
 from sleepstage.plotting import save_figure
-from sleepstage.readers.sleep_accel import find_data
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
 from sleepstage.training.quantise import quantise
@@ -175,8 +174,7 @@ def explain_one(run: Outcome, nights: Sequence[Night]) -> None:
 
 def main() -> None:
     """Measure everything, and write it down."""
-    with progress_bar("reading") as progress:
-        nights = load_nights(find_data(), on_progress=progress)
+    nights = real_nights()
     runs = default_runs(nights)
     with progress_bar("signals") as progress:
         signals = under_conditions(runs, nights, on_run=progress)

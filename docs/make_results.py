@@ -61,6 +61,17 @@ NOTES: Final = {
 }
 
 
+def real_nights() -> list[Night]:
+    """All nights of the dataset; documents are written of real ones only."""
+    data = find_data()
+    with progress_bar("reading") as progress:
+        nights = load_nights(data, on_progress=progress)
+    if any(night.recording.simulated for night in nights):
+        msg = f"{data} is simulated: documents and models are made from real nights only"
+        raise SystemExit(msg)
+    return nights
+
+
 def run(nights: Sequence[Night], tasks: Sequence[Task], name: str) -> dict[str, Any]:
     """Do what is not done yet; results of an evaluation, and the first model's test nights."""
     with progress_bar(name) as progress:
@@ -112,12 +123,7 @@ def summary_table(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Run everything, and write it down."""
-    data = find_data()
-    with progress_bar("reading") as progress:
-        nights = load_nights(data, on_progress=progress)
-    if any(night.recording.simulated for night in nights):
-        msg = f"{data} is simulated: results come from real nights only"
-        raise SystemExit(msg)
+    nights = real_nights()
     people = [night.subject for night in nights]
     default = {name: CLASSIFIERS[name] for name in (DEFAULT, "lstm")}
     models = {name: CLASSIFIERS[name] for name in MODELS}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sleepstage.calibration import certainty, temper
+from sleepstage.calibration import certainty, likeliest, temper
 from sleepstage.classifiers.neural import best_temperature
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.stages import UNSCORED
@@ -45,3 +45,11 @@ def test_the_temperature_found_undoes_another() -> None:
     night.codes[:] = np.where(night.codes == UNSCORED, UNSCORED, drawn)
     timid = {night.subject: temper(true, 2.0)}
     assert best_temperature([night], timid, "four_class") == pytest.approx(0.5, rel=0.1)
+
+
+def test_the_likeliest_class_is_told_where_anything_is_known() -> None:
+    told = np.array([[0.2, 0.5, 0.3], [np.nan] * 3, [0.4, 0.4, 0.2]], dtype=np.float32)
+    codes = likeliest(told)
+    assert codes.dtype == np.int8
+    assert codes.tolist() == [1, UNSCORED, 0]
+    assert likeliest(told * [3, 1, 1]).tolist() == [0, UNSCORED, 0]

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: of epochs told at 0.8, eight in ten are right."""
+"""Probabilities that mean what they say, how certain they are, and which class they tell."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sleepstage.stages import UNSCORED
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["certainty", "temper"]
+__all__ = ["certainty", "likeliest", "temper"]
 
 _TINY: Final = 1e-9
 
@@ -40,3 +42,9 @@ def certainty(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
     shares = probabilities.astype(np.float64)
     entropy = -(shares * np.log(shares + _TINY)).sum(axis=1) / np.log(shares.shape[1])
     return np.asarray((1 - np.nan_to_num(entropy, nan=1.0)).clip(0, 1), dtype=np.float32)
+
+
+def likeliest(probabilities: NDArray[np.floating]) -> NDArray[np.int8]:
+    """Code of the largest in each row, unscored where nothing is known (NaN), shape (n_epochs,)."""
+    unknown = np.isnan(probabilities).any(axis=1)
+    return np.where(unknown, UNSCORED, probabilities.argmax(axis=1)).astype(np.int8)

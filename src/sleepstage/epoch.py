@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sleepstage.calibration import certainty
+from sleepstage.calibration import certainty, likeliest
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
@@ -61,12 +61,13 @@ def staged(
 ) -> list[Epoch]:
     """Epochs from number `first` on; those before the night are left out."""
     probabilities = np.where(lit[: len(probabilities), np.newaxis], probabilities, np.nan)
-    codes = np.nan_to_num(probabilities * weights).argmax(axis=1)
+    names = (*scheme.classes, "unscored")
+    codes = likeliest(probabilities * weights)
     confidence = certainty(probabilities)
     return [
         Epoch(
             time=start + number * EPOCH_SECONDS,
-            stage=scheme.classes[codes[row]] if lit[row] else "unscored",
+            stage=names[codes[row]],
             probabilities=dict(zip(scheme.classes, probabilities[row].tolist(), strict=True)),
             confidence=float(confidence[row]),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sleepstage.calibration import certainty
+from sleepstage.calibration import certainty, likeliest
 from sleepstage.errors import DataError
 from sleepstage.files import write_table
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNSCORED, Scheme
@@ -119,7 +119,7 @@ class Hypnogram:
             msg = f"no class {unknown} in {self.scheme.name}" if unknown else "no probabilities"
             raise DataError(msg)
         weights = np.array([factors.get(name, 1.0) for name in self.scheme.classes])
-        codes = (self.probabilities * weights).argmax(axis=1).astype(np.int8)
+        codes = likeliest(self.probabilities * weights)
         codes[self.codes == UNSCORED] = UNSCORED
         return replace(self, codes=codes)
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sleepstage.calibration import temper
+from sleepstage.calibration import likeliest, temper
 from sleepstage.centring import Centring
 from sleepstage.errors import DataError, ModelFileError
 from sleepstage.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.model_info import METADATA_KEY, ModelInfo
 from sleepstage.session import Session
-from sleepstage.stages import SCHEMES, UNSCORED, Scheme
+from sleepstage.stages import SCHEMES, Scheme
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,13 +211,10 @@ class Stager:
             beyond = np.full((self.info.look_ahead, rows.shape[1]), np.nan, dtype=np.float32)
             probabilities, _ = self.advance(np.concatenate([rows, beyond]), self.begin())
             probabilities = probabilities[self.info.look_ahead :]
-        codes = probabilities.argmax(axis=1).astype(np.int8)
-        dark = ~has_signal(rows)
-        codes[dark] = UNSCORED
-        probabilities[dark] = np.nan
+        probabilities[~has_signal(rows)] = np.nan
         return Hypnogram(
             recording.start,
-            codes,
+            likeliest(probabilities),
             self.scheme,
             probabilities,
             subject=recording.subject,

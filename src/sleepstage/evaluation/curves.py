@@ -16,10 +16,10 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from sleepstage.calibration import certainty
+from sleepstage.calibration import certainty, likeliest
 from sleepstage.errors import DataError
 from sleepstage.metrics import agreement
-from sleepstage.stages import FOUR_CLASS, UNSCORED, Scheme
+from sleepstage.stages import FOUR_CLASS, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -200,7 +200,7 @@ def selective_accuracy(
     Geifman and El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS.
     """
     reference, probabilities = _pooled(nights, scheme)
-    predicted, certain = _decided(probabilities), certainty(probabilities)
+    predicted, certain = likeliest(probabilities), certainty(probabilities)
     order = np.argsort(certain, kind="stable")
     points = []
     for share in shares:
@@ -247,7 +247,7 @@ def _rem_point(
     reference: NDArray[np.int8], probabilities: NDArray[np.float64], factor: float, scheme: Scheme
 ) -> RemPoint:
     weights = np.where(np.array(scheme.classes) == "rem", factor, 1.0)
-    found = agreement(reference, _decided(probabilities * weights), scheme)
+    found = agreement(reference, likeliest(probabilities * weights), scheme)
     return RemPoint(
         factor=factor,
         recall=found.recall["rem"],
@@ -256,12 +256,6 @@ def _rem_point(
         kappa=found.kappa,
         macro_f1=found.macro_f1,
     )
-
-
-def _decided(weighted: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Code of the largest in each row, unscored where nothing is known, shape (n_epochs,)."""
-    unknown = np.isnan(weighted).any(axis=1)
-    return np.where(unknown, UNSCORED, weighted.argmax(axis=1)).astype(np.int8)
 
 
 def _each_class(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
+from sleepstage.calibration import likeliest
 from sleepstage.evaluation.changes import CHANGES
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save
 from sleepstage.files import write_atomically
@@ -75,11 +75,9 @@ def recall(
         if reference is None or len(mine) != len(night.codes):
             return None
         probabilities = mine.select(f"p_{name}" for name in scheme.classes).to_numpy()
-        dark = np.isnan(probabilities).any(axis=1)
-        codes = np.where(dark, UNSCORED, np.nan_to_num(probabilities).argmax(axis=1))
         predicted = Hypnogram(
             night.recording.start,
-            codes.astype(np.int8),
+            likeliest(probabilities),
             scheme,
             probabilities,
             subject=subject,
