@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["DataError", "MissingExtraError", "ModelFileError", "SleepstageError", "SnapshotError"]
+__all__ = [
+    "DataError",
+    "MissingExtraError",
+    "ModelFileError",
+    "SleepstageError",
+    "SnapshotError",
+    "StoreError",
+]
 
 
 class SleepstageError(Exception):
@@ -19,6 +26,10 @@ class ModelFileError(SleepstageError, ValueError):
 
 class SnapshotError(SleepstageError, ValueError):
     """A session's snapshot that is damaged, or of another version or model."""
+
+
+class StoreError(SleepstageError, OSError):
+    """The service can't store or read: a full disk, no answer, a wrong address."""
 
 
 class MissingExtraError(SleepstageError, ImportError):

@@ -1,0 +1,1 @@
+"""The live service: watches push, stages come back, a page shows the night."""

@@ -1,0 +1,156 @@
+"""What the service stores, in plain types: sessions, grants, and what a step of work changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Advance", "Backlog", "Delivery", "Grant", "SessionRecord"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRecord:
+    """A session, as the store knows it.
+
+    Attributes
+    ----------
+    id : str
+        Part of its address; can't be guessed.
+    owner : str
+        Whose it is; see `Grant.owner`.
+    label : str
+        What people call it, as the name of a device.
+    source : str
+        ``api`` or ``sensor-logger``.
+    simulated : bool
+        True if its samples were made by a program: whatever shows it must say so.
+    created : float
+        When it was opened, by the server's clock, in Unix seconds.
+    lateness : float
+        Seconds that late samples are waited for.
+    find_rem : bool
+        Whether it is decided at the model's operating point for REM.
+    start : float or None
+        Start of the first epoch on the samples' clock; None until the first sample tells.
+    n_epochs : int
+        Epochs told so far.
+    due : float or None
+        Once a sample is as new as this, an epoch can be told. None before the first sample.
+    motion_columns : int
+        3 for raw acceleration, 4 for summaries, 0 before the first.
+    intake : mapping of str to float
+        What became of all samples so far; fields of `sleepstage.intake.Intake`.
+    closed : bool
+        Whether the night is over; nothing is taken in any more.
+    version : int
+        Raised by every `Advance`: who works from an older one is told to begin again.
+    newest : float or None
+        Time of the newest sample.
+    heard : float
+        When the last message came, by the server's clock.
+    """
+
+    id: str
+    owner: str
+    label: str = ""
+    source: str = "api"
+    simulated: bool = False
+    created: float
+    lateness: float = 5.0
+    find_rem: bool = False
+    start: float | None = None
+    n_epochs: int = 0
+    due: float | None = None
+    motion_columns: int = 0
+    intake: Mapping[str, float] = field(default_factory=dict)
+    closed: bool = False
+    version: int = 0
+    newest: float | None = None
+    heard: float
+
+
+class Delivery(Enum):
+    """What became of a message."""
+
+    STORED = "stored"
+    REPEATED = "repeated"
+    CLOSED = "closed"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """A session with the work that waits for it.
+
+    Attributes
+    ----------
+    record : SessionRecord
+        As it is now.
+    snapshot : bytes or None
+        Where its work was left; None before the first epoch.
+    messages : sequence of (int, bytes)
+        Stored messages that no `Advance` has used, by rising number.
+    """
+
+    record: SessionRecord
+    snapshot: bytes | None
+    messages: Sequence[tuple[int, bytes]]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What a step of work changes, all at once or not at all.
+
+    Attributes
+    ----------
+    record : SessionRecord
+        The session afterwards: start, n_epochs, due, motion_columns, intake, closed and version
+        are written (`newest` and `heard` belong to the messages).
+    snapshot : bytes or None
+        Where work is left; None once the session is closed.
+    used : int
+        Messages up to this number are used; -1 for none.
+    epochs : sequence of mapping
+        Those told, in order; the first has number ``record.n_epochs - len(epochs)``.
+    samples : bytes
+        What these epochs rest on, for the whole-night model; empty for none.
+    result : mapping or None
+        The night as a whole, once the session is closed.
+    """
+
+    record: SessionRecord
+    snapshot: bytes | None
+    used: int
+    epochs: Sequence[Mapping[str, Any]] = ()
+    samples: bytes = b""
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """The right to use the service: a person's token, or a link to look at one session.
+
+    Attributes
+    ----------
+    id : str
+        To list and revoke it by; no secret.
+    digest : str
+        SHA-256 of the secret, in hexadecimal. The secret itself is stored nowhere.
+    owner : str
+        Whose sessions it opens. One person may have several tokens.
+    session : str or None
+        None for a token; a link opens this session alone, to look at.
+    created, expires : float
+        Unix seconds; `expires` is None for never.
+    """
+
+    id: str
+    digest: str
+    owner: str
+    session: str | None = None
+    created: float
+    expires: float | None = None
