@@ -199,7 +199,7 @@ def _blocks(body: bytes) -> Iterator[tuple[str, Any, Any]]:
         middle = begin + _HEADER.size + 8 * count
         end = middle + size * columns * count
         if end > len(body):
-            msg = f"byte {begin}: {count} samples of {name} end at byte {end}, the body at {len(body)}"
+            msg = f"byte {begin}: {count} samples of {name} end at byte {end} of {len(body)}"
             raise DataError(msg)
         times = np.frombuffer(body, "<f8", count, begin + _HEADER.size)
         values = np.frombuffer(body, f"<f{size}", columns * count, middle)
