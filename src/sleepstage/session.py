@@ -135,6 +135,7 @@ class Session:
             msg = f"lateness={lateness}: expected 0 s or more"
             raise DataError(msg)
         self.model = model
+        self._passed = Waiting.nothing()
         weights = [(factors or {}).get(name, 1.0) for name in model.scheme.classes]
         self._state = _State(
             lateness=float(lateness),
@@ -170,6 +171,14 @@ class Session:
     def intake(self) -> Intake:
         """What became of all samples so far."""
         return self._state.intake
+
+    @property
+    def passed(self) -> Waiting:
+        """What the epochs of the last push were made from, acceleration as 15 s summaries.
+
+        Kept from push to push, these make the recording that a whole-night model reads.
+        """
+        return self._passed
 
     @property
     def _n_delayed(self) -> int:
@@ -233,16 +242,17 @@ class Session:
             duplicate=before.duplicate + n_given - n_implausible - n_clean,
         )
         state = _sort_in(self._state, given, intake, now)
-        self._state, epochs = _tell(self.model, state)
-        return epochs
+        return self._tell(state)
 
     def finish(self) -> list[Epoch]:
         """Tell the epochs that have ended by the newest time; no more samples are waited for."""
         clock = self._state.clock
         if not math.isfinite(clock):
             return []
-        self._state = replace(self._state, clock=clock + self._state.lateness)
-        self._state, epochs = _tell(self.model, self._state)
+        return self._tell(replace(self._state, clock=clock + self._state.lateness))
+
+    def _tell(self, state: _State) -> list[Epoch]:
+        self._state, epochs, self._passed = _tell(self.model, state)
         return epochs
 
     def _check_now(self, now: float | None) -> None:
@@ -336,16 +346,16 @@ def _sort_in(state: _State, given: Waiting, intake: Intake, now: float | None) -
     return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
 
 
-def _tell(model: LiveModel, state: _State) -> tuple[_State, list[Epoch]]:
+def _tell(model: LiveModel, state: _State) -> tuple[_State, list[Epoch], Waiting]:
     """Let pass what the watermark has passed, and stage the epochs that end there."""
     mark = state.watermark
     ends = state.features.next_time <= mark
     n_passed = int(np.searchsorted(state.waiting.acceleration.times, mark))
     if not ends and n_passed < _STRETCH:
-        return state, []
+        return state, [], Waiting.nothing()
     state = _summarise(state, mark)
     if not ends:
-        return state, []
+        return state, [], Waiting.nothing()
     passed, waiting = state.waiting.divide(mark)
     rows, features = push(
         state.features,
@@ -358,9 +368,8 @@ def _tell(model: LiveModel, state: _State) -> tuple[_State, list[Epoch]]:
     lit = np.append(state.lit, has_signal(rows))
     first = state.features.n_epochs - model.look_ahead
     epochs = staged(model.scheme, features.start, first, probabilities, lit, state.weights)
-    return replace(
-        state, waiting=waiting, features=features, model=of_model, lit=lit[len(rows) :]
-    ), epochs
+    state = replace(state, waiting=waiting, features=features, model=of_model, lit=lit[len(rows) :])
+    return state, epochs, passed
 
 
 def _summarise(state: _State, mark: float) -> _State:
