@@ -168,6 +168,16 @@ class Session:
         return self._state.watermark
 
     @property
+    def due(self) -> float:
+        """The next epoch is told once `now` is as late as this."""
+        return self._state.features.next_time + self._state.lateness
+
+    @property
+    def motion_columns(self) -> int:
+        """3 if it gets raw acceleration, 4 if summaries, 0 before the first."""
+        return self._state.motion_columns
+
+    @property
     def intake(self) -> Intake:
         """What became of all samples so far."""
         return self._state.intake

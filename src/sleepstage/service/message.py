@@ -21,9 +21,9 @@ from sleepstage.samples import Samples
 from sleepstage.signals import clean_motion, clean_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["Message"]
+__all__ = ["Message", "join", "read_json"]
 
 _HEADER: Final = struct.Struct("<BBBxI")
 _CODES: Final = {"heart_rate": 1, "motion": 2, "steps": 3, "step_counts": 4}
@@ -131,6 +131,27 @@ class Message:
     def n_samples(self) -> int:
         """Number of samples of all signals."""
         return sum(len(samples) for _, samples in self.signals())
+
+
+def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
+    """Times and values of each signal in many messages, one after the other, in no order of time.
+
+    Raises
+    ------
+    DataError
+        If some have acceleration and others summaries.
+    """
+    parts: dict[str, list[tuple[Any, Any]]] = {}
+    for body in bodies:
+        for name, times, values in _blocks(body):
+            parts.setdefault(name, []).append((times, values))
+    if len({values.shape[1] for _, values in parts.get("motion", [])}) > 1:
+        msg = "motion: acceleration and summaries are mixed; a session takes either"
+        raise DataError(msg)
+    return {
+        name: (np.concatenate([one for one, _ in pairs]), np.concatenate([two for _, two in pairs]))
+        for name, pairs in parts.items()
+    }
 
 
 def read_json(body: bytes) -> Any:

@@ -1,0 +1,94 @@
+"""What can be set: by flags of ``sleepstage serve``, or as ``SLEEPSTAGE_*`` in the environment."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sleepstage.errors import DataError
+
+__all__ = ["PREFIX", "Settings", "read_settings"]
+
+PREFIX = "SLEEPSTAGE_"
+
+
+class Settings(BaseSettings):
+    """Settings of a server; each can be given as ``SLEEPSTAGE_<NAME>``.
+
+    What is about one person, as `max_open`, is enforced beside the store, for all servers together;
+    `messages_per_second` and `max_waiting` by each server for itself.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    store: str = Field(
+        default_factory=lambda: str(Path.home() / ".sleepstage"),
+        description="Where sessions are kept: a folder, or redis://host:6379/0.",
+    )
+    model: str = Field("live", description="Model for epochs as they end: live, or a file.")
+    night_model: str = Field(
+        "night", description="Model for nights that are over: night, or a file."
+    )
+    log: Literal["json", "text"] = Field("text", description="Form of log lines.")
+    public_url: str = Field("", description="Address of the page as people reach it, for the log.")
+    sensor_logger_lateness: float = Field(
+        60.0, ge=0, le=600, description="Seconds that Sensor Logger's late samples are waited for."
+    )
+    keep_days: float = Field(
+        30.0, gt=0, description="Days after which a night that is over is deleted."
+    )
+    silent_hours: float = Field(
+        6.0, gt=0, description="Hours of silence after which a night is taken to be over."
+    )
+    max_body: int = Field(2**20, ge=1024, description="Bytes a message may have.")
+    max_open: int = Field(20_000, ge=1, description="Open sessions of one person.")
+    messages_per_second: int = Field(
+        50, ge=1, description="Messages of one session, over ten seconds, by each server."
+    )
+    max_waiting: int = Field(
+        1000, ge=1, description="Requests at once; more are told to come back later."
+    )
+    slow_seconds: float = Field(
+        20.0, gt=0, description="Seconds within which a request's body must have come."
+    )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether nobody but this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """Where the page is, as far as the server knows."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+
+def read_settings(**flags: object) -> Settings:
+    """Take flags that are not None, and the environment for the others.
+
+    Raises
+    ------
+    DataError
+        Names the setting and what is wrong with it.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        where = f"--{name.replace('_', '-')} or {PREFIX}{name.upper()}"
+        msg = f"{where}: {first['msg']}, not {first['input']!r:.60}"
+        raise DataError(msg) from error
