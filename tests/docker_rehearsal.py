@@ -107,16 +107,20 @@ class Image:
         self, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Start a command as `docker run` would."""
-        said = {**self.environment, **(environment or {})}
         return subprocess.Popen(
             [*self._as_user(), *map(self.moved, command)],
             cwd=self.moved(self.folder),
-            env={name: self.moved(value) for name, value in said.items()},
+            env=self.variables(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def variables(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Its environment."""
+        said = {**self.environment, **(more or {})}
+        return {name: self.moved(value) for name, value in said.items()}
 
     def _as_user(self) -> list[str]:
         if os.getuid() != 0:
@@ -193,7 +197,7 @@ class Rehearsal:
         done = subprocess.run(
             ["/bin/sh", "-euc", image.moved(command)],
             cwd=image.moved(image.folder),
-            env={**image.environment, **arguments},
+            env={**image.variables(), **arguments},
             capture_output=True,
             text=True,
             check=False,
