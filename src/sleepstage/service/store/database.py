@@ -1,0 +1,253 @@
+"""A file of SQLite: its tables, and how reads and writes are done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from sleepstage.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+Step: TypeAlias = Callable[[sqlite3.Connection], T]
+
+_VERSION: Final = 1
+_BUSY_SECONDS: Final = 5.0
+_READERS: Final = 4
+
+# What is asked for again and again has an index of just that: of many sessions few are due, and of
+# many messages few wait.
+_SCHEMA: Final = """
+CREATE TABLE session (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    label TEXT NOT NULL,
+    source TEXT NOT NULL,
+    simulated INTEGER NOT NULL,
+    created REAL NOT NULL,
+    lateness REAL NOT NULL,
+    find_rem INTEGER NOT NULL,
+    start REAL,
+    n_epochs INTEGER NOT NULL,
+    due REAL,
+    motion_columns INTEGER NOT NULL,
+    intake TEXT NOT NULL,
+    closed INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    newest REAL,
+    heard REAL NOT NULL,
+    snapshot BLOB,
+    result TEXT
+);
+CREATE INDEX session_owner ON session (owner, created, id);
+CREATE INDEX session_open ON session (owner) WHERE closed = 0;
+CREATE INDEX session_heard ON session (closed, heard);
+CREATE INDEX session_due ON session (due) WHERE closed = 0 AND newest >= due;
+CREATE TABLE message (
+    number INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES session ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    body BLOB,
+    UNIQUE (session, id)
+);
+CREATE INDEX message_waiting ON message (session, number) WHERE body IS NOT NULL;
+CREATE TABLE epoch (
+    session INTEGER NOT NULL REFERENCES session ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    said TEXT NOT NULL,
+    PRIMARY KEY (session, number)
+) WITHOUT ROWID;
+CREATE TABLE sample (
+    number INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES session ON DELETE CASCADE,
+    body BLOB NOT NULL
+);
+CREATE INDEX sample_session ON sample (session);
+CREATE TABLE grant (
+    id TEXT NOT NULL PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    session TEXT REFERENCES session (id) ON DELETE CASCADE,
+    created REAL NOT NULL,
+    expires REAL
+) WITHOUT ROWID;
+CREATE INDEX grant_session ON grant (session, created, id);
+"""
+
+
+class Database:
+    """Reads wait for nobody. Writes that come while others are written are written together.
+
+    One wait for the disk then serves them all; still each has its own result or error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = _connect(path)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._gathered: list[tuple[Step[Any], asyncio.Future[Any]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._idle: list[sqlite3.Connection] = []
+
+    @classmethod
+    def open(cls, path: Path) -> Database:
+        """Open a file; it, and its folder, are made for this user alone if they are missing.
+
+        Raises
+        ------
+        StoreError
+            If it can't be written, or is of another version.
+        """
+        with _errors(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            _prepare(path)
+            return cls(path)
+
+    async def aclose(self) -> None:
+        """Finish what is under way and let go of the file."""
+        while self._writing is not None:
+            await asyncio.wait([self._writing])
+        await asyncio.to_thread(self._readers.shutdown)
+        self._writer.shutdown()
+        for connection in (*self._idle, self._connection):
+            connection.close()
+
+    async def ping(self) -> None:
+        """Raise `StoreError` if nothing can be written now."""
+        await self.write(lambda db: db.execute(f"PRAGMA user_version = {_VERSION}"))
+
+    async def read(self, step: Step[T]) -> T:
+        """Read with a connection, in a thread.
+
+        Raises
+        ------
+        StoreError
+            If it can't be read.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, step)
+
+    def _look(self, step: Step[T]) -> T:
+        with _errors(self._path):
+            connection = self._idle.pop() if self._idle else _connect(self._path)
+            try:
+                return step(connection)
+            finally:
+                self._idle.append(connection)
+
+    async def write(self, step: Step[T]) -> T:
+        """Write within a transaction, in a thread. What returns is on the disk.
+
+        Raises
+        ------
+        StoreError
+            If it could not be written; then nothing of it is.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._gathered.append((step, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_gathered())
+        return await done
+
+    async def _write_gathered(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._gathered:
+                taken, self._gathered = self._gathered, []
+                steps = [step for step, _ in taken]
+                results = await loop.run_in_executor(self._writer, self._transact, steps)
+                for (_, done), result in zip(taken, results, strict=True):
+                    _tell(done, result)
+        finally:
+            self._writing = None
+
+    def _transact(self, steps: Sequence[Step[Any]]) -> list[Any]:
+        """Write all in one transaction; the error of a step stands for its result."""
+        try:
+            with _errors(self._path), _transaction(self._connection) as db:
+                return [self._try(step, db) for step in steps]
+        except Exception as error:  # whoever waits is told
+            return [error] * len(steps)
+
+    def _try(self, step: Step[Any], db: sqlite3.Connection) -> Any:
+        db.execute("SAVEPOINT step")
+        try:
+            with _errors(self._path):
+                result = step(db)
+        except Exception as error:
+            db.execute("ROLLBACK TO step")  # fails where SQLite gave up all of them: a full disk
+            result = error
+        db.execute("RELEASE step")
+        return result
+
+
+def _tell(done: asyncio.Future[Any], result: Any) -> None:
+    if done.cancelled():
+        return
+    if isinstance(result, Exception):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # A connection is used by one thread at a time, but not always by the same.
+    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = FULL")  # what is committed outlives a power cut
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA secure_delete = ON")  # a night that is deleted is wiped from the file
+    return db
+
+
+def _prepare(path: Path) -> None:
+    """Make the tables where there are none, and refuse those of others."""
+    with closing(_connect(path)) as db:
+        with _transaction(db):
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not version and not tables:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+            elif version != _VERSION:
+                msg = (
+                    f"{path}: its tables are of version {version}, and this program knows "
+                    f"{_VERSION}; use another folder, or the program that made them"
+                )
+                raise StoreError(msg)
+        db.execute("PRAGMA journal_mode = WAL")
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite may have done it itself
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        msg = f"{path}: {error}; see that its folder can be written to and the disk has room"
+        raise StoreError(msg) from error

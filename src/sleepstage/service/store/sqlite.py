@@ -1,0 +1,291 @@
+"""A store in a file of SQLite: for one machine, with any number of processes on it."""
+# ruff: noqa: S608 - values are bound; what is put into a statement are names of fields
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from sleepstage.service.records import Backlog, Delivery, Grant, SessionRecord
+from sleepstage.service.store.database import Database
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from sqlite3 import Connection
+
+    from sleepstage.service.records import Advance
+
+__all__ = ["SqliteStore"]
+
+_FILE: Final = "sessions.sqlite"
+
+_NAMES: Final = tuple(one.name for one in fields(SessionRecord))
+_FIELDS: Final = ", ".join(_NAMES)
+_ADVANCED: Final = ("start", "n_epochs", "due", "motion_columns", "intake", "closed", "version")
+_GRANT_NAMES: Final = tuple(one.name for one in fields(Grant))
+_GRANT_FIELDS: Final = ", ".join(_GRANT_NAMES)
+
+
+class SqliteStore:
+    """Keeps the contract of `Store` in one file; `Database` says how it is written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open(cls, folder: str | Path) -> SqliteStore:
+        """Open the store in a folder, which is made if it is missing.
+
+        Raises
+        ------
+        StoreError
+            If the folder can't be written to, or its file is of another version.
+        """
+        path = Path(folder).expanduser() / _FILE
+        return cls(await asyncio.to_thread(Database.open, path))
+
+    async def ping(self) -> None:
+        """Raise `StoreError` if nothing can be stored now."""
+        await self._database.ping()
+
+    async def aclose(self) -> None:
+        """Finish what is under way and let go of the file."""
+        await self._database.aclose()
+
+    # Sessions
+
+    async def open_session(self, record: SessionRecord) -> bool:
+        """Add a session; False, and nothing changed, if its id is taken."""
+        row = [_value(getattr(record, name)) for name in _NAMES]
+        marks = ", ".join("?" * len(row))
+        sql = f"INSERT INTO session ({_FIELDS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
+        return await self._database.write(lambda db: db.execute(sql, row).rowcount == 1)
+
+    async def session(self, session_id: str) -> SessionRecord | None:
+        """Give a session, if there is one."""
+        return await self._database.read(lambda db: _session(db, session_id))
+
+    async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
+        """Sessions of one owner, newest first."""
+        sql = (
+            f"SELECT {_FIELDS} FROM session WHERE owner = ? ORDER BY created DESC, id DESC LIMIT ?"
+        )
+        rows = await self._rows(sql, owner, limit)
+        return [_record(row) for row in rows]
+
+    async def count_open(self, owner: str) -> int:
+        """Number of this owner's sessions that are not closed."""
+        sql = "SELECT count(*) FROM session WHERE owner = ? AND closed = 0"
+        return int((await self._rows(sql, owner))[0][0])
+
+    async def delete_session(self, session_id: str) -> bool:
+        """Remove a session and all that belongs to it, links included; False if there was none."""
+        sql = "DELETE FROM session WHERE id = ?"
+        return await self._database.write(lambda db: db.execute(sql, (session_id,)).rowcount == 1)
+
+    # Messages and work
+
+    async def add_message(
+        self,
+        session_id: str,
+        message_id: str,
+        body: bytes,
+        *,
+        oldest: float,
+        newest: float,
+        now: float,
+    ) -> tuple[Delivery, SessionRecord | None]:
+        """Store a message once, and tell what became of it and the session as it is now."""
+        given = {
+            "session": session_id,
+            "id": message_id,
+            "body": body,
+            "due": oldest + EPOCH_SECONDS,
+            "newest": newest,
+            "now": now,
+        }
+        return await self._database.write(lambda db: _add_message(db, given))
+
+    async def backlog(self, session_id: str) -> Backlog | None:
+        """Give the work that waits for a session, all of one moment."""
+        return await self._database.read(lambda db: _backlog(db, session_id))
+
+    async def commit(self, version: int, advance: Advance) -> bool:
+        """Write a step of work; False, and nothing changed, if it does not fit any more."""
+        return await self._database.write(lambda db: _commit(db, version, advance))
+
+    async def due(self, *, limit: int) -> list[str]:
+        """Sessions that are not closed and whose `newest` is `due` or newer."""
+        return await self._ids("closed = 0 AND newest >= due ORDER BY due LIMIT ?", limit)
+
+    async def silent(self, *, since: float, limit: int) -> list[str]:
+        """Sessions that are not closed and were last heard before `since`."""
+        return await self._ids("closed = 0 AND heard < ? ORDER BY heard LIMIT ?", since, limit)
+
+    async def outdated(self, *, since: float, limit: int) -> list[str]:
+        """Sessions that are closed and were last heard before `since`."""
+        return await self._ids("closed = 1 AND heard < ? ORDER BY heard LIMIT ?", since, limit)
+
+    # What came out
+
+    async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
+        """Epochs of a session from number `after` on."""
+        sql = (
+            "SELECT said FROM epoch JOIN session ON session.number = epoch.session "
+            "WHERE session.id = ? AND epoch.number >= ? ORDER BY epoch.number"
+        )
+        rows = await self._rows(sql, session_id, after)
+        return [orjson.loads(said) for (said,) in rows]
+
+    async def samples(self, session_id: str) -> list[bytes]:
+        """What the epochs rest on, in the order of the commits."""
+        sql = (
+            "SELECT body FROM sample JOIN session ON session.number = sample.session "
+            "WHERE session.id = ? ORDER BY sample.number"
+        )
+        return [body for (body,) in await self._rows(sql, session_id)]
+
+    async def result(self, session_id: str) -> dict[str, Any] | None:
+        """The night as a whole, once the session is closed."""
+        sql = "SELECT result FROM session WHERE id = ? AND result IS NOT NULL"
+        rows = await self._rows(sql, session_id)
+        return orjson.loads(rows[0][0]) if rows else None
+
+    async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
+        """Versions of those of the sessions that are there."""
+        sql = "SELECT id, version FROM session WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(await self._rows(sql, _json(list(session_ids))))
+
+    # Grants
+
+    async def add_grant(self, grant: Grant) -> None:
+        """Add a token or a link."""
+        await self._database.write(lambda db: _add_grant(db, grant))
+
+    async def grant(self, digest: str) -> Grant | None:
+        """Find a grant by the digest of its secret."""
+        rows = await self._rows(f"SELECT {_GRANT_FIELDS} FROM grant WHERE digest = ?", digest)
+        return _grant(rows[0]) if rows else None
+
+    async def grants(self, *, session_id: str | None = None) -> list[Grant]:
+        """All tokens, or the links of one session; oldest first."""
+        sql = f"SELECT {_GRANT_FIELDS} FROM grant WHERE session IS ? ORDER BY created, id"
+        return [_grant(row) for row in await self._rows(sql, session_id)]
+
+    async def remove_grant(self, grant_id: str) -> bool:
+        """Revoke a grant; False if there was none."""
+        sql = "DELETE FROM grant WHERE id = ?"
+        return await self._database.write(lambda db: db.execute(sql, (grant_id,)).rowcount == 1)
+
+    async def _rows(self, sql: str, *values: Any) -> list[Any]:
+        return await self._database.read(lambda db: db.execute(sql, values).fetchall())
+
+    async def _ids(self, where: str, *values: Any) -> list[str]:
+        rows = await self._rows(f"SELECT id FROM session WHERE {where}", *values)
+        return [session_id for (session_id,) in rows]
+
+
+def _session(db: Connection, session_id: str) -> SessionRecord | None:
+    row = db.execute(f"SELECT {_FIELDS} FROM session WHERE id = ?", (session_id,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def _add_message(db: Connection, given: Mapping[str, Any]) -> tuple[Delivery, SessionRecord | None]:
+    known = "SELECT 1 FROM message WHERE message.session = session.number AND message.id = :id"
+    row = db.execute(
+        "UPDATE session SET newest = max(ifnull(newest, :newest), :newest), heard = :now, "
+        "due = ifnull(due, :due + lateness) WHERE id = :session AND closed = 0 "
+        f"AND NOT EXISTS ({known}) RETURNING {_FIELDS}, number",
+        given,
+    ).fetchone()
+    if row is not None:
+        sql = "INSERT INTO message (session, id, body) VALUES (?, ?, ?)"
+        db.execute(sql, (row[-1], given["id"], given["body"]))
+        return Delivery.STORED, _record(row[:-1])
+    record = _session(db, given["session"])
+    if record is None:
+        return Delivery.MISSING, None
+    repeated = f"SELECT 1 FROM session WHERE id = :session AND EXISTS ({known})"
+    if db.execute(repeated, given).fetchone():
+        return Delivery.REPEATED, record
+    return Delivery.CLOSED, record
+
+
+def _backlog(db: Connection, session_id: str) -> Backlog | None:
+    db.execute("BEGIN")  # so that all is of one moment
+    try:
+        row = db.execute(
+            f"SELECT {_FIELDS}, number, snapshot FROM session WHERE id = ?", (session_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        *said, number, snapshot = row
+        waiting = db.execute(
+            "SELECT number, body FROM message WHERE session = ? AND body IS NOT NULL "
+            "ORDER BY number",
+            (number,),
+        )
+        return Backlog(_record(said), snapshot, waiting.fetchall())
+    finally:
+        db.execute("COMMIT")
+
+
+def _commit(db: Connection, version: int, advance: Advance) -> bool:
+    record = advance.record
+    given = {name: _value(getattr(record, name)) for name in _ADVANCED}
+    given |= {
+        "snapshot": advance.snapshot,
+        "result": None if advance.result is None else _json(dict(advance.result)),
+    }
+    row = db.execute(
+        f"UPDATE session SET {', '.join(f'{name} = :{name}' for name in given)} "
+        "WHERE id = :id AND closed = 0 AND version = :expected AND NOT (:closed AND EXISTS ("
+        "SELECT 1 FROM message WHERE session = session.number AND body IS NOT NULL "
+        "AND message.number > :used)) RETURNING number",
+        {**given, "id": record.id, "expected": version, "used": advance.used},
+    ).fetchone()
+    if row is None:
+        return False
+    (number,) = row
+    db.execute(
+        "UPDATE message SET body = NULL WHERE session = ? AND body IS NOT NULL AND number <= ?",
+        (number, advance.used),
+    )
+    first = record.n_epochs - len(advance.epochs)
+    db.executemany(
+        "INSERT INTO epoch (session, number, said) VALUES (?, ?, ?)",
+        [(number, first + index, _json(dict(said))) for index, said in enumerate(advance.epochs)],
+    )
+    if advance.samples:
+        db.execute("INSERT INTO sample (session, body) VALUES (?, ?)", (number, advance.samples))
+    return True
+
+
+def _add_grant(db: Connection, grant: Grant) -> None:
+    given = {name: getattr(grant, name) for name in _GRANT_NAMES}
+    marks = ", ".join(f":{name}" for name in given)
+    db.execute(f"INSERT INTO grant ({_GRANT_FIELDS}) VALUES ({marks})", given)
+
+
+def _record(row: Sequence[Any]) -> SessionRecord:
+    said = dict(zip(_NAMES, row, strict=True))
+    for name in ("simulated", "find_rem", "closed"):
+        said[name] = bool(said[name])
+    return SessionRecord(**{**said, "intake": orjson.loads(said["intake"])})
+
+
+def _grant(row: Sequence[Any]) -> Grant:
+    return Grant(**dict(zip(_GRANT_NAMES, row, strict=True)))
+
+
+def _value(said: Any) -> Any:
+    return said if said is None or isinstance(said, str | int | float) else _json(dict(said))
+
+
+def _json(said: Any) -> str:
+    return orjson.dumps(said).decode()
