@@ -14,6 +14,8 @@ from sleepstage.cli.info import info
 from sleepstage.cli.live import live
 from sleepstage.cli.predict import predict
 from sleepstage.cli.run import run
+from sleepstage.cli.serve import serve
+from sleepstage.cli.token import token
 from sleepstage.cli.train import train
 from sleepstage.errors import SleepstageError
 
@@ -45,5 +47,5 @@ def main() -> None:
     logging.basicConfig(handlers=[shown], format="%(levelname)s: %(message)s", force=True)
 
 
-for _verb in (run, data, train, evaluate, predict, live, info):
+for _verb in (run, data, train, evaluate, predict, live, serve, token, info):
     main.add_command(_verb)

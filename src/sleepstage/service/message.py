@@ -119,6 +119,10 @@ class Message:
         named = ((one.name, getattr(self, one.name)) for one in fields(self))
         return ((name, samples) for name, samples in named if len(samples))
 
+    def until(self, time: float) -> Message:
+        """Samples before this time."""
+        return Message(**{name: one.between(-np.inf, time) for name, one in self.signals()})
+
     @property
     def span(self) -> tuple[float, float] | None:
         """Times of the oldest and the newest sample; None if there is none."""

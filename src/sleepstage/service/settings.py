@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     max_body: int = Field(2**20, ge=1024, description="Bytes a message may have.")
     max_open: int = Field(20_000, ge=1, description="Open sessions of one person.")
     messages_per_second: int = Field(
-        50, ge=1, description="Messages of one session, over ten seconds, by each server."
+        200, ge=1, description="Messages of one session, over ten seconds, by each server."
     )
     max_waiting: int = Field(
         1000, ge=1, description="Requests at once; more are told to come back later."

@@ -1,0 +1,195 @@
+"""Who may do what: tokens of people, and links that show one session."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from cachetools import TTLCache
+
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.service.records import Grant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sleepstage.service.records import SessionRecord
+    from sleepstage.service.store.contract import Store
+
+__all__ = ["Access", "ForbiddenError", "StrangerError", "Visitor", "make_grant"]
+
+_TRUST_SECONDS: Final = 5.0
+"""So long a server goes by what it has read: a revoked token works that long at most."""
+
+_LOCAL: Final = "local"
+_SECRET_BYTES: Final = 32
+_LONGEST_SECRET: Final = 200
+_LONGEST_OWNER: Final = 100
+_DAY: Final = 24 * 3600
+
+
+class StrangerError(SleepstageError):
+    """No token, or one that is unknown, expired or revoked."""
+
+
+class ForbiddenError(SleepstageError):
+    """Known, but not allowed to do this."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks.
+
+    Attributes
+    ----------
+    owner : str
+        Whose sessions are open to them.
+    session : str or None
+        The one session that a link shows; None for all of the owner's.
+    """
+
+    owner: str
+    session: str | None = None
+
+    def may_see(self, record: SessionRecord) -> bool:
+        """Whether a session is theirs to look at."""
+        return record.owner == self.owner and self.session in (None, record.id)
+
+    @property
+    def may_change(self) -> bool:
+        """Whether they may do more than look."""
+        return self.session is None
+
+
+class Access:
+    """Tells visitors by their secrets.
+
+    Parameters
+    ----------
+    store : Store
+        Where grants are kept.
+    loopback : bool
+        Whether only this machine can reach the server. Then, and while there is no token, whoever
+        comes is let in.
+    clock : callable
+        The time in Unix seconds.
+    """
+
+    def __init__(
+        self, store: Store, *, loopback: bool, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._loopback = loopback
+        self._clock = clock
+        self._grants: TTLCache[str, Grant] = TTLCache(100_000, _TRUST_SECONDS)
+        self._open: TTLCache[str, bool] = TTLCache(1, _TRUST_SECONDS)
+
+    async def visitor(self, authorization: str | None, host: str | None) -> Visitor:
+        """Tell who asks.
+
+        Parameters
+        ----------
+        authorization, host : str or None
+            The headers of these names.
+
+        Raises
+        ------
+        StrangerError
+            If nobody is known by this secret, or it is expired, or there is none but one is needed.
+        """
+        if authorization is None:
+            # A page elsewhere can lead a browser here by a name of its own, but not as localhost.
+            if _is_local(host) and await self._is_open():
+                return Visitor(_LOCAL)
+            msg = "a token is needed: Authorization: Bearer <token>; sleepstage token add makes one"
+            raise StrangerError(msg)
+        kind, _, secret = authorization.partition(" ")
+        grant = await self._grant(secret.strip()) if kind.lower() == "bearer" else None
+        if grant is None or (grant.expires is not None and grant.expires <= self._clock()):
+            msg = "this token is unknown, expired or revoked"
+            raise StrangerError(msg)
+        return Visitor(grant.owner, grant.session)
+
+    async def _grant(self, secret: str) -> Grant | None:
+        if not 0 < len(secret) <= _LONGEST_SECRET:
+            return None
+        digest = _digest(secret)
+        known: Grant | None = self._grants.get(digest)
+        if known is None:
+            known = await self._store.grant(digest)
+            if known is not None:
+                self._grants[digest] = known
+        return known
+
+    async def _is_open(self) -> bool:
+        if not self._loopback:
+            return False
+        if "open" not in self._open:
+            self._open["open"] = not await self._store.grants()
+        return bool(self._open["open"])
+
+
+def make_grant(
+    owner: str, *, session: str | None = None, days: float | None = None, now: float | None = None
+) -> tuple[Grant, str]:
+    """Make a token, or a link to one session.
+
+    Parameters
+    ----------
+    owner : str
+        Whose sessions it opens: a name, as it is to be listed.
+    session : str, optional
+        The session of a link.
+    days : float, optional
+        After which it expires; never by default.
+    now : float, optional
+        Unix seconds; the clock's by default.
+
+    Returns
+    -------
+    grant : Grant
+        To be stored.
+    secret : str
+        To be handed over, once: nobody can look it up later.
+
+    Raises
+    ------
+    DataError
+        If the owner has no proper name, or `days` is no positive number.
+    """
+    if not (owner.isprintable() and owner.strip() == owner and 0 < len(owner) <= _LONGEST_OWNER):
+        msg = f"owner {owner[:40]!r}: expected 1 to {_LONGEST_OWNER} printable characters"
+        raise DataError(msg)
+    if days is not None and not 0 < days <= 36_500:
+        msg = f"days={days}: expected more than 0 and at most 36500"
+        raise DataError(msg)
+    now = time.time() if now is None else now
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    grant = Grant(
+        id=secrets.token_hex(4),
+        digest=_digest(secret),
+        owner=owner,
+        session=session,
+        created=now,
+        expires=None if days is None else now + days * _DAY,
+    )
+    return grant, secret
+
+
+def _digest(secret: str) -> str:
+    # Secrets are 256 random bits: nothing slower is needed to keep them from being guessed.
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _is_local(host: str | None) -> bool:
+    name = (host or "").rsplit(":", 1)[0] if not (host or "").endswith("]") else (host or "")
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

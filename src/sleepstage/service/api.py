@@ -1,0 +1,328 @@
+"""The HTTP interface to sessions: thin, each route says what `Nights` and `Access` are to do."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from cachetools import TTLCache
+from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.responses import Response
+
+from sleepstage.errors import DataError
+from sleepstage.service import schemas
+from sleepstage.service.access import Access, ForbiddenError, Visitor, make_grant
+from sleepstage.service.message import Message
+from sleepstage.service.nights import Nights, UnknownSessionError
+from sleepstage.service.problems import BusyError, TooFastError
+from sleepstage.service.sensor_logger import read_push
+from sleepstage.session import AHEAD_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Gauge
+
+    from sleepstage.service.records import SessionRecord
+    from sleepstage.service.sensor_logger import Push
+    from sleepstage.service.settings import Settings
+
+__all__ = ["Rate", "Service", "Streams", "api", "see", "service_of"]
+
+_log = logging.getLogger(__name__)
+
+_LISTED: Final = 1000
+_WINDOW: Final = 10  # s over which messages are counted
+BINARY: Final = "application/octet-stream"
+
+
+class Rate:
+    """Counts messages of each session, and refuses too many."""
+
+    def __init__(self, per_second: int) -> None:
+        self._limit = per_second * _WINDOW
+        self._counts: TTLCache[str, list[int]] = TTLCache(100_000, _WINDOW)
+
+    def take(self, key: str) -> None:
+        """Count one more.
+
+        Raises
+        ------
+        TooFastError
+            If there were too many in these ten seconds.
+        """
+        count = self._counts.setdefault(key, [0])
+        count[0] += 1
+        if count[0] > self._limit:
+            msg = f"more than {self._limit} messages in {_WINDOW} s; put more into each"
+            raise TooFastError(msg)
+
+
+class Streams:
+    """Counts viewers and sockets that stay connected, and refuses too many."""
+
+    def __init__(self, limit: int, gauge: Gauge) -> None:
+        self._limit, self._gauge = limit, gauge
+        self._n_open = 0
+
+    def check(self) -> None:
+        """Refuse if there are as many as allowed.
+
+        Raises
+        ------
+        BusyError
+            If so.
+        """
+        if self._n_open >= self._limit:
+            msg = f"{self._limit} viewers are connected; try again later"
+            raise BusyError(msg)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Count one more while the block runs."""
+        self._n_open += 1
+        self._gauge.set(self._n_open)
+        try:
+            yield
+        finally:
+            self._n_open -= 1
+            self._gauge.set(self._n_open)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with."""
+
+    nights: Nights
+    access: Access
+    settings: Settings
+    rate: Rate
+    streams: Streams
+
+
+def service_of(request: Request) -> Service:
+    """Give the service of the application that was asked."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def _visitor(request: Request) -> Visitor:
+    headers = request.headers
+    return await service_of(request).access.visitor(
+        headers.get("authorization"), headers.get("host")
+    )
+
+
+def _owner(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
+    if not visitor.may_change:
+        msg = "a link is to look at its session only"
+        raise ForbiddenError(msg)
+    return visitor
+
+
+async def see(service: Service, visitor: Visitor, session_id: str) -> SessionRecord:
+    """Give a session that the visitor may see; to others it does not exist."""
+    record = await service.nights.known(session_id)
+    if not visitor.may_see(record):
+        raise UnknownSessionError(session_id)
+    return record
+
+
+AnyVisitor = Annotated[Visitor, Depends(_visitor)]
+Owner = Annotated[Visitor, Depends(_owner)]
+Given = Annotated[Service, Depends(service_of)]
+SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
+MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
+LinkId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
+After = Annotated[int, Query(ge=0, le=10_000, description="Number of the first epoch to give.")]
+
+_CODES: Final = (401, 403, 404, 408, 409, 413, 422, 429, 503)
+api = APIRouter(prefix="/v1", responses=dict.fromkeys(_CODES, schemas.PROBLEM))
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+@api.get("/me", response_model=schemas.VisitorOut)
+async def show_visitor(visitor: AnyVisitor) -> Response:
+    """Who you are to this server."""
+    return _json({"owner": visitor.owner, "session": visitor.session})
+
+
+@api.post("/sessions", status_code=201, response_model=schemas.SessionOut)
+async def open_session(given: schemas.SessionIn, visitor: Owner, service: Given) -> Response:
+    """Open a session: one night of one person."""
+    record = await service.nights.open(visitor.owner, **given.model_dump())
+    return _json(schemas.describe_session(record), 201)
+
+
+@api.get("/sessions", response_model=schemas.SessionsOut)
+async def list_sessions(visitor: AnyVisitor, service: Given) -> Response:
+    """Your sessions, newest first."""
+    if visitor.session is not None:
+        records = [await service.nights.session(visitor.session)]
+    else:
+        records = await service.nights.store.sessions(visitor.owner, limit=_LISTED)
+    return _json({"sessions": [schemas.describe_session(one) for one in records]})
+
+
+@api.delete("/sessions", status_code=204)
+async def forget_everything(visitor: Owner, service: Given) -> Response:
+    """Delete all your sessions and everything measured."""
+    while records := await service.nights.store.sessions(visitor.owner, limit=_LISTED):
+        for record in records:
+            await service.nights.store.delete_session(record.id)
+    return Response(status_code=204)
+
+
+@api.get("/sessions/{session_id}", response_model=schemas.SessionOut)
+async def show_session(session_id: SessionId, visitor: AnyVisitor, service: Given) -> Response:
+    """Show a session as it is now."""
+    await see(service, visitor, session_id)
+    return _json(schemas.describe_session(await service.nights.session(session_id)))
+
+
+@api.delete("/sessions/{session_id}", status_code=204)
+async def delete_session(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+    """Delete a session and everything measured in it."""
+    await see(service, visitor, session_id)
+    await service.nights.delete(session_id)
+    return Response(status_code=204)
+
+
+@api.put(
+    "/sessions/{session_id}/messages/{message_id}",
+    status_code=201,
+    response_model=schemas.PushOut,
+    responses={200: {"model": schemas.PushOut, "description": "It had come before"}},
+    openapi_extra=schemas.MESSAGE_BODY,
+)
+async def push(
+    session_id: SessionId,
+    message_id: MessageId,
+    request: Request,
+    visitor: Owner,
+    service: Given,
+) -> Response:
+    """Push samples. Once this is answered they are stored; the same message again changes nothing.
+
+    A message has any of the signals, in any order. Name messages as you like, each once: a number
+    that counts up will do.
+    """
+    await see(service, visitor, session_id)
+    service.rate.take(session_id)
+    binary = request.headers.get("content-type", "").startswith(BINARY)
+    body = await request.body()
+    message = Message.from_bytes(body) if binary else Message.from_json(body)
+    if message.span is None:
+        msg = "no samples; give some of heart_rate, motion, steps"
+        raise DataError(msg)
+    fresh = await service.nights.push(session_id, message_id, message)
+    return _json({"repeated": not fresh}, 201 if fresh else 200)
+
+
+async def _hypnogram(service: Service, session_id: str, after: int) -> Response:
+    night = await service.nights.hypnogram(session_id, after=after)
+    return _json({"session": schemas.describe_session(night.pop("record")), **night})
+
+
+@api.get("/sessions/{session_id}/hypnogram", response_model=schemas.HypnogramOut)
+async def show_hypnogram(
+    session_id: SessionId, visitor: AnyVisitor, service: Given, after: After = 0
+) -> Response:
+    """Give the night so far: all epochs that follow from what was acknowledged."""
+    await see(service, visitor, session_id)
+    return await _hypnogram(service, session_id, after)
+
+
+@api.post("/sessions/{session_id}/close", response_model=schemas.HypnogramOut)
+async def close_session(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+    """End the night: its last epochs, and the whole night staged at once, with its statistics."""
+    await see(service, visitor, session_id)
+    await service.nights.close(session_id)
+    return await _hypnogram(service, session_id, 0)
+
+
+@api.post("/sessions/{session_id}/links", status_code=201, response_model=schemas.LinkOut)
+async def make_link(
+    session_id: SessionId, given: schemas.LinkIn, visitor: Owner, service: Given
+) -> Response:
+    """Make a link that shows this session to whoever has it, and lets nobody change it."""
+    await see(service, visitor, session_id)
+    now = service.nights.clock()
+    grant, secret = make_grant(visitor.owner, session=session_id, days=given.days, now=now)
+    await service.nights.store.add_grant(grant)
+    page = f"/#/sessions/{session_id}/{secret}"
+    described = {"secret": secret, "session": session_id, "page": page}
+    return _json({**schemas.describe_link(grant), **described}, 201)
+
+
+@api.get("/sessions/{session_id}/links", response_model=schemas.LinksOut)
+async def list_links(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+    """Links to this session, without their secrets."""
+    await see(service, visitor, session_id)
+    grants = await service.nights.store.grants(session_id=session_id)
+    return _json({"links": [schemas.describe_link(one) for one in grants]})
+
+
+@api.delete("/sessions/{session_id}/links/{link_id}", status_code=204)
+async def revoke_link(
+    session_id: SessionId, link_id: LinkId, visitor: Owner, service: Given
+) -> Response:
+    """Revoke a link; within seconds it shows nothing."""
+    await see(service, visitor, session_id)
+    links = await service.nights.store.grants(session_id=session_id)
+    if all(link.id != link_id for link in links):
+        raise UnknownSessionError(link_id)
+    await service.nights.store.remove_grant(link_id)
+    return Response(status_code=204)
+
+
+@api.post(
+    "/sensor-logger",
+    response_model=schemas.SensorLoggerOut,
+    openapi_extra=schemas.SENSOR_LOGGER_BODY,
+)
+async def push_from_sensor_logger(request: Request, visitor: Owner, service: Given) -> Response:
+    """Take what the app Sensor Logger pushes; a recording's session opens by itself."""
+    given = read_push(await request.body())
+    message = given.message.until(service.nights.clock() + AHEAD_SECONDS)
+    n_ignored = given.n_ignored + given.message.n_samples - message.n_samples
+    if message.span is None:
+        nothing = {"session": None, "page": None, "stored": 0, "repeated": False}
+        return _json({**nothing, "ignored": n_ignored})
+    record = await _session_of(service, visitor, given)
+    service.rate.take(record.id)
+    fresh = await service.nights.push(record.id, given.message_id, message)
+    return _json(
+        {
+            "session": record.id,
+            "page": f"/#/sessions/{record.id}",
+            "stored": message.n_samples if fresh else 0,
+            "ignored": n_ignored,
+            "repeated": not fresh,
+        }
+    )
+
+
+async def _session_of(service: Service, visitor: Visitor, given: Push) -> SessionRecord:
+    """Give the session of a recording; it is named by whose it is, so that no server need ask."""
+    named = orjson.dumps([visitor.owner, given.device, given.session])
+    session_id = hashlib.sha256(named).hexdigest()[:32]
+    try:
+        return await service.nights.known(session_id)
+    except UnknownSessionError:
+        record = await service.nights.open(
+            visitor.owner,
+            session_id=session_id,
+            label=f"Sensor Logger {given.device[:8]}".strip(),
+            source="sensor-logger",
+            lateness=service.settings.sensor_logger_lateness,
+        )
+        _log.info("a new session: %s/#/sessions/%s", service.settings.url, session_id)
+        return record

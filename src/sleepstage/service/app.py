@@ -1,0 +1,153 @@
+"""The application: everything put together, and taken apart again."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+from fastapi import FastAPI, Request
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from sleepstage import __version__
+from sleepstage.errors import DataError, StoreError
+from sleepstage.readers.simulated import simulate_night
+from sleepstage.service.access import Access
+from sleepstage.service.api import AnyVisitor, Rate, Service, Streams, api, service_of
+from sleepstage.service.gate import Gate
+from sleepstage.service.metrics import Metrics
+from sleepstage.service.nights import Models, Nights
+from sleepstage.service.problems import add_handlers, problem
+from sleepstage.service.store import open_store
+from sleepstage.service.streams import streams
+from sleepstage.stager import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sleepstage.recording import Recording
+    from sleepstage.service.settings import Settings
+
+__all__ = ["create_app", "load_models"]
+
+_PAGE: Final = Path(__file__).parent / "page"
+
+
+def load_models(settings: Settings) -> Models:
+    """Load what stages.
+
+    Raises
+    ------
+    ModelFileError, DataError
+        If a file is no model, or one that can't do this.
+    """
+    models = Models(load_model(settings.model), load_model(settings.night_model))
+    if models.live.info.whole_night or models.live.look_ahead:
+        msg = f"{settings.model}: to stage live, a model must tell each epoch at its end"
+        raise DataError(msg)
+    if models.live.scheme != models.night.scheme:
+        msg = (
+            f"{settings.model} and {settings.night_model} tell other classes: use a pair of models"
+        )
+        raise DataError(msg)
+    return models
+
+
+def create_app(settings: Settings, models: Models) -> FastAPI:
+    """Make the application; it opens its store when it starts."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = await open_store(settings.store)
+        nights = Nights(store, models, settings, metrics)
+        access = Access(store, loopback=settings.loopback)
+        app.state.service = Service(
+            nights,
+            access,
+            settings,
+            Rate(settings.messages_per_second),
+            Streams(settings.max_waiting, metrics.streams),
+        )
+        upkeep = asyncio.create_task(nights.run())
+        try:
+            yield
+        finally:
+            upkeep.cancel()
+            with suppress(asyncio.CancelledError):
+                await upkeep
+            await nights.aclose()
+            await store.aclose()
+
+    app = FastAPI(
+        title="sleepstage",
+        version=__version__,
+        description="Sleep stages in real time from heart rate, wrist motion and steps.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # these would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.metrics = metrics
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    add_handlers(app)
+    app.include_router(api)
+    app.include_router(streams)
+    _add_operation(app)
+    _add_page(app)
+    return app
+
+
+def _add_operation(app: FastAPI) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        """Whether the server is alive."""
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(request: Request) -> Response:
+        """Whether it can take messages now."""
+        nights = service_of(request).nights
+        if nights.changes.stopped:
+            return problem(503, "the server is about to stop")
+        try:
+            await nights.store.ping()
+        except StoreError as error:
+            return problem(503, str(error))
+        return Response("ready\n", media_type="text/plain")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request, visitor: AnyVisitor) -> Response:  # noqa: ARG001
+        """Numbers for Prometheus, with a token where one is needed."""
+        return Response(
+            request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/v1/demo", include_in_schema=False)
+    async def demo(seed: int = 1) -> Response:
+        """Samples of a simulated night, in seconds from its start."""
+        night = await asyncio.to_thread(simulate_night, abs(seed) % 1000)
+        return Response(orjson.dumps(_samples(night)), media_type="application/json")
+
+    app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False))
+
+
+def _samples(night: Recording) -> dict[str, Any]:
+    signals = {name: getattr(night, name) for name in ("heart_rate", "motion", "steps")}
+    return {
+        "seconds": night.end - night.start,
+        **{
+            name: np.column_stack([samples.times, samples.values]).tolist()
+            for name, samples in signals.items()
+        },
+    }

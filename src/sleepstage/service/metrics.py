@@ -1,0 +1,52 @@
+"""What Prometheus is told. Numbers only: no session, person or address is in a label."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+__all__ = ["Metrics"]
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """Counters of one server."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._registry = registry
+        self.requests = Histogram(
+            "sleepstage_request_seconds",
+            "Time to answer a request",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.messages = Counter(
+            "sleepstage_messages",
+            "Messages, by what became of them",
+            ["delivery"],
+            registry=registry,
+        )
+        self.opened = Counter("sleepstage_sessions_opened", "Sessions opened", registry=registry)
+        self.epochs = Counter("sleepstage_epochs", "Epochs told", registry=registry)
+        self.work = Histogram(
+            "sleepstage_work_seconds",
+            "Time of a step of work, with its turn to wait",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "sleepstage_sessions_waiting", "Sessions whose work is under way", registry=registry
+        )
+        self.streams = Gauge(
+            "sleepstage_streams", "Viewers and sockets that are connected", registry=registry
+        )
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,361 @@
+"""Nights under way: messages are stored, worked off, and closed. All state is in the store.
+
+A message is stored before anything is made of it. Work is done when a sample is new enough for an
+epoch to end, by whichever server heard it, or by another one that finds it undone: each step takes
+the session as it is, and is written only if nobody was faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from cachetools import LRUCache
+
+from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
+from sleepstage.recording import LONGEST_NIGHT
+from sleepstage.service import work
+from sleepstage.service.changes import Changes
+from sleepstage.service.records import Delivery, SessionRecord
+from sleepstage.service.report import describe_statistics
+from sleepstage.session import AHEAD_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sleepstage.service.message import Message
+    from sleepstage.service.metrics import Metrics
+    from sleepstage.service.records import Advance, Backlog
+    from sleepstage.service.settings import Settings
+    from sleepstage.service.store.contract import Store
+    from sleepstage.stager import Stager
+
+__all__ = ["Models", "Nights", "OverError", "UnknownSessionError"]
+
+_log = logging.getLogger(__name__)
+
+_TRIES: Final = 20  # of a step of work while other servers are faster
+_LIFE_SECONDS: Final = 15.0
+_SWEEP_SECONDS: Final = 5.0
+_SWEPT: Final = 500  # sessions that a sweep takes at a time
+_HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
+
+
+class UnknownSessionError(SleepstageError):
+    """There is no such session."""
+
+
+class OverError(SleepstageError):
+    """The night is over: nothing more is taken in."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What stages: epochs as they end, and nights that are over."""
+
+    live: Stager
+    night: Stager
+
+
+class Nights:
+    """All that is done to sessions, for the HTTP interface and by itself.
+
+    Parameters
+    ----------
+    store : Store
+        Where everything is kept.
+    models : Models
+        What stages.
+    settings : Settings
+        How long nights are kept, and so on.
+    metrics : Metrics
+        Counts what happens.
+    clock : callable
+        The time in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        models: Models,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.models = models
+        self.clock = clock
+        self.changes = Changes(store)
+        self._settings = settings
+        self._metrics = metrics
+        self._known: LRUCache[str, SessionRecord] = LRUCache(maxsize=100_000)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        # One thread: a step is Python most of the time, and two would only take turns.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="work")
+
+    async def open(
+        self, owner: str, *, session_id: str | None = None, **details: Any
+    ) -> SessionRecord:
+        """Begin a session, or give the one that has this id.
+
+        Raises
+        ------
+        OverError
+            If the owner has as many open sessions as are allowed.
+        """
+        if await self.store.count_open(owner) >= self._settings.max_open:
+            msg = f"{self._settings.max_open} sessions are open; close or delete some"
+            raise OverError(msg)
+        now = self.clock()
+        record = SessionRecord(
+            id=session_id or secrets.token_urlsafe(16),
+            owner=owner,
+            created=now,
+            heard=now,
+            **details,
+        )
+        if await self.store.open_session(record):
+            self._metrics.opened.inc()
+            return record
+        return await self.session(record.id)
+
+    async def session(self, session_id: str) -> SessionRecord:
+        """Give a session as it is now.
+
+        Raises
+        ------
+        UnknownSessionError
+            If there is none.
+        """
+        record = await self.store.session(session_id)
+        if record is None:
+            self._known.pop(session_id, None)
+            raise UnknownSessionError(session_id)
+        self._known[session_id] = record
+        return record
+
+    async def known(self, session_id: str) -> SessionRecord:
+        """Give a session as it was when it was last seen here; its owner never changes."""
+        known: SessionRecord | None = self._known.get(session_id)
+        return known or await self.session(session_id)
+
+    async def push(self, session_id: str, message_id: str, message: Message) -> bool:
+        """Store a message; True if it is new, False if it had come before.
+
+        Raises
+        ------
+        DataError
+            If its samples can't belong to this night: another kind of motion, a wrong clock.
+        OverError
+            If the night is over.
+        UnknownSessionError
+            If there is no such session.
+        """
+        span = message.span
+        if span is None:
+            return False
+        self._check(await self.known(session_id), message, span)
+        delivery, record = await self.store.add_message(
+            session_id,
+            message_id,
+            message.to_bytes(),
+            oldest=span[0],
+            newest=span[1],
+            now=self.clock(),
+        )
+        if record is None:
+            self._known.pop(session_id, None)
+            raise UnknownSessionError(session_id)
+        self._known[session_id] = record
+        self._metrics.messages.labels(delivery.value).inc()
+        if delivery is Delivery.CLOSED:
+            msg = "the night is over; open another session"
+            raise OverError(msg)
+        if _is_due(record):
+            self._start(session_id)
+        return delivery is Delivery.STORED
+
+    def _check(self, record: SessionRecord, message: Message, span: tuple[float, float]) -> None:
+        oldest, newest = span
+        ahead = newest - self.clock()
+        if ahead > AHEAD_SECONDS:
+            msg = (
+                f"the newest sample, at {newest:.10g} s, is {ahead:.0f} s ahead of the server's "
+                "clock; set the clock, and give times in seconds"
+            )
+            raise DataError(msg)
+        if newest - oldest > _HISTORY + LONGEST_NIGHT:
+            msg = f"samples from {oldest:.10g} to {newest:.10g} s are of more than a night"
+            raise DataError(msg)
+        if record.start is not None and newest > record.start + LONGEST_NIGHT:
+            msg = (
+                f"the session began at {record.start:.10g} s and ends {LONGEST_NIGHT // 3600} h "
+                f"later, before the newest sample, at {newest:.10g} s: open another session"
+            )
+            raise OverError(msg)
+        columns = message.motion.values.shape[1] if len(message.motion) else 0
+        if columns and record.motion_columns not in (0, columns):
+            msg = (
+                f"motion: {columns} values a sample, and {record.motion_columns} before; a session "
+                "takes either acceleration (3) or summaries (4)"
+            )
+            raise DataError(msg)
+
+    async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
+        """Give the night so far, with all in it that was acknowledged."""
+        if _is_due(await self.session(session_id)):
+            await asyncio.shield(self._start(session_id))
+        record = await self.session(session_id)
+        epochs = await self.store.epochs(session_id)
+        return {
+            "record": record,
+            "first": min(after, len(epochs)),
+            "epochs": epochs[after:],
+            "statistics": describe_statistics(epochs, self.models.live.scheme),
+            "night": await self.store.result(session_id) if record.closed else None,
+        }
+
+    async def follow(
+        self, session_id: str, *, after: int
+    ) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
+        """Give the session, then each epoch from number `after` on as it is told, with its number.
+
+        Now and then None, as a sign of life. Ends with the session once more when the night is
+        over, or when the server stops.
+        """
+        record = await self.session(session_id)
+        yield record
+        while not self.changes.stopped:
+            for number, epoch in enumerate(await self.store.epochs(session_id, after=after), after):
+                yield number, epoch
+                after = number + 1
+            if record.closed:
+                yield record
+                return
+            await self.changes.wait(session_id, record.version, seconds=_LIFE_SECONDS)
+            before, record = record, await self.session(session_id)
+            if record.version == before.version:
+                yield None
+
+    async def close(self, session_id: str) -> None:
+        """End a night: tell its last epochs, and stage it as a whole. Again, it changes nothing."""
+        for _ in range(_TRIES):
+            backlog = await self._backlog(session_id)
+            if backlog.record.closed:
+                return
+            samples = await self.store.samples(session_id)
+            step = await self._work(
+                partial(work.close, self.models.live, self.models.night, backlog, samples)
+            )
+            if await self._commit(backlog, step):
+                return
+        raise _busy(session_id)
+
+    async def delete(self, session_id: str) -> None:
+        """Remove all that is known of a session."""
+        self._known.pop(session_id, None)
+        if not await self.store.delete_session(session_id):
+            raise UnknownSessionError(session_id)
+        self.changes.tell(session_id)
+
+    def _start(self, session_id: str) -> asyncio.Task[None]:
+        """Have a session worked off, if that is not under way."""
+        task = self._under_way.get(session_id)
+        if task is None:
+            task = asyncio.create_task(self._advance(session_id))
+            self._under_way[session_id] = task
+            task.add_done_callback(partial(self._done, session_id))
+            self._metrics.waiting.set(len(self._under_way))
+        return task
+
+    def _done(self, session_id: str, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(session_id, None)
+        self._metrics.waiting.set(len(self._under_way))
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, SleepstageError):
+            _log.error("work failed, and is tried again later: %s", error)
+        elif error is not None:
+            _log.error("work failed, and is tried again later", exc_info=error)
+
+    async def _advance(self, session_id: str) -> None:
+        for _ in range(_TRIES):
+            try:
+                backlog = await self._backlog(session_id)
+            except UnknownSessionError:
+                return
+            if not _is_due(backlog.record):
+                return
+            step = await self._work(partial(work.advance, self.models.live, backlog))
+            if await self._commit(backlog, step):
+                return
+        raise _busy(session_id)
+
+    async def _backlog(self, session_id: str) -> Backlog:
+        backlog = await self.store.backlog(session_id)
+        if backlog is None:
+            raise UnknownSessionError(session_id)
+        return backlog
+
+    async def _work(self, step: Callable[[], Advance]) -> Advance:
+        with self._metrics.work.time():
+            return await asyncio.get_running_loop().run_in_executor(self._worker, step)
+
+    async def _commit(self, backlog: Backlog, step: Advance) -> bool:
+        written = await self.store.commit(backlog.record.version, step)
+        if written:
+            self._metrics.epochs.inc(len(step.epochs))
+            self.changes.tell(step.record.id)
+        return written
+
+    async def run(self) -> None:
+        """Look after sessions until cancelled: work left undone, nights that ended, old nights."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.changes.run())
+            while True:
+                await asyncio.sleep(_SWEEP_SECONDS)
+                try:
+                    await self.sweep()
+                except StoreError as error:
+                    _log.error("the store does not answer: %s", error)
+
+    async def sweep(self) -> None:
+        """Do once what `run` does again and again."""
+        now = self.clock()
+        for session_id in await self.store.due(limit=_SWEPT):
+            self._start(session_id)
+        since = now - 3600 * self._settings.silent_hours
+        for session_id in await self.store.silent(since=since, limit=_SWEPT):
+            await self._try(self.close(session_id))
+        since = now - 24 * 3600 * self._settings.keep_days
+        for session_id in await self.store.outdated(since=since, limit=_SWEPT):
+            await self._try(self.delete(session_id))
+
+    async def _try(self, step: Any) -> None:
+        try:
+            await step
+        except (UnknownSessionError, SnapshotError) as error:
+            _log.warning("left as it is: %s", error)
+
+    async def aclose(self) -> None:
+        """Finish what is under way."""
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        self._worker.shutdown()
+
+
+def _is_due(record: SessionRecord) -> bool:
+    return (
+        not record.closed
+        and record.due is not None
+        and record.newest is not None
+        and record.newest >= record.due
+    )
+
+
+def _busy(session_id: str) -> StoreError:
+    return StoreError(f"session {session_id[:6]}… is worked on by others all the time; try again")

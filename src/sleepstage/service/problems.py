@@ -1,0 +1,125 @@
+"""What goes wrong, as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
+from sleepstage.service.access import ForbiddenError, StrangerError
+from sleepstage.service.nights import OverError, UnknownSessionError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+__all__ = [
+    "BusyError",
+    "SlowError",
+    "TooFastError",
+    "TooLargeError",
+    "add_handlers",
+    "describe",
+    "problem",
+]
+
+_log = logging.getLogger(__name__)
+
+
+class TooLargeError(SleepstageError):
+    """A body that is larger than allowed."""
+
+
+class TooFastError(SleepstageError):
+    """More messages than allowed."""
+
+
+class SlowError(SleepstageError):
+    """A body that did not come in time."""
+
+
+class BusyError(SleepstageError):
+    """More requests at once than the server takes on."""
+
+
+_STATUS: Final[dict[type[SleepstageError], int]] = {
+    StrangerError: 401,
+    ForbiddenError: 403,
+    UnknownSessionError: 404,
+    SlowError: 408,
+    OverError: 409,
+    TooLargeError: 413,
+    DataError: 422,
+    TooFastError: 429,
+    SnapshotError: 503,
+    StoreError: 503,
+    BusyError: 503,
+}
+_RETRY_AFTER: Final = {429: "10", 503: "2"}  # seconds
+
+
+def describe(error: SleepstageError) -> dict[str, Any]:
+    """Problem details of an error."""
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    detail = "there is no such session" if status == 404 else str(error)
+    return _details(status, detail)
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Answer with problem details."""
+    headers = dict(headers or {})
+    if status in _RETRY_AFTER:
+        headers["Retry-After"] = _RETRY_AFTER[status]
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        orjson.dumps(_details(status, detail)), status, headers, "application/problem+json"
+    )
+
+
+def _details(status: int, detail: str) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have every error of an application answered with problem details."""
+    app.add_exception_handler(SleepstageError, _known)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unknown)
+
+
+async def _known(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SleepstageError)  # noqa: S101 - for the type checker
+    details = describe(error)
+    if isinstance(error, StoreError | SnapshotError):
+        _log.error("%s", error)
+    return problem(details["status"], details["detail"])
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+    return problem(error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return problem(422, f"{where}: {first['msg']}")
+
+
+async def _unknown(_: Request, error: Exception) -> Response:
+    # The server logs it with its traceback; what was sent is not shown to anybody.
+    return problem(500, f"a fault of the server ({type(error).__name__}); please report it")

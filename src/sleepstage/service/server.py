@@ -1,0 +1,83 @@
+"""The server: listens, and stops without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+
+from sleepstage.errors import DataError, StoreError
+from sleepstage.service.app import create_app, load_models
+from sleepstage.service.logs import set_up_logs
+from sleepstage.service.store import open_store
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from sleepstage.service.settings import Settings
+
+__all__ = ["serve"]
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE: Final = 10  # s that requests under way may take when the server stops
+
+
+class _Server(uvicorn.Server):
+    """Sends viewers away when it is told to stop: their streams would never end by themselves."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        service = getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
+        if service is not None:
+            asyncio.get_running_loop().call_soon_threadsafe(service.nights.changes.stop)
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    """Run until stopped by a signal.
+
+    Raises
+    ------
+    DataError
+        If the address can be reached from elsewhere and there is no token.
+    ModelFileError, StoreError
+        If a model can't be loaded or the store not opened.
+    """
+    models = load_models(settings)
+    asyncio.run(_check_store(settings))
+    set_up_logs(settings.log)
+    config = uvicorn.Config(
+        create_app(settings, models),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body,
+        timeout_graceful_shutdown=_PATIENCE,
+        backlog=2048,
+    )
+    _log.info("the page: %s", settings.url)
+    server = _Server(config)
+    server.run()
+    if not server.started:
+        msg = (
+            f"{settings.host}:{settings.port}: can't listen there; choose another --port or --host"
+        )
+        raise StoreError(msg)
+
+
+async def _check_store(settings: Settings) -> None:
+    store: Any = await open_store(settings.store)
+    try:
+        if not settings.loopback and not await store.grants():
+            msg = (
+                f"{settings.host} can be reached from elsewhere, and there is no token: make one "
+                f"with sleepstage token add <name> --store {settings.store}"
+            )
+            raise DataError(msg)
+    finally:
+        await store.aclose()

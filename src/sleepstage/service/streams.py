@@ -1,0 +1,165 @@
+"""Epochs as they are told: server-sent events for viewers, a WebSocket for programs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, WebSocket
+from starlette.responses import StreamingResponse
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.service import schemas
+from sleepstage.service.api import After, AnyVisitor, Given, Service, SessionId, see
+from sleepstage.service.message import Message, read_json
+from sleepstage.service.nights import UnknownSessionError
+from sleepstage.service.problems import describe, problem
+from sleepstage.service.records import SessionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sleepstage.service.access import Visitor
+
+__all__ = ["streams"]
+
+_NUMBER: Final = 8  # bytes that name a message, before its binary form
+_GOING_AWAY: Final = 1001  # WebSocket close code
+_LONGEST_ID: Final = 64
+
+streams = APIRouter(prefix="/v1/sessions/{session_id}")
+
+
+@streams.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **dict.fromkeys((401, 404, 422, 503), schemas.PROBLEM),
+    },
+)
+async def events(
+    session_id: SessionId,
+    visitor: AnyVisitor,
+    service: Given,
+    after: After = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=10_000)] = None,
+) -> StreamingResponse:
+    """Epochs as server-sent events, from number `after` or that after `Last-Event-ID`.
+
+    `session` says what the session is, at first and when it is over; `epoch` has an epoch, with
+    its number as id.
+    """
+    await see(service, visitor, session_id)
+    await service.nights.session(session_id)
+    service.streams.check()
+    first = after if last_event_id is None else last_event_id + 1
+    return StreamingResponse(_events(service, session_id, first), media_type="text/event-stream")
+
+
+async def _events(service: Service, session_id: str, after: int) -> AsyncIterator[bytes]:
+    with service.streams.open():
+        try:
+            async for told in service.nights.follow(session_id, after=after):
+                if told is None:
+                    yield b": still here\n\n"
+                elif isinstance(told, SessionRecord):
+                    said = orjson.dumps(schemas.describe_session(told))
+                    yield b"event: session\ndata: " + said + b"\n\n"
+                else:
+                    number, epoch = told
+                    said = orjson.dumps(epoch)
+                    yield b"event: epoch\nid: %d\ndata: %b\n\n" % (number, said)
+        except SleepstageError:  # deleted, or the store is gone: whoever comes back is told
+            return
+
+
+@streams.websocket("/stream")
+async def stream(socket: WebSocket, session_id: str, after: int = 0) -> None:
+    """Messages in, acknowledgements and epochs out, on one connection.
+
+    In: JSON as for a message, with its name as ``id``; or binary: the name as uint64, the binary
+    form after it. Out, as JSON: ``{"id", "repeated"}`` or ``{"id", "problem"}`` for each
+    message, ``{"number", "epoch"}`` for each epoch, ``{"session"}`` at first and in the end.
+    """
+    service: Service = socket.app.state.service
+    try:
+        visitor = await service.access.visitor(
+            socket.headers.get("authorization"), socket.headers.get("host")
+        )
+        await see(service, visitor, session_id)
+        service.streams.check()
+    except SleepstageError as error:
+        refusal = describe(error)
+        await socket.send_denial_response(problem(refusal["status"], refusal["detail"]))
+        return
+    await socket.accept()
+    with service.streams.open():
+        await _talk(socket, service, visitor, session_id, max(after, 0))
+
+
+async def _talk(
+    socket: WebSocket, service: Service, visitor: Visitor, session_id: str, after: int
+) -> None:
+    """Listen and tell until one side has had enough."""
+    listening = asyncio.create_task(_listen(socket, service, visitor, session_id))
+    telling = asyncio.create_task(_tell(socket, service, session_id, after))
+    _, pending = await asyncio.wait({listening, telling}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    results = await asyncio.gather(listening, telling, return_exceptions=True)
+    if socket.application_state is WebSocketState.CONNECTED:
+        await socket.close(_GOING_AWAY)
+    for result in results:
+        known = (WebSocketDisconnect, SleepstageError, asyncio.CancelledError)
+        if isinstance(result, BaseException) and not isinstance(result, known):
+            raise result
+
+
+async def _tell(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
+    async for told in service.nights.follow(session_id, after=after):
+        if isinstance(told, SessionRecord):
+            await _send(socket, {"session": schemas.describe_session(told)})
+        elif told is not None:
+            await _send(socket, {"number": told[0], "epoch": told[1]})
+
+
+async def _listen(socket: WebSocket, service: Service, visitor: Visitor, session_id: str) -> None:
+    while True:
+        said = await socket.receive()
+        if said["type"] == "websocket.disconnect":
+            return
+        body = said.get("bytes") or (said.get("text") or "").encode()
+        message_id = None
+        try:
+            if not visitor.may_change:
+                msg = "a link is to look at its session only"
+                raise DataError(msg)
+            message_id, message = _read(body, binary=said.get("bytes") is not None)
+            service.rate.take(session_id)
+            fresh = await service.nights.push(session_id, message_id, message)
+            await _send(socket, {"id": message_id, "repeated": not fresh})
+        except UnknownSessionError:
+            return
+        except SleepstageError as error:
+            await _send(socket, {"id": message_id, "problem": describe(error)})
+
+
+def _read(body: bytes, *, binary: bool) -> tuple[str, Message]:
+    if binary:
+        if len(body) <= _NUMBER:
+            msg = f"{len(body)} bytes: expected a number of {_NUMBER} bytes, and samples"
+            raise DataError(msg)
+        return str(int.from_bytes(body[:_NUMBER], "little")), Message.from_bytes(body[_NUMBER:])
+    said = read_json(body)
+    name = said.pop("id", None) if isinstance(said, dict) else None
+    if not isinstance(name, str | int) or not 0 < len(str(name)) <= _LONGEST_ID:
+        msg = f"expected an object with an id, of 1 to {_LONGEST_ID} characters"
+        raise DataError(msg)
+    return str(name), Message.from_object(said)
+
+
+async def _send(socket: WebSocket, content: dict[str, Any]) -> None:
+    await socket.send_text(orjson.dumps(content).decode())
