@@ -167,7 +167,10 @@ class Database:
             while self._gathered:
                 taken, self._gathered = self._gathered, []
                 steps = [step for step, _ in taken]
-                results = await loop.run_in_executor(self._writer, self._transact, steps)
+                try:
+                    results = await loop.run_in_executor(self._writer, self._transact, steps)
+                except Exception as error:  # whoever waits is told
+                    results = [error] * len(steps)
                 for (_, done), result in zip(taken, results, strict=True):
                     _tell(done, result)
         finally:
@@ -175,11 +178,8 @@ class Database:
 
     def _transact(self, steps: Sequence[Step[Any]]) -> list[Any]:
         """Write all in one transaction; the error of a step stands for its result."""
-        try:
-            with _errors(self._path), _transaction(self._connection) as db:
-                return [self._try(step, db) for step in steps]
-        except Exception as error:  # whoever waits is told
-            return [error] * len(steps)
+        with _errors(self._path), _transaction(self._connection) as db:
+            return [self._try(step, db) for step in steps]
 
     def _try(self, step: Step[Any], db: sqlite3.Connection) -> Any:
         db.execute("SAVEPOINT step")

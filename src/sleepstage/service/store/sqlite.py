@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from sleepstage.errors import StoreError
 from sleepstage.service.records import Backlog, Delivery, Grant, SessionRecord
 from sleepstage.service.store.database import Database
 from sleepstage.stages import EPOCH_SECONDS
@@ -75,8 +76,7 @@ class SqliteStore:
         sql = (
             f"SELECT {_FIELDS} FROM session WHERE owner = ? ORDER BY created DESC, id DESC LIMIT ?"
         )
-        rows = await self._rows(sql, owner, limit)
-        return [_record(row) for row in rows]
+        return [_record(row) for row in await self._rows(sql, owner, limit)]
 
     async def count_open(self, owner: str) -> int:
         """Number of this owner's sessions that are not closed."""
@@ -101,14 +101,9 @@ class SqliteStore:
         now: float,
     ) -> tuple[Delivery, SessionRecord | None]:
         """Store a message once, and tell what became of it and the session as it is now."""
-        given = {
-            "session": session_id,
-            "id": message_id,
-            "body": body,
-            "due": oldest + EPOCH_SECONDS,
-            "newest": newest,
-            "now": now,
-        }
+        due = oldest + EPOCH_SECONDS  # and the session's lateness
+        given: dict[str, Any] = {"session": session_id, "id": message_id, "body": body}
+        given |= {"due": due, "newest": newest, "now": now}
         return await self._database.write(lambda db: _add_message(db, given))
 
     async def backlog(self, session_id: str) -> Backlog | None:
@@ -135,12 +130,14 @@ class SqliteStore:
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
         """Epochs of a session from number `after` on."""
+        # One row for all: each row that is fetched costs a turn with Python's other threads.
         sql = (
-            "SELECT said FROM epoch JOIN session ON session.number = epoch.session "
-            "WHERE session.id = ? AND epoch.number >= ? ORDER BY epoch.number"
+            "SELECT '[' || group_concat(said) || ']' FROM (SELECT said FROM epoch "
+            "JOIN session ON session.number = epoch.session "
+            "WHERE session.id = ? AND epoch.number >= ? ORDER BY epoch.number)"
         )
-        rows = await self._rows(sql, session_id, after)
-        return [orjson.loads(said) for (said,) in rows]
+        ((said,),) = await self._rows(sql, session_id, after)
+        return [] if said is None else orjson.loads(said)
 
     async def samples(self, session_id: str) -> list[bytes]:
         """What the epochs rest on, in the order of the commits."""
@@ -238,10 +235,7 @@ def _backlog(db: Connection, session_id: str) -> Backlog | None:
 def _commit(db: Connection, version: int, advance: Advance) -> bool:
     record = advance.record
     given = {name: _value(getattr(record, name)) for name in _ADVANCED}
-    given |= {
-        "snapshot": advance.snapshot,
-        "result": None if advance.result is None else _json(dict(advance.result)),
-    }
+    given |= {"snapshot": advance.snapshot, "result": _value(advance.result)}
     row = db.execute(
         f"UPDATE session SET {', '.join(f'{name} = :{name}' for name in given)} "
         "WHERE id = :id AND closed = 0 AND version = :expected AND NOT (:closed AND EXISTS ("
@@ -267,9 +261,19 @@ def _commit(db: Connection, version: int, advance: Advance) -> bool:
 
 
 def _add_grant(db: Connection, grant: Grant) -> None:
-    given = {name: getattr(grant, name) for name in _GRANT_NAMES}
-    marks = ", ".join(f":{name}" for name in given)
-    db.execute(f"INSERT INTO grant ({_GRANT_FIELDS}) VALUES ({marks})", given)
+    wrong = "its session is gone"
+    if grant.session is None or _session(db, grant.session) is not None:
+        wrong = "its id or digest is taken"
+        values = [getattr(grant, name) for name in _GRANT_NAMES]
+        marks = ", ".join("?" * len(values))
+        sql = f"INSERT INTO grant ({_GRANT_FIELDS}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+        db.execute(sql, values)
+        sql = f"SELECT {_GRANT_FIELDS} FROM grant WHERE id = ?"
+        row = db.execute(sql, (grant.id,)).fetchone()
+        if row is not None and _grant(row) == grant:
+            return
+    msg = f"grant {grant.id}: {wrong}; make another"
+    raise StoreError(msg)
 
 
 def _record(row: Sequence[Any]) -> SessionRecord:

@@ -1,0 +1,185 @@
+-- What the store changes in Redis: ARGV[1] names a function, which does all of it or nothing.
+--
+-- A session is a hash of its fields as JSON. Numbers are passed on as the text that Python wrote:
+-- Lua's own would lose digits.
+
+local PREFIX = 'sleepstage:'
+
+local function key(kind, id)
+    return PREFIX .. kind .. ':' .. id
+end
+
+local function load(id)
+    local flat = redis.call('HGETALL', key('session', id))
+    local session = {}
+    for i = 1, #flat, 2 do
+        session[flat[i]] = flat[i + 1]
+    end
+    return #flat > 0 and session or nil, flat
+end
+
+-- Put a session where those that are open, due, silent and outdated are looked for.
+local function index(id)
+    local s = load(id)
+    if s.closed == 'true' then
+        redis.call('SREM', key('open', s.owner), id)
+        redis.call('ZREM', PREFIX .. 'heard-open', id)
+        redis.call('ZADD', PREFIX .. 'heard-closed', s.heard, id)
+    else
+        redis.call('SADD', key('open', s.owner), id)
+        redis.call('ZADD', PREFIX .. 'heard-open', s.heard, id)
+    end
+    local known = s.closed == 'false' and s.due ~= 'null' and s.newest ~= 'null'
+    if known and tonumber(s.newest) >= tonumber(s.due) then
+        redis.call('ZADD', PREFIX .. 'due', s.due, id)
+    else
+        redis.call('ZREM', PREFIX .. 'due', id)
+    end
+end
+
+local function as_json(number)
+    local text = string.format('%.17g', number)
+    return string.find(text, '[.e]') and text or text .. '.0'
+end
+
+local steps = {}
+
+function steps.open_session(id, ...)
+    if load(id) then
+        return 0
+    end
+    redis.call('HSET', key('session', id), ...)
+    local s = load(id)
+    redis.call('ZADD', key('owner', s.owner), s.created, id)
+    index(id)
+    return 1
+end
+
+function steps.delete_session(id)
+    local s = load(id)
+    if not s then
+        return 0
+    end
+    redis.call('SREM', key('open', s.owner), id)
+    redis.call('ZREM', key('owner', s.owner), id)
+    for _, list in ipairs({'heard-open', 'heard-closed', 'due'}) do
+        redis.call('ZREM', PREFIX .. list, id)
+    end
+    for _, digest in ipairs(redis.call('SMEMBERS', key('links', id))) do
+        local grant = cjson.decode(redis.call('HGET', PREFIX .. 'grants', digest))
+        redis.call('HDEL', PREFIX .. 'grants', digest)
+        redis.call('HDEL', PREFIX .. 'digests', grant.id)
+    end
+    for _, kind in ipairs({
+        'session', 'messages', 'waiting', 'snapshot', 'epochs', 'samples', 'result', 'links',
+    }) do
+        redis.call('UNLINK', key(kind, id))
+    end
+    return 1
+end
+
+function steps.add_message(id, message, body, oldest, newest, now)
+    local s, flat = load(id)
+    if not s then
+        return {'missing', flat}
+    elseif redis.call('SISMEMBER', key('messages', id), message) == 1 then
+        return {'repeated', flat}
+    elseif s.closed == 'true' then
+        return {'closed', flat}
+    end
+    redis.call('SADD', key('messages', id), message)
+    redis.call('RPUSH', key('waiting', id), body)
+    if s.newest ~= 'null' and tonumber(s.newest) > tonumber(newest) then
+        newest = s.newest
+    end
+    local due = s.due
+    if due == 'null' then
+        due = as_json(tonumber(oldest) + 30 + tonumber(s.lateness))
+    end
+    redis.call('HSET', key('session', id), 'newest', newest, 'heard', now, 'due', due)
+    index(id)
+    return {'stored', redis.call('HGETALL', key('session', id))}
+end
+
+-- Messages are numbered from 0. Those that wait are the last ones, so the first of them has the
+-- number of those that do not.
+local function first_waiting(id)
+    return redis.call('SCARD', key('messages', id)) - redis.call('LLEN', key('waiting', id))
+end
+
+function steps.backlog(id)
+    local _, flat = load(id)
+    local snapshot = redis.call('GET', key('snapshot', id))
+    local waiting = redis.call('LRANGE', key('waiting', id), 0, -1)
+    return {flat, snapshot, first_waiting(id), waiting}
+end
+
+local function put(kind, id, value)
+    if value == '' then
+        redis.call('DEL', key(kind, id))
+    else
+        redis.call('SET', key(kind, id), value)
+    end
+end
+
+-- Fields are JSON as well here; empty text stands for no snapshot, samples or result.
+function steps.commit(id, version, used, fields, snapshot, samples, result, ...)
+    local s = load(id)
+    if not s or s.closed == 'true' or s.version ~= version then
+        return 0
+    end
+    fields = cjson.decode(fields)
+    local n_used = tonumber(used) + 1 - first_waiting(id)
+    if fields.closed == 'true' and n_used < redis.call('LLEN', key('waiting', id)) then
+        return 0
+    end
+    for name, value in pairs(fields) do
+        redis.call('HSET', key('session', id), name, value)
+    end
+    if n_used > 0 then
+        redis.call('LTRIM', key('waiting', id), n_used, -1)
+    end
+    put('snapshot', id, snapshot)
+    put('result', id, result)
+    if samples ~= '' then
+        redis.call('RPUSH', key('samples', id), samples)
+    end
+    for _, epoch in ipairs({...}) do
+        redis.call('RPUSH', key('epochs', id), epoch)
+    end
+    index(id)
+    return 1
+end
+
+-- `session` is empty for a token.
+function steps.add_grant(id, digest, session, grant)
+    if session ~= '' and not load(session) then
+        return 'missing'
+    end
+    local known = redis.call('HGET', PREFIX .. 'grants', digest)
+    if known == grant then
+        return 'added'  -- an answer was lost, and it is asked again
+    elseif known or redis.call('HEXISTS', PREFIX .. 'digests', id) == 1 then
+        return 'taken'
+    end
+    redis.call('HSET', PREFIX .. 'grants', digest, grant)
+    redis.call('HSET', PREFIX .. 'digests', id, digest)
+    redis.call('SADD', session == '' and PREFIX .. 'tokens' or key('links', session), digest)
+    return 'added'
+end
+
+function steps.remove_grant(id)
+    local digest = redis.call('HGET', PREFIX .. 'digests', id)
+    if not digest then
+        return 0
+    end
+    local grant = cjson.decode(redis.call('HGET', PREFIX .. 'grants', digest))
+    local token = grant.session == cjson.null
+    redis.call('SREM', token and PREFIX .. 'tokens' or key('links', grant.session), digest)
+    redis.call('HDEL', PREFIX .. 'grants', digest)
+    redis.call('HDEL', PREFIX .. 'digests', id)
+    return 1
+end
+
+local step = table.remove(ARGV, 1)
+return steps[step](unpack(ARGV))
