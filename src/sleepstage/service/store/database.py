@@ -51,7 +51,7 @@ CREATE TABLE session (
     result TEXT
 );
 CREATE INDEX session_owner ON session (owner, created, id);
-CREATE INDEX session_open ON session (owner) WHERE closed = 0;
+CREATE INDEX session_open ON session (owner, closed);
 CREATE INDEX session_heard ON session (closed, heard);
 CREATE INDEX session_due ON session (due) WHERE closed = 0 AND newest >= due;
 CREATE TABLE message (
@@ -187,7 +187,9 @@ class Database:
             with _errors(self._path):
                 result = step(db)
         except Exception as error:
-            db.execute("ROLLBACK TO step")  # fails where SQLite gave up all of them: a full disk
+            if not db.in_transaction:  # SQLite gave up all of them, as when the disk is full
+                raise
+            db.execute("ROLLBACK TO step")
             result = error
         db.execute("RELEASE step")
         return result

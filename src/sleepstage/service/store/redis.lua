@@ -44,6 +44,12 @@ end
 
 local steps = {}
 
+-- Reading is possible in a replica, and deleting in a full memory: only writing shows the truth.
+function steps.ping()
+    redis.call('SET', PREFIX .. 'ping', '')
+    redis.call('DEL', PREFIX .. 'ping')
+end
+
 function steps.open_session(id, ...)
     if load(id) then
         return 0

@@ -87,8 +87,7 @@ class RedisStore:
 
     async def ping(self) -> None:
         """Raise `StoreError` if nothing can be stored now."""
-        async with self._call():
-            await self._redis.set(f"{_PREFIX}ping", 1, px=1)
+        await self._run("ping")
 
     async def aclose(self) -> None:
         """Finish what is under way and let go of the connections."""

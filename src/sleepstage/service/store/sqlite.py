@@ -116,15 +116,19 @@ class SqliteStore:
 
     async def due(self, *, limit: int) -> list[str]:
         """Sessions that are not closed and whose `newest` is `due` or newer."""
-        return await self._ids("closed = 0 AND newest >= due ORDER BY due LIMIT ?", limit)
+        sql = (
+            "SELECT id FROM session INDEXED BY session_due "  # unasked, SQLite may take another
+            "WHERE closed = 0 AND newest >= due ORDER BY due LIMIT ?"
+        )
+        return [session_id for (session_id,) in await self._rows(sql, limit)]
 
     async def silent(self, *, since: float, limit: int) -> list[str]:
         """Sessions that are not closed and were last heard before `since`."""
-        return await self._ids("closed = 0 AND heard < ? ORDER BY heard LIMIT ?", since, limit)
+        return await self._heard(False, since, limit)
 
     async def outdated(self, *, since: float, limit: int) -> list[str]:
         """Sessions that are closed and were last heard before `since`."""
-        return await self._ids("closed = 1 AND heard < ? ORDER BY heard LIMIT ?", since, limit)
+        return await self._heard(True, since, limit)
 
     # What came out
 
@@ -182,9 +186,9 @@ class SqliteStore:
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         return await self._database.read(lambda db: db.execute(sql, values).fetchall())
 
-    async def _ids(self, where: str, *values: Any) -> list[str]:
-        rows = await self._rows(f"SELECT id FROM session WHERE {where}", *values)
-        return [session_id for (session_id,) in rows]
+    async def _heard(self, closed: bool, since: float, limit: int) -> list[str]:
+        sql = "SELECT id FROM session WHERE closed = ? AND heard < ? ORDER BY heard LIMIT ?"
+        return [session_id for (session_id,) in await self._rows(sql, closed, since, limit)]
 
 
 def _session(db: Connection, session_id: str) -> SessionRecord | None:
