@@ -22,6 +22,7 @@ __all__ = ["serve"]
 
 _log = logging.getLogger(__name__)
 
+_KEEP_ALIVE: Final = 75  # s between two messages of a watch, on one connection
 _PATIENCE: Final = 10  # s that requests under way may take when the server stops
 
 
@@ -58,6 +59,7 @@ def serve(settings: Settings) -> None:
         ws="websockets-sansio",
         ws_max_size=settings.max_body,
         timeout_graceful_shutdown=_PATIENCE,
+        timeout_keep_alive=_KEEP_ALIVE,
         backlog=2048,
     )
     _log.info("the page: %s", settings.url)
