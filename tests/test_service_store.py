@@ -1003,6 +1003,23 @@ async def test_who_holds_the_file_too_long_is_named(
         assert (await adding)[0] is Delivery.STORED
 
 
+@pytest.mark.parametrize("held", ["BEGIN EXCLUSIVE", "BEGIN; SELECT * FROM session"])
+async def test_a_file_that_others_hold_is_not_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    async with opened(str(folder)):
+        pass
+    with closing(sqlite3.connect(folder / "sessions.sqlite", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        for statement in held.split(";"):
+            db.execute(statement)
+        with pytest.raises(StoreError, match=r"sessions\.sqlite: database is locked"):
+            await open_store(str(folder))
+    async with opened(str(folder)) as store:
+        await store.ping()
+
+
 async def test_nothing_is_looked_for_in_a_whole_table(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

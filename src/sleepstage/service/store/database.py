@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -229,7 +230,21 @@ def _prepare(path: Path) -> None:
                     f"{_VERSION}; use another folder, or the program that made them"
                 )
                 raise StoreError(msg)
-        db.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(db)
+
+
+def _log_ahead(db: sqlite3.Connection) -> None:
+    """Let reads and writes go on beside each other, from now on and in every process."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:  # others open the file: here SQLite does not wait itself
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 @contextmanager
