@@ -266,5 +266,6 @@ def _errors(path: Path) -> Iterator[None]:
     except StoreError:
         raise
     except (sqlite3.Error, OSError) as error:
-        msg = f"{path}: {error}; see that its folder can be written to and the disk has room"
+        mend = "the folder can be written to, the disk has room, and no program holds the file"
+        msg = f"{path}: {error}; see that {mend}"
         raise StoreError(msg) from error
