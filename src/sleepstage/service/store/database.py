@@ -208,9 +208,13 @@ def _tell(done: asyncio.Future[Any], result: Any) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     # A connection is used by one thread at a time, but not always by the same.
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = FULL")  # what is committed outlives a power cut
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA secure_delete = ON")  # a night that is deleted is wiped from the file
+    try:
+        db.execute("PRAGMA synchronous = FULL")  # what is committed outlives a power cut
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")  # a night that is deleted is wiped from the file
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 

@@ -18,9 +18,10 @@ local function load(id)
     return #flat > 0 and session or nil, flat
 end
 
--- Put a session where those that are open, due, silent and outdated are looked for.
+-- Put a session where versions, and those that are open, due, silent and outdated, are looked for.
 local function index(id)
     local s = load(id)
+    redis.call('HSET', PREFIX .. 'versions', id, s.version)
     if s.closed == 'true' then
         redis.call('SREM', key('open', s.owner), id)
         redis.call('ZREM', PREFIX .. 'heard-open', id)
@@ -68,6 +69,7 @@ function steps.delete_session(id)
     end
     redis.call('SREM', key('open', s.owner), id)
     redis.call('ZREM', key('owner', s.owner), id)
+    redis.call('HDEL', PREFIX .. 'versions', id)
     for _, list in ipairs({'heard-open', 'heard-closed', 'due'}) do
         redis.call('ZREM', PREFIX .. list, id)
     end

@@ -225,10 +225,10 @@ class RedisStore:
 
     async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
         """Versions of those of the sessions that are there."""
-        async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
-            for session_id in session_ids:
-                pipeline.hget(_key("session", session_id), "version")
-            told = await pipeline.execute()
+        if not session_ids:
+            return {}
+        async with self._call():
+            told = await self._redis.hmget(f"{_PREFIX}versions", session_ids)
         found = zip(session_ids, told, strict=True)
         return {session_id: int(said) for session_id, said in found if said is not None}
 
