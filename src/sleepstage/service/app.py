@@ -14,57 +14,37 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from sleepstage import __version__
-from sleepstage.errors import DataError, StoreError
+from sleepstage.errors import StoreError
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.service.access import Access
 from sleepstage.service.api import AnyVisitor, Rate, Service, Streams, api, service_of
 from sleepstage.service.gate import Gate
 from sleepstage.service.metrics import Metrics
-from sleepstage.service.nights import Models, Nights
+from sleepstage.service.nights import Nights
 from sleepstage.service.problems import add_handlers, problem
 from sleepstage.service.store import open_store
 from sleepstage.service.streams import streams
-from sleepstage.stager import load_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sleepstage.recording import Recording
     from sleepstage.service.settings import Settings
+    from sleepstage.service.workers import Workers
 
-__all__ = ["create_app", "load_models"]
+__all__ = ["create_app"]
 
 _PAGE: Final = Path(__file__).parent / "page"
 
 
-def load_models(settings: Settings) -> Models:
-    """Load what stages.
-
-    Raises
-    ------
-    ModelFileError, DataError
-        If a file is no model, or one that can't do this.
-    """
-    models = Models(load_model(settings.model), load_model(settings.night_model))
-    if models.live.info.whole_night or models.live.look_ahead:
-        msg = f"{settings.model}: to stage live, a model must tell each epoch at its end"
-        raise DataError(msg)
-    if models.live.scheme != models.night.scheme:
-        msg = (
-            f"{settings.model} and {settings.night_model} tell other classes: use a pair of models"
-        )
-        raise DataError(msg)
-    return models
-
-
-def create_app(settings: Settings, models: Models) -> FastAPI:
+def create_app(settings: Settings, workers: Workers) -> FastAPI:
     """Make the application; it opens its store when it starts."""
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await open_store(settings.store)
-        nights = Nights(store, models, settings, metrics)
+        nights = Nights(store, workers, settings, metrics)
         access = Access(store, loopback=settings.loopback)
         app.state.service = Service(
             nights,
@@ -73,6 +53,7 @@ def create_app(settings: Settings, models: Models) -> FastAPI:
             Rate(settings.messages_per_second),
             Streams(settings.max_waiting, metrics.streams),
         )
+        await workers.start()
         upkeep = asyncio.create_task(nights.run())
         try:
             yield
@@ -81,6 +62,7 @@ def create_app(settings: Settings, models: Models) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await upkeep
             await nights.aclose()
+            await workers.aclose()
             await store.aclose()
 
     app = FastAPI(

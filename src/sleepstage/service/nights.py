@@ -11,8 +11,6 @@ import asyncio
 import logging
 import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,23 +18,22 @@ from cachetools import LRUCache
 
 from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
 from sleepstage.recording import LONGEST_NIGHT
-from sleepstage.service import work
 from sleepstage.service.changes import Changes
 from sleepstage.service.records import Delivery, SessionRecord
 from sleepstage.service.report import describe_statistics
 from sleepstage.session import AHEAD_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sleepstage.service.message import Message
     from sleepstage.service.metrics import Metrics
     from sleepstage.service.records import Advance, Backlog
     from sleepstage.service.settings import Settings
     from sleepstage.service.store.contract import Store
-    from sleepstage.stager import Stager
+    from sleepstage.service.workers import Workers
 
-__all__ = ["Models", "Nights", "OverError", "UnknownSessionError"]
+__all__ = ["Nights", "OverError", "UnknownSessionError"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,14 +52,6 @@ class OverError(SleepstageError):
     """The night is over: nothing more is taken in."""
 
 
-@dataclass(frozen=True)
-class Models:
-    """What stages: epochs as they end, and nights that are over."""
-
-    live: Stager
-    night: Stager
-
-
 class Nights:
     """All that is done to sessions, for the HTTP interface and by itself.
 
@@ -70,8 +59,8 @@ class Nights:
     ----------
     store : Store
         Where everything is kept.
-    models : Models
-        What stages.
+    workers : Workers
+        They stage.
     settings : Settings
         How long nights are kept, and so on.
     metrics : Metrics
@@ -83,21 +72,19 @@ class Nights:
     def __init__(
         self,
         store: Store,
-        models: Models,
+        workers: Workers,
         settings: Settings,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
-        self.models = models
+        self._workers = workers
         self.clock = clock
         self.changes = Changes(store)
         self._settings = settings
         self._metrics = metrics
         self._known: LRUCache[str, SessionRecord] = LRUCache(maxsize=100_000)
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        # One thread: a step is Python most of the time, and two would only take turns.
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="work")
 
     async def open(
         self, owner: str, *, session_id: str | None = None, **details: Any
@@ -217,7 +204,7 @@ class Nights:
             "record": record,
             "first": min(after, len(epochs)),
             "epochs": epochs[after:],
-            "statistics": describe_statistics(epochs, self.models.live.scheme),
+            "statistics": describe_statistics(epochs, self._workers.models.live.scheme),
             "night": await self.store.result(session_id) if record.closed else None,
         }
 
@@ -250,9 +237,7 @@ class Nights:
             if backlog.record.closed:
                 return
             samples = await self.store.samples(session_id)
-            step = await self._work(
-                partial(work.close, self.models.live, self.models.night, backlog, samples)
-            )
+            step = await self._timed(self._workers.close(backlog, samples))
             if await self._commit(backlog, step):
                 return
         raise _busy(session_id)
@@ -291,7 +276,7 @@ class Nights:
                 return
             if not _is_due(backlog.record):
                 return
-            step = await self._work(partial(work.advance, self.models.live, backlog))
+            step = await self._timed(self._workers.advance(backlog))
             if await self._commit(backlog, step):
                 return
         raise _busy(session_id)
@@ -302,9 +287,9 @@ class Nights:
             raise UnknownSessionError(session_id)
         return backlog
 
-    async def _work(self, step: Callable[[], Advance]) -> Advance:
+    async def _timed(self, step: Awaitable[Advance]) -> Advance:
         with self._metrics.work.time():
-            return await asyncio.get_running_loop().run_in_executor(self._worker, step)
+            return await step
 
     async def _commit(self, backlog: Backlog, step: Advance) -> bool:
         written = await self.store.commit(backlog.record.version, step)
@@ -345,7 +330,6 @@ class Nights:
     async def aclose(self) -> None:
         """Finish what is under way."""
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
-        self._worker.shutdown()
 
 
 def _is_due(record: SessionRecord) -> bool:

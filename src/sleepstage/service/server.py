@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
 from sleepstage.errors import DataError, StoreError
-from sleepstage.service.app import create_app, load_models
+from sleepstage.service.app import create_app
 from sleepstage.service.logs import set_up_logs
 from sleepstage.service.store import open_store
+from sleepstage.service.workers import Workers
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -29,11 +31,13 @@ _PATIENCE: Final = 10  # s that requests under way may take when the server stop
 class _Server(uvicorn.Server):
     """Sends viewers away when it is told to stop: their streams would never end by themselves."""
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         service = getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
         if service is not None:
             asyncio.get_running_loop().call_soon_threadsafe(service.nights.changes.stop)
-        super().handle_exit(sig, frame)
+        # That of uvicorn would, once all is done, end the process by the signal: with no status 0.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def serve(settings: Settings) -> None:
@@ -46,11 +50,11 @@ def serve(settings: Settings) -> None:
     ModelFileError, StoreError
         If a model can't be loaded or the store not opened.
     """
-    models = load_models(settings)
     asyncio.run(_check_store(settings))
     set_up_logs(settings.log)
+    workers = Workers(settings.model, settings.night_model, settings.workers)
     config = uvicorn.Config(
-        create_app(settings, models),
+        create_app(settings, workers),
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     night_model: str = Field(
         "night", description="Model for nights that are over: night, or a file."
     )
+    workers: int = Field(
+        1, ge=0, le=64, description="Processes that stage; 0 for a thread of the one that listens."
+    )
     log: Literal["json", "text"] = Field("text", description="Form of log lines.")
     public_url: str = Field("", description="Address of the page as people reach it, for the log.")
     sensor_logger_lateness: float = Field(

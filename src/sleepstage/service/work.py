@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sleepstage.epoch import Epoch
     from sleepstage.service.records import Backlog, SessionRecord
+    from sleepstage.service.workers import Models
     from sleepstage.session import Session
     from sleepstage.stager import Stager
 
@@ -69,7 +70,7 @@ class _Night:
         return len(session).to_bytes(_LENGTH, "little") + session + counter
 
 
-def advance(stager: Stager, backlog: Backlog) -> Advance:
+def advance(models: Models, backlog: Backlog) -> Advance:
     """Turn the messages that wait into epochs.
 
     Raises
@@ -78,7 +79,7 @@ def advance(stager: Stager, backlog: Backlog) -> Advance:
         If the session was begun with another model.
     """
     record = backlog.record
-    night = _work_off(stager, backlog)
+    night = _work_off(models.live, backlog)
     if night is None:  # nothing says yet when the night begins: look again when there is more
         newest = _newest(record)
         waiting = replace(record, due=newest + EPOCH_SECONDS, version=record.version + 1)
@@ -92,21 +93,19 @@ def advance(stager: Stager, backlog: Backlog) -> Advance:
     )
 
 
-def close(
-    stager: Stager, night_stager: Stager, backlog: Backlog, samples: Sequence[bytes]
-) -> Advance:
+def close(models: Models, backlog: Backlog, samples: Sequence[bytes]) -> Advance:
     """Tell the last epochs, and stage the night as a whole.
 
     Parameters
     ----------
-    stager, night_stager : Stager
+    models : Models
         For epochs as they end, and for nights that are over.
     backlog : Backlog
         The work that waits.
     samples : sequence of bytes
         What the epochs before rest on.
     """
-    record, night = backlog.record, _work_off(stager, backlog)
+    record, night = backlog.record, _work_off(models.live, backlog)
     recording = None
     if night is not None:
         night.keep(night.session.finish())
@@ -118,7 +117,7 @@ def close(
         used=backlog.messages[-1][0] if backlog.messages else -1,
         epochs=night.epochs if night is not None else (),
         samples=b"".join(night.passed) if night is not None else b"",
-        result=describe_night(night_stager, recording, find_rem=record.find_rem),
+        result=describe_night(models.night, recording, find_rem=record.find_rem),
     )
 
 
