@@ -239,14 +239,14 @@ async def test_a_message_is_stored_once(store: Store) -> None:
 
 async def test_a_later_message_moves_what_it_should(store: Store) -> None:
     await store.open_session(replace(NIGHT, lateness=0.1))
-    await add(store, "m1", at=1700000000.2)
+    await add(store, "m1", at=1700000000.1234567)
     _, second = await add(store, "m2", at=5.0, now=2001.0)
     _, third = await add(store, "m3", at=1700000000.3, now=2002.5)
     assert second is not None
     assert third is not None
-    assert (second.newest, second.heard) == (1700000000.2, 2001.0)
+    assert (second.newest, second.heard) == (1700000000.1234567, 2001.0)
     assert (third.newest, third.heard) == (1700000000.3, 2002.5)
-    assert third.due == 1700000000.2 + 30 + 0.1  # to the last bit
+    assert third.due == 1700000000.1234567 + 30 + 0.1  # to the last bit
     assert [number for number, _ in (await waiting(store)).messages] == sorted(
         {number for number, _ in (await waiting(store)).messages}
     )
@@ -954,6 +954,16 @@ async def test_a_write_that_fails_takes_no_other_with_it(folder: Path) -> None:
     assert await bodies(store) == [b"m%d" % number for number in range(20)]
     assert await store.count_open("anna") == 1
     await store.aclose()
+
+
+def test_a_transaction_that_fails_is_undone() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.execute("CREATE TABLE number (n)")
+        with pytest.raises(ZeroDivisionError), database._transaction(db):
+            db.execute("INSERT INTO number VALUES (1)")
+            raise ZeroDivisionError
+        assert not db.in_transaction
+        assert db.execute("SELECT * FROM number").fetchall() == []
 
 
 async def test_writes_at_once_wait_for_the_disk_together(
