@@ -100,7 +100,7 @@ def take_pictures() -> None:
         serving(Path(folder)) as server,
         browsing() as browser,
     ):
-        desktop = {"width": 1200, "height": 1080}
+        desktop = {"width": 1200, "height": 1250}
         with visiting(browser, server.url, viewport=desktop, color_scheme="light") as page:
             session = play_demo(page)
             # Not before sleep has shown all its stages.

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Header, WebSocket
+from fastapi import APIRouter, Header, Request, WebSocket
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
@@ -20,6 +20,8 @@ from sleepstage.service.records import SessionRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from starlette.datastructures import Headers
 
     from sleepstage.service.access import Visitor
 
@@ -41,6 +43,7 @@ streams = APIRouter(prefix="/v1/sessions/{session_id}")
     },
 )
 async def events(
+    request: Request,
     session_id: SessionId,
     visitor: AnyVisitor,
     service: Given,
@@ -56,13 +59,31 @@ async def events(
     await service.nights.session(session_id)
     service.streams.check()
     first = after if last_event_id is None else last_event_id + 1
-    return StreamingResponse(_events(service, session_id, first), media_type="text/event-stream")
+    told = _events(service, request.headers, session_id, first)
+    return StreamingResponse(told, media_type="text/event-stream")
 
 
-async def _events(service: Service, session_id: str, after: int) -> AsyncIterator[bytes]:
+async def _follow(
+    service: Service, headers: Headers, session_id: str, after: int
+) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
+    """Follow a session for as long as whoever asked may see it: a token can be revoked meanwhile.
+
+    Raises
+    ------
+    StrangerError
+        Once they may not.
+    """
+    async for told in service.nights.follow(session_id, after=after):
+        await service.access.visitor(headers.get("authorization"), headers.get("host"))
+        yield told
+
+
+async def _events(
+    service: Service, headers: Headers, session_id: str, after: int
+) -> AsyncIterator[bytes]:
     with service.streams.open():
         try:
-            async for told in service.nights.follow(session_id, after=after):
+            async for told in _follow(service, headers, session_id, after):
                 if told is None:
                     yield b": still here\n\n"
                 elif isinstance(told, SessionRecord):
@@ -72,7 +93,7 @@ async def _events(service: Service, session_id: str, after: int) -> AsyncIterato
                     number, epoch = told
                     said = orjson.dumps(epoch)
                     yield b"event: epoch\nid: %d\ndata: %b\n\n" % (number, said)
-        except SleepstageError:  # deleted, or the store is gone: whoever comes back is told
+        except SleepstageError:  # deleted, revoked, no store: whoever comes back is told
             return
 
 
@@ -119,7 +140,7 @@ async def _talk(
 
 
 async def _tell(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
-    async for told in service.nights.follow(session_id, after=after):
+    async for told in _follow(service, socket.headers, session_id, after):
         if isinstance(told, SessionRecord):
             await _send(socket, {"session": schemas.describe_session(told)})
         elif told is not None:
