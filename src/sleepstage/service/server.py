@@ -6,11 +6,12 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
-from sleepstage.errors import DataError, StoreError
+from sleepstage.errors import DataError
 from sleepstage.service.app import create_app
 from sleepstage.service.logs import set_up_logs
 from sleepstage.service.store import open_store
@@ -47,17 +48,16 @@ def serve(settings: Settings) -> None:
     Raises
     ------
     DataError
-        If the address can be reached from elsewhere and there is no token.
+        If the address is taken, or can be reached from elsewhere and there is no token.
     ModelFileError, StoreError
         If a model can't be loaded or the store not opened.
     """
     asyncio.run(_check_store(settings))
     set_up_logs(settings.log)
     workers = Workers(settings.model, settings.night_model, settings.workers)
+    listening = _listen(settings)
     config = uvicorn.Config(
         create_app(settings, workers),
-        host=settings.host,
-        port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -65,20 +65,25 @@ def serve(settings: Settings) -> None:
         ws_max_size=settings.max_body,
         timeout_graceful_shutdown=_PATIENCE,
         timeout_keep_alive=_KEEP_ALIVE,
-        backlog=2048,
     )
     _log.info("the page: %s", settings.url)
     # A full collection looks at all that thousands of connections hold, and everybody waits for it.
     # Reference counts free nearly all that a request leaves behind: what they don't can wait.
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
-    server = _Server(config)
-    server.run()
-    if not server.started:
+    _Server(config).run([listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
         msg = (
-            f"{settings.host}:{settings.port}: can't listen there; choose another --port or --host"
+            f"{settings.host}:{settings.port}: can't listen there ({error.strerror}); choose "
+            "another --port or --host"
         )
-        raise StoreError(msg)
+        raise DataError(msg) from error
 
 
 async def _check_store(settings: Settings) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Header, Request, WebSocket
 from starlette.responses import StreamingResponse
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocketDisconnect
 
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.service import schemas
@@ -125,26 +126,21 @@ async def _talk(
     socket: WebSocket, service: Service, visitor: Visitor, session_id: str, after: int
 ) -> None:
     """Listen and tell until one side has had enough."""
-    listening = asyncio.create_task(_listen(socket, service, visitor, session_id))
-    telling = asyncio.create_task(_tell(socket, service, session_id, after))
-    _, pending = await asyncio.wait({listening, telling}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    results = await asyncio.gather(listening, telling, return_exceptions=True)
-    if socket.application_state is WebSocketState.CONNECTED:
-        await socket.close(_GOING_AWAY)
-    for result in results:
-        known = (WebSocketDisconnect, SleepstageError, asyncio.CancelledError)
-        if isinstance(result, BaseException) and not isinstance(result, known):
-            raise result
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(_tell(socket, service, session_id, after))
+        await _listen(socket, service, visitor, session_id)
+        telling.cancel()
 
 
 async def _tell(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
-    async for told in _follow(service, socket.headers, session_id, after):
-        if isinstance(told, SessionRecord):
-            await _send(socket, {"session": schemas.describe_session(told)})
-        elif told is not None:
-            await _send(socket, {"number": told[0], "epoch": told[1]})
+    with suppress(SleepstageError):  # deleted, revoked, no store: whoever comes back is told
+        async for told in _follow(service, socket.headers, session_id, after):
+            if isinstance(told, SessionRecord):
+                await _send(socket, {"session": schemas.describe_session(told)})
+            elif told is not None:
+                await _send(socket, {"number": told[0], "epoch": told[1]})
+    with suppress(RuntimeError, WebSocketDisconnect):  # they were faster
+        await socket.close(_GOING_AWAY)
 
 
 async def _listen(socket: WebSocket, service: Service, visitor: Visitor, session_id: str) -> None:
@@ -183,4 +179,5 @@ def _read(body: bytes, *, binary: bool) -> tuple[str, Message]:
 
 
 async def _send(socket: WebSocket, content: dict[str, Any]) -> None:
-    await socket.send_text(orjson.dumps(content).decode())
+    with suppress(RuntimeError, WebSocketDisconnect):  # nobody is there any more
+        await socket.send_text(orjson.dumps(content).decode())

@@ -1,0 +1,213 @@
+"""What every request passes: limits, headers, log and metrics; and the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sleepstage.errors import DataError, StoreError
+from sleepstage.service.gate import Gate
+from sleepstage.service.logs import set_up_logs
+from sleepstage.service.metrics import Metrics
+from sleepstage.service.settings import Settings, read_settings
+
+from .service import START, Running, running
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    limits = {"max_body": 2048, "messages_per_second": 1, "slow_seconds": 0.1}
+    with running(tmp_path_factory.mktemp("store"), **limits) as one:
+        yield one
+
+
+def test_a_body_may_not_be_too_large(shared: Running) -> None:
+    path = f"/v1/sessions/{shared.open()}/messages/1"
+    long = b" " * 3000
+    for content in (long, iter([long[:1500], long[1500:]])):
+        answer = shared.client.put(path, content=content)
+        assert answer.status_code == 413
+        assert "2048 bytes" in answer.json()["detail"]
+
+
+def test_messages_may_not_come_too_fast(shared: Running) -> None:
+    session = shared.open(start=START)
+    answers = [shared.push(session, n, heart_rate=[[START + n, 60]]) for n in range(12)]
+    assert [answer.status_code for answer in answers] == [201] * 10 + [429] * 2
+    assert answers[-1].headers["retry-after"] == "10"
+    assert shared.push(shared.open(), 0, heart_rate=[[START, 60]]).status_code == 201
+
+
+def test_a_slow_body_is_not_waited_for(shared: Running) -> None:
+    session = shared.open()
+    scope = {
+        "type": "http",
+        "method": "PUT",
+        "path": f"/v1/sessions/{session}/messages/1",
+        "raw_path": b"",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "state": {},
+    }
+    said: list[Any] = []
+
+    async def ask() -> None:
+        async def receive() -> Any:
+            await asyncio.sleep(60)
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        await asyncio.wait_for(shared.app(scope, receive, send), 5)
+
+    shared.do(ask)
+    assert said[0]["status"] == 408
+    assert b"did not come within 0.1 s" in said[1]["body"]
+
+
+def test_more_requests_than_it_can_take_on_are_sent_away() -> None:
+    held = asyncio.Event()
+    said: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await held.wait()
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def ask() -> None:
+        gate = Gate(app, settings=Settings(max_waiting=2), metrics=Metrics())
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        first = [asyncio.create_task(gate(dict(scope), _nothing, send)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await gate(dict(scope), _nothing, send)
+        assert said[0]["status"] == 503
+        assert (b"retry-after", b"2") in said[0]["headers"]
+        held.set()
+        await asyncio.gather(*first)
+
+    asyncio.run(ask())
+
+
+async def _nothing() -> Any:
+    return {"type": "http.request"}
+
+
+def test_only_so_many_viewers_are_connected(tmp_path: Path) -> None:
+    with running(tmp_path, max_waiting=1) as one:
+        session = one.open()
+        with one.service.streams.open():
+            answer = one.client.get(f"/v1/sessions/{session}/events")
+        assert answer.status_code == 503
+        assert "viewers" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/me", "/v1/nothing", "/page/main.js"])
+def test_every_answer_has_headers_of_safety(shared: Running, path: str) -> None:
+    headers = shared.client.get(path).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] in {"no-store", "no-cache"}
+
+
+def test_what_is_not_there_or_not_allowed_is_a_problem(shared: Running) -> None:
+    for method, path, status in (("GET", "/v1/nothing", 404), ("DELETE", "/v1/me", 405)):
+        answer = shared.client.request(method, path)
+        assert answer.status_code == answer.json()["status"] == status
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_fault_is_a_problem_and_shows_nothing(
+    shared: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any) -> None:
+        msg = "secret"
+        raise ZeroDivisionError(msg)
+
+    monkeypatch.setattr(shared.service.nights.store, "sessions", fail)
+    answer = shared.client.get("/v1/sessions")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_store_that_does_not_answer_is_said(
+    shared: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*given: Any, **named: Any) -> None:
+        msg = "the disk is full"
+        raise StoreError(msg)
+
+    monkeypatch.setattr(shared.service.nights.store, "ping", fail)
+    monkeypatch.setattr(shared.service.nights.store, "sessions", fail)
+    for path in ("/readyz", "/v1/sessions"):
+        answer = shared.client.get(path)
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "the disk is full"
+        assert answer.headers["retry-after"] == "2"
+    assert shared.client.get("/healthz").text == "ok\n"
+
+
+def test_metrics_and_log_tell_of_no_person(
+    shared: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        session = shared.open(label="Ada's bedroom", start=START)
+        shared.push(session, 0, heart_rate=[[START + t, 60] for t in range(0, 60, 5)])
+        shared.hypnogram(session)
+        text = shared.client.get("/metrics").text
+    logged = "".join(str(vars(record)) for record in _ours(caplog))
+    assert "request" in logged
+    for private in (session, "Ada", "testclient"):
+        assert private not in text
+        assert private not in logged
+    assert 'route="/v1/sessions/{session_id}/hypnogram"' in text
+    assert 'sleepstage_messages_total{delivery="stored"}' in text
+    assert "sleepstage_epochs_total" in text
+
+
+def _ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name.startswith("sleepstage")]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_log_lines_have_a_form(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:]
+    try:
+        set_up_logs(form)
+        logging.getLogger("sleepstage.x").info("begun", extra={"route": "/"})
+    finally:
+        logging.getLogger().handlers[:] = before
+    line = capsys.readouterr().err.strip()
+    if form == "json":
+        said = json.loads(line)
+        assert (said["message"], said["levelname"], said["route"]) == ("begun", "INFO", "/")
+    else:
+        assert line.endswith("INFO begun")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box", False)],
+)
+def test_it_knows_what_can_be_reached_from_elsewhere(host: str, loopback: bool) -> None:
+    assert Settings(host=host).loopback is loopback
+
+
+def test_settings_come_from_flags_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLEEPSTAGE_PORT", "9000")
+    monkeypatch.setenv("SLEEPSTAGE_HOST", "::1")
+    assert read_settings(host=None, keep_days=2.0).url == "http://[::1]:9000"
+    assert read_settings(port=1).port == 1
+    assert read_settings(public_url="https://night.example/").url == "https://night.example"
+    monkeypatch.setenv("SLEEPSTAGE_PORT", "many")
+    with pytest.raises(DataError, match=r"SLEEPSTAGE_PORT: .*not 'many'"):
+        read_settings()

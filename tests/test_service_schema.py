@@ -1,0 +1,124 @@
+"""Whatever comes, the service does not fail: by its own description, and by bodies gone wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from .service import START, Running, running
+
+LIMITS = {"messages_per_second": 100_000}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("store"), **LIMITS) as one:
+        yield one
+
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+def described(one: Running) -> Any:
+    description = one.client.get("/v1/openapi.json").json()
+    # A stream of events has no end while its night has none; it has tests of its own.
+    return schemathesis.openapi.from_dict(description).exclude(path_regex="/events$")
+
+
+def test_nothing_that_its_description_allows_makes_it_fail(one: Running) -> None:
+    session = one.open(start=START)
+    n_cases = 0
+
+    @settings(
+        max_examples=100,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def ask(data: Any, operation: Any, known: bool) -> None:
+        nonlocal n_cases
+        case: Case[Any] = data.draw(operation.as_strategy())
+        if known and "session_id" in case.path_parameters:
+            case.path_parameters["session_id"] = session
+        arguments = case.as_transport_kwargs(base_url="http://localhost:8000")
+        arguments.pop("cookies", None)
+        if isinstance(arguments.get("data"), bytes | str):
+            arguments["content"] = arguments.pop("data")
+        answer = one.client.request(**arguments)
+        n_cases += 1
+        case.validate_response(answer, checks=CHECKS)
+
+    for result in described(one).get_all_operations():
+        operation = result.ok()
+        for known in (False, True):
+            if known and operation.method == "delete":
+                continue  # the others need it
+            ask(operation=operation, known=known)
+    assert n_cases > 1500
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+FIELDS = ("bpm", "steps", "gravityX", "gravityY", "gravityZ", "accelerationX")
+READING = st.fixed_dictionaries(
+    {"name": st.sampled_from(["heart rate", "wristMotion", "Pedometer", "location"]) | JSON},
+    optional={
+        "time": st.integers(0, 2**70) | JSON,
+        "values": st.dictionaries(st.sampled_from(FIELDS), st.floats() | JSON) | JSON,
+        "bpm": JSON,
+    },
+)
+PUSH = st.fixed_dictionaries(
+    {},
+    optional={
+        "messageId": st.integers() | JSON,
+        "sessionId": st.text(max_size=300) | JSON,
+        "deviceId": st.text(max_size=300) | JSON,
+        "payload": st.lists(READING | JSON, max_size=5) | JSON,
+    },
+)
+
+
+@settings(
+    max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+@given(
+    body=PUSH.map(json.dumps).map(str.encode) | JSON.map(json.dumps).map(str.encode) | st.binary()
+)
+def test_no_push_of_sensor_logger_makes_it_fail(one: Running, body: bytes) -> None:
+    answer = one.client.post("/v1/sensor-logger", content=body)
+    assert answer.status_code in {200, 409, 422}, answer.text
+
+
+def test_the_description_is_whole(one: Running, tmp_path: Path) -> None:
+    paths = one.client.get("/v1/openapi.json").json()["paths"]
+    assert "/v1/sessions/{session_id}/messages/{message_id}" in paths
+    for methods in paths.values():
+        for described_call in methods.values():
+            assert described_call["summary"]
+            assert described_call["description"]

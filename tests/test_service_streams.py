@@ -1,0 +1,194 @@
+"""Epochs as they are told: events and WebSocket, from another server, and when a server ends."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from starlette.testclient import WebSocketDenialResponse
+
+import sleepstage
+from sleepstage.service import nights
+from sleepstage.service.message import Message
+
+from .service import LOCAL, START, Running, rows, running, simulated
+from .serving import serving
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Running]:
+    with running(tmp_path) as one:
+        yield one
+
+
+def beats(first: float, last: float) -> list[list[float]]:
+    return [[START + t, 60] for t in np.arange(first, last, 5.0).tolist()]
+
+
+def events(text: str) -> list[tuple[str, str | None, dict[str, Any]]]:
+    found = []
+    for part in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in part.splitlines() if line[0] != ":")
+        if fields:
+            found.append((fields["event"], fields.get("id"), json.loads(fields["data"])))
+    return found
+
+
+def test_events_tell_a_night_that_is_over(one: Running) -> None:
+    session = one.open(start=START)
+    one.push(session, 0, heart_rate=beats(0, 200))
+    closed = one.client.post(f"/v1/sessions/{session}/close").json()
+    path = f"/v1/sessions/{session}/events"
+    first, *told, last = events(one.client.get(path).text)
+    assert first[0] == last[0] == "session"
+    assert last[2]["closed"]
+    assert [(kind, int(number or -1), epoch) for kind, number, epoch in told] == [
+        ("epoch", number, epoch) for number, epoch in enumerate(closed["epochs"])
+    ]
+    resumed = events(one.client.get(path, headers={"Last-Event-ID": "3"}).text)
+    assert resumed[1:-1] == told[4:]
+    assert events(one.client.get(f"{path}?after=5").text)[1:-1] == told[5:]
+    assert one.client.get("/v1/sessions/none/events").status_code == 404
+
+
+def test_events_come_as_they_happen_also_from_another_server(
+    one: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nights, "_LIFE_SECONDS", 0.2)
+    session = one.open(start=START)
+
+    def act() -> None:
+        with running(tmp_path) as other:
+            other.push(session, 0, heart_rate=beats(0, 100))
+            other.hypnogram(session)
+            time.sleep(0.5)
+            other.push(session, 1, heart_rate=beats(100, 170))
+            other.client.post(f"/v1/sessions/{session}/close")
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    text = one.client.get(f"/v1/sessions/{session}/events").text
+    thread.join()
+    assert ": still here" in text
+    told = [number for kind, number, _ in events(text) if kind == "epoch"]
+    assert told == ["0", "1", "2", "3", "4"]
+
+
+def test_a_viewer_is_sent_away_when_the_session_or_the_right_is_gone(
+    one: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nights, "_LIFE_SECONDS", 0.1)
+    ada = one.token("ada")
+    client = one.client
+    for end in ("session", "link"):
+        session = client.post("/v1/sessions", json={}, headers=ada).json()["id"]
+        link = client.post(f"/v1/sessions/{session}/links", json={}, headers=ada).json()
+
+        def act(session: str = session, link: str = link["id"], end: str = end) -> None:
+            time.sleep(0.3)
+            path = f"/v1/sessions/{session}"
+            client.delete(path if end == "session" else f"{path}/links/{link}", headers=ada)
+            one.service.access._grants.clear()
+
+        thread = threading.Thread(target=act)
+        thread.start()
+        viewer = {"Authorization": f"Bearer {link['secret']}"}
+        text = client.get(f"/v1/sessions/{session}/events", headers=viewer).text
+        thread.join()
+        assert [kind for kind, _, _ in events(text)] == ["session"]
+
+
+def test_a_socket_takes_messages_and_tells_epochs(one: Running) -> None:
+    session = one.open(start=START)
+    path = f"/v1/sessions/{session}/stream"
+    with one.client.websocket_connect(path, headers=LOCAL) as socket:
+        assert socket.receive_json()["session"]["id"] == session
+        socket.send_json({"id": "a", "heart_rate": beats(0, 20)})
+        assert socket.receive_json() == {"id": "a", "repeated": False}
+        socket.send_json({"id": "a", "heart_rate": beats(0, 20)})
+        assert socket.receive_json() == {"id": "a", "repeated": True}
+        for said, problem in (
+            ("nonsense", "not JSON"),
+            ('{"heart_rate": [[1, 2]]}', "an id"),
+            ('{"id": "b", "pulse": []}', "pulse"),
+        ):
+            socket.send_text(said)
+            assert problem in socket.receive_json()["problem"]["detail"]
+        socket.send_bytes(b"short")
+        assert "expected a number" in socket.receive_json()["problem"]["detail"]
+        message = Message.from_object({"heart_rate": beats(20, 100)}).to_bytes()
+        socket.send_bytes(struct.pack("<Q", 7) + message)
+        came = [socket.receive_json() for _ in range(4)]
+    assert {"id": "7", "repeated": False} in came
+    told = [one for one in came if "epoch" in one]
+    assert [one["number"] for one in told] == [0, 1, 2]
+    assert [one["epoch"] for one in told] == one.hypnogram(session)["epochs"][:3]
+
+
+def test_a_socket_is_told_when_the_night_is_over(one: Running) -> None:
+    session = one.open(start=START)
+    one.push(session, 0, heart_rate=beats(0, 100))
+    one.client.post(f"/v1/sessions/{session}/close")
+    path = f"/v1/sessions/{session}/stream?after=2"
+    with one.client.websocket_connect(path, headers=LOCAL) as socket:
+        assert "session" in socket.receive_json()
+        assert socket.receive_json()["number"] == 2
+        assert socket.receive_json()["session"]["closed"]
+        assert socket.receive()["type"] == "websocket.close"
+
+
+def test_a_socket_needs_the_right_to_see_and_to_send(one: Running) -> None:
+    ada = one.token("ada")
+    session = one.client.post("/v1/sessions", json={}, headers=ada).json()["id"]
+    link = one.client.post(f"/v1/sessions/{session}/links", json={}, headers=ada).json()
+    path = f"/v1/sessions/{session}/stream"
+    bob = one.token("bob")
+    for headers, status in (
+        (LOCAL, 401),
+        ({**LOCAL, **bob}, 404),
+        ({**LOCAL, **ada, "Origin": "https://example.org"}, 403),
+    ):
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            one.client.websocket_connect(path, headers=headers),
+        ):
+            pass
+        assert refused.value.status_code == status
+    viewer = {**LOCAL, "Authorization": f"Bearer {link['secret']}"}
+    with one.client.websocket_connect(path, headers=viewer) as socket:
+        assert "session" in socket.receive_json()
+        socket.send_json({"id": "a", "heart_rate": beats(0, 20)})
+        assert "look" in socket.receive_json()["problem"]["detail"]
+
+
+def test_a_server_that_is_told_to_stop_sends_viewers_away_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    recording = simulated()
+    with serving(tmp_path) as server, httpx2.Client(base_url=server.url, timeout=30) as client:
+        session = client.post("/v1/sessions", json={"start": START}).json()["id"]
+        path = f"/v1/sessions/{session}"
+        client.put(f"{path}/messages/0", json=rows(recording, -np.inf, START + 1800))
+        with client.stream("GET", f"{path}/events") as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "event: session"
+            began = time.monotonic()
+            assert server.stop() == 0
+            for _ in lines:
+                pass
+            assert time.monotonic() - began < 8
+        server.start()
+        client.put(f"{path}/messages/1", json=rows(recording, START + 1800, np.inf))
+        epochs = client.post(f"{path}/close").json()["epochs"]
+    expected = sleepstage.load_model().predict(recording)
+    assert [epoch["stage"] for epoch in epochs] == expected.stages[: len(epochs)].tolist()
+    assert len(epochs) >= 119
+    assert "Traceback" not in server.log.read_text()
