@@ -157,10 +157,12 @@ def test_it_can_decide_at_the_operating_point_for_rem(shared: Running) -> None:
         assert stages(epochs) == expected.stages.tolist()
 
 
-def test_a_session_without_samples_can_be_closed(shared: Running) -> None:
-    session = shared.open()
+@pytest.mark.parametrize("start", [None, START])
+def test_a_session_without_samples_can_be_closed(shared: Running, start: float | None) -> None:
+    session = shared.open(start=start)
     closed = shared.client.post(f"/v1/sessions/{session}/close").json()
     assert closed["epochs"] == closed["night"]["epochs"] == []
+    assert closed["session"]["closed"]
 
 
 def test_epochs_can_be_asked_for_from_a_number_on(shared: Running) -> None:

@@ -122,12 +122,12 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes]) -> Advance
 
 
 def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
-    """Push what waits; None if nothing says when the night begins."""
+    """Push what waits; None if nothing ever came, or nothing says when the night begins."""
     record, bodies = backlog.record, [body for _, body in backlog.messages]
     night = _resume(stager, record, backlog.snapshot, bodies)
-    if night is None:
+    if night is None or record.newest is None:
         return None
-    newest = min(_newest(record), night.session.start + LONGEST_NIGHT)
+    newest = min(record.newest, night.session.start + LONGEST_NIGHT)
     try:
         night.push(bodies, newest=newest, lateness=record.lateness)
     except DataError:
