@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sleepstage
+from sleepstage.errors import DataError, SnapshotError
 from sleepstage.recording import Recording
 from sleepstage.service.records import SessionRecord
 from sleepstage.statistics import sleep_statistics
@@ -282,6 +284,27 @@ def test_undone_work_is_done_silent_nights_closed_and_old_ones_deleted(tmp_path:
         nights.clock = lambda: now + 25 * 3600
         one.do(nights.sweep)
         assert one.client.get(f"/v1/sessions/{session}").status_code == 404
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError("x"), DataError("x"), SnapshotError("x")])
+def test_one_session_that_can_t_be_closed_keeps_no_other_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    with running(tmp_path, silent_hours=1) as one:
+        nights = one.service.nights
+        sessions = [one.open(start=START) for _ in range(3)]
+        close = nights.close
+
+        async def fail_at_one(session_id: str) -> None:
+            if session_id == sessions[1]:
+                raise fault
+            await close(session_id)
+
+        monkeypatch.setattr(nights, "close", fail_at_one)
+        monkeypatch.setattr(nights, "clock", lambda: time.time() + 4000)
+        one.do(nights.sweep)
+        shown = [one.client.get(f"/v1/sessions/{session}").json() for session in sessions]
+    assert [session["closed"] for session in shown] == [True, False, True]
 
 
 def test_a_night_of_another_model_is_left_as_it_is(tmp_path: Path) -> None:

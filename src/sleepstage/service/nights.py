@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cachetools import LRUCache
 
-from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
+from sleepstage.errors import DataError, SleepstageError, StoreError
 from sleepstage.recording import LONGEST_NIGHT
 from sleepstage.service.changes import Changes
 from sleepstage.service.records import Delivery, SessionRecord
@@ -322,10 +322,15 @@ class Nights:
             await self._try(self.delete(session_id))
 
     async def _try(self, step: Any) -> None:
+        """Do it; whatever is wrong with one session, the others are looked after all the same."""
         try:
             await step
-        except (UnknownSessionError, SnapshotError) as error:
+        except StoreError:
+            raise
+        except SleepstageError as error:
             _log.warning("left as it is: %s", error)
+        except Exception:
+            _log.exception("left as it is")
 
     async def aclose(self) -> None:
         """Finish what is under way."""
