@@ -211,6 +211,8 @@ def test_steps_alone_do_not_begin_a_night(shared: Running) -> None:
     [
         ({}, 422, "no samples"),
         ({"heart_rate": [[4e9, 60]]}, 422, "ahead of the server's clock"),
+        ({"heart_rate": [[START * 1000, 60]]}, 422, "give times in seconds"),
+        ({"heart_rate": [[-1e300, 60]]}, 422, "give times in seconds"),
         ({"motion": [[START + t, 0, 0, 9.81] for t in range(60)]}, 422, "9.80665"),
         ({"motion": [[START, 0, 0, 0, 1]]}, 422, "either acceleration"),
         ({"heart_rate": [[START + 90_000, 60]]}, 409, "open another session"),

@@ -41,6 +41,7 @@ _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
 _SWEEP_SECONDS: Final = 5.0
 _SWEPT: Final = 500  # sessions that a sweep takes at a time
+_EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
 _HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
 
 
@@ -170,6 +171,9 @@ class Nights:
 
     def _check(self, record: SessionRecord, message: Message, span: tuple[float, float]) -> None:
         oldest, newest = span
+        if oldest < _EARLIEST:
+            msg = f"the oldest sample is at {oldest:.10g} s: give times in seconds, as Unix time"
+            raise DataError(msg)
         ahead = newest - self.clock()
         if ahead > AHEAD_SECONDS:
             msg = (
