@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 import sleepstage
 from sleepstage.errors import DataError, SnapshotError
 from sleepstage.recording import Recording
-from sleepstage.service.records import SessionRecord
+from sleepstage.service.records import Advance, Backlog, SessionRecord
 from sleepstage.statistics import sleep_statistics
 
 from .service import START, Running, rows, running, simulated
@@ -34,6 +36,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def stages(epochs: list[dict[str, Any]]) -> list[str]:
     return [epoch["stage"] for epoch in epochs]
+
+
+def beats(first: int, last: int) -> list[list[float]]:
+    return [[START + t, 60] for t in range(first, last, 5)]
 
 
 def push_whole(one: Running, session: str, recording: Recording) -> None:
@@ -103,6 +109,29 @@ def test_what_is_answered_is_stored_and_the_same_again_changes_nothing(tmp_path:
             night = other.hypnogram(session)
     assert night["session"]["intake"]["taken"] == 3
     assert [epoch["heart_rate"] for epoch in night["epochs"]] == [60.5]
+
+
+def test_a_read_shows_what_came_while_earlier_work_was_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    with running(tmp_path) as one:
+        workers = one.service.nights._workers
+        advance = workers.advance
+
+        async def slowly(backlog: Backlog) -> Advance:
+            step = await advance(backlog)
+            begun.set()
+            await asyncio.to_thread(go_on.wait, 10)
+            return step
+
+        monkeypatch.setattr(workers, "advance", slowly)
+        session = one.open(start=START)
+        one.push(session, 0, heart_rate=beats(0, 100))
+        assert begun.wait(10)
+        assert one.push(session, 1, heart_rate=beats(100, 200)).status_code == 201
+        threading.Timer(0.2, go_on.set).start()
+        assert len(one.hypnogram(session)["epochs"]) == 6
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -310,15 +339,12 @@ def test_one_session_that_can_t_be_closed_keeps_no_other_open(
 
 
 def test_a_night_of_another_model_is_left_as_it_is(tmp_path: Path) -> None:
-    def beats(first: int) -> list[list[float]]:
-        return [[START + t, 60] for t in range(first, first + 100, 5)]
-
     with running(tmp_path) as one:
         session = one.open(start=START)
-        one.push(session, 0, heart_rate=beats(0))
+        one.push(session, 0, heart_rate=beats(0, 100))
         assert len(one.hypnogram(session)["epochs"]) == 3
     with running(tmp_path, model="live-int8") as other:
-        assert other.push(session, 1, heart_rate=beats(100)).status_code == 201
+        assert other.push(session, 1, heart_rate=beats(100, 200)).status_code == 201
         answer = other.client.get(f"/v1/sessions/{session}/hypnogram")
         assert answer.status_code == 503
         assert "another model" in answer.json()["detail"]

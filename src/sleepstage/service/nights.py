@@ -200,8 +200,9 @@ class Nights:
 
     async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
         """Give the night so far, with all in it that was acknowledged."""
-        if _is_due(await self.session(session_id)):
-            await asyncio.shield(self._start(session_id))
+        for _ in range(2):  # work that is under way may have begun before the last message came
+            if _is_due(await self.session(session_id)):
+                await asyncio.shield(self._start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id)
         return {
