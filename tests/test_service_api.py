@@ -83,6 +83,35 @@ def test_everything_of_an_owner_is_forgotten(tmp_path: Path) -> None:
         assert one.client.get("/v1/sessions").json() == {"sessions": []}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "", None),
+        ("GET", "/hypnogram", None),
+        ("GET", "/events", None),
+        ("POST", "/close", None),
+        ("PUT", "/messages/1", {"heart_rate": [[START, 60]]}),
+        ("POST", "/links", {}),
+        ("GET", "/links", None),
+        ("DELETE", "/links/x", None),
+        ("DELETE", "", None),
+    ],
+)
+def test_what_is_deleted_is_gone_on_every_server(
+    tmp_path: Path, method: str, path: str, body: Any
+) -> None:
+    with running(tmp_path) as one, running(tmp_path) as other:
+        first, second = one.open(), one.open()
+        for session in (first, second):
+            assert other.client.get(f"/v1/sessions/{session}").status_code == 200
+        one.client.delete(f"/v1/sessions/{first}")
+        one.client.delete("/v1/sessions")
+        for server, session in itertools.product((one, other), (first, second)):
+            answer = server.client.request(method, f"/v1/sessions/{session}{path}", json=body)
+            assert answer.status_code == 404
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_only_so_many_sessions_may_be_open(tmp_path: Path) -> None:
     with running(tmp_path, max_open=2) as one:
         first = one.open()
