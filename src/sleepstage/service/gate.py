@@ -23,6 +23,7 @@ __all__ = ["Gate"]
 _log = logging.getLogger(__name__)
 
 _READING: Final = ("GET", "HEAD", "OPTIONS")
+_FOREIGN: Final = "a page of another origin may not do this"
 _SAFETY: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -50,18 +51,15 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        changes = scope["type"] == "websocket" or scope["method"] not in _READING
-        if changes and _is_foreign(headers):
-            await problem(403, "a page of another origin may not do this")(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif _is_foreign(Headers(scope=scope)):
+            await problem(403, _FOREIGN)(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
-        await self._answer(scope, receive, send, headers)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
-        began, status = time.perf_counter(), 500
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = time.perf_counter(), 0
 
         async def send_safely(message: Message) -> None:
             nonlocal status
@@ -74,7 +72,12 @@ class Gate:
             await send(message)
 
         try:
-            await self._pass_on(scope, receive, send_safely, headers)
+            await self._pass_on(scope, receive, send_safely)
+        except Exception as error:
+            if not status:  # what was sent is not shown to anybody; raised, it comes to the log
+                detail = f"a fault of the server ({type(error).__name__}); please report it"
+                await problem(500, detail)(scope, receive, send_safely)
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             seconds = time.perf_counter() - began
@@ -83,9 +86,13 @@ class Gate:
             shown = {"route": route, "method": scope["method"], "status": status}
             _log.debug("request", extra={**shown, "milliseconds": round(seconds * 1000, 1)})
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in _READING:
             await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if _is_foreign(headers):
+            await problem(403, _FOREIGN)(scope, receive, send)
             return
         limit = self._settings.max_body
         length = headers.get("content-length", "0")

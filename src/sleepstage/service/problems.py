@@ -93,11 +93,10 @@ def _details(status: int, detail: str) -> dict[str, Any]:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Have every error of an application answered with problem details."""
+    """Have every error that is expected answered with problem details; faults are for the gate."""
     app.add_exception_handler(SleepstageError, _known)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _unknown)
 
 
 async def _known(_: Request, error: Exception) -> Response:
@@ -118,8 +117,3 @@ async def _invalid(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return problem(422, f"{where}: {first['msg']}")
-
-
-async def _unknown(_: Request, error: Exception) -> Response:
-    # The server logs it with its traceback; what was sent is not shown to anybody.
-    return problem(500, f"a fault of the server ({type(error).__name__}); please report it")
