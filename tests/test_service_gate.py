@@ -19,6 +19,8 @@ from sleepstage.service.settings import Settings, read_settings
 
 from .service import START, Running, running
 
+JSON = {"Content-Type": "application/json"}
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -33,13 +35,38 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield one
 
 
-def test_a_body_may_not_be_too_large(shared: Running) -> None:
-    path = f"/v1/sessions/{shared.open()}/messages/1"
+# Bodies are read by the routes themselves, or by FastAPI: it must make no difference.
+BODIES = pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/v1/sessions/{session}/messages/1"),
+        ("POST", "/v1/sensor-logger"),
+        ("POST", "/v1/sessions"),
+        ("POST", "/v1/sessions/{session}/links"),
+    ],
+)
+
+
+@BODIES
+def test_a_body_may_not_be_too_large(shared: Running, method: str, path: str) -> None:
+    path = path.format(session=shared.open())
     long = b" " * 3000
     for content in (long, iter([long[:1500], long[1500:]])):
-        answer = shared.client.put(path, content=content)
+        answer = shared.client.request(method, path, content=content, headers=JSON)
         assert answer.status_code == 413
         assert "2048 bytes" in answer.json()["detail"]
+
+
+@BODIES
+@pytest.mark.parametrize("body", [b"", b"{", b'{"label": "\xff"}', b"[" * 2000, b"null", b"[]"])
+def test_a_body_that_is_no_json_is_refused(
+    shared: Running, method: str, path: str, body: bytes
+) -> None:
+    path = path.format(session=shared.open())
+    answer = shared.client.request(method, path, content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
 
 
 def test_messages_may_not_come_too_fast(shared: Running) -> None:
@@ -50,15 +77,15 @@ def test_messages_may_not_come_too_fast(shared: Running) -> None:
     assert shared.push(shared.open(), 0, heart_rate=[[START, 60]]).status_code == 201
 
 
-def test_a_slow_body_is_not_waited_for(shared: Running) -> None:
-    session = shared.open()
+@BODIES
+def test_a_slow_body_is_not_waited_for(shared: Running, method: str, path: str) -> None:
     scope = {
         "type": "http",
-        "method": "PUT",
-        "path": f"/v1/sessions/{session}/messages/1",
+        "method": method,
+        "path": path.format(session=shared.open()),
         "raw_path": b"",
         "query_string": b"",
-        "headers": [(b"host", b"localhost")],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
         "state": {},
     }
     said: list[Any] = []

@@ -107,8 +107,13 @@ async def _known(_: Request, error: Exception) -> Response:
     return problem(details["status"], details["detail"])
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+    # What goes wrong as FastAPI reads a body is hidden behind a status of 400.
+    if isinstance(error.__cause__, SleepstageError):
+        return await _known(request, error.__cause__)
+    if error.status_code == 400 and error.__cause__ is not None:
+        return problem(422, f"body: not JSON ({error.__cause__})")
     return problem(error.status_code, error.detail, dict(error.headers or {}))
 
 
