@@ -108,6 +108,9 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes]) -> Advance
     record, night = backlog.record, _work_off(models.live, backlog)
     recording = None
     if night is not None:
+        # No more samples are waited for: the last counts are steps as well.
+        newest = min(_newest(record), night.session.start + LONGEST_NIGHT)
+        night.push([], newest=newest, lateness=-math.inf)
         night.keep(night.session.finish())
         record = _afterwards(record, night)
         recording = _recording(record, [*samples, *night.passed])
