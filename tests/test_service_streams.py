@@ -14,6 +14,7 @@ import httpx2
 import numpy as np
 import pytest
 from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 import sleepstage
 from sleepstage.service import nights
@@ -166,7 +167,31 @@ def test_a_socket_needs_the_right_to_see_and_to_send(one: Running) -> None:
     with one.client.websocket_connect(path, headers=viewer) as socket:
         assert "session" in socket.receive_json()
         socket.send_json({"id": "a", "heart_rate": beats(0, 20)})
-        assert "look" in socket.receive_json()["problem"]["detail"]
+        problem = socket.receive_json()["problem"]
+    assert problem["status"] == 403
+    assert "look" in problem["detail"]
+    assert one.client.get(f"/v1/sessions/{session}", headers=ada).json()["newest"] is None
+
+
+def test_a_socket_takes_nothing_once_the_token_is_revoked(one: Running) -> None:
+    ada = one.token("ada")
+    path = f"/v1/sessions/{one.client.post('/v1/sessions', json={}, headers=ada).json()['id']}"
+    another = one.token("ada")
+    with one.client.websocket_connect(f"{path}/stream", headers={**LOCAL, **ada}) as socket:
+        assert "session" in socket.receive_json()
+        first = one.do(one.service.nights.store.grants)[0]
+        one.do(one.service.nights.store.remove_grant, first.id)
+        one.service.access._grants.clear()  # as it is by itself after some seconds
+        socket.send_json({"id": "a", "heart_rate": beats(0, 20)})
+        assert socket.receive() == {"type": "websocket.close", "code": 1001, "reason": ""}
+    assert one.client.get(path, headers=another).json()["newest"] is None
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "99999999999999999999"])
+def test_a_socket_begins_at_a_number_that_can_be(one: Running, after: str) -> None:
+    path = f"/v1/sessions/{one.open()}/stream?after={after}"
+    with pytest.raises(WebSocketDisconnect), one.client.websocket_connect(path, headers=LOCAL):
+        pass
 
 
 def test_a_server_that_is_told_to_stop_sends_viewers_away_and_loses_nothing(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sleepstage.service.sensor_logger import Push
     from sleepstage.service.settings import Settings
 
-__all__ = ["Rate", "Service", "Streams", "api", "see", "service_of"]
+__all__ = ["Rate", "Service", "Streams", "api", "only_owner", "see", "service_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,14 @@ async def _visitor(request: Request) -> Visitor:
     )
 
 
-def _owner(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
+def only_owner(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
+    """Give the visitor, unless they came by a link: those only look.
+
+    Raises
+    ------
+    ForbiddenError
+        If they did.
+    """
     if not visitor.may_change:
         msg = "a link is to look at its session only"
         raise ForbiddenError(msg)
@@ -133,7 +140,7 @@ async def see(service: Service, visitor: Visitor, session_id: str) -> SessionRec
 
 
 AnyVisitor = Annotated[Visitor, Depends(_visitor)]
-Owner = Annotated[Visitor, Depends(_owner)]
+Owner = Annotated[Visitor, Depends(only_owner)]
 Given = Annotated[Service, Depends(service_of)]
 SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
 MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]

@@ -13,7 +13,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.service import schemas
-from sleepstage.service.api import After, AnyVisitor, Given, Service, SessionId, see
+from sleepstage.service.access import StrangerError
+from sleepstage.service.api import After, AnyVisitor, Given, Service, SessionId, only_owner, see
 from sleepstage.service.message import Message, read_json
 from sleepstage.service.nights import UnknownSessionError
 from sleepstage.service.problems import describe, problem
@@ -75,8 +76,12 @@ async def _follow(
         Once they may not.
     """
     async for told in service.nights.follow(session_id, after=after):
-        await service.access.visitor(headers.get("authorization"), headers.get("host"))
+        await _visitor(service, headers)
         yield told
+
+
+async def _visitor(service: Service, headers: Headers) -> Visitor:
+    return await service.access.visitor(headers.get("authorization"), headers.get("host"))
 
 
 async def _events(
@@ -99,7 +104,7 @@ async def _events(
 
 
 @streams.websocket("/stream")
-async def stream(socket: WebSocket, session_id: str, after: int = 0) -> None:
+async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> None:
     """Messages in, acknowledgements and epochs out, on one connection.
 
     In: JSON as for a message, with its name as ``id``; or binary: the name as uint64, the binary
@@ -108,10 +113,7 @@ async def stream(socket: WebSocket, session_id: str, after: int = 0) -> None:
     """
     service: Service = socket.app.state.service
     try:
-        visitor = await service.access.visitor(
-            socket.headers.get("authorization"), socket.headers.get("host")
-        )
-        await see(service, visitor, session_id)
+        await see(service, await _visitor(service, socket.headers), session_id)
         service.streams.check()
     except SleepstageError as error:
         refusal = describe(error)
@@ -119,16 +121,14 @@ async def stream(socket: WebSocket, session_id: str, after: int = 0) -> None:
         return
     await socket.accept()
     with service.streams.open():
-        await _talk(socket, service, visitor, session_id, max(after, 0))
+        await _talk(socket, service, session_id, after)
 
 
-async def _talk(
-    socket: WebSocket, service: Service, visitor: Visitor, session_id: str, after: int
-) -> None:
+async def _talk(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
     """Listen and tell until one side has had enough."""
     async with asyncio.TaskGroup() as group:
         telling = group.create_task(_tell(socket, service, session_id, after))
-        await _listen(socket, service, visitor, session_id)
+        await _listen(socket, service, session_id)
         telling.cancel()
 
 
@@ -139,11 +139,15 @@ async def _tell(socket: WebSocket, service: Service, session_id: str, after: int
                 await _send(socket, {"session": schemas.describe_session(told)})
             elif told is not None:
                 await _send(socket, {"number": told[0], "epoch": told[1]})
+    await _leave(socket)
+
+
+async def _leave(socket: WebSocket) -> None:
     with suppress(RuntimeError, WebSocketDisconnect):  # they were faster
         await socket.close(_GOING_AWAY)
 
 
-async def _listen(socket: WebSocket, service: Service, visitor: Visitor, session_id: str) -> None:
+async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
     while True:
         said = await socket.receive()
         if said["type"] == "websocket.disconnect":
@@ -151,14 +155,13 @@ async def _listen(socket: WebSocket, service: Service, visitor: Visitor, session
         body = said.get("bytes") or (said.get("text") or "").encode()
         message_id = None
         try:
-            if not visitor.may_change:
-                msg = "a link is to look at its session only"
-                raise DataError(msg)
+            only_owner(await _visitor(service, socket.headers))
             message_id, message = _read(body, binary=said.get("bytes") is not None)
             service.rate.take(session_id)
             fresh = await service.nights.push(session_id, message_id, message)
             await _send(socket, {"id": message_id, "repeated": not fresh})
-        except UnknownSessionError:
+        except (StrangerError, UnknownSessionError):  # revoked, deleted: who comes back is told
+            await _leave(socket)
             return
         except SleepstageError as error:
             await _send(socket, {"id": message_id, "problem": describe(error)})
