@@ -120,6 +120,9 @@ def test_a_socket_takes_messages_and_tells_epochs(one: Running) -> None:
             ("nonsense", "not JSON"),
             ('{"heart_rate": [[1, 2]]}', "an id"),
             ('{"id": "b", "pulse": []}', "pulse"),
+            ('{"id": "b", "heart_rate": []}', "no samples"),
+            ('{"id": "b", "heart_rate": [[9e9, 60]]}', "ahead of the server's clock"),
+            (f'{{"id": "{65 * "x"}"}}', "1 to 64 characters"),
         ):
             socket.send_text(said)
             assert problem in socket.receive_json()["problem"]["detail"]

@@ -139,7 +139,8 @@ class Nights:
         Raises
         ------
         DataError
-            If its samples can't belong to this night: another kind of motion, a wrong clock.
+            If it has no samples, or such that can't belong to this night: another kind of motion,
+            a wrong clock.
         OverError
             If the night is over.
         UnknownSessionError
@@ -147,7 +148,8 @@ class Nights:
         """
         span = message.span
         if span is None:
-            return False
+            msg = "no samples; give some of heart_rate, motion, steps"
+            raise DataError(msg)
         self._check(await self.known(session_id), message, span)
         delivery, record = await self.store.add_message(
             session_id,
