@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import numpy as np
 import pytest
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
+from websockets.sync.client import connect
 
 import sleepstage
+from sleepstage.recording import Recording
 from sleepstage.service import nights
 from sleepstage.service.message import Message
 
@@ -204,19 +208,56 @@ def test_a_server_that_is_told_to_stop_sends_viewers_away_and_loses_nothing(
     with serving(tmp_path) as server, httpx2.Client(base_url=server.url, timeout=30) as client:
         session = client.post("/v1/sessions", json={"start": START}).json()["id"]
         path = f"/v1/sessions/{session}"
-        client.put(f"{path}/messages/0", json=rows(recording, -np.inf, START + 1800))
-        with client.stream("GET", f"{path}/events") as answer:
+        address = f"ws://127.0.0.1:{server.port}{path}/stream"
+        with connect(address) as socket, client.stream("GET", f"{path}/events") as answer:
+            assert session in socket.recv(timeout=10)
+            message = {"id": "0", **rows(recording, -np.inf, START + 1800)}
+            socket.send(json.dumps(message))
+            assert json.loads(socket.recv(timeout=10)) == {"id": "0", "repeated": False}
             lines = answer.iter_lines()
             assert next(lines) == "event: session"
             began = time.monotonic()
             assert server.stop() == 0
-            for _ in lines:
+            for _ in (*lines, *socket):
                 pass
             assert time.monotonic() - began < 8
+            assert socket.close_code == 1001
         server.start()
         client.put(f"{path}/messages/1", json=rows(recording, START + 1800, np.inf))
         epochs = client.post(f"{path}/close").json()["epochs"]
+    assert_predicted(epochs, recording)
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert session not in log
+
+
+def test_a_server_that_is_killed_in_the_night_keeps_all_that_it_answered(tmp_path: Path) -> None:
+    recording = simulated()
+    edges = [-np.inf, *np.arange(START + 60, START + 3600, 60), np.inf]
+    with serving(tmp_path) as server, httpx2.Client(base_url=server.url, timeout=30) as client:
+        path = "/v1/sessions/" + client.post("/v1/sessions", json={"start": START}).json()["id"]
+        for number, within in enumerate(itertools.pairwise(edges)):
+            body = rows(recording, *within)
+            message = f"{path}/messages/{number}"
+            if number in {20, 40}:  # while a message is under way
+                cut = threading.Timer(0.002, server.kill)
+                cut.start()
+                with suppress(httpx2.TransportError):
+                    client.put(message, json=body)
+                cut.join()
+                server.start()
+            assert client.put(message, json=body).status_code in {200, 201}
+            if number == 41:  # a read has everything, though another server was told of it
+                told = client.get(f"{path}/hypnogram").json()["epochs"]
+                assert len(told) >= 2 * 41
+        epochs = client.post(f"{path}/close").json()["epochs"]
+    assert_predicted(epochs, recording)
+
+
+def assert_predicted(epochs: list[dict[str, Any]], recording: Recording) -> None:
     expected = sleepstage.load_model().predict(recording)
-    assert [epoch["stage"] for epoch in epochs] == expected.stages[: len(epochs)].tolist()
-    assert len(epochs) >= 119
-    assert "Traceback" not in server.log.read_text()
+    assert len(expected) - 1 <= len(epochs) <= len(expected)
+    assert [one["stage"] for one in epochs] == expected.stages[: len(epochs)].tolist()
+    assert expected.probabilities is not None
+    shares = [list(one["probabilities"].values()) for one in epochs]
+    np.testing.assert_allclose(shares, expected.probabilities[: len(epochs)], atol=1e-6)

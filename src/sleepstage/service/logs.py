@@ -21,4 +21,6 @@ def set_up_logs(form: Literal["json", "text"]) -> None:
         handler.setFormatter(JsonFormatter(fields, rename_fields={"asctime": "time"}))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # It says of each WebSocket who came, and which session's address they asked for.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
