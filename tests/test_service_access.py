@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.routing import Route
+from starlette.testclient import WebSocketDenialResponse
 
 from sleepstage.errors import DataError
+from sleepstage.service import access
 from sleepstage.service.access import make_grant
+from sleepstage.service.api import api
+from sleepstage.service.streams import streams
 
-from .service import START, Running, running
+from .command import invoke
+from .service import LOCAL, START, Running, running
 
 DAY = 24 * 3600
 
@@ -23,27 +30,69 @@ def one(tmp_path: Path) -> Iterator[Running]:
         yield one
 
 
+OPEN = {"/", "/page", "/healthz", "/readyz", "/v1/openapi.json", "/v1/demo"}
+"""What anybody may ask for: there is nothing of anybody in it."""
+
+
 def calls(one: Running, session: str) -> Iterator[tuple[str, str]]:
-    """Every call that is described, so that a new one can't be forgotten; and the metrics."""
-    yield "GET", "/metrics"
-    for path, methods in one.client.get("/v1/openapi.json").json()["paths"].items():
-        for method in methods:
-            named = path.replace("{session_id}", session)
-            yield method.upper(), re.sub(r"\{\w+\}", "x", named)
+    """All other calls, by the routes themselves, so that a new one can't be forgotten."""
+    found = {
+        (method, route.path)
+        for route in (*one.app.routes, *api.routes, *streams.routes)
+        if isinstance(route, Route) and route.path not in OPEN
+        for method in route.methods or ()
+    }
+    assert {path for _, path in found} >= set(one.app.openapi()["paths"])
+    for method, path in sorted(found):
+        named = path.replace("{session_id}", session)
+        yield method, re.sub(r"\{\w+\}", "x", named)
 
 
-def test_on_this_machine_and_without_a_token_none_is_needed(one: Running) -> None:
-    assert one.client.get("/v1/me").json() == {"owner": "local", "session": None}
-    # A page elsewhere may have given its own name this machine's address.
-    answer = one.client.get("/v1/me", headers={"Host": "example.org"})
+@pytest.mark.parametrize("host", ["localhost", "localhost:80", "127.0.0.1:8", "[::1]", "[::1]:1"])
+def test_on_this_machine_and_without_a_token_none_is_needed(one: Running, host: str) -> None:
+    answer = one.client.get("/v1/me", headers={"Host": host})
+    assert answer.json() == {"owner": "local", "session": None}
+
+
+# A page elsewhere may have given its own name this machine's address.
+@pytest.mark.parametrize(
+    "host", ["", "example.org", "localhost.example.org", "127.0.0.1.example.org:80", "0.0.0.0", "["]
+)
+def test_by_another_name_one_is_needed(one: Running, host: str) -> None:
+    answer = one.client.get("/v1/me", headers={"Host": host})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
+    assert "sleepstage token add" in answer.json()["detail"]
 
 
-def test_once_there_is_a_token_it_is_needed(one: Running) -> None:
-    ada = one.token("ada")
-    assert one.client.get("/v1/me").status_code == 401
+def test_a_server_that_can_be_reached_from_elsewhere_always_needs_one(tmp_path: Path) -> None:
+    with running(tmp_path, host="0.0.0.0") as one:
+        assert one.client.get("/v1/me").status_code == 401
+
+
+def test_tokens_that_are_made_or_revoked_elsewhere_are_heeded_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert access._TRUST_SECONDS <= 5
+    monkeypatch.setattr(access, "_TRUST_SECONDS", 0.05)
+    with running(tmp_path) as one:
+        assert one.client.get("/v1/me").status_code == 200
+        made = invoke("token", "add", "ada", "--store", tmp_path)
+        ada = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        assert one.client.get("/v1/me", headers=ada).json()["owner"] == "ada"
+        time.sleep(0.1)
+        assert one.client.get("/v1/me").status_code == 401
+        invoke("token", "add", "bob", "--store", tmp_path)
+        assert invoke("token", "revoke", made.stderr.split()[1], "--store", tmp_path).exit_code == 0
+        time.sleep(0.1)
+        assert one.client.get("/v1/me", headers=ada).status_code == 401
+
+
+def test_a_token_works_until_it_expires(one: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = one.token("ada", days=1)
     assert one.client.get("/v1/me", headers=ada).json()["owner"] == "ada"
+    monkeypatch.setattr(one.service.access, "_clock", lambda: time.time() + DAY + 1)
+    assert one.client.get("/v1/me", headers=ada).status_code == 401
 
 
 def test_strangers_see_nothing(one: Running) -> None:
@@ -104,20 +153,41 @@ def test_a_link_of_one_session_can_t_be_revoked_through_another(one: Running) ->
     assert one.client.get(f"/v1/sessions/{session}/links").json()["links"]
 
 
-def test_secrets_are_stored_nowhere(one: Running, tmp_path: Path) -> None:
-    secret = one.token("ada")["Authorization"].split()[1].encode()
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+def test_secrets_are_stored_and_logged_nowhere(
+    one: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        ada = one.token("ada")
+        session = one.client.post("/v1/sessions", json={}, headers=ada).json()["id"]
+        link = one.client.post(f"/v1/sessions/{session}/links", json={}, headers=ada).json()
+        viewer = {"Authorization": f"Bearer {link['secret']}"}
+        assert one.client.get(f"/v1/sessions/{session}", headers=viewer).status_code == 200
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())  # the WAL among them
     assert b"ada" in stored
-    assert secret not in stored
+    assert session.encode() in stored
+    for headers in (ada, viewer):
+        secret = headers["Authorization"].split()[1]
+        assert secret.encode() not in stored
+        assert secret not in "".join(str(vars(record)) for record in caplog.records)
 
 
-def test_pages_of_other_sites_may_do_nothing(one: Running) -> None:
-    foreign = {"Origin": "https://example.org"}
+@pytest.mark.parametrize(
+    "origin", ["https://example.org", "null", "http://localhost:9000", "http://[", ""]
+)
+def test_pages_of_other_sites_may_do_nothing(one: Running, origin: str) -> None:
+    foreign = {"Origin": origin}
     for method, path in calls(one, "x"):
         if method != "GET":
             answer = one.client.request(method, path, headers=foreign)
             assert answer.status_code == 403
             assert "another origin" in answer.json()["detail"]
+    path = f"/v1/sessions/{one.open()}/stream"
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        one.client.websocket_connect(path, headers={**LOCAL, **foreign}),
+    ):
+        pass
+    assert refused.value.status_code == 403
     own = {"Origin": "http://localhost:8000"}
     assert one.client.post("/v1/sessions", json={}, headers=own).status_code == 201
 
