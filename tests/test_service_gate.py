@@ -1,21 +1,23 @@
-"""What every request passes: limits, headers, log and metrics; and the settings."""
+"""What every request passes: limits, headers, log and metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sleepstage.errors import DataError, StoreError
+from sleepstage.errors import StoreError
+from sleepstage.service.api import api
 from sleepstage.service.gate import Gate
 from sleepstage.service.logs import set_up_logs
 from sleepstage.service.metrics import Metrics
-from sleepstage.service.settings import Settings, read_settings
+from sleepstage.service.settings import Settings
 
 from .service import START, Running, running
 
@@ -201,19 +203,27 @@ def test_a_store_that_does_not_answer_is_said(
 def test_metrics_and_log_tell_of_no_person(
     shared: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
+    reading = {"name": "heart rate", "time": int(START * 1e9), "values": {"bpm": 61}}
+    pushed = {"sessionId": "night-of-ada", "deviceId": "adas-phone", "payload": [reading]}
     with caplog.at_level(logging.DEBUG):
         session = shared.open(label="Ada's bedroom", start=START)
-        shared.push(session, 0, heart_rate=[[START + t, 60] for t in range(0, 60, 5)])
+        assert shared.push(session, 0, heart_rate=[[START + t, 60] for t in range(0, 60, 5)])
         shared.hypnogram(session)
+        shared.client.post("/v1/sensor-logger", json=pushed)
+        for path in (f"/v1/nothing/{session}", "/page/ada.js", "/ada?ada", "/v1/sessions/ada"):
+            assert shared.client.get(path).status_code == 404
+        shared.client.put(f"/v1/sessions/{session}/messages/ada", content=b"ada")
         text = shared.client.get("/metrics").text
     logged = "".join(str(vars(record)) for record in _ours(caplog))
     assert "request" in logged
-    for private in (session, "Ada", "testclient"):
+    for private in (session, "ada", "Ada", "adas-phone", "testclient"):
         assert private not in text
         assert private not in logged
-    assert 'route="/v1/sessions/{session_id}/hypnogram"' in text
     assert 'sleepstage_messages_total{delivery="stored"}' in text
     assert "sleepstage_epochs_total" in text
+    assert 'route="/v1/sessions/{session_id}/hypnogram"' in text
+    known = {getattr(one, "path", "") for one in (*shared.app.routes, *api.routes)}
+    assert set(re.findall(r'route="([^"]*)"', text)) <= known | {"unknown"}
 
 
 def _ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -234,22 +244,3 @@ def test_log_lines_have_a_form(form: Any, capsys: pytest.CaptureFixture[str]) ->
         assert (said["message"], said["levelname"], said["route"]) == ("begun", "INFO", "/")
     else:
         assert line.endswith("INFO begun")
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box", False)],
-)
-def test_it_knows_what_can_be_reached_from_elsewhere(host: str, loopback: bool) -> None:
-    assert Settings(host=host).loopback is loopback
-
-
-def test_settings_come_from_flags_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLEEPSTAGE_PORT", "9000")
-    monkeypatch.setenv("SLEEPSTAGE_HOST", "::1")
-    assert read_settings(host=None, keep_days=2.0).url == "http://[::1]:9000"
-    assert read_settings(port=1).port == 1
-    assert read_settings(public_url="https://night.example/").url == "https://night.example"
-    monkeypatch.setenv("SLEEPSTAGE_PORT", "many")
-    with pytest.raises(DataError, match=r"SLEEPSTAGE_PORT: .*not 'many'"):
-        read_settings()
