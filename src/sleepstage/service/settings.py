@@ -81,6 +81,8 @@ class Settings(BaseSettings):
 def read_settings(**flags: object) -> Settings:
     """Take flags that are not None, and the environment for the others.
 
+    A setting that is not among the flags can be given in the environment alone.
+
     Raises
     ------
     DataError
@@ -92,6 +94,8 @@ def read_settings(**flags: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        where = f"--{name.replace('_', '-')} or {PREFIX}{name.upper()}"
+        where = f"{PREFIX}{name.upper()}"
+        if name in flags:
+            where = f"--{name.replace('_', '-')} or {where}"
         msg = f"{where}: {first['msg']}, not {first['input']!r:.60}"
         raise DataError(msg) from error
