@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from contextlib import suppress
 
@@ -14,7 +15,22 @@ from sleepstage.errors import DataError
 from sleepstage.service.message import Message, join
 
 NUMBER = st.floats(-1e9, 1e9)
-ROWS = st.lists(st.tuples(NUMBER, st.floats(0, 1e6)).map(list), min_size=1, max_size=20)
+COUNT = st.floats(0, 1e6)
+FORCE = st.floats(-8, 8)
+
+
+def lines(*columns: st.SearchStrategy[float]) -> st.SearchStrategy[list[list[float]]]:
+    return st.lists(st.tuples(NUMBER, *columns).map(list), min_size=1, max_size=20)
+
+
+SIGNALS = st.fixed_dictionaries(
+    {},
+    optional={
+        "heart_rate": lines(NUMBER),
+        "motion": lines(FORCE, FORCE, FORCE) | lines(COUNT, FORCE, FORCE, FORCE),
+        "steps": lines(COUNT),
+    },
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -26,14 +42,36 @@ def block(signal: int, columns: int, size: int, count: int, body: bytes = b"") -
     return struct.pack("<BBBxI", signal, columns, size, count) + body
 
 
-@given(ROWS, ROWS)
-def test_what_is_written_is_read_again(beats: list[list[float]], steps: list[list[float]]) -> None:
-    message = Message.from_object({"heart_rate": beats, "steps": steps})
+@given(SIGNALS)
+def test_json_and_binary_say_the_same(said: dict[str, list[list[float]]]) -> None:
+    message = Message.from_json(json.dumps(said).encode())
     again = Message.from_bytes(message.to_bytes())
+    assert dict(message.signals()).keys() == dict(again.signals()).keys() == said.keys()
     for name, samples in message.signals():
+        table = np.column_stack([samples.times, samples.values])
+        np.testing.assert_array_equal(table[:, 0], np.sort(table[:, 0]))
+        assert {tuple(row) for row in table.tolist()} == {tuple(row) for row in said[name]}
         np.testing.assert_array_equal(getattr(again, name).times, samples.times)
         np.testing.assert_array_equal(getattr(again, name).values, samples.values)
-    assert again.span == message.span
+    times = [row[0] for rows in said.values() for row in rows]
+    assert again.span == message.span == ((min(times), max(times)) if times else None)
+    assert again.n_samples == message.n_samples
+
+
+def test_counts_of_a_pedometer_are_kept_in_binary_alone() -> None:
+    message = Message.clean(step_counts=([3, 1], [70, 50]))
+    again = Message.from_bytes(message.to_bytes())
+    assert again.step_counts.times.tolist() == [1, 3]
+    assert again.step_counts.values.tolist() == [50, 70]
+    with pytest.raises(DataError, match="step_counts"):
+        Message.from_object({"step_counts": [[1, 50]]})
+
+
+def test_what_is_later_is_left_out() -> None:
+    message = Message.from_object({"heart_rate": [[1, 60], [2, 61]], "steps": [[3, 4]]})
+    assert message.until(2).span == (1, 1)
+    assert message.until(1).span is None
+    assert message.until(9).n_samples == 3
 
 
 def test_binary_takes_single_precision() -> None:
@@ -55,8 +93,17 @@ def test_binary_takes_single_precision() -> None:
         (b'{"heart_rate": [[1, 2], [3]]}', r"row 1 is \[3\]"),
         (b'{"heart_rate": [[1, "60"]]}', "row 0"),
         (b'{"heart_rate": [[1, true]]}', "row 0"),
-        (b'{"motion": [[1, 2]]}', "rows of 4 or 5 numbers"),
-        (b'{"steps": [[1, -2]]}', "no count is negative"),
+        (b'{"heart_rate": [[1, null]]}', "row 0"),
+        (b'{"heart_rate": {"1": 60}}', "heart_rate: expected an array"),
+        (b'{"heart_rate": [1, 60]}', "time first; got 1"),
+        (b'{"heart_rate": [[]]}', r"got \[\]"),
+        (b'{"motion": [[1, 2]]}', "motion: expected an array of rows of 4 or 5 numbers"),
+        (b'{"motion": [[1, 0, 0, 1], [2, 0, 0, 0, 1]]}', "all alike; row 1"),
+        (b'{"motion": [[1, -1, 0, 0, 1]]}', "activity count -1 at 1 s"),
+        (b'{"steps": [[1, -2]]}', "steps: -2 at 1 s; no count is negative"),
+        (b'{"heart_rate": [[1, 1e999]]}', "not JSON"),
+        (b'{"heart_rate": [[1, NaN]]}', "not JSON"),
+        (b'{"\xff": 1}', "not JSON"),
     ],
 )
 def test_json_that_is_refused_says_what_and_where(body: bytes, said: str) -> None:
@@ -73,6 +120,12 @@ def test_json_that_is_refused_says_what_and_where(body: bytes, said: str) -> Non
         (block(1, 1, 2, 0), "of 2 bytes"),
         (block(1, 1, 8, 5), "5 samples of heart_rate end at byte 88 of 8"),
         (block(1, 1, 8, 0) * 2, "two blocks of heart_rate"),
+        (block(0, 1, 8, 0), "no block has signal 0"),
+        (block(2, 5, 8, 0), "signal 2 with 5 values"),
+        (block(1, 1, 8, 2**32 - 1), "4294967295 samples of heart_rate end at byte"),
+        (block(3, 1, 8, 0) + b"x", "byte 8: cut short"),
+        (block(3, 1, 8, 1, struct.pack("<2d", 1, -2)), "steps: -2 at 1 s"),
+        (block(4, 1, 8, 1, struct.pack("<2d", 1, -2)), "step counts: -2 at 1 s"),
         (block(1, 1, 8, 1, struct.pack("<2d", np.nan, 60)), "not a finite number"),
     ],
 )
@@ -96,7 +149,12 @@ def test_any_json_is_a_message_or_refused(said: object) -> None:
     assert isinstance(said, dict)
 
 
-@given(st.binary(max_size=100))
+BLOCK = st.builds(
+    block, st.integers(0, 5), st.integers(0, 5), st.sampled_from([4, 8, 2]), st.integers(0, 3)
+)
+
+
+@given(st.binary(max_size=100) | st.lists(BLOCK | st.binary(max_size=60)).map(b"".join))
 def test_any_bytes_are_a_message_or_refused(body: bytes) -> None:
     for read in (Message.from_bytes, Message.from_json):
         with suppress(DataError):  # nothing else may come out
