@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sleepstage
-from sleepstage.errors import DataError, SnapshotError
+import sleepstage.service.nights
+from sleepstage.errors import DataError, SnapshotError, StoreError
 from sleepstage.recording import Recording
+from sleepstage.service.message import Message
 from sleepstage.service.records import Advance, Backlog, SessionRecord
 from sleepstage.statistics import sleep_statistics
 
+from .live import Arrays, raw_night
 from .service import START, Running, rows, running, simulated
 
 STILL = [[START + t / 10, 0, 0, 1] for t in range(1500)]
@@ -187,6 +191,52 @@ def test_any_cut_and_order_gives_the_epochs_of_predict(shared: Running, data: An
     np.testing.assert_allclose(shares, expected.probabilities[:count], atol=1e-6)  # type: ignore[index]
 
 
+def test_raw_acceleration_in_binary_gives_the_epochs_of_predict(shared: Running) -> None:
+    night = raw_night(20, rate=20, seed=5, start=START)
+    session = shared.open(start=START)
+    for number, begin in enumerate(range(0, 1200, 100)):
+        within = night.between(START + begin if number else -np.inf, START + begin + 100)
+        answer = shared.client.put(
+            f"/v1/sessions/{session}/messages/{number}",
+            content=Message.clean(**within).to_bytes(),
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        assert answer.status_code == 201
+    closed = shared.client.post(f"/v1/sessions/{session}/close").json()
+    ended = Arrays(START, START + 30 * len(closed["epochs"]), night.signals).recording
+    assert len(closed["epochs"]) in (39, 40)
+    for name, epochs in (("live", closed["epochs"]), ("night", closed["night"]["epochs"])):
+        expected = sleepstage.load_model(name).predict(ended)
+        assert stages(epochs) == expected.stages.tolist()
+        shares = [list(epoch["probabilities"].values()) for epoch in epochs]
+        np.testing.assert_allclose(shares, expected.probabilities, atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_a_close_among_messages_has_all_that_were_answered(shared: Running) -> None:
+    session = shared.open(start=START, lateness=600)
+
+    def send(number: int) -> int:
+        status: int = shared.push(session, number, heart_rate=[[START + number, 60]]).status_code
+        return status
+
+    def close() -> dict[str, Any]:
+        while (answer := shared.client.post(f"/v1/sessions/{session}/close")).status_code == 503:
+            pass  # messages came faster than it was worked off
+        session_then: dict[str, Any] = answer.json()["session"]
+        return session_then
+
+    with ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(send, number) for number in range(200)]
+        closing = pool.submit(close)
+        sent += [pool.submit(send, number) for number in range(200, 400)]
+        closed = closing.result()
+        sent.append(pool.submit(send, 400))
+        answers = [one.result() for one in sent]
+    assert set(answers) == {201, 409}
+    assert closed["intake"]["taken"] == answers.count(201)
+    assert shared.hypnogram(session)["session"] == closed
+
+
 def test_the_night_as_a_whole_is_that_of_the_night_model(shared: Running) -> None:
     recording = simulated(2.0)
     session = shared.open(start=START)
@@ -314,7 +364,42 @@ def test_a_message_that_is_bad_only_beside_others_is_left_out(tmp_path: Path) ->
     assert night["session"]["intake"]["taken"] == 40
 
 
+def test_acceleration_in_another_unit_that_shows_late_is_left_out(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        session = one.open(start=START)
+        for number in range(30):  # too few in each to tell
+            hard = [[START + number + t / 20, 0, 0, 9.81] for t in range(20)]
+            assert one.push(session, number, motion=hard).status_code == 201
+        one.push(session, "heart", heart_rate=beats(0, 100))
+        night = one.hypnogram(session)["session"]
+    assert night["n_epochs"] == 3
+    assert 20 <= night["intake"]["taken"] < 600
+
+
 # By itself
+
+
+def test_sessions_are_looked_after_even_if_the_store_fails_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sleepstage.service.nights, "_SWEEP_SECONDS", 0.05)
+    with running(tmp_path, silent_hours=1) as one:
+        nights = one.service.nights
+        session = one.open(start=START)
+        due, failures = nights.store.due, iter([StoreError("the disk is full")] * 2)
+
+        async def fail_at_first(*, limit: int) -> list[str]:
+            for failure in failures:
+                raise failure
+            return await due(limit=limit)
+
+        monkeypatch.setattr(nights.store, "due", fail_at_first)
+        monkeypatch.setattr(nights, "clock", lambda: time.time() + 4000)
+        deadline = time.monotonic() + 10
+        while not one.client.get(f"/v1/sessions/{session}").json()["closed"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert caplog.text.count("the disk is full") == 2
 
 
 def test_undone_work_is_done_silent_nights_closed_and_old_ones_deleted(tmp_path: Path) -> None:
@@ -325,9 +410,7 @@ def test_undone_work_is_done_silent_nights_closed_and_old_ones_deleted(tmp_path:
         # Another server took a message, and died before it was worked off.
         waiting = SessionRecord(id="left", owner="local", created=0, heard=nights.clock())
         one.do(nights.store.open_session, waiting)
-        body = sleepstage.service.message.Message.from_object(
-            {"heart_rate": [[START, 60], [START + 70, 60]]}
-        )
+        body = Message.from_object({"heart_rate": [[START, 60], [START + 70, 60]]})
         one.do(
             nights.store.add_message,
             "left", "1", body.to_bytes(), oldest=START, newest=START + 70, now=nights.clock(),
