@@ -84,7 +84,12 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
-FIELDS = ("bpm", "steps", "gravityX", "gravityY", "gravityZ", "accelerationX")
+REST = {
+    f"{part}{axis}": -1.0 if (part, axis) == ("gravity", "Z") else 0.0
+    for part in ("gravity", "acceleration")
+    for axis in "XYZ"
+}
+FIELDS = ("bpm", "steps", *REST)
 READING = st.fixed_dictionaries(
     {"name": st.sampled_from(["heart rate", "wristMotion", "Pedometer", "location"]) | JSON},
     optional={
@@ -104,15 +109,91 @@ PUSH = st.fixed_dictionaries(
 )
 
 
+def reading(name: str, **values: float) -> dict[str, Any]:
+    return {"name": name, "time": str(int(START * 1e9)), "accuracy": -1, "values": values}
+
+
+TRUE = json.dumps(
+    {
+        "messageId": 7,
+        "sessionId": "6a7a5b1e-night",
+        "deviceId": "b6a1-phone",
+        "payload": [
+            reading("heart rate", bpm=61),
+            reading("wrist motion", **REST),
+            reading("pedometer", steps=12, distance=8.5),
+        ],
+    }
+).encode()
+SPOILT = st.lists(
+    st.tuples(st.integers(0, len(TRUE)), st.integers(0, 12), st.binary(max_size=6) | st.just(b"9")),
+    max_size=4,
+)
+
+
+def spoil(changes: list[tuple[int, int, bytes]]) -> bytes:
+    """The body of a true push, with some of its bytes replaced."""
+    body = TRUE
+    for begin, length, new in changes:
+        body = body[:begin] + new + body[begin + length :]
+    return body
+
+
 @settings(
-    max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=400, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 @given(
-    body=PUSH.map(json.dumps).map(str.encode) | JSON.map(json.dumps).map(str.encode) | st.binary()
+    body=SPOILT.map(spoil)
+    | PUSH.map(json.dumps).map(str.encode)
+    | JSON.map(json.dumps).map(str.encode)
+    | st.binary()
 )
 def test_no_push_of_sensor_logger_makes_it_fail(one: Running, body: bytes) -> None:
     answer = one.client.post("/v1/sensor-logger", content=body)
     assert answer.status_code in {200, 409, 422}, answer.text
+    if (said := answer.json()).get("session"):
+        assert one.hypnogram(said["session"])
+
+
+def test_a_push_that_is_not_spoilt_is_stored(one: Running) -> None:
+    said = one.client.post("/v1/sensor-logger", content=TRUE.replace(b"night", b"other")).json()
+    assert (said["stored"], said["ignored"]) == (3, 0)
+
+
+TIME = st.floats(START - 1e5, START + 1e5) | st.floats(allow_nan=False, allow_infinity=False)
+VALUE = st.floats(-10, 300) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def table(*widths: int) -> st.SearchStrategy[list[list[float]]]:
+    rows = [st.tuples(TIME, *[VALUE] * width).map(list) for width in widths]
+    return st.one_of([st.lists(row, max_size=5) for row in rows])
+
+
+SAMPLES = st.fixed_dictionaries(
+    {}, optional={"heart_rate": table(1), "motion": table(3, 4), "steps": table(1)}
+)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # the network takes what is huge
+@settings(
+    max_examples=150, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+@given(start=st.none() | TIME, messages=st.lists(SAMPLES, min_size=1, max_size=5))
+def test_no_samples_make_it_fail_and_every_night_can_be_closed(
+    one: Running, start: float | None, messages: list[dict[str, Any]]
+) -> None:
+    opened = one.client.post("/v1/sessions", json={"start": start, "lateness": 0})
+    assert opened.status_code in {201, 422}
+    if opened.status_code == 422:
+        return
+    session = opened.json()["id"]
+    for number, signals in enumerate(messages):
+        answer = one.push(session, number, **signals)
+        assert answer.status_code in {201, 409, 422}, answer.text
+        assert one.hypnogram(session)
+    closed = one.client.post(f"/v1/sessions/{session}/close").json()
+    assert closed["session"]["closed"]
+    assert len(closed["epochs"]) == len(closed["night"]["epochs"]) <= 2880
 
 
 def test_the_description_is_whole(one: Running, tmp_path: Path) -> None:
