@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import psutil
 import pytest
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
@@ -25,7 +26,7 @@ from sleepstage.service import nights
 from sleepstage.service.message import Message
 
 from .service import LOCAL, START, Running, rows, running, simulated
-from .serving import serving
+from .serving import Server, serving
 
 
 @pytest.fixture
@@ -288,6 +289,33 @@ def test_a_server_that_is_killed_in_the_night_keeps_all_that_it_answered(tmp_pat
                 assert len(told) >= 2 * 41
         epochs = client.post(f"{path}/close").json()["epochs"]
     assert_predicted(epochs, recording)
+
+
+def test_a_process_that_stages_and_dies_is_replaced_and_none_outlives_its_server(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as server, httpx2.Client(base_url=server.url, timeout=30) as client:
+        path = "/v1/sessions/" + client.post("/v1/sessions", json={"start": START}).json()["id"]
+        (first,) = staging(server)
+        first.kill()
+        first.wait(10)
+        client.put(f"{path}/messages/0", json={"heart_rate": beats(0, 100)})
+        deadline = time.monotonic() + 20
+        while (answer := client.get(f"{path}/hypnogram")).status_code != 200:
+            assert answer.status_code == 503
+            assert time.monotonic() < deadline
+        assert len(answer.json()["epochs"]) == 3
+        (second,) = staging(server)
+        assert second.pid != first.pid
+        server.kill()
+        second.wait(10)
+
+
+def staging(server: Server) -> list[psutil.Process]:
+    """The processes in which this server stages."""
+    assert server._process is not None
+    children = psutil.Process(server._process.pid).children()
+    return [one for one in children if any("spawn_main" in part for part in one.cmdline())]
 
 
 def assert_predicted(epochs: list[dict[str, Any]], recording: Recording) -> None:
