@@ -200,6 +200,18 @@ def test_a_store_that_does_not_answer_is_said(
     assert shared.client.get("/healthz").text == "ok\n"
 
 
+def test_a_server_that_is_about_to_stop_takes_no_more(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        assert one.client.get("/readyz").text == "ready\n"
+        one.service.nights.changes.stop()
+        answer = one.client.get("/readyz")
+        assert answer.status_code == 503
+        assert "about to stop" in answer.json()["detail"]
+        # Who watches is sent away, and comes back to another server.
+        assert one.client.get(f"/v1/sessions/{one.open()}/events").text.count("event:") == 1
+        assert one.client.get("/healthz").status_code == 200
+
+
 def test_metrics_and_log_tell_of_no_person(
     shared: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
