@@ -79,6 +79,16 @@ def test_messages_may_not_come_too_fast(shared: Running) -> None:
     assert shared.push(shared.open(), 0, heart_rate=[[START, 60]]).status_code == 201
 
 
+def test_pushes_of_sensor_logger_may_not_come_too_fast(shared: Running) -> None:
+    reading = {"name": "heart rate", "time": int(START * 1e9), "values": {"bpm": 61}}
+    body = {"sessionId": "fast", "deviceId": "phone", "payload": [reading]}
+    answers = [
+        shared.client.post("/v1/sensor-logger", json={**body, "messageId": number})
+        for number in range(11)
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+
+
 @BODIES
 def test_a_slow_body_is_not_waited_for(shared: Running, method: str, path: str) -> None:
     scope = {
