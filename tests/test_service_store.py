@@ -1140,3 +1140,15 @@ async def test_a_redis_that_takes_no_writes_is_told_apart(server: RedisServer) -
                 await store.ping()
             client.config_set("maxmemory", "0")
         await store.ping()
+
+
+async def test_a_session_without_a_message_that_waits_can_be_closed(store: Store) -> None:
+    assert await store.open_session(NIGHT)
+    await store.add_message("night", "m", b"x", oldest=1.0, newest=2.0, now=3.0)
+    backlog = await store.backlog("night")
+    assert backlog is not None
+    (number, _) = backlog.messages[0]
+    step = Advance(replace(backlog.record, version=1), b"snapshot", number)
+    assert await store.commit(0, step)
+    closing = Advance(replace(backlog.record, version=2, closed=True), None, -1)
+    assert await store.commit(1, closing)

@@ -137,7 +137,7 @@ function steps.commit(id, version, used, fields, snapshot, samples, result, ...)
         return 0
     end
     fields = cjson.decode(fields)
-    local n_used = tonumber(used) + 1 - first_waiting(id)
+    local n_used = math.max(tonumber(used) + 1 - first_waiting(id), 0)
     if fields.closed == 'true' and n_used < redis.call('LLEN', key('waiting', id)) then
         return 0
     end
