@@ -2,7 +2,6 @@
 
 const KEY = "sleepstage-token";
 let linkSecret = null;
-let ahead = 0; // ms that the server's clock is ahead of ours
 
 /** What the server refuses, in its words. */
 export class Problem extends Error {
@@ -11,12 +10,6 @@ export class Problem extends Error {
     this.status = status;
   }
 }
-
-/** Whether it is worth trying again: the server does not answer, or is busy. */
-export const isPassing = (error) =>
-  !(error instanceof Problem) || error.status >= 500 || error.status === 429;
-
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Go by a link's secret, or by the token again if it is null. */
 export function useLink(secret) {
@@ -27,8 +20,6 @@ export function useLink(secret) {
 export function useToken(token) {
   sessionStorage.setItem(KEY, token);
 }
-
-export const hasToken = () => sessionStorage.getItem(KEY) !== null;
 
 /** @returns {Record<string, string>} */
 export function authorization() {
@@ -43,14 +34,11 @@ export function authorization() {
  * @throws {Problem} if the server refuses; TypeError if it does not answer
  */
 export async function request(method, path, body) {
-  const kind = body === undefined ? {} : { "Content-Type": "application/json" };
   const answer = await fetch(`/v1${path}`, {
     method,
-    headers: { ...authorization(), ...kind },
+    headers: { ...authorization(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const date = Date.parse(answer.headers.get("Date"));
-  if (date) ahead = date - Date.now();
   if (answer.status === 204) return null;
   const said = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Problem(answer.status, said.detail ?? answer.statusText);
@@ -58,6 +46,3 @@ export async function request(method, path, body) {
 }
 
 export const get = (path) => request("GET", path);
-
-/** Seconds since something happened by the server's clock. */
-export const since = (time) => Math.max((Date.now() + ahead) / 1000 - time, 0);
