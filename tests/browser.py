@@ -65,8 +65,9 @@ def visiting(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
 
 
 def _is_grave(said: Any) -> bool:
-    # That a server does not answer, or refuses, is logged by the browser itself.
-    return said.type in {"error", "warning"} and not said.text.startswith("Failed to load resource")
+    # That the server does not answer, or refuses, is logged by the browser itself.
+    expected = said.text.startswith("Failed to load resource") and "/v1/" in said.location["url"]
+    return said.type in {"error", "warning"} and not expected
 
 
 def play_demo(page: Page, speed: str = "Infinity") -> str:
@@ -100,7 +101,7 @@ def take_pictures() -> None:
         serving(Path(folder)) as server,
         browsing() as browser,
     ):
-        desktop = {"width": 1200, "height": 1250}
+        desktop = {"width": 1200, "height": 1300}
         with visiting(browser, server.url, viewport=desktop, color_scheme="light") as page:
             session = play_demo(page)
             # Not before sleep has shown all its stages.

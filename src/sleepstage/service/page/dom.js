@@ -23,20 +23,23 @@ export function button(text, onclick, kind = "") {
   return make(kind ? `button.${kind}` : "button", { type: "button", onclick }, text);
 }
 
-/** A table of a head and rows; all but the first column are numbers. */
-export function table(head, rows, caption) {
-  const kind = (index) => (index ? ".number" : "");
-  return make(
-    "table",
-    {},
-    caption ? make("caption.quiet", {}, caption) : null,
-    make("thead", {}, make("tr", {}, ...head.map((text, i) => make(`th${kind(i)}`, { scope: "col" }, text)))),
-    make(
-      "tbody",
-      {},
-      ...rows.map(([name, ...cells]) =>
-        make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => make("td.number", {}, cell))),
-      ),
-    ),
-  );
+/** Change text only where it changes, so that nothing is read out twice. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** A table with or without a head; all but the first column are numbers. */
+export function table(head, rows) {
+  return make("table", {}, head && headOf(head), make("tbody", {}, ...rows.map(rowOf)));
+}
+
+function headOf(head) {
+  const cells = head.map((text, i) => make(i ? "th.number" : "th", { scope: "col" }, text));
+  return make("thead", {}, make("tr", {}, ...cells));
+}
+
+/** A row of a table; its first cell names it. */
+export function rowOf([name, ...cells]) {
+  const numbers = cells.map((cell) => make("td.number", {}, cell));
+  return make("tr", {}, make("th", { scope: "row" }, name), ...numbers);
 }

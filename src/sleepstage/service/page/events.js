@@ -1,20 +1,18 @@
 /** Server-sent events over fetch, which can send a token; connected again whenever it breaks. */
 
-import { authorization, Problem } from "./api.js";
+import { Problem, authorization, isPassing, pause } from "./api.js";
 
 const FIRST_WAIT = 500; // ms; doubled each time
 const LONGEST_WAIT = 8000;
 const SILENCE = 40000; // ms: the server gives a sign of life every 15 s
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
 /**
  * Follow a session until it is over or the signal aborts.
  *
  * @param {string} id of the session
- * @param {{next: () => number, onepoch: (number: number, epoch: object) => void,
+ * @param {{count: () => number, onepoch: (number: number, epoch: object) => void,
  *   onsession: (session: object) => void, onconnection: (connected: boolean) => void,
- *   signal: AbortSignal}} follower next() is the number of the first epoch that it lacks
+ *   signal: AbortSignal}} follower count() is the number of epochs that it has
  * @throws {Problem} if the session is not there any more, or not for us
  */
 export async function follow(id, follower) {
@@ -27,7 +25,7 @@ export async function follow(id, follower) {
       });
       if (over) return;
     } catch (error) {
-      if (error instanceof Problem && error.status < 500 && error.status !== 429) throw error;
+      if (!isPassing(error)) throw error;
     }
     if (follower.signal.aborted) return;
     follower.onconnection(false);
@@ -36,12 +34,14 @@ export async function follow(id, follower) {
   }
 }
 
+/** @returns {Promise<boolean>} whether the night is over */
 async function listen(id, follower, onopen) {
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), SILENCE);
   try {
-    const answer = await fetch(`/v1/sessions/${id}/events?after=${follower.next()}`, {
-      headers: authorization(),
+    const last = follower.count() - 1;
+    const answer = await fetch(`/v1/sessions/${id}/events`, {
+      headers: { ...authorization(), ...(last < 0 ? {} : { "Last-Event-ID": String(last) }) },
       signal: AbortSignal.any([follower.signal, silence.signal]),
     });
     if (!answer.ok) throw new Problem(answer.status, (await answer.json()).detail);
@@ -73,5 +73,5 @@ function tell(event, follower) {
   if (event.event !== "session") return false;
   const session = JSON.parse(event.data);
   follower.onsession(session);
-  return session.closed && follower.next() >= session.n_epochs;
+  return session.closed && follower.count() >= session.n_epochs;
 }

@@ -1,11 +1,12 @@
 /** Which view is shown: by the part of the address after the #. */
 
-import { Problem, useLink, useToken } from "./api.js";
+import { get, hasToken, isPassing, useLink, useToken } from "./api.js";
 import { make } from "./dom.js";
 import { showList } from "./list.js";
 import { showSession } from "./session.js";
 import { setUpTheme } from "./theme.js";
 
+const AGAIN = 2000; // ms
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
 let leave = new AbortController();
@@ -16,7 +17,11 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address's # says what is shown
   main.focus();
 });
-addEventListener("hashchange", show);
+addEventListener("hashchange", () => {
+  scrollTo(0, 0);
+  main.focus({ preventScroll: true }); // so that it is read out, and Tab goes on from there
+  show();
+});
 show();
 
 async function show() {
@@ -24,12 +29,14 @@ async function show() {
   leave = new AbortController();
   const { signal } = leave;
   const [, view, id, secret] = location.hash.split("/");
-  const page = { signal, readOnly: Boolean(secret), onconnection: (text) => (connection.textContent = text), onredraw };
-  redraw = () => {};
+  const page = { signal, readOnly: Boolean(secret), onconnection, onredraw };
+  onredraw(() => {});
   useLink(secret ?? null);
   document.querySelector(".home").hidden = page.readOnly;
-  connection.textContent = "";
+  onconnection("");
   try {
+    await get("/me");
+    if (signal.aborted) return;
     await (view === "sessions" && id ? showSession(main, id, page) : showList(main, page));
   } catch (error) {
     if (!signal.aborted) explain(error, page);
@@ -40,33 +47,39 @@ function onredraw(step) {
   redraw = step;
 }
 
+function onconnection(text) {
+  connection.textContent = text;
+}
+
 function explain(error, page) {
-  if (!(error instanceof Problem)) {
-    connection.textContent = "The server does not answer, trying again …";
-    setTimeout(() => page.signal.aborted || show(), 2000);
-  } else if (error.status === 401 && !page.readOnly) askForToken(error);
-  else if (error.status === 401) main.replaceChildren(make("h1", {}, "This link is not valid any more."));
-  else {
-    const back = page.readOnly ? null : make("p", {}, make("a", { href: "#/" }, "All nights"));
-    main.replaceChildren(make("h1", {}, error.status === 404 ? "There is no such night." : error.message), back ?? "");
+  if (isPassing(error)) {
+    onconnection("The server does not answer, trying again …");
+    setTimeout(() => page.signal.aborted || show(), AGAIN);
+    return;
   }
+  leave.abort();
+  document.title = "sleepstage"; // who may not see a night does not learn its name
+  if (error.status === 401 && !page.readOnly) askForToken(error);
+  else if (error.status === 401) tell("This link is not valid any more.");
+  else tell(error.status === 404 ? "There is no such night." : error.message, page.readOnly);
+}
+
+function tell(text, dead = true) {
+  const back = dead ? null : make("p", {}, make("a", { href: "#/" }, "All nights"));
+  main.replaceChildren(...[make("h1", {}, text), back].filter(Boolean));
 }
 
 function askForToken(error) {
   const field = make("input", { type: "password", autocomplete: "off", id: "token" });
-  const form = make(
-    "form",
-    {
-      onsubmit: (event) => {
-        event.preventDefault();
-        useToken(field.value.trim());
-        show();
-      },
-    },
-    make("p", {}, make("label", { for: "token" }, "Token, as sleepstage token add has printed it")),
-    make("p.row", {}, field, make("button.main", { type: "submit" }, "Open")),
-  );
-  const known = sessionStorage.getItem("sleepstage-token");
-  main.replaceChildren(make("h1", {}, "Who are you?"), form, ...(known ? [make("p.problem", { role: "alert" }, error.message)] : []));
+  const open = make("button.main", { type: "submit" }, "Open");
+  const onsubmit = (event) => {
+    event.preventDefault();
+    useToken(field.value.trim());
+    show();
+  };
+  const label = make("label", { for: "token" }, "Token, as sleepstage token add has printed it");
+  const form = make("form", { onsubmit }, make("p", {}, label), make("p.row", {}, field, open));
+  const refusal = hasToken() ? [make("p.problem", { role: "alert" }, error.message)] : [];
+  main.replaceChildren(make("h1", {}, "Who are you?"), form, ...refusal);
   field.focus();
 }

@@ -1,0 +1,49 @@
+/** What is now: the stage in very large letters, how sure it is, and when it was last heard. */
+
+import { since } from "./api.js";
+import { make, say } from "./dom.js";
+import { duration, percent, roughly, runs, stageName } from "./format.js";
+
+const SILENT = 120; // s after which it is said that nothing comes
+
+/** @returns {{element: HTMLElement, draw: (night: object, reading: object) => void,
+ *   tick: (night: object) => void}} */
+export function nowPart() {
+  const stage = make("p.stage", { "aria-live": "polite" });
+  const facts = make("p.facts");
+  const heard = make("p.heard");
+  return {
+    element: make("section.now", { "aria-label": "Now" }, stage, facts, heard),
+    draw({ session }, { epochs, statistics }) {
+      const last = session.closed ? null : epochs.at(-1);
+      stage.dataset.stage = last?.stage ?? "";
+      say(stage, headline(session, last, statistics));
+      say(facts, explanation(session, epochs, statistics));
+    },
+    tick({ session }) {
+      const seconds = since(session.heard);
+      const silent = !session.closed && seconds > SILENT;
+      stage.classList.toggle("stale", silent);
+      heard.classList.toggle("problem", silent);
+      if (session.closed) say(heard, "");
+      else if (silent) say(heard, `Nothing heard for ${roughly(seconds)}: is the watch still sending?`);
+      else say(heard, `Last heard ${roughly(seconds)} ago`);
+    },
+  };
+}
+
+function headline(session, last, statistics) {
+  if (session.closed) return duration(statistics.total_sleep_time);
+  return last ? stageName(last.stage) : "Waiting";
+}
+
+function explanation(session, epochs, statistics) {
+  if (session.closed) return `asleep, of ${duration(statistics.time_in_bed)} in bed. The night is over.`;
+  const last = epochs.at(-1);
+  if (!last) return "for the first 30 seconds of samples";
+  const { begin, end } = runs(epochs).at(-1);
+  const lasted = `for ${duration((end - begin) / 60)}`;
+  if (last.stage === "unscored") return `${lasted}: too little is measured to tell`;
+  const share = percent(last.probabilities[last.stage]);
+  return `${lasted} · probability ${share}, confidence ${percent(last.confidence)}`;
+}

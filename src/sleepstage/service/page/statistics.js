@@ -1,0 +1,38 @@
+/** What a night amounts to, in a sentence and in tables. */
+
+import { make, table } from "./dom.js";
+import { EPOCH, STAGES, duration, percent, stageName } from "./format.js";
+
+/** The charts of a night in one sentence. */
+export function summaryOf({ epochs, statistics }) {
+  if (!epochs.length) return "There is no epoch yet.";
+  const { time_in_bed: bed, total_sleep_time: sleep, minutes } = statistics;
+  const parts = ["light", "deep", "rem"].map((name) => {
+    const word = name === "rem" ? "REM" : name;
+    return `${duration(minutes[name])} ${word}`;
+  });
+  return `${duration(bed)} in bed, ${duration(sleep)} of it asleep: ${parts.join(", ")}.`;
+}
+
+export function statisticsTables({ epochs, statistics }) {
+  const { time_in_bed: bed, minutes } = statistics;
+  const share = (part) => (bed ? percent(part / bed) : "–");
+  const unknown = (epochs.filter(({ stage }) => stage === "unscored").length * EPOCH) / 60;
+  const rows = STAGES.map((name) => [name, minutes[name]]);
+  if (unknown) rows.push(["unscored", unknown]);
+  return [
+    table(null, [
+      ["Time in bed", duration(bed)],
+      ["Total sleep time", duration(statistics.total_sleep_time)],
+      ["Sleep onset latency", duration(statistics.sleep_onset_latency)],
+      ["Wake after sleep onset", duration(statistics.wake_after_sleep_onset)],
+      ["Sleep efficiency", percent(statistics.sleep_efficiency)],
+    ]),
+    table(
+      ["Stage", "Time", "Of time in bed"],
+      rows.map(([name, part]) => [named(name), duration(part), share(part)]),
+    ),
+  ];
+}
+
+const named = (name) => make("span", {}, make("i.mark", { "data-stage": name }), stageName(name));
