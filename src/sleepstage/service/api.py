@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client import Gauge
+    from starlette.datastructures import Headers
 
     from sleepstage.service.records import SessionRecord
     from sleepstage.service.sensor_logger import Push
     from sleepstage.service.settings import Settings
 
-__all__ = ["Rate", "Service", "Streams", "api", "only_owner", "see", "service_of"]
+__all__ = ["Rate", "Service", "Streams", "api", "only_owner", "see", "service_of", "visitor_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -109,11 +110,13 @@ def service_of(request: Request) -> Service:
     return service
 
 
+async def visitor_of(service: Service, headers: Headers) -> Visitor:
+    """Tell who asks by the headers of a request or a socket; see `Access.visitor`."""
+    return await service.access.visitor(headers.get("authorization"), headers.get("host"))
+
+
 async def _visitor(request: Request) -> Visitor:
-    headers = request.headers
-    return await service_of(request).access.visitor(
-        headers.get("authorization"), headers.get("host")
-    )
+    return await visitor_of(service_of(request), request.headers)
 
 
 def only_owner(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
@@ -143,7 +146,7 @@ Owner = Annotated[Visitor, Depends(only_owner)]
 Given = Annotated[Service, Depends(service_of)]
 SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
 MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
-LinkId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
+LinkId = SessionId
 After = Annotated[int, Query(ge=0, le=10_000, description="Number of the first epoch to give.")]
 
 _CODES: Final = (401, 403, 404, 408, 409, 413, 422, 429, 503)

@@ -14,7 +14,16 @@ from starlette.websockets import WebSocketDisconnect
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.service import schemas
 from sleepstage.service.access import StrangerError
-from sleepstage.service.api import After, AnyVisitor, Given, Service, SessionId, only_owner, see
+from sleepstage.service.api import (
+    After,
+    AnyVisitor,
+    Given,
+    Service,
+    SessionId,
+    only_owner,
+    see,
+    visitor_of,
+)
 from sleepstage.service.message import Message, read_json
 from sleepstage.service.nights import UnknownSessionError
 from sleepstage.service.problems import describe, problem
@@ -25,7 +34,6 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import Headers
 
-    from sleepstage.service.access import Visitor
 
 __all__ = ["streams"]
 
@@ -76,12 +84,8 @@ async def _follow(
         Once they may not.
     """
     async for told in service.nights.follow(session_id, after=after):
-        await _visitor(service, headers)
+        await visitor_of(service, headers)
         yield told
-
-
-async def _visitor(service: Service, headers: Headers) -> Visitor:
-    return await service.access.visitor(headers.get("authorization"), headers.get("host"))
 
 
 async def _events(
@@ -113,7 +117,7 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
     """
     service: Service = socket.app.state.service
     try:
-        await see(service, await _visitor(service, socket.headers), session_id)
+        await see(service, await visitor_of(service, socket.headers), session_id)
         service.streams.check()
     except SleepstageError as error:
         refusal = describe(error)
@@ -155,7 +159,7 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
         body = said.get("bytes") or (said.get("text") or "").encode()
         message_id = None
         try:
-            only_owner(await _visitor(service, socket.headers))
+            only_owner(await visitor_of(service, socket.headers))
             message_id, message = _read(body, binary=said.get("bytes") is not None)
             service.rate.take(session_id)
             fresh = await service.nights.push(session_id, message_id, message)
