@@ -100,6 +100,11 @@ class Backlog:
     snapshot: bytes | None
     messages: Sequence[tuple[int, bytes]]
 
+    @property
+    def last(self) -> int:
+        """Number of the last message; -1 for none."""
+        return self.messages[-1][0] if self.messages else -1
+
 
 @dataclass(frozen=True)
 class Advance:

@@ -87,7 +87,7 @@ def advance(models: Models, backlog: Backlog) -> Advance:
     return Advance(
         record=_afterwards(record, night),
         snapshot=night.snapshot(),
-        used=backlog.messages[-1][0] if backlog.messages else -1,
+        used=backlog.last,
         epochs=night.epochs,
         samples=b"".join(night.passed),
     )
@@ -117,7 +117,7 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes]) -> Advance
     return Advance(
         record=replace(record, closed=True, version=backlog.record.version + 1),
         snapshot=None,
-        used=backlog.messages[-1][0] if backlog.messages else -1,
+        used=backlog.last,
         epochs=night.epochs if night is not None else (),
         samples=b"".join(night.passed) if night is not None else b"",
         result=describe_night(models.night, recording, find_rem=record.find_rem),
