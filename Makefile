@@ -42,6 +42,7 @@ data/sleep-accel/.complete:
 # Files in docs/ that are written by a command and by nothing else.
 docs: $(READY)
 	$(BIN)/python docs/make_features.py
+	$(BIN)/python docs/make_service.py
 
 results: $(READY)
 	$(BIN)/python docs/make_results.py

@@ -7,19 +7,22 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 import sleepstage
 import sleepstage.readers
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_feature_page_is_the_table_in_the_code() -> None:
-    spec = importlib.util.spec_from_file_location("make_features", ROOT / "docs/make_features.py")
+@pytest.mark.parametrize("name", ["features", "service"])
+def test_a_page_has_the_table_that_is_in_the_code(name: str) -> None:
+    spec = importlib.util.spec_from_file_location(f"make_{name}", ROOT / f"docs/make_{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "features.md").read_text() == module.page(), "run: make docs"
+    assert (ROOT / "docs" / f"{name}.md").read_text() == module.page(), "run: make docs"
 
 
 def test_examples_in_docstrings_hold() -> None:
