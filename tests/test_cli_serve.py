@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+import sleepstage.service
+
 from .command import invoke
 from .serving import serving
 
@@ -88,6 +90,8 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
 def test_it_says_which_extra_is_missing(
     monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
+    # Imported anew, the package would stay in the place of the one that other tests hold.
+    monkeypatch.setattr(sleepstage, "service", sleepstage.service)
     for name in [name for name in sys.modules if name.startswith("sleepstage.service")]:
         monkeypatch.delitem(sys.modules, name)
     for missing in ("fastapi", "pydantic_settings"):
