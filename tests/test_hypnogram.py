@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import errno
 import json
+from dataclasses import replace
 import math
 import sys
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,18 @@ def read(path: Path) -> pl.DataFrame:
     return pl.DataFrame(json.loads(path.read_text())["epochs"])
 
 
+def probability_columns(frame: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if name.startswith("p_")]
+
+
+def test_unix_time_is_told_as_clocks_showed_it_too() -> None:
+    autumn = 1729984500  # 2024-10-27 01:15 in Berlin, an hour and three quarters before the change
+    frame = replace(night(start=autumn), utc_offset=7200).to_frame()
+    assert frame.columns[:3] == ["time", "clock", "stage"]
+    assert frame["clock"][0] == "2024-10-27T01:15:00+02:00"
+    assert frame["clock"][1] == "2024-10-27T01:15:30+02:00"
+
+
 @pytest.mark.parametrize("ending", [".csv", ".json", ".parquet"])
 @pytest.mark.parametrize("start", [0.0, UNIX_NIGHT + 0.25])
 def test_a_saved_night_reads_back(tmp_path: Path, ending: str, start: float) -> None:
@@ -134,7 +147,8 @@ def test_a_saved_night_reads_back(tmp_path: Path, ending: str, start: float) -> 
     assert frame["time"].to_list() == expected["time"].to_list()
     assert frame["stage"].to_list() == expected["stage"].to_list()
     assert frame["confidence"][2] == 0  # unscored
-    for name in expected.columns[2:]:
+    assert frame.columns == expected.columns
+    for name in [*probability_columns(expected), "confidence"]:
         values = frame[name].to_list()
         assert name == "confidence" or values[2] is None
         assert values == pytest.approx(expected[name].to_list(), abs=1e-6)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
 from sleepstage.hypnogram import Hypnogram
-from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
+from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, TWO_CLASS, Stage
 from sleepstage.statistics import SleepStatistics, sleep_statistics
 
 from .scored import hypnogram, is_plain
@@ -17,10 +17,16 @@ def test_numbers_of_a_small_night_by_hand() -> None:
     assert sleep_statistics(hypnogram("wwwllwdrrw")) == SleepStatistics(
         time_in_bed=5.0,
         total_sleep_time=2.5,
+        sleep_period_time=3.0,
         sleep_onset_latency=1.5,
         wake_after_sleep_onset=1.0,
         sleep_efficiency=0.5,
+        sleep_maintenance_efficiency=2.5 / 3,
+        awakenings=1,
+        rem_latency=2.0,
+        deep_latency=1.5,
         minutes={"wake": 2.5, "light": 1.0, "deep": 0.5, "rem": 1.0},
+        shares={"light": 0.4, "deep": 0.2, "rem": 0.4},
     )
 
 
@@ -41,6 +47,20 @@ def test_who_never_sleeps_has_no_onset() -> None:
     found = sleep_statistics(hypnogram("www"))
     assert (found.sleep_onset_latency, found.wake_after_sleep_onset) == (None, None)
     assert (found.total_sleep_time, found.sleep_efficiency) == (0.0, 0.0)
+    assert (found.sleep_period_time, found.sleep_maintenance_efficiency) == (None, None)
+    assert (found.awakenings, found.rem_latency, found.deep_latency) == (0, None, None)
+    assert found.shares == {}
+
+
+def test_each_stretch_of_wake_between_sleep_is_an_awakening() -> None:
+    assert sleep_statistics(hypnogram("wlwwlwlw")).awakenings == 2
+
+
+def test_where_a_class_never_comes_or_is_not_told_it_has_no_latency() -> None:
+    night = hypnogram("wllr")
+    assert sleep_statistics(night).deep_latency is None
+    assert sleep_statistics(night.merge(TWO_CLASS)).rem_latency is None
+    assert sleep_statistics(Hypnogram.from_stages([Stage.N1, Stage.N3])).deep_latency == 0.5
 
 
 def test_a_night_of_one_class_is_all_sleep() -> None:
@@ -71,3 +91,31 @@ def test_parts_add_up_to_the_time_in_bed(stages: list[Stage], merged: bool) -> N
         awake = found.sleep_onset_latency + found.wake_after_sleep_onset
         assert awake + found.total_sleep_time == found.time_in_bed
     assert is_plain(found)
+
+
+@given(st.lists(st.sampled_from("wldr"), min_size=1, max_size=60).filter(lambda x: set(x) != {"w"}))
+def test_yasa_finds_the_same(stages: list[str]) -> None:
+    yasa = pytest.importorskip("yasa", reason="yasa is not installed")
+    night = hypnogram("".join(stages))
+    ours = sleep_statistics(night)
+    named = {"wake": "WAKE", "light": "N2", "deep": "N3", "rem": "REM"}
+    theirs = yasa.Hypnogram(
+        [named[stage] for stage in night.stages], n_stages=5
+    ).sleep_statistics()
+    assert ours.time_in_bed == pytest.approx(theirs["TIB"])
+    assert ours.total_sleep_time == pytest.approx(theirs["TST"])
+    assert ours.sleep_period_time == pytest.approx(theirs["SPT"])
+    assert ours.sleep_onset_latency == pytest.approx(theirs["SOL"])
+    assert ours.sleep_efficiency == pytest.approx(theirs["SE"] / 100)
+    assert ours.sleep_maintenance_efficiency == pytest.approx(theirs["SME"] / 100)
+    # Theirs ends with the last epoch of sleep, and their latencies begin with the recording.
+    assert ours.sleep_period_time is not None
+    assert ours.sleep_period_time - ours.total_sleep_time == pytest.approx(theirs["WASO"])
+    for latency, other in ((ours.rem_latency, "Lat_REM"), (ours.deep_latency, "Lat_N3")):
+        if latency is None:
+            assert np.isnan(theirs[other])
+        else:
+            assert latency + (ours.sleep_onset_latency or 0) == pytest.approx(theirs[other])
+    for name, other in (("light", "N2"), ("deep", "N3"), ("rem", "REM")):
+        assert ours.minutes[name] == pytest.approx(theirs[other])
+        assert ours.shares[name] == pytest.approx(theirs[f"%{other}"] / 100)

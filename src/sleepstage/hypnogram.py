@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from sleepstage.calibration import certainty, likeliest
 from sleepstage.errors import DataError
 from sleepstage.files import write_table
-from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ class Hypnogram:
         Whose night it is.
     simulated : bool
         True if the night was made by the simulator: tables and pictures must say so.
+    utc_offset : int
+        Seconds by which clocks were ahead of UTC when the night began; see `clock`.
     """
 
     start: float
@@ -49,6 +52,7 @@ class Hypnogram:
     probabilities: NDArray[np.float32] | None = None
     subject: str = ""
     simulated: bool = False
+    utc_offset: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.codes), len(self.scheme))
@@ -68,6 +72,18 @@ class Hypnogram:
     def times(self) -> NDArray[np.float64]:
         """Start of each epoch in seconds, shape (n_epochs,)."""
         return self.start + EPOCH_SECONDS * np.arange(len(self), dtype=np.float64)
+
+    @property
+    def clock(self) -> list[str] | None:
+        """Start of each epoch as a clock showed it, ISO 8601; None where time is no Unix time.
+
+        Clocks keep the offset from UTC that they had when the night began, so that no hour comes
+        twice or is missing in the night when they are put back or forward.
+        """
+        if self.start < UNIX_TIME:
+            return None
+        zone = timezone(timedelta(seconds=self.utc_offset))
+        return [datetime.fromtimestamp(t, zone).isoformat("T", "seconds") for t in self.times]
 
     @property
     def stages(self) -> NDArray[np.str_]:
@@ -98,7 +114,7 @@ class Hypnogram:
             probabilities = np.zeros((len(self), len(scheme)), dtype=np.float32)
             for source, target in enumerate(into):
                 probabilities[:, target] += self.probabilities[:, source]
-        return Hypnogram(self.start, codes, scheme, probabilities, self.subject, self.simulated)
+        return replace(self, codes=codes, scheme=scheme, probabilities=probabilities)
 
     def decide(self, factors: Mapping[str, float]) -> Hypnogram:
         """Return the same night decided at another operating point.
@@ -126,11 +142,12 @@ class Hypnogram:
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
 
-        A simulated night has a column ``simulated`` in addition, so that no table hides it.
+        Where times are Unix time, ``clock`` follows the time; see `Hypnogram.clock`. A simulated night has a column ``simulated`` in addition, so that no table hides it.
         """
         import polars as pl
 
-        columns: dict[str, Any] = {"time": self.times, "stage": self.stages.tolist()}
+        clock = {} if self.clock is None else {"clock": self.clock}
+        columns: dict[str, Any] = {"time": self.times, **clock, "stage": self.stages.tolist()}
         if self.probabilities is not None:
             for name, column in zip(self.scheme.classes, self.probabilities.T, strict=True):
                 columns[f"p_{name}"] = column
@@ -150,13 +167,21 @@ class Hypnogram:
         }
         write_table(path, self.to_frame(), description)
 
-    def plot(self, *, reference: Hypnogram | None = None, title: str = "") -> Figure:
-        """Draw the night: hypnogram, the expert's beneath if given, and the hypnodensity."""
+    def plot(
+        self,
+        *,
+        reference: Hypnogram | None = None,
+        watch: Hypnogram | None = None,
+        title: str = "",
+    ) -> Figure:
+        """Draw the night: hypnogram, the expert's and the watch's if given, and the hypnodensity."""
         from sleepstage.plotting import plot_night
 
-        shown: Sequence[tuple[str, NDArray[np.int8]]] = [("predicted", self.codes)]
-        if reference is not None:
-            shown = [("scored", reference.merge(self.scheme).codes), *shown]
+        others = {"scored": reference, "told by the watch": watch}
+        shown: Sequence[tuple[str, NDArray[np.int8]]] = [
+            *((name, one.merge(self.scheme).codes) for name, one in others.items() if one),
+            ("predicted", self.codes),
+        ]
         return plot_night(
             self.times,
             shown,
@@ -164,4 +189,5 @@ class Hypnogram:
             probabilities=self.probabilities,
             title=title or self.subject,
             simulated=self.simulated,
+            utc_offset=self.utc_offset,
         )

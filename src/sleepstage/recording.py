@@ -47,10 +47,14 @@ class Recording:
         Steps since the sample before, at the time when the count was known.
     reference : Hypnogram, optional
         Stages scored by an expert.
+    watch_stages : Hypnogram, optional
+        Stages told by the watch's own software: something to compare with, and no truth.
     subject : str
         Whose night it is.
     simulated : bool
         True if made by the simulator.
+    utc_offset : int
+        Seconds by which clocks were ahead of UTC when the night began, where times are Unix time.
     """
 
     start: float
@@ -59,8 +63,10 @@ class Recording:
     motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
     steps: Samples = field(default_factory=Samples.empty)
     reference: Hypnogram | None = None
+    watch_stages: Hypnogram | None = None
     subject: str = ""
     simulated: bool = False
+    utc_offset: int = 0
 
     def __post_init__(self) -> None:
         if not EPOCH_SECONDS <= self.end - self.start <= LONGEST_NIGHT:
@@ -81,8 +87,10 @@ class Recording:
         start: float | None = None,
         end: float | None = None,
         stages: ArrayLike | None = None,
+        watch_stages: Hypnogram | None = None,
         subject: str = "",
         simulated: bool = False,
+        utc_offset: int = 0,
         names: Mapping[str, str] | None = None,
     ) -> Recording:
         """Check, sort and, for raw motion, summarise what was measured.
@@ -101,10 +109,8 @@ class Recording:
             the last sample of either, or to the end of `stages`.
         stages : array_like of `Stage`, shape (n_epochs,), optional
             The expert's stages from `start` on.
-        subject : str
-            Whose night it is.
-        simulated : bool
-            True if made by the simulator.
+        watch_stages, subject, simulated, utc_offset
+            See `Recording`.
         names : mapping of str to str, optional
             What ``heart_rate``, ``motion`` and ``steps`` are called in error messages, as their
             files.
@@ -139,8 +145,10 @@ class Recording:
             motion=summaries,
             steps=walked,
             reference=reference,
+            watch_stages=watch_stages,
             subject=subject,
             simulated=simulated,
+            utc_offset=utc_offset,
         )
 
     @property
@@ -189,6 +197,7 @@ class Recording:
             motion=mirrored(self.motion, WINDOW_SECONDS),
             steps=Samples.empty(),
             reference=None,
+            watch_stages=None,
         )
 
 

@@ -219,6 +219,7 @@ class Stager:
             probabilities,
             subject=recording.subject,
             simulated=recording.simulated or self.info.simulated,
+            utc_offset=recording.utc_offset,
         )
 
 

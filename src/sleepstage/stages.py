@@ -28,6 +28,7 @@ __all__ = [
     "SCHEMES",
     "THREE_CLASS",
     "TWO_CLASS",
+    "UNIX_TIME",
     "UNSCORED",
     "Scheme",
     "Stage",
@@ -36,6 +37,9 @@ __all__ = [
 
 EPOCH_SECONDS: Final = 30
 """Length of a sleep epoch in seconds (AASM manual, section IV.1)."""
+
+UNIX_TIME: Final = 1e9
+"""Seconds: a night that begins later than this, in 2001, is on the calendar's clock."""
 
 UNSCORED: Final = -1
 """Class code of an epoch that nobody scored, in every scheme."""

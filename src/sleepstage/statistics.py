@@ -1,4 +1,4 @@
-"""What a night amounts to: minutes asleep, awake before and after, and in each class."""
+"""What a night amounts to: minutes asleep and awake, in each class, and how soon they came."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
 
 @dataclass(frozen=True)
 class SleepStatistics:
-    """Sleep statistics of one night, over the epochs that count.
+    """Sleep statistics of one night, over the epochs that count; None where there is no sleep.
 
     Where somebody sleeps, time in bed is sleep onset latency + total sleep time + wake after
     sleep onset.
@@ -29,25 +29,42 @@ class SleepStatistics:
     Attributes
     ----------
     time_in_bed : float
-        Minutes that count.
+        TIB: minutes that count.
     total_sleep_time : float
-        Minutes of any class but wake.
+        TST: minutes of any class but wake.
+    sleep_period_time : float or None
+        SPT: minutes from the first epoch of sleep to the end of the last one.
     sleep_onset_latency : float or None
-        Minutes awake before the first epoch of sleep; None where there is no sleep.
+        SOL: minutes awake before the first epoch of sleep.
     wake_after_sleep_onset : float or None
-        Minutes awake from then to the end; None where there is no sleep.
+        WASO: minutes awake from then to the end, lying awake in the morning included.
     sleep_efficiency : float or None
-        Total sleep time as a share of time in bed, 0 to 1; None where no epoch counts.
+        SE: total sleep time as a share of time in bed, 0 to 1; None only where no epoch counts.
+    sleep_maintenance_efficiency : float or None
+        SME: total sleep time as a share of the sleep period time.
+    awakenings : int
+        Stretches of wake, of any length, with sleep before and after.
+    rem_latency, deep_latency : float or None
+        Minutes from the first epoch of sleep to the first one of REM, of deep sleep (N3); None
+        where there is none or the scheme does not tell it.
     minutes : dict of str to float
         Of each class of the hypnogram's scheme.
+    shares : dict of str to float
+        Of total sleep time, 0 to 1, of each class but wake; empty where there is no sleep.
     """
 
     time_in_bed: float
     total_sleep_time: float
+    sleep_period_time: float | None
     sleep_onset_latency: float | None
     wake_after_sleep_onset: float | None
     sleep_efficiency: float | None
+    sleep_maintenance_efficiency: float | None
+    awakenings: int
+    rem_latency: float | None
+    deep_latency: float | None
     minutes: dict[str, float]
+    shares: dict[str, float]
 
 
 def sleep_statistics(
@@ -83,20 +100,46 @@ def sleep_statistics(
             msg = f"the mask has shape {mask.shape}, the hypnogram {counted.shape}: give both alike"
             raise DataError(msg)
         counted &= mask
+    classes = hypnogram.scheme.classes
     codes = hypnogram.codes[counted]
     asleep = hypnogram.merge(TWO_CLASS).codes[counted] == TWO_CLASS.classes.index("sleep")
-    onset = int(asleep.argmax()) if asleep.any() else None
+    minutes = {name: _minutes((codes == code).sum()) for code, name in enumerate(classes)}
+    onset, offset = _span(asleep)
+    period = asleep[onset:offset]
+    n_asleep = int(asleep.sum())
     return SleepStatistics(
         time_in_bed=_minutes(len(codes)),
-        total_sleep_time=_minutes(asleep.sum()),
-        sleep_onset_latency=None if onset is None else _minutes(onset),
-        wake_after_sleep_onset=None if onset is None else _minutes((~asleep[onset:]).sum()),
-        sleep_efficiency=float(asleep.mean()) if len(codes) else None,
-        minutes={
-            name: _minutes((codes == code).sum())
-            for code, name in enumerate(hypnogram.scheme.classes)
-        },
+        total_sleep_time=_minutes(n_asleep),
+        sleep_period_time=_minutes(len(period)) if n_asleep else None,
+        sleep_onset_latency=_minutes(onset) if n_asleep else None,
+        wake_after_sleep_onset=_minutes((~asleep[onset:]).sum()) if n_asleep else None,
+        sleep_efficiency=n_asleep / len(codes) if len(codes) else None,
+        sleep_maintenance_efficiency=n_asleep / len(period) if n_asleep else None,
+        awakenings=int((period[:-1] & ~period[1:]).sum()),
+        rem_latency=_latency(codes[onset:], classes, ("rem",)),
+        deep_latency=_latency(codes[onset:], classes, ("deep", "n3")),
+        minutes=minutes,
+        shares={name: minutes[name] / _minutes(n_asleep) for name in classes if name != "wake"}
+        if n_asleep
+        else {},
     )
+
+
+def _span(asleep: NDArray[np.bool_]) -> tuple[int, int]:
+    """First epoch of sleep and the one after the last; an empty span where there is none."""
+    epochs = asleep.nonzero()[0]
+    return (int(epochs[0]), int(epochs[-1]) + 1) if len(epochs) else (0, 0)
+
+
+def _latency(
+    codes: NDArray[np.int8], classes: tuple[str, ...], names: tuple[str, ...]
+) -> float | None:
+    """Minutes before the first epoch of a class, by whichever of its names the scheme has."""
+    for name in names:
+        if name in classes:
+            found = codes == classes.index(name)
+            return _minutes(found.argmax()) if found.any() else None
+    return None
 
 
 def _minutes(n_epochs: float) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.files import write_atomically
-from sleepstage.stages import EPOCH_SECONDS, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,6 @@ STAGE_COLOURS: Final = {
 }
 """One colour a class, told apart in grey too."""
 
-_UNIX_TIME: Final = 1e9  # s: later than this, a time is one of the calendar
 _LANE_ORDER: Final = ("wake", "rem", "n1", "light", "nrem", "sleep", "n2", "deep", "n3")
 
 
@@ -52,13 +52,14 @@ def plot_night(
     probabilities: NDArray[np.float32] | None = None,
     title: str = "",
     simulated: bool = False,
+    utc_offset: int = 0,
 ) -> Figure:
     """Draw hypnograms of one night above each other, and the hypnodensity below.
 
     Parameters
     ----------
     times : ndarray, shape (n_epochs,)
-        Start of each epoch in seconds; Unix time is shown as clock time (UTC), other as hours.
+        Start of each epoch in seconds; Unix time is shown as clock time, other as hours.
     hypnograms : sequence of (label, codes)
         Class codes of `scheme`, shape (n_epochs,), -1 where unscored.
     scheme : Scheme
@@ -69,6 +70,8 @@ def plot_night(
         Above the picture.
     simulated : bool
         Writes SIMULATED across the picture.
+    utc_offset : int
+        Seconds by which the clock to show is ahead of UTC.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def plot_night(
     n_rows = len(hypnograms) + (probabilities is not None)
     figure = Figure(figsize=(11, 1.2 + 1.6 * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, 1, sharex=True, squeeze=False)[:, 0]
-    edges, label = time_axis(times)
+    edges, label = time_axis(times, utc_offset)
     for axis, (name, codes) in zip(axes, hypnograms, strict=False):
         draw_hypnogram(axis, edges, codes, scheme)
         axis.set_title(name, loc="left", fontsize="medium")
@@ -105,12 +108,14 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def time_axis(times: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
-    """Edges of the epochs in hours, and what the axis is called."""
+def time_axis(
+    times: NDArray[np.float64], utc_offset: int = 0
+) -> tuple[NDArray[np.float64], str]:
+    """Edges of the epochs in hours, or in days as matplotlib counts them; what the axis is called."""
     edges = np.append(times, times[-1] + EPOCH_SECONDS)
-    if times[0] > _UNIX_TIME:
-        # matplotlib counts days, and shows them as clock time through its date formatter.
-        return edges / 86400, "clock time (UTC)"
+    if times[0] > UNIX_TIME:
+        zone = timezone(timedelta(seconds=utc_offset))
+        return (edges + utc_offset) / 86400, f"clock time ({zone})"
     return edges / 3600, "hours"
 
 
@@ -160,7 +165,7 @@ def _draw_hypnodensity(
 
 
 def _format_clock(axis: Axes, edges: NDArray[np.float64]) -> None:
-    if edges[0] > _UNIX_TIME / 86400:
+    if edges[0] > UNIX_TIME / 86400:
         from matplotlib.dates import AutoDateLocator, DateFormatter
 
         axis.xaxis.set_major_locator(AutoDateLocator())

@@ -80,10 +80,16 @@ class SessionsOut(BaseModel):
 class _Statistics(BaseModel):
     time_in_bed: float
     total_sleep_time: float
+    sleep_period_time: float | None
     sleep_onset_latency: float | None
     wake_after_sleep_onset: float | None
     sleep_efficiency: float | None
+    sleep_maintenance_efficiency: float | None
+    awakenings: int
+    rem_latency: float | None
+    deep_latency: float | None
     minutes: dict[str, float]
+    shares: dict[str, float]
 
 
 class _NightEpoch(BaseModel):

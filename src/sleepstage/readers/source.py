@@ -1,0 +1,88 @@
+"""What readers find and give: files that are read together, and the nights in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sleepstage.recording import Recording
+
+    Progress = Callable[[int, int, str], None]
+    """Called with what is done, of all, and a remark."""
+
+__all__ = ["Format", "Found", "Night", "Progress", "Source"]
+
+
+class Found(NamedTuple):
+    """Files of one folder that belong together."""
+
+    name: str
+    """What tells them from others in the folder; empty where the folder as a whole is meant."""
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Night:
+    """A night that is known to be there, and is read when it is asked for.
+
+    Attributes
+    ----------
+    name : str
+        What tells it from others in its source; empty where it is the only one.
+    read : callable
+        Gives the recording, or raises `DataError`. It can be pickled.
+    """
+
+    name: str
+    read: Callable[[], Recording]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of input; each is a module of `sleepstage.readers`.
+
+    Attributes
+    ----------
+    name : str
+        As ``--format`` takes it.
+    title : str
+        For people.
+    find : callable
+        Takes a folder and the files directly in it that nobody has claimed, and gives those that
+        hold this format, by what is in them. Opens files, and reads their beginnings at most.
+        Paths may be local or, by way of `universal_pathlib`, of any file system.
+    read : callable
+        Takes local files that `find` put together, and a function that is told of progress; gives
+        the nights in them. Raises `DataError` where there can be none.
+    many : bool
+        True if one source holds many nights, which are best found in one go.
+    """
+
+    name: str
+    title: str
+    find: Callable[[Path, Sequence[Path]], list[Found]]
+    read: Callable[[Sequence[Path], Progress | None], list[Night]]
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that are read together.
+
+    Attributes
+    ----------
+    format : str
+        Name of a `Format`.
+    name : str
+        What it is called in tables and folders.
+    files : tuple of Path
+        Local, or of any file system.
+    """
+
+    format: str
+    name: str
+    files: tuple[Path, ...]
