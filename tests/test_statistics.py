@@ -99,9 +99,7 @@ def test_yasa_finds_the_same(stages: list[str]) -> None:
     night = hypnogram("".join(stages))
     ours = sleep_statistics(night)
     named = {"wake": "WAKE", "light": "N2", "deep": "N3", "rem": "REM"}
-    theirs = yasa.Hypnogram(
-        [named[stage] for stage in night.stages], n_stages=5
-    ).sleep_statistics()
+    theirs = yasa.Hypnogram([named[stage] for stage in night.stages], n_stages=5).sleep_statistics()
     assert ours.time_in_bed == pytest.approx(theirs["TIB"])
     assert ours.total_sleep_time == pytest.approx(theirs["TST"])
     assert ours.sleep_period_time == pytest.approx(theirs["SPT"])

@@ -1,0 +1,68 @@
+"""Zip archives from strangers: nothing is unpacked, members are read as streams."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Final
+
+from sleepstage.errors import DataError
+from sleepstage.readers.text import open_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["member_names", "open_member"]
+
+_MAGIC: Final = b"PK\x03\x04"
+_BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+# NotImplementedError is an unknown compression, RuntimeError a password.
+
+
+def member_names(path: Path) -> list[str] | None:
+    """Names of the files in a zip archive; None if the file is none.
+
+    Raises
+    ------
+    DataError
+        If it begins like an archive and can't be read as one, or a name leads out of it.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                return None
+            file.seek(0)
+            with zipfile.ZipFile(file) as archive:
+                names = [one.filename for one in archive.infolist() if not one.is_dir()]
+    except _BROKEN as error:
+        msg = f"{path}: a damaged zip archive ({error}); was it copied to its end? copy it again"
+        raise DataError(msg) from error
+    except OSError as error:
+        raise open_error(path, error) from error
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+            msg = f"{path}: holds {name!r}, which leads out of the archive; it is not to be trusted"
+            raise DataError(msg)
+    return names
+
+
+@contextmanager
+def open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a file in an archive, and tell its length in bytes.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, as it turns out while it is read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+            yield member, archive.getinfo(name).file_size
+    except _BROKEN as error:
+        msg = f"{path}: {name} is damaged ({error}); copy or export it again"
+        raise DataError(msg) from error
+    except OSError as error:
+        raise open_error(path, error) from error
