@@ -1,0 +1,302 @@
+"""The stream of an Apple Health export: of millions of records, those that sleep is told from.
+
+Apple describes the values in its documentation of HealthKit (HKQuantityTypeIdentifier.heartRate,
+stepCount; HKCategoryValueSleepAnalysis). The file is read with expat, whose memory does not grow
+with it, and its document type definition is cut out: some versions of iOS write one that is not
+well-formed, and an honest one holds nothing that is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from xml.parsers import expat
+
+import numpy as np
+
+from sleepstage.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sleepstage.readers.source import Progress
+
+__all__ = ["BEGINNING", "Export", "Series", "SleepRecord", "is_export", "read_export"]
+
+_log = logging.getLogger(__name__)
+
+BEGINNING: Final = 4096
+"""Bytes within which an export names itself."""
+
+_CHUNK: Final = 1 << 18  # bytes, parsed at a time
+_LONGEST_DTD: Final = 1 << 20
+_BPM: Final = {"count/min": 1.0, "count/s": 60.0}
+_SLEEP_PREFIX: Final = "HKCategoryValueSleepAnalysis"
+_SLEEP_VALUES: Final = frozenset(
+    ("InBed", "Awake", "Asleep", "AsleepUnspecified", "AsleepCore", "AsleepDeep", "AsleepREM")
+)
+
+
+class SleepRecord(NamedTuple):
+    """Somebody in bed, awake or asleep."""
+
+    start: float
+    end: float
+    value: str
+    """``InBed``, ``Awake``, ``Asleep``, ``AsleepCore``, ..."""
+    source: str
+    utc_offset: int
+    """Seconds, at the start."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Samples of one source, in order of their ends.
+
+    Attributes
+    ----------
+    starts, ends : ndarray of float64, shape (n,)
+        Unix seconds between which each was measured.
+    values : ndarray of float32, shape (n,)
+        Beats per minute, or steps.
+    offsets : ndarray of int16, shape (n,)
+        Minutes by which clocks were ahead of UTC.
+    """
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    values: NDArray[np.float32]
+    offsets: NDArray[np.int16]
+
+    def between(self, start: float, end: float) -> Series:
+        """Samples that end within, as views."""
+        first, last = np.searchsorted(self.ends, [start, end])
+        cut = slice(int(first), int(last))
+        return Series(self.starts[cut], self.ends[cut], self.values[cut], self.offsets[cut])
+
+    def in_order(self) -> Series:
+        """The same samples, sorted."""
+        if (self.ends[1:] >= self.ends[:-1]).all():
+            return self
+        order = np.argsort(self.ends, kind="stable")
+        return Series(self.starts[order], self.ends[order], self.values[order], self.offsets[order])
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """What an export holds of sleep, by the names of the sources that wrote it."""
+
+    heart_rate: dict[str, Series]
+    steps: dict[str, Series]
+    sleep: list[SleepRecord]
+
+
+def is_export(beginning: bytes) -> bool:
+    """Tell an export by its first bytes."""
+    return b"<!DOCTYPE HealthData" in beginning or b"<HealthData" in beginning
+
+
+def read_export(
+    file: IO[bytes], size: int, name: str, on_progress: Progress | None = None
+) -> Export:
+    """Read an export from its beginning to its end.
+
+    Parameters
+    ----------
+    file : binary stream
+        The XML.
+    size : int
+        Its length in bytes, for `on_progress`.
+    name : str
+        What it is called in messages.
+    on_progress : callable, optional
+        Called with megabytes read, of all, and a remark.
+
+    Raises
+    ------
+    DataError
+        If it is malformed, ends too early, declares entities or is no export; names the line.
+    """
+    records = _Records(name)
+    parser = records.parser
+    done = 0
+    try:
+        chunk = _without_dtd(file, name)
+        while chunk:
+            parser.Parse(chunk, False)
+            done += len(chunk)
+            if on_progress:
+                on_progress(done // 10**6, size // 10**6, "MB")
+            chunk = file.read(_CHUNK)
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        reason = expat.ErrorString(error.code)
+        msg = (
+            f"{name}, line {error.lineno}: malformed XML ({reason}); was the file changed, or "
+            "copied only in part? export it again"
+        )
+        raise DataError(msg) from error
+    return records.export()
+
+
+def _without_dtd(file: IO[bytes], name: str) -> bytes:
+    """Beginning of the file with the document type definition cut out; its line ends stay."""
+    head = file.read(_CHUNK)
+    begin = head.find(b"<!DOCTYPE", 0, BEGINNING)
+    bracket = head.find(b"[", begin)
+    if begin < 0 or bracket < 0 or b">" in head[begin:bracket]:
+        return head
+    end = head.find(b"]>", bracket)
+    while end < 0:
+        more = file.read(_CHUNK)
+        head += more
+        end = head.find(b"]>", bracket)
+        if end < 0 and (not more or len(head) > _LONGEST_DTD):
+            msg = f"{name}: the document type definition does not end; export it again"
+            raise DataError(msg)
+    definition = head[begin : end + 2]
+    if b"<!ENTITY" in definition:
+        _refuse_entities(name)
+    return head[:begin] + b"\n" * definition.count(b"\n") + head[end + 2 :]
+
+
+def _refuse_entities(name: str) -> None:
+    msg = f"{name}: declares XML entities, which no export of Apple Health does; not read any more"
+    raise DataError(msg)
+
+
+@dataclass
+class _Columns:
+    """Samples of one source as they come."""
+
+    starts: array[float] = field(default_factory=lambda: array("d"))
+    ends: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("f"))
+    offsets: array[int] = field(default_factory=lambda: array("h"))
+
+    def series(self) -> Series:
+        return Series(
+            np.frombuffer(self.starts, dtype=np.float64),
+            np.frombuffer(self.ends, dtype=np.float64),
+            np.frombuffer(self.values, dtype=np.float32),
+            np.frombuffer(self.offsets, dtype=np.int16),
+        ).in_order()
+
+
+class _Records:
+    """Takes elements as the parser meets them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._heart_rate: defaultdict[str, _Columns] = defaultdict(_Columns)
+        self._steps: defaultdict[str, _Columns] = defaultdict(_Columns)
+        self._sleep: list[SleepRecord] = []
+        self._n_odd = 0
+        self._first_odd = ""
+        self._takers: dict[str | None, Callable[[dict[str, str]], None]] = {
+            "HKQuantityTypeIdentifierHeartRate": self._take_heart_rate,
+            "HKQuantityTypeIdentifierStepCount": self._take_steps,
+            "HKCategoryTypeIdentifierSleepAnalysis": self._take_sleep,
+        }
+        self.parser = expat.ParserCreate()
+        self.parser.StartElementHandler = self._root
+        self.parser.EntityDeclHandler = lambda *_: _refuse_entities(name)
+
+    def _root(self, element: str, _: dict[str, str]) -> None:
+        if element != "HealthData":
+            msg = f"{self._name}: begins with <{element}>, and an export of Apple Health with "
+            raise DataError(msg + "<HealthData>; give the export.xml or export.zip of the app")
+        self.parser.StartElementHandler = self._element
+
+    def _element(self, element: str, attributes: dict[str, str]) -> None:
+        if element != "Record":
+            return
+        take = self._takers.get(attributes.get("type"))
+        if take is None:
+            return
+        try:
+            take(attributes)
+        except (KeyError, ValueError) as error:
+            self._n_odd += 1
+            told = f"no {error}" if isinstance(error, KeyError) else str(error)
+            self._first_odd = self._first_odd or f"line {self.parser.CurrentLineNumber}: {told}"
+
+    def _take_heart_rate(self, attributes: dict[str, str]) -> None:
+        factor = _BPM.get(attributes["unit"])
+        if factor is None:
+            msg = f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}"
+            raise ValueError(msg)
+        _append(self._heart_rate, attributes, factor)
+
+    def _take_steps(self, attributes: dict[str, str]) -> None:
+        _append(self._steps, attributes, 1.0)
+
+    def _take_sleep(self, attributes: dict[str, str]) -> None:
+        value = attributes["value"].removeprefix(_SLEEP_PREFIX)
+        if value not in _SLEEP_VALUES:
+            msg = f"unknown sleep {attributes['value']!r}"
+            raise ValueError(msg)
+        start, offset = _time(attributes["startDate"])
+        end, _ = _time(attributes["endDate"])
+        if not end >= start:
+            msg = f"sleep that ends, {attributes['endDate']}, before it begins"
+            raise ValueError(msg)
+        self._sleep.append(SleepRecord(start, end, value, attributes["sourceName"], offset * 60))
+
+    def export(self) -> Export:
+        """All that was taken; says what was not."""
+        if self._n_odd:
+            _log.warning(
+                "%s: left out %d records that can't be read, the first in %s",
+                self._name,
+                self._n_odd,
+                self._first_odd,
+            )
+        return Export(
+            {source: columns.series() for source, columns in self._heart_rate.items()},
+            {source: columns.series() for source, columns in self._steps.items()},
+            sorted(self._sleep),
+        )
+
+
+def _append(sources: defaultdict[str, _Columns], attributes: dict[str, str], factor: float) -> None:
+    """One sample; nothing is appended where a part of it can't be read."""
+    start, _ = _time(attributes["startDate"])
+    end, offset = _time(attributes["endDate"])
+    value = float(attributes["value"]) * factor
+    if not (0 <= value < math.inf and start <= end):
+        msg = f"value {attributes['value']} from {attributes['startDate']}"
+        raise ValueError(msg)
+    columns = sources[attributes["sourceName"]]
+    columns.starts.append(start)
+    columns.ends.append(end)
+    columns.values.append(value)
+    columns.offsets.append(offset)
+
+
+def _time(text: str) -> tuple[float, int]:
+    """Unix seconds of ``2024-03-31 02:15:00 +0100``, and its offset from UTC in minutes."""
+    # Neighbours lie in the same hour: only the first of them costs a look at the calendar.
+    hour, offset = _hour(text[:13], text[19:])
+    minutes, seconds = int(text[14:16]), int(text[17:19])
+    return hour + 60 * minutes + seconds, offset
+
+
+@lru_cache(maxsize=1024)
+def _hour(text: str, zone: str) -> tuple[float, int]:
+    moment = datetime.strptime(text + zone, "%Y-%m-%d %H %z")
+    offset = moment.utcoffset()
+    if offset is None:  # pragma: no cover - %z gives one or raises
+        raise ValueError(text)
+    return moment.timestamp(), int(offset.total_seconds()) // 60
