@@ -124,10 +124,10 @@ def test_an_unknown_source_is_refused() -> None:
         (("when,bpm", "0,60"), "has columns when, bpm; expected time, bpm"),
         (("0,60,1", "5,60,1"), r"line 1: expected numbers \(time, bpm\), found '0,60,1'"),
         (("0", "5"), "line 1: expected numbers"),
-        (("time,bpm", "0,60", "5,x", "9,60"), "line 3: expected 2 numbers .* found '5,x'"),
+        (("time,bpm", "0,60", "5,x", "9,60"), "line 3: expected a number as 'bpm', found 'x'"),
         (("0,60", "5,nan", "9,60"), "line 2: .* found '5,nan'"),
         (("nan,60", "5,60"), "line 1: .* found 'nan,60'"),
-        (("time;bpm", "0;60,5"), "line 2: .* found '0;60,5'"),
+        (("time;bpm", "0;60,5"), "line 2: .* found '60,5'"),
         (("0,60", "1_000,61"), "line 2: .* found '1_000,61'"),
         (("0,400", "40,401"), "2 of 2 values lie outside 25 to 240"),
         (("60,1000", "61,1005"), "2 of 2 values .*swapped"),
@@ -172,13 +172,9 @@ def test_broken_motion_and_steps_are_refused_by_file(
     ("columns", "expected"),
     [
         ({"time": [0.0, math.nan], "bpm": [60.0, 61.0]}, "nan"),
-        ({"time": [0.0, 40.0], "bpm": [60.0, None]}, "nan|null|None"),
         ({"time": [0.0, 40.0], "bpm": ["60", "high"]}, "high"),
         ({"time": [0.0, 40.0], "pulse": [60.0, 61.0]}, "has columns time, pulse"),
-        (
-            {"time": [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2)], "bpm": [60.0, 61.0]},
-            "time",
-        ),
+        ({"time": [dt.date(2024, 1, 1)] * 2, "bpm": [60.0, 61.0]}, "row 1: .* as 'time'"),
     ],
     ids=str,
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Hypnogram"]
+__all__ = ["Hypnogram", "stage_runs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,8 @@ class Hypnogram:
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
 
-        Where times are Unix time, ``clock`` follows the time; see `Hypnogram.clock`. A simulated night has a column ``simulated`` in addition, so that no table hides it.
+        Where times are Unix time, ``clock`` follows the time; see `Hypnogram.clock`. A simulated
+        night has a column ``simulated`` in addition, so that no table hides it.
         """
         import polars as pl
 
@@ -174,7 +175,7 @@ class Hypnogram:
         watch: Hypnogram | None = None,
         title: str = "",
     ) -> Figure:
-        """Draw the night: hypnogram, the expert's and the watch's if given, and the hypnodensity."""
+        """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
         from sleepstage.plotting import plot_night
 
         others = {"scored": reference, "told by the watch": watch}
@@ -191,3 +192,16 @@ class Hypnogram:
             simulated=self.simulated,
             utc_offset=self.utc_offset,
         )
+
+
+def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:
+    """Stretches of one class: first epoch, number of epochs, name."""
+    if not len(hypnogram):
+        return []
+    firsts = np.flatnonzero(np.diff(hypnogram.codes, prepend=hypnogram.codes[0] - 1))
+    lengths = np.diff(firsts, append=len(hypnogram))
+    names = hypnogram.stages[firsts]
+    return [
+        (int(first), int(n), str(name))
+        for first, n, name in zip(firsts, lengths, names, strict=True)
+    ]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sleepstage.errors import MissingExtraError
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -17,7 +16,15 @@ if TYPE_CHECKING:
 
     from sleepstage.hypnogram import Hypnogram
 
-__all__ = ["NUMBERS", "Agreement", "ScoredNight", "agreement", "report", "reported_schemes"]
+__all__ = [
+    "NUMBERS",
+    "Agreement",
+    "ScoredNight",
+    "agreement",
+    "pooled",
+    "report",
+    "reported_schemes",
+]
 
 NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
 """Fields of `Agreement` that say in one number how good it is."""
@@ -94,15 +101,25 @@ def agreement(
     scheme : Scheme
         The classes.
     """
-    try:
-        from sklearn.metrics import cohen_kappa_score
-    except ImportError as error:
-        raise MissingExtraError(purpose="scoring", extra="train") from error
-    kappa = None
-    if len(np.unique(np.concatenate([reference, predicted]))) > 1:
-        kappa = float(cohen_kappa_score(reference, predicted))
     with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
     np.add.at(with_unscored, (reference, predicted), 1)  # UNSCORED, -1, is the last one
+    return _measure(with_unscored, scheme)
+
+
+def pooled(confusions: Sequence[Sequence[Sequence[int]]], scheme: Scheme) -> Agreement:
+    """Agreement over several nights, from the `Agreement.confusion` of each.
+
+    Epochs that were predicted to be nothing are not in these.
+    """
+    with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
+    for one in confusions:
+        with_unscored[:-1, :-1] += np.array(one, dtype=np.int64)
+    return _measure(with_unscored, scheme)
+
+
+def _measure(with_unscored: NDArray[np.int64], scheme: Scheme) -> Agreement:
+    """Agreement from counts whose last row and column are of unscored epochs."""
+    n_epochs = int(with_unscored.sum())
     confusion = with_unscored[:-1, :-1]
     hits, scored, given = confusion.diagonal(), with_unscored[:-1].sum(axis=1), confusion.sum(0)
     recall = [_share(hit, all_) for hit, all_ in zip(hits, scored, strict=True)]
@@ -110,15 +127,25 @@ def agreement(
     f1 = [_share(2 * hit, s + g) for hit, s, g in zip(hits, scored, given, strict=True)]
     occurring = [value for value, n in zip(f1, scored, strict=True) if n and value is not None]
     return Agreement(
-        n_epochs=len(reference),
-        accuracy=_share(hits.sum(), len(reference)) or 0.0,
-        kappa=kappa,
+        n_epochs=n_epochs,
+        accuracy=_share(hits.sum(), n_epochs) or 0.0,
+        kappa=_kappa(with_unscored),
         macro_f1=float(np.mean(occurring)) if occurring else 0.0,
         recall=dict(zip(scheme.classes, recall, strict=True)),
         precision=dict(zip(scheme.classes, precision, strict=True)),
         f1=dict(zip(scheme.classes, f1, strict=True)),
         confusion=confusion.tolist(),
     )
+
+
+def _kappa(confusion: NDArray[np.int64]) -> float | None:
+    """Cohen's kappa (Cohen 1960, Educ Psychol Meas 20:37-46)."""
+    n_epochs = confusion.sum()
+    by_chance = confusion.sum(axis=0) @ confusion.sum(axis=1)
+    if by_chance == n_epochs**2:  # both know one class only, or there is no epoch
+        return None
+    same = confusion.trace() * n_epochs
+    return float((same - by_chance) / (n_epochs**2 - by_chance))
 
 
 def _share(part: float, whole: float) -> float | None:

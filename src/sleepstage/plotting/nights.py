@@ -109,7 +109,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def time_axis(times: NDArray[np.float64], utc_offset: int = 0) -> tuple[NDArray[np.float64], str]:
-    """Edges of the epochs in hours, or in days as matplotlib counts them; what the axis is called."""
+    """Edges of the epochs in hours, or for clocks in days; and what the axis is called."""
     edges = np.append(times, times[-1] + EPOCH_SECONDS)
     if times[0] > UNIX_TIME:
         zone = timezone(timedelta(seconds=utc_offset))

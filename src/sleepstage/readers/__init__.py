@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sleepstage.errors import DataError
+from sleepstage.readers.formats import find_nights
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.readers.sleep_accel import find_data, read_subject
 from sleepstage.readers.tables import read_tables
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from sleepstage.recording import Recording
 
-__all__ = ["read"]
+__all__ = ["find_nights", "read"]
 
 
 def _read_sleep_accel(subject: str, *, data: str | Path | None = None) -> Recording:

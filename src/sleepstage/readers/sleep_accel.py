@@ -8,7 +8,9 @@ summary ``motion_15s/<id>_motion_15s.parquet`` (or ``.csv``). Any of them may be
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,16 +19,22 @@ import numpy as np
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
 from sleepstage.motion import MOTION_COLUMNS, summarise_night
+from sleepstage.readers.source import Format, Found, Night
 from sleepstage.readers.text import first_fields, open_error, read_text_table
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from sleepstage.readers.source import Progress
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
+    "FORMAT",
     "GRID_TOLERANCE",
     "LAYOUT",
     "SIMULATED_MARKER",
@@ -285,3 +293,25 @@ def summary_source(path: Path) -> str | None:
         return pl.read_parquet_metadata(path).get("source")
     except (OSError, pl.exceptions.PolarsError):
         return None
+
+
+def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
+    """People of whom there is more than a hypnogram; the folder is the dataset's own."""
+    files = defaultdict(list)
+    for table in LAYOUT.values():
+        folder = directory / table.folder
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name.endswith(table.ending) and not path.name.startswith("."):
+                files[path.name.removesuffix(table.ending)].append(path)
+    return [Found(subject, tuple(files[subject])) for subject in sorted(files)]
+
+
+def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:
+    path = files[0]
+    (ending,) = (table.ending for table in LAYOUT.values() if path.name.endswith(table.ending))
+    return [Night("", partial(read_subject, path.parents[1], path.name.removesuffix(ending)))]
+
+
+FORMAT: Final = Format(
+    "sleep-accel", "people of the dataset sleep-accel (heart_rate/, motion/, ...)", _find, _read
+)

@@ -1,0 +1,168 @@
+"""Nights in files and folders: every format, and which of them a file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from sleepstage.errors import DataError
+from sleepstage.readers import apple_health, sleep_accel, sleep_accel_app, tables
+from sleepstage.readers.archive import member_names
+from sleepstage.readers.source import Format, Night, Source
+from sleepstage.readers.text import open_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sleepstage.readers.source import Found, Progress
+
+__all__ = ["FORMATS", "find_nights", "find_sources", "read_source"]
+
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {
+        module.FORMAT.name: module.FORMAT
+        for module in (
+            apple_health,
+            sleep_accel,
+            sleep_accel_app,
+            tables,
+        )
+    }
+)
+"""By name, in the order in which they are asked: those that could be taken for another come
+first."""
+
+
+def find_nights(
+    path: str | Path, *, format: str | None = None, on_progress: Progress | None = None
+) -> Iterator[Night]:
+    """Nights in a file, or in a folder and all folders below it.
+
+    Parameters
+    ----------
+    path : path
+        An export of Apple Health, a recording of an app, a table, a dataset, or a folder of these.
+    format : str, optional
+        One of `FORMATS`, where the content does not tell it, or tells more than one.
+    on_progress : callable, optional
+        Called with what is done, of all, and a remark, while a source of many nights is read.
+
+    Yields
+    ------
+    Night
+        Its ``read()`` gives the recording.
+
+    Raises
+    ------
+    DataError
+        If there is nothing, no known format or a damaged file.
+
+    Examples
+    --------
+    >>> import sleepstage
+    >>> model = sleepstage.load_model("night")
+    >>> for night in sleepstage.find_nights("export.zip"):  # doctest: +SKIP
+    ...     model.predict(night.read()).save(f"{night.name}.csv")
+    """
+    sources, broken = find_sources(Path(path), format=format)
+    for _, error in broken:
+        raise error
+    for source in sources:
+        yield from read_source(source, source.files, on_progress=on_progress)
+
+
+def read_source(
+    source: Source, files: Sequence[Path], *, on_progress: Progress | None = None
+) -> list[Night]:
+    """Nights of a source, named in full, from local copies of its files.
+
+    Raises
+    ------
+    DataError
+        If the files are broken.
+    """
+    nights = FORMATS[source.format].read(files, on_progress)
+    return [Night("-".join(filter(None, (source.name, one.name))), one.read) for one in nights]
+
+
+def find_sources(
+    path: Path, *, format: str | None = None
+) -> tuple[list[Source], list[tuple[str, DataError]]]:
+    """Files that are read together, and those that are damaged, in a file or folder.
+
+    Parameters
+    ----------
+    path : Path
+        Local, or of any file system by way of `universal_pathlib`.
+    format : str, optional
+        One of `FORMATS`; by default each is asked.
+
+    Raises
+    ------
+    DataError
+        If the path is not there, the format unknown, or nothing of a known format is in it.
+    """
+    if format is not None and format not in FORMATS:
+        msg = f"unknown format {format!r}; choose from {', '.join(FORMATS)}"
+        raise DataError(msg)
+    formats = [FORMATS[format]] if format else list(FORMATS.values())
+    try:
+        if path.is_dir():
+            folders, top = list(_walk(path)), path
+        else:
+            folders, top = [(path.parent, [_existing(path)])], path.parent
+        sources, broken = _find_in(folders, formats, top)
+    except OSError as error:
+        raise open_error(path, error) from error
+    if not sources and not broken:
+        known = "; ".join(one.title for one in formats)
+        msg = f"{path}: nothing that can be staged; expected {known}. Is it one of these? name it"
+        raise DataError(f"{msg} with --format" if not format else f"{path}: not {known}")
+    return sources, broken
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        msg = f"{path}: no such file or folder"
+        raise DataError(msg)
+    return path
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Folders from the top down, and the files directly in each; hidden ones are left out."""
+    entries = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+    files = [one for one in entries if one.is_file()]
+    yield folder, files
+    for one in entries:
+        if one.is_dir():
+            yield from _walk(one)
+
+
+def _find_in(
+    folders: Sequence[tuple[Path, list[Path]]], formats: Sequence[Format], top: Path
+) -> tuple[list[Source], list[tuple[str, DataError]]]:
+    sources: list[Source] = []
+    broken: list[tuple[str, DataError]] = []
+    claimed: set[Path] = set()
+    for folder, files in folders:
+        left = []
+        for file in files:
+            try:
+                if file.suffix.lower() == ".zip":
+                    member_names(file)
+                left.append(file)
+            except DataError as error:
+                broken.append((_name(folder, file.name, top), error))
+        for one in formats:
+            found = one.find(folder, [file for file in left if file not in claimed])
+            for name, together in found:
+                claimed.update(together)
+                sources.append(Source(one.name, _name(folder, name, top), together))
+    return sources, broken
+
+
+def _name(folder: Path, name: str, top: Path) -> str:
+    """Of the folders from the top down and of the file; of the top where there is nothing else."""
+    parts = [part for part in (*folder.relative_to(top).parts, name) if part]
+    return "-".join(parts) or top.absolute().name or "night"
