@@ -47,6 +47,7 @@ docs: $(READY)
 results: $(READY)
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_realtime.py
+	$(BIN)/python docs/make_expected.py
 
 # The models in the package, and docs/models.md; says how well they do by what `results` measured.
 models: $(READY)

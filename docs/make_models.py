@@ -1,15 +1,17 @@
 """Write the models that come with the package, and docs/models.md: ``make models``.
 
 The recipes that ``make results`` measured, fitted to all people at hand; the same people and
-versions give the same files, byte for byte. A quarter of an hour on two cores, after which
-``make results`` must have left its numbers in runs/results: they are those of the recipe on people
-it was not fitted to, for of these models nothing can be measured on people they know.
+versions give the same files, byte for byte. ``make results`` must have left its numbers in
+runs/results before: they are those of the recipe on people it was not fitted to, for of these
+models nothing can be measured on people they know. A quarter of an hour on two cores; with names,
+only those models are made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +33,11 @@ if TYPE_CHECKING:
 
 CARD: Final = Path(__file__).with_name("models.md")
 RESULTS: Final = Path("runs/results/kfold/results.json")
-RECIPES: Final = {"live": "ensemble", "night": "ensemble-night"}
+RECIPES: Final = {
+    "live": "ensemble",
+    "night": "ensemble-night",
+    "heart-rate": "heart-rate-night",
+}
 SMALL: Final = "live-int8"
 SEED: Final = 0
 
@@ -40,8 +46,9 @@ HEAD: Final = """\
 # Models in the package
 
 `sleepstage.load_model()` gives *live*, for epochs as they end; `sleepstage.load_model("night")`
-gives *night*, which reads a night that is over from both ends. *live-int8* is *live* in weights of
-eight bits ({small:.2f} MB), for machines that have little room; what that costs: [real
+gives *night*, which reads a night that is over from both ends, and `load_model("heart-rate")` gives
+*heart-rate*, the same for nights without motion, such as Apple Health has. *live-int8* is *live* in
+weights of eight bits ({small:.2f} MB), for machines that have little room; what that costs: [real
 time](realtime.md). `sleepstage info live` prints all that a file says of itself.
 
 """
@@ -98,7 +105,8 @@ def write(fitted: Mapping[str, FittedNetworks]) -> None:
     for name, one in fitted.items():
         split = asdict(everyone(one.info.split["train"], seed=SEED))
         files[name] = one.file(split=split, metrics=measured(name))
-    files[SMALL] = quantise(files["live"])
+    if "live" in files:
+        files[SMALL] = quantise(files["live"])
     for name, content in files.items():
         SHIPPED_MODELS[name].parent.mkdir(exist_ok=True)
         with write_atomically(SHIPPED_MODELS[name]) as temporary:
@@ -147,11 +155,12 @@ def _describe(name: str) -> Mapping[str, str]:
 
 
 def main() -> None:
-    """Build all models, and write the card."""
+    """Build the models that are named, or all, and write the card."""
+    names = sys.argv[1:] or list(RECIPES)
     nights = real_nights()
-    for name in RECIPES:
+    for name in names:
         measured(name)  # before the long work
-    write({name: build(nights, name) for name in RECIPES})
+    write({name: build(nights, name) for name in names})
     CARD.write_text(card(), encoding="utf-8")
     console.print(f"wrote {CARD}")
 

@@ -40,7 +40,7 @@ SEEDS: Final = {"holdout": 0, "kfold": 100, "studies": 200}
 LIGHT: Final = ("members=1", "passes=25")
 NIGHT: Final = "ensemble-night"
 MODELS: Final = (
-    *(DEFAULT, "lstm", NIGHT, "boosting"),
+    *(DEFAULT, "lstm", NIGHT, "heart-rate-night", "boosting"),
     *("boosting-hmm", "logistic", "walch", "elapsed", "majority"),
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 BERLIN = dt.timezone(dt.timedelta(hours=1))
-WATCH = "Kim’s Apple\xa0Watch"
+WATCH = "Kim\u2019s Apple\xa0Watch"
 PHONE = "iPhone"
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>

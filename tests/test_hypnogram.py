@@ -3,9 +3,9 @@ from __future__ import annotations
 import builtins
 import errno
 import json
-from dataclasses import replace
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

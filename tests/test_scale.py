@@ -16,9 +16,9 @@ import pytest
 from distributed import Client
 from numpy.typing import NDArray
 
+from sleepstage import scale
 from sleepstage.errors import DataError, MissingExtraError
-from sleepstage.evaluation import scale
-from sleepstage.evaluation.scale import in_order, run_tasks
+from sleepstage.scale import in_order, run_tasks
 
 CLUSTER = """
 import sys, dask

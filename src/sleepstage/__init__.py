@@ -12,7 +12,7 @@ from sleepstage.epoch import Epoch
 from sleepstage.errors import DataError, ModelFileError, SleepstageError, SnapshotError
 from sleepstage.explanation import explain
 from sleepstage.hypnogram import Hypnogram
-from sleepstage.readers import read
+from sleepstage.readers import find_nights, read
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
 from sleepstage.session import Session
@@ -32,6 +32,7 @@ __all__ = [
     "Stage",
     "Stager",
     "explain",
+    "find_nights",
     "load_model",
     "read",
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Hypnogram", "stage_runs"]
+__all__ = ["Hypnogram", "clock_time", "stage_runs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +80,8 @@ class Hypnogram:
         Clocks keep the offset from UTC that they had when the night began, so that no hour comes
         twice or is missing in the night when they are put back or forward.
         """
-        if self.start < UNIX_TIME:
-            return None
-        zone = timezone(timedelta(seconds=self.utc_offset))
-        return [datetime.fromtimestamp(t, zone).isoformat("T", "seconds") for t in self.times]
+        told = [clock_time(float(time), self.utc_offset) for time in self.times]
+        return None if None in told else [text for text in told if text]
 
     @property
     def stages(self) -> NDArray[np.str_]:
@@ -192,6 +190,14 @@ class Hypnogram:
             simulated=self.simulated,
             utc_offset=self.utc_offset,
         )
+
+
+def clock_time(time: float, utc_offset: int) -> str | None:
+    """What a clock so many seconds ahead of UTC showed, ISO 8601; None if it is no Unix time."""
+    if time < UNIX_TIME:
+        return None
+    zone = timezone(timedelta(seconds=utc_offset))
+    return datetime.fromtimestamp(time, zone).isoformat("T", "seconds")
 
 
 def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from sleepstage.recording import Recording
 
-__all__ = ["SHIPPED_MODELS", "Stager", "load_model"]
+__all__ = ["SHIPPED_MODELS", "Stager", "load_model", "read_model"]
 
 SHIPPED_MODELS: Final = {
     name: Path(__file__).parent / "models" / f"{name}.onnx"
-    for name in ("live", "live-int8", "night")
+    for name in ("live", "live-int8", "night", "heart-rate")
 }
 """Models that come with the package, by name."""
 
@@ -252,14 +252,31 @@ def load_model(model: str | Path = "live") -> Stager:
 
     Parameters
     ----------
-    model : {"live", "live-int8", "night"} or path
+    model : {"live", "live-int8", "night", "heart-rate"} or path
         One of those that come with the package, trained on all people at hand (`docs/models.md`):
-        for epochs as they end, the same in weights of eight bits, and for nights that are over.
-        Or a file that `sleepstage train` has written.
+        for epochs as they end, the same in weights of eight bits, for nights that are over, and for
+        those among them that have no motion. Or a file that `sleepstage train` has written.
 
     Raises
     ------
     ModelFileError
         If the file is none of this package's models, or of another version.
     """
-    return Stager(SHIPPED_MODELS.get(str(model), Path(model)))
+    return Stager(_path(model))
+
+
+def read_model(model: str | Path) -> bytes:
+    """Content of a model's file, which a `Stager` can be made of elsewhere.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is none of this package's models, or of another version.
+    """
+    path = _path(model)
+    Stager(path)  # says at once what is wrong with it
+    return path.read_bytes()
+
+
+def _path(model: str | Path) -> Path:
+    return SHIPPED_MODELS.get(str(model), Path(model))

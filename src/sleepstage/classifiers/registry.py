@@ -12,6 +12,7 @@ from sleepstage.classifiers.logistic import Logistic
 from sleepstage.classifiers.majority import Majority
 from sleepstage.classifiers.neural import Neural
 from sleepstage.classifiers.walch import Walch
+from sleepstage.training.config import HEART_RATE_FEATURES
 from sleepstage.training.network import RecurrentConfig
 from sleepstage.training.transformer import TransformerConfig
 
@@ -37,6 +38,25 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
             lstm=Neural(members=2, whole_night=True),
             transformer=Neural(
                 members=2, max_passes=30, whole_night=True, network=TransformerConfig()
+            ),
+        ),
+        # Two nights in three are thinned, for that is what a watch at rest gives.
+        "heart-rate-night": Ensemble(
+            lstm=Neural(
+                members=2,
+                whole_night=True,
+                features=HEART_RATE_FEATURES,
+                signal_dropout=0.0,
+                thinning=2 / 3,
+            ),
+            transformer=Neural(
+                members=2,
+                max_passes=30,
+                whole_night=True,
+                features=HEART_RATE_FEATURES,
+                signal_dropout=0.0,
+                thinning=2 / 3,
+                network=TransformerConfig(),
             ),
         ),
         "boosting": Boosting(),

@@ -14,6 +14,7 @@ from sleepstage.cli.info import info
 from sleepstage.cli.live import live
 from sleepstage.cli.predict import predict
 from sleepstage.cli.run import run
+from sleepstage.cli.score import score
 from sleepstage.cli.serve import serve
 from sleepstage.cli.token import token
 from sleepstage.cli.train import train
@@ -47,5 +48,5 @@ def main() -> None:
     logging.basicConfig(handlers=[shown], format="%(levelname)s: %(message)s", force=True)
 
 
-for _verb in (run, data, train, evaluate, predict, live, serve, token, info):
+for _verb in (run, score, predict, live, serve, token, info, data, train, evaluate):
     main.add_command(_verb)

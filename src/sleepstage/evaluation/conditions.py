@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.evaluation.comparison import compare
 from sleepstage.evaluation.results import summarise
-from sleepstage.evaluation.scale import in_order
 from sleepstage.metrics import ScoredNight, report
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.samples import Samples
+from sleepstage.scale import in_order
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 from sleepstage.training.nights import SPARSE, Night, thin
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Condition = Callable[[Recording], Recording]
 
-__all__ = ["CONDITIONS", "EVERYTHING", "under_conditions"]
+__all__ = ["CONDITIONS", "EVERYTHING", "under_conditions", "without_motion"]
 
 EVERYTHING: Final = "everything"
 
@@ -41,8 +41,8 @@ def _no_heart_rate(recording: Recording) -> Recording:
     return replace(recording, heart_rate=Samples.empty())
 
 
-def _no_motion(recording: Recording) -> Recording:
-    """Steps are counted from motion: where it is missing, so are they."""
+def without_motion(recording: Recording) -> Recording:
+    """What is left where motion is missing: steps, which are counted from it, are missing, too."""
     return replace(recording, motion=Samples.empty(len(MOTION_COLUMNS)), steps=Samples.empty())
 
 
@@ -84,9 +84,11 @@ CONDITIONS: Final[Mapping[str, Condition]] = MappingProxyType(
         "no heart rate for 15 minutes of each hour": _gaps,
         "heart rate lost in the middle of the night": _heart_rate_lost,
         "motion lost in the middle of the night": _motion_lost,
-        "heart rate alone": _no_motion,
-        "one heart rate a minute, alone": lambda night: _no_motion(thin(night, _MINUTE)),
-        "one heart rate in 5 minutes, alone": lambda night: _no_motion(thin(night, _FIVE_MINUTES)),
+        "heart rate alone": without_motion,
+        "one heart rate a minute, alone": lambda night: without_motion(thin(night, _MINUTE)),
+        "one heart rate in 5 minutes, alone": lambda night: without_motion(
+            thin(night, _FIVE_MINUTES)
+        ),
         "motion alone": lambda night: _no_steps(_no_heart_rate(night)),
     }
 )
@@ -117,7 +119,7 @@ def under_conditions(
     conditions : mapping of str to callable
         What is left of a recording; `EVERYTHING` among them.
     jobs : int
-        Runs at a time; see `sleepstage.evaluation.scale.in_order`.
+        Runs at a time; see `sleepstage.scale.in_order`.
     on_run : callable, optional
         Called with runs done, of all, and a remark.
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sleepstage.evaluation.scale import in_order
 from sleepstage.metrics import ScoredNight, agreement
+from sleepstage.scale import in_order
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
 from sleepstage.training.quantise import quantise

@@ -13,9 +13,9 @@ import sleepstage
 from sleepstage.classifiers.neural import fingerprint
 from sleepstage.errors import SleepstageError
 from sleepstage.evaluation.run import Outcome, train_and_test
-from sleepstage.evaluation.scale import run_tasks
 from sleepstage.evaluation.split import holdout, kfold
 from sleepstage.evaluation.store import recall, remember
+from sleepstage.scale import run_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,7 @@ from sleepstage.readers.text import open_error
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sleepstage.readers.source import Found, Progress
+    from sleepstage.readers.source import Progress
 
 __all__ = ["FORMATS", "find_nights", "find_sources", "read_source"]
 
@@ -35,7 +35,7 @@ first."""
 
 
 def find_nights(
-    path: str | Path, *, format: str | None = None, on_progress: Progress | None = None
+    path: str | Path, *, as_format: str | None = None, on_progress: Progress | None = None
 ) -> Iterator[Night]:
     """Nights in a file, or in a folder and all folders below it.
 
@@ -43,7 +43,7 @@ def find_nights(
     ----------
     path : path
         An export of Apple Health, a recording of an app, a table, a dataset, or a folder of these.
-    format : str, optional
+    as_format : str, optional
         One of `FORMATS`, where the content does not tell it, or tells more than one.
     on_progress : callable, optional
         Called with what is done, of all, and a remark, while a source of many nights is read.
@@ -65,7 +65,7 @@ def find_nights(
     >>> for night in sleepstage.find_nights("export.zip"):  # doctest: +SKIP
     ...     model.predict(night.read()).save(f"{night.name}.csv")
     """
-    sources, broken = find_sources(Path(path), format=format)
+    sources, broken = find_sources(Path(path), as_format=as_format)
     for _, error in broken:
         raise error
     for source in sources:
@@ -87,7 +87,7 @@ def read_source(
 
 
 def find_sources(
-    path: Path, *, format: str | None = None
+    path: Path, *, as_format: str | None = None
 ) -> tuple[list[Source], list[tuple[str, DataError]]]:
     """Files that are read together, and those that are damaged, in a file or folder.
 
@@ -95,7 +95,7 @@ def find_sources(
     ----------
     path : Path
         Local, or of any file system by way of `universal_pathlib`.
-    format : str, optional
+    as_format : str, optional
         One of `FORMATS`; by default each is asked.
 
     Raises
@@ -103,10 +103,10 @@ def find_sources(
     DataError
         If the path is not there, the format unknown, or nothing of a known format is in it.
     """
-    if format is not None and format not in FORMATS:
-        msg = f"unknown format {format!r}; choose from {', '.join(FORMATS)}"
+    if as_format is not None and as_format not in FORMATS:
+        msg = f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}"
         raise DataError(msg)
-    formats = [FORMATS[format]] if format else list(FORMATS.values())
+    formats = [FORMATS[as_format]] if as_format else list(FORMATS.values())
     try:
         if path.is_dir():
             folders, top = list(_walk(path)), path
@@ -117,8 +117,11 @@ def find_sources(
         raise open_error(path, error) from error
     if not sources and not broken:
         known = "; ".join(one.title for one in formats)
-        msg = f"{path}: nothing that can be staged; expected {known}. Is it one of these? name it"
-        raise DataError(f"{msg} with --format" if not format else f"{path}: not {known}")
+        if as_format:
+            msg = f"{path}: not {known}"
+        else:
+            msg = f"{path}: nothing that can be staged; expected one of these: {known}"
+        raise DataError(msg)
     return sources, broken
 
 

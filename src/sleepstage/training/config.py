@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sleepstage.training.transformer import TransformerConfig
 
-__all__ = ["DEFAULT_FEATURES", "TrainingConfig", "override"]
+__all__ = ["DEFAULT_FEATURES", "HEART_RATE_FEATURES", "TrainingConfig", "override"]
 
 _SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
 
@@ -26,6 +26,16 @@ DEFAULT_FEATURES: Final = tuple(
     if name not in {"hr_trend_10m", "hr_age", "motion_windows_5m", "steps_24h", "since_walk"}
 )
 """Features that help on people not trained on; `docs/approach.md` has the measurements."""
+
+HEART_RATE_FEATURES: Final = (
+    *(
+        feature.name
+        for feature in SUMMARIES
+        if feature.signal in ("heart_rate", "time") and feature.name in DEFAULT_FEATURES
+    ),
+    "hr_age",
+)
+"""For nights without motion, whose heart rate may be rare."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""sleepstage score: files of any kind in, every night in them staged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
+from sleepstage.readers.formats import FORMATS
+from sleepstage.scoring.batch import HEART_RATE_MODEL, Work, find_tasks, score_all
+from sleepstage.scoring.night import Wanted
+from sleepstage.scoring.overview import TABLE, agreements, hours, write_overview
+from sleepstage.scoring.places import place
+from sleepstage.stager import read_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sleepstage.scoring.batch import Task
+    from sleepstage.scoring.night import Summary
+
+__all__ = ["score"]
+
+_AUTO: Final = "auto"
+_SHOWN: Final = 30  # nights in the terminal; all are on the page
+_SOME_FAILED: Final = 3
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--out", default="scored", show_default=True, help="Folder or address of results.")
+@click.option(
+    "--model",
+    default=_AUTO,
+    show_default=True,
+    help="auto: night, or heart-rate where there is no motion; live, night, or a file.",
+)
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Instead of looking.")
+@click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
+@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Of each night.")
+@click.option("--edf", is_flag=True, help="EDF+ annotations, too (needs sleepstage[edf]).")
+@click.option("--jobs", type=click.IntRange(1), help="Nights at a time; default: one a core.")
+@click.option("--cluster", metavar="ADDRESS", help="Of a Dask scheduler, to stage there.")
+@click.pass_context
+def score(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    out: str,
+    model: str,
+    format_: str | None,
+    find_rem: bool,
+    pictures: bool,
+    edf: bool,
+    jobs: int | None,
+    cluster: str | None,
+) -> None:
+    """Stage every night in files and folders.
+
+    PATH is an export of Apple Health, a recording of Sensor Logger, a table, a dataset, or a folder
+    of any of these; also an address as s3://bucket/folder. What it is, its content tells.
+
+    Each night gets a folder with its hypnogram, a summary and a picture; index.html shows all of
+    them. Nights that were done before, of the same files, model and options, are not done again. A
+    night that can't be staged is reported, and the others go on.
+
+    Exit status: 0 all nights staged, 3 some, 1 none.
+    """
+    work = Work(_models(model), Wanted(find_rem=find_rem, pictures=pictures, edf=edf), place(out))
+    with progress_bar("reading") as progress:
+        tasks, nights = find_tasks(paths, as_format=format_, on_progress=progress)
+    nights += _stage(tasks, work, jobs or -1, cluster)
+    page = write_overview(nights, work.out, work.wanted)
+    _show(nights)
+    console.print(f"all nights: {page}\ntable: {work.out / TABLE}")
+    failed = sum(bool(night.error) for night in nights)
+    if failed:
+        ctx.exit(1 if failed == len(nights) else _SOME_FAILED)
+
+
+def _models(name: str) -> dict[str, bytes]:
+    if name == _AUTO:
+        return {one: read_model(one) for one in ("night", HEART_RATE_MODEL)}
+    return {name: read_model(name)}
+
+
+def _stage(tasks: Sequence[Task], work: Work, jobs: int, cluster: str | None) -> list[Summary]:
+    """Summaries in the order of the tasks; says how many were there already."""
+    found: dict[str, Summary] = {}
+    n_done = 0
+    with progress_bar("staging") as progress:
+        for summary, done in score_all(tasks, work, jobs=jobs, cluster=cluster):
+            found[summary.night] = summary
+            n_done += done
+            progress(len(found), len(tasks), summary.night)
+    if n_done:
+        console.print(f"{n_done} of {len(tasks)} nights had been staged before")
+    return [found[task.name] for task in tasks]
+
+
+def _show(nights: Sequence[Summary]) -> None:
+    staged = [night for night in nights if not night.error]
+    if any(night.simulated for night in staged):
+        simulated_banner()
+    if staged:
+        _show_staged(staged)
+    for night in nights:
+        if night.error:
+            errors.print(f"not staged: {night.night}: {night.error}", style="red")
+
+
+def _show_staged(staged: Sequence[Summary]) -> None:
+    told = agreements(staged)
+    columns = ["night", "asleep", "in bed", "efficiency", "light", "deep", "REM", "accuracy"]
+    rows = [[*_row(night), *(_same(night, name) for name in told)] for night in staged[-_SHOWN:]]
+    left = f", the last {_SHOWN} of {len(staged)}" if len(staged) > _SHOWN else ""
+    title = (
+        f"nights{left}: h:min asleep and in bed, shares of the time asleep; accuracy, which is to "
+        "be expected with such signals"
+    )
+    table(title, [*columns, *(f"as the {name}" for name in told)], rows)
+    for name, one in told.items():
+        console.print(
+            f"the same stage as the {name} in {one.accuracy:.1%} of {one.n_epochs} epochs, "
+            f"kappa {number(one.kappa)}"
+        )
+
+
+def _row(night: Summary) -> list[str]:
+    told = night.statistics or {}
+    shares = told["shares"]
+    return [
+        night.night,
+        hours(told["total_sleep_time"]),
+        hours(told["time_in_bed"]),
+        _percent(told["sleep_efficiency"]),
+        *(_percent(shares.get(name)) for name in ("light", "deep", "rem")),
+        _percent(night.expected["accuracy"] if night.expected else None),
+    ]
+
+
+def _same(night: Summary, name: str) -> str:
+    return _percent(night.agreement.get(name, {}).get("accuracy"))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"

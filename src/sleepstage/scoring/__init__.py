@@ -1,0 +1,1 @@
+"""Many nights at once: found, staged, written, and shown on one page."""

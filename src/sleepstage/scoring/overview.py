@@ -1,0 +1,205 @@
+"""All nights on one page and in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from sleepstage.errors import MissingExtraError
+from sleepstage.metrics import pooled
+from sleepstage.scoring.night import HYPNOGRAM, PICTURE
+from sleepstage.scoring.places import write_text
+from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from sleepstage.metrics import Agreement
+    from sleepstage.scoring.night import Summary, Wanted
+
+__all__ = ["OVERVIEW", "TABLE", "agreements", "hours", "write_overview"]
+
+OVERVIEW: Final = "index.html"
+TABLE: Final = "nights.csv"
+
+_TEMPLATE: Final = "overview.html.j2"
+_DAY: Final = 86400.0
+_STATISTICS: Final = (
+    "time_in_bed",
+    "total_sleep_time",
+    "sleep_period_time",
+    "sleep_onset_latency",
+    "wake_after_sleep_onset",
+    "sleep_efficiency",
+    "sleep_maintenance_efficiency",
+    "awakenings",
+    "rem_latency",
+    "deep_latency",
+)
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """A stretch of one stage, as a rectangle: shares of the page's width."""
+
+    left: float
+    width: float
+    stage: str
+
+
+def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
+    """Agreement over all nights with the ``expert`` and with the ``watch``, where they told."""
+    found = {}
+    for name in ("expert", "watch"):
+        told = [night.agreement[name] for night in nights if name in night.agreement]
+        if told:
+            found[name] = pooled([one["confusion"] for one in told], FOUR_CLASS)
+    return found
+
+
+def write_overview(nights: Sequence[Summary], out: Path, wanted: Wanted) -> Path:
+    """Write ``index.html``, which needs no network, and ``nights.csv``; where the page is.
+
+    Raises
+    ------
+    MissingExtraError
+        If Jinja is not installed.
+    """
+    staged = [night for night in nights if not night.error]
+    page = _render(
+        staged=staged,
+        failed=[night for night in nights if night.error],
+        simulated=any(night.simulated for night in nights),
+        strips=_strips(staged),
+        ticks=_ticks(staged),
+        middle=_middle(staged),
+        agreements=agreements(staged),
+        classes=FOUR_CLASS.classes,
+        pictures=wanted.pictures,
+    )
+    write_text(out / OVERVIEW, page)
+    write_text(out / TABLE, _table(nights))
+    return out / OVERVIEW
+
+
+def _render(**content: Any) -> str:
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError(purpose="the page of all nights", extra="score") from error
+    source = files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"hours": hours, "minutes": _minutes, "percent": _percent}
+    link = {"link": lambda night, file: f"{quote(night.night)}/{file}"}
+    environment.globals |= link | {"PICTURE": PICTURE, "HYPNOGRAM": HYPNOGRAM, "TABLE": TABLE}
+    return environment.from_string(source).render(content)
+
+
+def hours(minutes: float | None) -> str:
+    """Hours and minutes, or a dash where there is no time."""
+    if minutes is None:
+        return "-"
+    whole = round(minutes)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def _minutes(minutes: float | None) -> str:
+    return "-" if minutes is None else f"{minutes:.0f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _middle(nights: Sequence[Summary]) -> dict[str, float]:
+    """Median of each statistic that any night has."""
+    told = [night.statistics for night in nights if night.statistics]
+    return {
+        name: median(known)
+        for name in _STATISTICS
+        if (known := [one[name] for one in told if one[name] is not None])
+    }
+
+
+def _begin(night: Summary) -> float:
+    """Where on the page's axis a night begins: seconds since noon by the clock, or its start."""
+    if not night.clock:
+        return 0.0
+    begun = datetime.fromisoformat(night.clock[0])
+    noon = begun.replace(hour=12, minute=0, second=0, microsecond=0)
+    return (begun - noon).total_seconds() % _DAY
+
+
+def _axis(nights: Iterable[Summary]) -> tuple[float, float]:
+    """First and last moment of the axis that all nights share, whole hours."""
+    spans = [(_begin(one), _begin(one) + EPOCH_SECONDS * one.n_epochs) for one in nights]
+    if not spans:
+        return 0.0, 3600.0
+    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    return first // 3600 * 3600, -(-last // 3600) * 3600
+
+
+def _strips(nights: Sequence[Summary]) -> list[list[_Strip]]:
+    first, last = _axis(nights)
+    drawn = []
+    for night in nights:
+        at, strips = _begin(night), []
+        for n_epochs, stage in night.stages:
+            length = EPOCH_SECONDS * n_epochs
+            strips.append(_Strip((at - first) / (last - first), length / (last - first), stage))
+            at += length
+        drawn.append(strips)
+    return drawn
+
+
+def _ticks(nights: Sequence[Summary]) -> list[tuple[float, str]]:
+    """Every second hour of the axis: where, and what the clock shows."""
+    first, last = _axis(nights)
+    clock = all(night.clock for night in nights)
+    moments = range(int(first), int(last), 7200)
+    return [
+        (
+            (moment - first) / (last - first),
+            f"{(moment // 3600 + 12) % 24}:00" if clock else f"{moment // 3600} h",
+        )
+        for moment in moments
+    ]
+
+
+def _table(nights: Sequence[Summary]) -> str:
+    import polars as pl
+
+    frame = pl.DataFrame([_row(night) for night in nights], infer_schema_length=None)
+    return frame.write_csv(float_precision=4)
+
+
+def _row(night: Summary) -> dict[str, Any]:
+    told: dict[str, Any] = night.statistics or {}
+    classes = FOUR_CLASS.classes
+    expected = night.expected or {}
+    return {
+        "night": night.night,
+        "error": night.error or None,
+        "start": night.clock[0] if night.clock else night.start,
+        "epochs": night.n_epochs,
+        "unscored": night.n_unscored,
+        **{name: told.get(name) for name in _STATISTICS},
+        **{f"{name}_minutes": told.get("minutes", {}).get(name) for name in classes},
+        **{f"{name}_share": told.get("shares", {}).get(name) for name in classes[1:]},
+        "model": night.model.get("name"),
+        "expected_accuracy": expected.get("accuracy"),
+        "expected_kappa": expected.get("kappa"),
+        **{
+            f"{name}_{number}": night.agreement.get(name, {}).get(number)
+            for name in ("expert", "watch")
+            for number in ("accuracy", "kappa")
+        },
+        "simulated": night.simulated,
+    }
