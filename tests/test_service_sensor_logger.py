@@ -15,9 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
+from sleepstage.pedometer import Pedometer, count_steps
 from sleepstage.samples import Samples
 from sleepstage.service.message import Message
-from sleepstage.service.pedometer import Pedometer, count_steps
 from sleepstage.service.sensor_logger import Push, read_push
 from sleepstage.snapshot import pack, unpack
 

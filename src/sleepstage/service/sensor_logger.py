@@ -8,13 +8,19 @@ Wrist Motion and Pedometer. All others are counted, and neither kept nor logged.
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sleepstage.errors import DataError
+from sleepstage.readers.sensor_logger import (
+    FIELDS,
+    motion_in_g,
+    sample_row,
+    sensor_named,
+    times_and_values,
+)
 from sleepstage.service.message import Message, read_json
 
 if TYPE_CHECKING:
@@ -23,20 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Push", "read_push"]
 
 _MAX_ID: Final = 200  # characters
-_END_OF_TIME: Final = 2.0**63  # ns, the year 2262: what the app's own clock can hold
-_GRAVITY: Final = 9.80665  # m/s², as the app has it
-_SLACK: Final = 0.1  # of the length of gravity, in g
-_HARDEST: Final = 300.0  # g: no watch measures more
-
-_FIELDS: Final = {
-    "heartrate": ("bpm",),
-    "wristmotion": (
-        *("gravityX", "gravityY", "gravityZ"),
-        *("accelerationX", "accelerationY", "accelerationZ"),
-    ),
-    "pedometer": ("steps",),
-}
-_PLAIN: Final = str.maketrans("", "", " -_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +77,7 @@ def read_push(body: bytes) -> Push:
         device=_id(said, "deviceId", needed=needed),
         session=_id(said, "sessionId", needed=needed),
         message_id=_id(said, "messageId", needed=False) or hashlib.sha256(body).hexdigest(),
-        message=Message.clean(
-            **{name: (rows[:, 0], _values(rows)) for name, rows in signals.items()}
-        ),
+        message=Message.clean(**{name: times_and_values(rows) for name, rows in signals.items()}),
         n_ignored=len(items) - sum(map(len, signals.values())),
     )
 
@@ -119,61 +109,22 @@ def _id(said: dict[str, Any], name: str, *, needed: bool) -> str:
 
 def _signals(items: list[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
     """Rows of time and values of each signal that has some."""
-    rows: dict[str, list[list[float]]] = {name: [] for name in _FIELDS}
+    rows: dict[str, list[list[float]]] = {name: [] for name in FIELDS}
     for item in items:
-        name = item.get("name")
-        sensor = name.translate(_PLAIN).lower() if isinstance(name, str) else ""
-        row = _row(item, _FIELDS[sensor]) if sensor in _FIELDS else None
+        sensor = sensor_named(item.get("name"))
+        row = _row(item, sensor) if sensor in FIELDS else None
         if row is not None:
             rows[sensor].append(row)
     tables = {
         "heart_rate": np.array(rows["heartrate"]),
-        "motion": _wrist(np.array(rows["wristmotion"])),
+        "motion": motion_in_g(np.array(rows["wristmotion"])),
         "step_counts": np.array([row for row in rows["pedometer"] if row[1] >= 0]),
     }
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _row(item: dict[str, Any], fields: tuple[str, ...]) -> list[float] | None:
-    """Time in seconds and values; None if one is no number."""
+def _row(item: dict[str, Any], sensor: str) -> list[float] | None:
     values = item.get("values", item)  # an older form has them beside name and time
-    nanoseconds = _number(item.get("time"))
-    if not isinstance(values, dict) or not 0 < nanoseconds < _END_OF_TIME:
-        return None
-    row = [nanoseconds / 1e9]
-    row.extend(_number(values.get(field)) for field in fields)
-    return row if all(map(math.isfinite, row)) else None
-
-
-def _number(value: Any) -> float:
-    """Of a number or its text, in which large ones come; NaN if it is neither."""
-    if type(value) is float or type(value) is int:
-        return float(value)
-    try:
-        return float(value) if isinstance(value, str) else math.nan
-    except ValueError:
-        return math.nan
-
-
-def _wrist(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Time and acceleration with gravity in g, in Apple's axes, where gravity tells the unit."""
-    if not len(rows):
-        return rows
-    gravity, own = rows[:, 1:4], rows[:, 4:7]
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not known
-        length = np.linalg.norm(gravity, axis=1)
-        # "Standardise Units & Frames" gives m/s² and Android's axes, which are the negative ones.
-        factor = np.select([_near_one(length), _near_one(length / _GRAVITY)], [1, -1 / _GRAVITY], 0)
-        xyz = (gravity + own) * factor[:, np.newaxis]
-        known = (factor != 0) & (np.linalg.norm(xyz, axis=1) < _HARDEST)
-    table: NDArray[np.float64] = np.column_stack([rows[known, 0], xyz[known]])
-    return table
-
-
-def _near_one(length: NDArray[np.float64]) -> NDArray[np.bool_]:
-    near: NDArray[np.bool_] = np.abs(length - 1) < _SLACK
-    return near
-
-
-def _values(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rows[:, 1] if rows.shape[1] == 2 else rows[:, 1:]
+    return (
+        sample_row(item.get("time"), values, FIELDS[sensor]) if isinstance(values, dict) else None
+    )

@@ -11,10 +11,10 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS, WINDOW_SECONDS
+from sleepstage.pedometer import Pedometer, count_steps
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.samples import Samples
 from sleepstage.service.message import Message, join
-from sleepstage.service.pedometer import Pedometer, count_steps
 from sleepstage.service.records import Advance
 from sleepstage.service.report import describe_epochs, describe_night
 from sleepstage.snapshot import pack, unpack
