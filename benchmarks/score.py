@@ -60,7 +60,7 @@ def record(kind: str, unit: str, start: float, end: float, value: object, inside
     """One record."""
     begun, ended = stamp(start), stamp(end)
     told = (
-        f' <Record type="{kind}" sourceName="Kim’s Apple Watch" sourceVersion="10.3" '
+        f' <Record type="{kind}" sourceName="Apple Watch" sourceVersion="10.3" '
         f'device="{DEVICE}"{unit} creationDate="{ended}" startDate="{begun}" endDate="{ended}" '
         f'value="{value}"'
     )
@@ -68,8 +68,10 @@ def record(kind: str, unit: str, start: float, end: float, value: object, inside
 
 
 def day(start: float, rng: np.random.Generator) -> Iterator[str]:
-    """A day from noon to noon: a heart rate in five minutes, in five seconds for an hour of sport,
-    and a night with stages; as much energy, distance and sound as a watch writes."""
+    """A day, noon to noon, with as much energy, distance and sound as a watch writes.
+
+    A heart rate in five minutes, in five seconds for an hour of sport, and a night with stages.
+    """
     context = '<MetadataEntry key="HKMetadataKeyHeartRateMotionContext" value="1"/>'
     times = [*np.arange(0, 86400, 300), *np.arange(18000, 21600, 5)]
     quantity = "HKQuantityTypeIdentifier"

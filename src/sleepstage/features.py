@@ -95,6 +95,11 @@ TRACE: Final = tuple(
 )
 """Heart rate in steps of 10 s, oldest first, about its mean: for networks that find shapes."""
 
+_TRACE_NAMES: Final = tuple(feature.name for feature in TRACE)
+_TRACE_STEPS: Final = _TRACE_STEP * np.arange(len(TRACE))[::-1]
+_LOOKS_BACK: Final = np.array([0.5, 1, 2, 5, 10, 30])  # min, on heart rate
+_MOVED_BACK: Final = np.array([0.5, 5, 20])  # min, on motion
+
 FEATURES: Final = (*SUMMARIES, *TRACE)
 """All features, in the order of the columns."""
 
@@ -250,7 +255,8 @@ def _close_epoch(state: FeatureState) -> tuple[list[float], FeatureState]:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else _NAN
+    # What ndarray.mean computes, without what it costs on a few numbers.
+    return float(np.add.reduce(values)) / len(values) if len(values) else _NAN
 
 
 def _spread(values: NDArray[np.float64]) -> float:
@@ -270,34 +276,50 @@ def _heart_rate_features(
     state: FeatureState, now: float
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
     recent = state.heart_rate.between(now - _MEMORY, now)
-
-    def last(minutes: float) -> NDArray[np.float64]:
-        return recent.values[np.searchsorted(recent.times, now - minutes * _MINUTE) :]
-
-    level, one, five, ten, thirty = (_mean(last(minutes)) for minutes in (0.5, 1, 5, 10, 30))
+    firsts = np.searchsorted(recent.times, now - _LOOKS_BACK * _MINUTE).tolist()
+    last = {
+        minutes: recent.values[first:]
+        for minutes, first in zip(_LOOKS_BACK.tolist(), firsts, strict=True)
+    }
+    level, one, five, ten, thirty = (_mean(last[minutes]) for minutes in (0.5, 1, 5, 10, 30))
     night = state.night if math.isnan(level) else np.append(state.night, level)
-    median = float(np.median(night)) if len(night) else _NAN
+    median, low = _quantiles(night)
     values = {
         "hr_30s": level,
-        "hr_sd_2m": _spread(last(2)),
-        "hr_sd_10m": _spread(last(10)),
-        "hr_step_sd_5m": _spread(np.diff(last(5))),
+        "hr_sd_2m": _spread(last[2]),
+        "hr_sd_10m": _spread(last[10]),
+        "hr_step_sd_5m": _spread(last[5][1:] - last[5][:-1]),
         "hr_trend_10m": _trend(recent.between(now - 10 * _MINUTE, now)),
         "hr_1m_vs_10m": one - ten,
         "hr_5m_vs_30m": five - thirty,
         "hr_1m_vs_night": one - median,
         "hr_10m_vs_night": ten - median,
-        "hr_night_p5": float(np.percentile(night, 5)) if len(night) else _NAN,
-        "hr_samples_1m": float(len(last(1))),
+        "hr_night_p5": low,
+        "hr_samples_1m": float(len(last[1])),
         "hr_age": math.log1p(now - recent.times[-1]) if len(recent) else _NAN,
-        **dict(zip((feature.name for feature in TRACE), _trace(recent, now), strict=True)),
+        **dict(zip(_TRACE_NAMES, _trace(recent, now), strict=True)),
     }
     return values, night
 
 
+def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Median and 5th percentile as numpy has them, from one sort."""
+    n = len(values)
+    if not n:
+        return _NAN, _NAN
+    ordered = np.sort(values)
+    median = float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    at = 0.05 * (n - 1)
+    below = int(at)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, n - 1)])
+    share = at - below
+    step = high - low
+    return median, low + step * share if share < 0.5 else high - step * (1 - share)
+
+
 def _trace(recent: Samples, now: float) -> list[float]:
     """Last heart rate before the end of each step, if it is young enough, less their mean."""
-    ends = now - _TRACE_STEP * np.arange(len(TRACE))[::-1]
+    ends = now - _TRACE_STEPS
     last = np.searchsorted(recent.times, ends) - 1
     held = np.full(len(TRACE), _NAN)
     known = last >= 0
@@ -313,29 +335,26 @@ def _motion_features(state: FeatureState, now: float) -> tuple[dict[str, float],
     first, end = np.searchsorted(state.motion.times, [now - _MEMORY, now], side="right")
     times, summaries = state.motion.times[first:end], state.motion.values[first:end]
     counts, peaks = np.log1p(summaries[:, 0]), summaries[:, 1:]
-    turns = np.abs(np.diff(peaks, axis=0)).sum(axis=1)
+    turns = np.abs(peaks[1:] - peaks[:-1]).sum(axis=1)
+    since = np.searchsorted(times, now - _MOVED_BACK * _MINUTE, side="right").tolist()
+    epoch, five, twenty = since
 
-    def since(minutes: float) -> int:
-        return int(np.searchsorted(times, now - minutes * _MINUTE, side="right"))
-
-    def turning(minutes: float) -> float:
+    def turning(first: int) -> float:
         # Not further back than the first summary there is to compare with.
-        return math.log(_mean(turns[max(since(minutes) - 1, 0) :]) + _TURN_FLOOR)
+        return math.log(_mean(turns[max(first - 1, 0) :]) + _TURN_FLOOR)
 
-    epoch = since(0.5)
     moved = np.flatnonzero(summaries[epoch:, 0] > 0)
     last_movement = float(times[epoch + moved[-1]]) if len(moved) else state.last_movement
     still_since = state.start if math.isnan(last_movement) else last_movement
-    twenty = counts[since(20) :]
     values = {
         "counts_30s": _mean(counts[epoch:]),
-        "counts_5m": _mean(counts[since(5) :]),
-        "counts_max_20m": float(twenty.max()) if len(twenty) else _NAN,
+        "counts_5m": _mean(counts[five:]),
+        "counts_max_20m": float(counts[twenty:].max()) if twenty < len(times) else _NAN,
         "still": math.log1p((now - still_since) / _MINUTE) if len(times) else _NAN,
-        "posture_30s": turning(0.5) if epoch < len(times) else _NAN,
-        "posture_5m": turning(5) if since(5) < len(times) else _NAN,
+        "posture_30s": turning(epoch) if epoch < len(times) else _NAN,
+        "posture_5m": turning(five) if five < len(times) else _NAN,
         "peak_length": _mean(np.linalg.norm(peaks[epoch:], axis=1)),
-        "motion_windows_5m": float(len(times) - since(5)),
+        "motion_windows_5m": float(len(times) - five),
     }
     return values, last_movement
 

@@ -127,16 +127,18 @@ def draw_hypnogram(
     axis: Axes, edges: NDArray[np.float64], codes: NDArray[np.int8], scheme: Scheme
 ) -> None:
     """Draw the stages as a staircase, wake on top."""
+    from matplotlib.collections import LineCollection
+
     lanes = np.array([*_lanes(scheme), np.nan])
     heights = lanes[codes]
-    axis.stairs(heights, edges, baseline=None, color="0.45", linewidth=0.9)
+    axis.plot(edges, [*heights, heights[-1]], drawstyle="steps-post", color="0.45", linewidth=0.9)
     for code, name in enumerate(scheme.classes):
-        shown = np.where(codes == code, heights, np.nan)
-        emphasis = 5.0 if name == "rem" else 3.0
-        for start, end in runs(codes == code):
-            axis.hlines(
-                shown[start], edges[start], edges[end], color=STAGE_COLOURS[name], lw=emphasis
-            )
+        stretches = [
+            [(edges[start], lanes[code]), (edges[end], lanes[code])]
+            for start, end in runs(codes == code)
+        ]
+        width = 5.0 if name == "rem" else 3.0
+        axis.add_collection(LineCollection(stretches, colors=STAGE_COLOURS[name], linewidths=width))
     for start, end in runs(codes == UNSCORED):
         axis.axvspan(edges[start], edges[end], color="0.92", lw=0)
     axis.set_yticks(lanes[:-1], scheme.classes)
@@ -154,7 +156,10 @@ def _draw_hypnodensity(
     below = np.zeros(len(tops))
     for code, top in zip(bottom_up, tops.T, strict=True):
         name = scheme.classes[code]
-        axis.stairs(top, edges, baseline=below, fill=True, color=STAGE_COLOURS[name], label=name)
+        upper, lower = (np.append(heights, heights[-1]) for heights in (top, below))
+        axis.fill_between(
+            edges, lower, upper, step="post", color=STAGE_COLOURS[name], linewidth=0, label=name
+        )
         below = top
     axis.set_ylim(0, 1)
     axis.set_ylabel("probability")

@@ -200,8 +200,8 @@ def _sensor_of(name: str) -> tuple[str, PurePosixPath]:
 
 def _header(file: IO[bytes]) -> list[str]:
     """Names in the first line; what is no text gives names that nobody looks for."""
-    line = file.readline(_BEGINNING).decode("utf-8-sig", errors="replace")
-    return [name.strip().strip('"') for name in line.strip().split(",")]
+    line = file.readline(_BEGINNING).decode("utf-8-sig", errors="replace").strip()
+    return [name.strip() for name in next(csv.reader([line]), [])]
 
 
 # Reading
@@ -373,7 +373,7 @@ def _read_table(file: IO[bytes], columns: Sequence[str], table: _Table) -> None:
     import polars as pl
 
     header = _header(file)
-    if header == [""]:
+    if not header:
         return  # a sensor that was on and told nothing
     if not set(columns) <= set(header):
         msg = f"{table.name}: has columns {', '.join(header)[:200]}; expected {', '.join(columns)}"
