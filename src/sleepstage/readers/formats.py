@@ -7,7 +7,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError
-from sleepstage.readers import apple_health, sleep_accel, sleep_accel_app, tables
+from sleepstage.readers import (
+    apple_health,
+    sensor_logger,
+    sleep_accel,
+    sleep_accel_app,
+    tables,
+)
 from sleepstage.readers.archive import member_names
 from sleepstage.readers.source import Format, Night, Source
 from sleepstage.readers.text import open_error
@@ -24,6 +30,7 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
         module.FORMAT.name: module.FORMAT
         for module in (
             apple_health,
+            sensor_logger,
             sleep_accel,
             sleep_accel_app,
             tables,

@@ -303,7 +303,9 @@ def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name.endswith(table.ending) and not path.name.startswith("."):
                 files[path.name.removesuffix(table.ending)].append(path)
-    return [Found(subject, tuple(files[subject])) for subject in sorted(files)]
+    # Wherever the files are copied to, they must go on saying that they are simulated.
+    marker = [one for one in (directory / SIMULATED_MARKER,) if files and one.is_file()]
+    return [Found(subject, (*files[subject], *marker)) for subject in sorted(files)]
 
 
 def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:

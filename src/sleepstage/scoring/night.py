@@ -216,11 +216,17 @@ def write_night(
 
         others = _others(recording, len(hypnogram))
         figure = hypnogram.plot(
-            reference=others.get("expert"), watch=others.get("watch"), title=summary.night
+            reference=others.get("expert"), watch=others.get("watch"), title=_title(summary)
         )
         save_figure(figure, folder / PICTURE)
     with write_atomically(folder / SUMMARY) as temporary:
         temporary.write_text(json.dumps(asdict(summary), indent=1) + "\n", encoding="utf-8")
+
+
+def _title(summary: Summary) -> str:
+    if summary.expected is None:
+        return summary.night
+    return f"{summary.night} (accuracy to expect: {summary.expected['accuracy']:.0%})"
 
 
 def read_summary(text: str) -> Summary | None:

@@ -80,6 +80,7 @@ def write_overview(nights: Sequence[Summary], out: Path, wanted: Wanted) -> Path
         middle=_middle(staged),
         agreements=agreements(staged),
         classes=FOUR_CLASS.classes,
+        names={name: "REM" if name == "rem" else name for name in FOUR_CLASS.classes},
         pictures=wanted.pictures,
     )
     write_text(out / OVERVIEW, page)
