@@ -14,8 +14,8 @@ from sleepstage.readers.formats import FORMATS, find_sources
 from sleepstage.readers.simulated import simulate_night, write_dataset
 from sleepstage.readers.tables import table_signals
 
-from .apple_export import moment, sleep, write_zip
 from .apple_export import beats as apple_beats
+from .apple_export import moment, sleep, write_zip
 
 BED = moment("2024-03-12 23:00:00 +0100")
 BEATS = "time,bpm\n" + "".join(f"{BED + 5 * n},{60 + n % 3}\n" for n in range(600))

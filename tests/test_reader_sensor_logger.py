@@ -23,7 +23,8 @@ from upath import UPath
 
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.motion import summarise_night
-from sleepstage.readers.sensor_logger import FORMAT, sample_row
+from sleepstage.readers.sensor_logger import FORMAT
+from sleepstage.readers.sensor_samples import sample_row
 from sleepstage.recording import Recording
 from sleepstage.service.sensor_logger import read_push
 
@@ -224,8 +225,8 @@ def test_any_size_of_blocks_gives_the_same(
     files = write_folder(tmp_path / "night", csv_files(recorded()))
     told = write_json(tmp_path / "night.json", objects(recorded()))
     expected = read(files)
-    monkeypatch.setattr("sleepstage.readers.sensor_logger._BLOCK", size)
-    monkeypatch.setattr("sleepstage.readers.sensor_logger._ROWS", size // 100)
+    monkeypatch.setattr("sleepstage.readers.sensor_csv._BLOCK", size)
+    monkeypatch.setattr("sleepstage.readers.sensor_samples._ROWS", size // 100)
     assert same(read(files), expected)
     assert same(read(told), expected)
 

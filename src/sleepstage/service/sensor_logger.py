@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.readers.sensor_logger import (
+from sleepstage.readers.sensor_samples import (
     FIELDS,
     motion_in_g,
     sample_row,
