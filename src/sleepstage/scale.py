@@ -7,8 +7,6 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from joblib import Parallel, delayed
-
 from sleepstage.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -50,11 +48,16 @@ def run_tasks(
     Raises
     ------
     DataError, MissingExtraError
-        If the cluster is not there, not fit for the work or lost; without the extra ``cluster``.
+        If the cluster is not there, not fit for the work or lost; without the extra ``cluster``, or
+        ``score`` on this machine.
     """
     if cluster is not None:
         yield from _on_cluster((function, shared, tasks), range(len(tasks)), cluster)
         return
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise MissingExtraError(purpose="working on several cores", extra="score") from error
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
     yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
 
