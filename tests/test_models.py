@@ -36,7 +36,7 @@ def test_the_live_one_is_loaded_where_none_is_named() -> None:
 def test_each_is_small_and_says_what_it_is(name: str) -> None:
     assert SHIPPED_MODELS[name].stat().st_size < 1e6
     info = sleepstage.load_model(name).info
-    assert info.whole_night is (name == "night")
+    assert info.whole_night is (name in {"night", "heart-rate"})
     assert (info.scheme, info.look_ahead, info.simulated) == ("four_class", 0, False)
     assert info.data["licence"] == "ODC-By 1.0"
     assert "Walch" in info.data["attribution"]

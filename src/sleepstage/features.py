@@ -255,12 +255,15 @@ def _close_epoch(state: FeatureState) -> tuple[list[float], FeatureState]:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    # What ndarray.mean computes, without what it costs on a few numbers.
+    # What the methods mean and std compute, without what they cost on a few numbers.
     return float(np.add.reduce(values)) / len(values) if len(values) else _NAN
 
 
 def _spread(values: NDArray[np.float64]) -> float:
-    return float(values.std()) if len(values) >= 3 else _NAN
+    if len(values) < 3:
+        return _NAN
+    apart = values - np.add.reduce(values) / len(values)
+    return math.sqrt(np.add.reduce(apart * apart) / len(values))
 
 
 def _trend(samples: Samples) -> float:

@@ -86,8 +86,12 @@ def plot_night(
     except ImportError as error:
         raise MissingExtraError(purpose="drawing", extra="plot") from error
     n_rows = len(hypnograms) + (probabilities is not None)
-    figure = Figure(figsize=(11, 1.2 + 1.6 * n_rows), layout="constrained")
+    height = 1.2 + 1.7 * n_rows
+    figure = Figure(figsize=(11, height))
     axes = figure.subplots(n_rows, 1, sharex=True, squeeze=False)[:, 0]
+    # What is drawn is known: looking for room costs a third of the time.
+    bottom, top = 0.55 / height, 1 - 0.7 / height
+    figure.subplots_adjust(left=0.06, right=0.91, bottom=bottom, top=top, hspace=0.32)
     edges, label = time_axis(times, utc_offset)
     for axis, (name, codes) in zip(axes, hypnograms, strict=False):
         draw_hypnogram(axis, edges, codes, scheme)
