@@ -43,6 +43,7 @@ data/sleep-accel/.complete:
 docs: $(READY)
 	$(BIN)/python docs/make_features.py
 	$(BIN)/python docs/make_service.py
+	$(BIN)/python docs/make_expected_table.py
 
 results: $(READY)
 	$(BIN)/python docs/make_results.py

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -119,5 +120,19 @@ def take_pictures() -> None:
             page.screenshot(path=FIGURES / "page-phone.png")
 
 
+def take_overview() -> None:
+    """Write the picture of many simulated nights on one page."""
+    from sleepstage.readers.simulated import write_dataset
+
+    with tempfile.TemporaryDirectory() as folder, browsing() as browser:
+        write_dataset(Path(folder, "nights"), 14, seed=5)
+        command = [sys.executable, "-m", "sleepstage", "score", "nights", "--no-pictures"]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.goto(Path(folder, "scored", "index.html").as_uri())
+        page.screenshot(path=FIGURES / "nights.png")
+
+
 if __name__ == "__main__":
     take_pictures()
+    take_overview()
