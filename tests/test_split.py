@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
 from sleepstage.evaluation.split import Split, fewer, holdout, kfold
+from sleepstage.recording import person_of
 
 PEOPLE = [f"{number:03d}" for number in range(26)]
 
@@ -46,6 +47,22 @@ def test_each_person_tests_in_exactly_one_fold(n_folds: int) -> None:
 def test_folds_differ_in_size_by_one_at_most() -> None:
     sizes = {len(split.test) for split in kfold(PEOPLE, n_folds=10, seed=1)}
     assert sizes == {2, 3}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 7)), unique=True), st.integers(0, 99))
+def test_all_nights_of_a_person_are_in_one_part(nights: list[tuple[int, int]], seed: int) -> None:
+    subjects = [f"p{person}/{night}" for person, night in nights]
+    people = {person_of(subject) for subject in subjects}
+    assume(len(people) >= 4)
+    for split in [holdout(subjects, seed=seed), *kfold(subjects, n_folds=2, seed=seed)]:
+        assert sorted(everyone(split)) == sorted(subjects)
+        parts = [*split.validation, split.test]
+        who = [{person_of(subject) for subject in part} for part in parts]
+        assert sum(map(len, who)) == len(people)
+        assert set.union(*who) == people
+        few = fewer(split, 2, seed=seed)
+        assert len({person_of(subject) for subject in few.train}) == 2
+        assert few.test == split.test
 
 
 @pytest.mark.parametrize("n_people", [0, 1, 2])

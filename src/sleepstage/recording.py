@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LONGEST_NIGHT", "Recording"]
+__all__ = ["LONGEST_NIGHT", "OF_PERSON", "Recording", "person_of"]
 
 _log = logging.getLogger(__name__)
 
 LONGEST_NIGHT: Final = 24 * 3600
 """Seconds: what spans more is no night, but several or a wrong clock."""
+
+
+OF_PERSON: Final = "/"
+"""Stands between person and night in the subject of who slept several nights."""
+
+
+def person_of(subject: str) -> str:
+    """Who slept: the subject, or the part of it before the number of the night."""
+    return subject.partition(OF_PERSON)[0]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,9 +59,11 @@ class Recording:
     watch_stages : Hypnogram, optional
         Stages told by the watch's own software: something to compare with, and no truth.
     subject : str
-        Whose night it is.
+        Whose night it is; ``person/night`` where a person has several.
     simulated : bool
         True if made by the simulator.
+    dataset : str
+        Name of the published set that it is of, if any, for the attribution of models.
     utc_offset : int
         Seconds by which clocks were ahead of UTC when the night began, where times are Unix time.
     """
@@ -66,6 +77,7 @@ class Recording:
     watch_stages: Hypnogram | None = None
     subject: str = ""
     simulated: bool = False
+    dataset: str = ""
     utc_offset: int = 0
 
     def __post_init__(self) -> None:
@@ -90,6 +102,7 @@ class Recording:
         watch_stages: Hypnogram | None = None,
         subject: str = "",
         simulated: bool = False,
+        dataset: str = "",
         utc_offset: int = 0,
         names: Mapping[str, str] | None = None,
     ) -> Recording:
@@ -109,7 +122,7 @@ class Recording:
             the last sample of either, or to the end of `stages`.
         stages : array_like of `Stage`, shape (n_epochs,), optional
             The expert's stages from `start` on.
-        watch_stages, subject, simulated, utc_offset
+        watch_stages, subject, simulated, dataset, utc_offset
             See `Recording`.
         names : mapping of str to str, optional
             What ``heart_rate``, ``motion`` and ``steps`` are called in error messages, as their
@@ -148,6 +161,7 @@ class Recording:
             watch_stages=watch_stages,
             subject=subject,
             simulated=simulated,
+            dataset=dataset,
             utc_offset=utc_offset,
         )
 

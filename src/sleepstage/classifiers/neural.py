@@ -14,6 +14,8 @@ from scipy.optimize import minimize_scalar
 from sleepstage.calibration import temper
 from sleepstage.centring import Centring
 from sleepstage.model_info import ModelInfo
+from sleepstage.readers import bidsleep
+from sleepstage.recording import person_of
 from sleepstage.stager import Stager
 from sleepstage.stages import SCHEMES, UNSCORED
 from sleepstage.training.config import TrainingConfig
@@ -122,12 +124,18 @@ def describe(
             "validation": [list(group) for group in groups],
         },
         data={
-            **({"name": "simulated nights"} if simulated else _ATTRIBUTION),
-            "people": len(nights),
+            **({"name": "simulated nights"} if simulated else _attribution(nights)),
+            "people": len({person_of(night.subject) for night in nights}),
             "fingerprint": fingerprint(nights),
         },
         simulated=simulated,
     )
+
+
+def _attribution(nights: Sequence[Night]) -> Mapping[str, str]:
+    """Of the dataset; all nights of a training are of one."""
+    name = bidsleep.ATTRIBUTION["name"]
+    return bidsleep.ATTRIBUTION if nights[0].recording.dataset == name else _ATTRIBUTION
 
 
 def decision(

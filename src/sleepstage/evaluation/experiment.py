@@ -15,6 +15,7 @@ from sleepstage.errors import SleepstageError
 from sleepstage.evaluation.run import Outcome, train_and_test
 from sleepstage.evaluation.split import holdout, kfold
 from sleepstage.evaluation.store import recall, remember
+from sleepstage.recording import person_of
 from sleepstage.scale import run_tasks
 
 if TYPE_CHECKING:
@@ -99,10 +100,10 @@ def plan(
     Parameters
     ----------
     subjects : sequence of str
-        All people.
+        Of all nights.
     protocol : {"holdout", "kfold", "loso"}
         `number` fresh random 90/10 splits, with seeds that count up; `number` folds in which each
-        person tests once; or each person alone (leave one subject out).
+        person tests once; or each person alone, with all their nights (leave one subject out).
     classifiers : mapping of str to Classifier
         By name.
     number : int
@@ -114,7 +115,7 @@ def plan(
         splits = [holdout(subjects, seed=seed + repeat) for repeat in range(number)]
         seeds = [seed + repeat for repeat in range(number)]
     else:
-        n_folds = len(subjects) if protocol == "loso" else number
+        n_folds = len(set(map(person_of, subjects))) if protocol == "loso" else number
         splits = kfold(subjects, n_folds=n_folds, seed=seed)
         seeds = [seed] * len(splits)
     return [

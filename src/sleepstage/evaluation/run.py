@@ -6,21 +6,23 @@ import json
 import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.classifiers.neural import FittedNetworks
+from sleepstage.errors import DataError
 from sleepstage.evaluation.changes import CHANGES
 from sleepstage.files import write_atomically
 from sleepstage.metrics import ScoredNight, report
 from sleepstage.plotting import save_figure
+from sleepstage.readers.formats import find_sources, read_source
 from sleepstage.readers.sleep_accel import find_subjects, read_subject
 from sleepstage.stages import UNSCORED
 from sleepstage.training.nights import Night, prepare_nights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sleepstage.classifiers.contract import Classifier, Fitted
     from sleepstage.evaluation.split import Split
@@ -87,16 +89,43 @@ class Outcome:
 def load_nights(
     directory: str | Path, *, on_progress: Callable[[int, int, str], None] | None = None
 ) -> list[Night]:
-    """Read all people of a dataset who can be trained on or tested."""
-    subjects = find_subjects(directory)
+    """Read all nights of a dataset that can be trained on or tested.
+
+    Parameters
+    ----------
+    directory : path
+        In the layout of sleep-accel or of BIDSleep.
+    on_progress : callable, optional
+        Called with nights read, of all, and a name.
+
+    Raises
+    ------
+    DataError
+        If it is neither, or a file is broken.
+    """
+    readers = _readers(Path(directory))
 
     def recordings() -> Iterator[Recording]:
-        for done, subject in enumerate(subjects, start=1):
-            yield read_subject(directory, subject)
+        for done, (name, read) in enumerate(readers.items(), start=1):
+            yield read()
             if on_progress:
-                on_progress(done, len(subjects), subject)
+                on_progress(done, len(readers), name)
 
     return prepare_nights(recordings())
+
+
+def _readers(directory: Path) -> dict[str, Callable[[], Recording]]:
+    """What reads each night, by its name."""
+    try:
+        subjects = find_subjects(directory)
+    except DataError as error:
+        try:
+            sources, _ = find_sources(directory, as_format="bidsleep")
+        except DataError:
+            raise error from None
+        found = [(source, read_source(source, source.files)) for source in sources]
+        return {source.name: night.read for source, (night,) in found}
+    return {subject: partial(read_subject, directory, subject) for subject in subjects}
 
 
 def train_and_test(

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: always by person."""
+"""Who trains, who validates, who tests: always by person, with all nights that a person has."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sleepstage.errors import DataError
+from sleepstage.recording import person_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ _MIN_PEOPLE = 3  # one to train, one to validate, one to test
 
 @dataclass(frozen=True)
 class Split:
-    """Who trains and who tests.
+    """Who trains and who tests: subjects, so that a person with several nights is there in each.
 
     Attributes
     ----------
@@ -28,7 +29,7 @@ class Split:
     validation : tuple of tuple of str
         The training people in groups that take turns to say how long to fit.
     test : tuple of str
-        None of `train`; seen once, at the end.
+        No person of `train`; seen once, at the end.
     """
 
     train: tuple[str, ...]
@@ -48,7 +49,7 @@ def holdout(
     """
     shuffled = _shuffled(subjects, seed)
     n_test = max(1, round(test_share * len(shuffled)))
-    return _split(shuffled[n_test:], shuffled[:n_test], n_groups)
+    return _split(subjects, shuffled[n_test:], shuffled[:n_test], n_groups)
 
 
 def kfold(subjects: Sequence[str], *, n_folds: int, seed: int, n_groups: int = 5) -> list[Split]:
@@ -64,14 +65,14 @@ def kfold(subjects: Sequence[str], *, n_folds: int, seed: int, n_groups: int = 5
         msg = f"{n_folds} folds of {len(shuffled)} people; choose 2 to {len(shuffled)} folds"
         raise DataError(msg)
     return [
-        _split([name for name in shuffled if name not in fold], fold, n_groups)
+        _split(subjects, [name for name in shuffled if name not in fold], fold, n_groups)
         for fold in _groups(shuffled, n_folds)
     ]
 
 
 def everyone(subjects: Sequence[str], *, seed: int, n_groups: int = 5) -> Split:
     """Nobody tests: for a model that is to be used. Its people still take turns to validate."""
-    return _split(_shuffled(subjects, seed), [], n_groups)
+    return _split(subjects, _shuffled(subjects, seed), [], n_groups)
 
 
 def fewer(split: Split, people: int, *, seed: int) -> Split:
@@ -82,32 +83,40 @@ def fewer(split: Split, people: int, *, seed: int) -> Split:
     DataError
         If there are not that many, or fewer than two are asked for.
     """
-    if not 2 <= people <= len(split.train):
-        msg = f"{people} of {len(split.train)} training people; choose 2 to {len(split.train)}"
+    there = _people(split.train)
+    if not 2 <= people <= len(there):
+        msg = f"{people} of {len(there)} training people; choose 2 to {len(there)}"
         raise DataError(msg)
-    kept = np.random.default_rng(seed).permutation(split.train)[:people].tolist()
-    return _split(kept, list(split.test), len(split.validation))
+    kept = np.random.default_rng(seed).permutation(there)[:people].tolist()
+    subjects = (*split.train, *split.test)
+    return _split(subjects, kept, _people(split.test), len(split.validation))
+
+
+def _people(subjects: Sequence[str]) -> list[str]:
+    """Sorted, so that a seed means the same split in whatever order people were found."""
+    return sorted({person_of(subject) for subject in subjects})
 
 
 def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
-    if len(subjects) < _MIN_PEOPLE:
-        msg = f"{len(subjects)} people with stages; a split by person needs {_MIN_PEOPLE} or more"
+    people = _people(subjects)
+    if len(people) < _MIN_PEOPLE:
+        msg = f"{len(people)} people with stages; a split by person needs {_MIN_PEOPLE} or more"
         raise DataError(msg)
-    # Sorted first, so that a seed means the same split in whatever order people were found.
-    shuffled: list[str] = np.random.default_rng(seed).permutation(sorted(subjects)).tolist()
+    shuffled: list[str] = np.random.default_rng(seed).permutation(people).tolist()
     return shuffled
 
 
-def _split(train: list[str], test: list[str], n_groups: int) -> Split:
+def _split(subjects: Sequence[str], train: list[str], test: list[str], n_groups: int) -> Split:
+    """Split of nights, from one of people."""
     if len(train) < 2:
         msg = f"{len(train)} people left to train on, two are the least: use more folds"
         raise DataError(msg)
     groups = _groups(train, min(n_groups, len(train)))
-    return Split(
-        train=tuple(sorted(train)),
-        validation=tuple(tuple(sorted(group)) for group in groups),
-        test=tuple(sorted(test)),
-    )
+
+    def nights(people: Sequence[str]) -> tuple[str, ...]:
+        return tuple(sorted(one for one in subjects if person_of(one) in people))
+
+    return Split(train=nights(train), validation=tuple(map(nights, groups)), test=nights(test))
 
 
 def _groups(names: list[str], number: int) -> list[list[str]]:

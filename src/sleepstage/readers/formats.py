@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.readers import (
     apple_health,
+    bidsleep,
     sensor_logger,
     sleep_accel,
     sleep_accel_app,
@@ -31,6 +32,7 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
         for module in (
             apple_health,
             sensor_logger,
+            bidsleep,
             sleep_accel,
             sleep_accel_app,
             tables,
