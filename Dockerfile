@@ -22,7 +22,7 @@ RUN python -m venv --without-pip /opt/venv \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip --python /opt/venv/bin/python install --no-cache-dir --constraint train.txt '.[train]' \
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --constraint train.txt '.[train,score,edf]' \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
 
 FROM python:${PYTHON} AS base

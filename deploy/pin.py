@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HERE: Final = Path(__file__).parent
-_IMAGES: Final = ("serve", "train")
+_IMAGES: Final = {"serve": ("serve",), "train": ("train", "score", "edf")}
 
 
 def direct(project: dict[str, Any], extra: str) -> Iterator[Requirement]:
@@ -49,13 +49,13 @@ def add(requirement: Requirement, found: dict[str, str]) -> None:
 def main() -> None:
     """Write one file for each image."""
     project = tomllib.loads((_HERE.parent / "pyproject.toml").read_text())["project"]
-    for extra in _IMAGES:
+    for image, extras in _IMAGES.items():
         found: dict[str, str] = {}
-        for requirement in direct(project, extra):
+        for requirement in (one for extra in extras for one in direct(project, extra)):
             add(requirement, found)
-        lines = [f"# Written by deploy/pin.py: what sleepstage[{extra}] was tested with."]
+        lines = [f"# Written by deploy/pin.py: what sleepstage[{','.join(extras)}] was tested with."]
         lines += [f"{name}=={version}" for name, version in sorted(found.items())]
-        (_HERE / f"{extra}.txt").write_text("\n".join(lines) + "\n")
+        (_HERE / f"{image}.txt").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
