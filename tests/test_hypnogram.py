@@ -270,16 +270,24 @@ def test_unscored_epochs_are_greyed(tmp_path: Path) -> None:
 
 
 def test_the_hypnodensity_stacks_to_one() -> None:
-    from matplotlib.patches import StepPatch
-
-    figure = night().plot()
-    bands = [patch for patch in figure.axes[-1].patches if isinstance(patch, StepPatch)]
-    assert [band.get_label() for band in bands] == ["deep", "light", "rem", "wake"]
-    tops, _, baselines = zip(*(band.get_data() for band in bands), strict=True)
-    tops = np.array(tops)
-    assert tops[-1, [0, 1, 3, 4]] == pytest.approx(1, abs=1e-6)
-    assert np.isnan(tops[:, 2]).all()
-    assert np.array_equal(baselines[1:], tops[:-1], equal_nan=True)
+    drawn = night()
+    axis = drawn.plot().axes[-1]
+    bands = {str(band.get_label()): band.get_paths() for band in axis.collections}
+    assert list(bands) == ["deep", "light", "rem", "wake"]
+    heights = np.arange(0.0005, 1, 0.001)
+    middles = (drawn.times + 15) / 3600
+    assert drawn.probabilities is not None
+    for x, shares in zip(middles, drawn.probabilities, strict=True):
+        covered = {
+            name: np.any(
+                [path.contains_points([(x, y) for y in heights]) for path in paths], axis=0
+            )
+            for name, paths in bands.items()
+        }
+        layers = np.sum(list(covered.values()), axis=0)
+        assert (layers == (0 if np.isnan(shares[0]) else 1)).all()
+        for name, share in zip(drawn.scheme.classes, np.nan_to_num(shares), strict=True):
+            assert covered[name].mean() == pytest.approx(share, abs=0.002)
 
 
 def texts(figure: Figure) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -213,8 +214,6 @@ def test_all_its_nights_can_be_trained_on(dataset: Path) -> None:
 
 
 def test_training_and_test_share_no_person(dataset: Path, tmp_path: Path) -> None:
-    import json
-
     result = invoke(
         *("train", "--data", dataset, "--out", tmp_path, "--model", "lstm"),
         *("--set", "members=1", "--set", "passes=1", "--set", "network.hidden=4"),
@@ -226,6 +225,28 @@ def test_training_and_test_share_no_person(dataset: Path, tmp_path: Path) -> Non
     people = [{person_of(subject) for subject in group} for group in groups]
     assert not people[0] & people[1]
     assert sum(map(len, people[2:])) == len(people[0]) == 3
+
+
+def test_each_person_is_left_out_with_all_their_nights(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def write_report(*_: object, title: str, **__: object) -> Path:
+        titles.append(title)
+        return tmp_path / "report.html"
+
+    monkeypatch.setattr("sleepstage.evaluation.report.write_report", write_report)
+    options = ("--model", "logistic", "--protocol", "loso", "--jobs", "1", "--out", tmp_path)
+    result = invoke("evaluate", "--data", dataset, *options)
+    assert result.exit_code == 0, result.output
+    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+    tested = sorted(run["split"]["test"] for run in runs)
+    assert tested == [[f"Bidslab0{number}/1", f"Bidslab0{number}/2"] for number in range(4)]
+    for run in runs:
+        train, test = (set(map(person_of, run["split"][part])) for part in ("train", "test"))
+        assert not train & test
+    assert titles == ["4 runs, loso, 4 people, 8 nights"]
 
 
 def test_a_model_is_tested_on_it_from_outside(dataset: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sleepstage.cli.console import console, number, progress_bar, table
 from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.readers.sleep_accel import find_data
+from sleepstage.recording import person_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +92,7 @@ def evaluate(
     content = results(outcomes)
     save_results(content, out)
     runs = next(iter(by_model(outcomes).values()))
-    title = f"{len(runs)} runs, {protocol}, {len(nights)} people"
+    title = f"{len(runs)} runs, {protocol}, {_people([night.subject for night in nights])}"
     report = write_report(content, nights_of(runs), out, title=title, simulated=simulated)
     _show(content, simulated=simulated)
     console.print(f"report: {report}\neverything: {out}/")
@@ -122,6 +123,13 @@ def _choose(names: tuple[str, ...], settings: tuple[str, ...]) -> Mapping[str, C
         if len(refusals) == len(chosen):
             raise refusals[0]
     return chosen
+
+
+def _people(subjects: Sequence[str]) -> str:
+    """How many people, and how many nights where some have several."""
+    n_people = len(set(map(person_of, subjects)))
+    told = f"{n_people} people"
+    return told if n_people == len(subjects) else f"{told}, {len(subjects)} nights"
 
 
 def _check_studies(names: tuple[str, ...]) -> None:

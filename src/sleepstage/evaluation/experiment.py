@@ -139,7 +139,7 @@ def evaluate(
     Parameters
     ----------
     nights : sequence of Night
-        One for each person.
+        Of all people.
     tasks : sequence of Task
         From `plan`.
     out : path

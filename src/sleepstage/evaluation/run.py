@@ -55,7 +55,8 @@ class Outcome:
     split : Split
         Who trained, who tested.
     scored : dict of str to ScoredNight
-        Each test person's night, decided by the largest probability.
+        Each night of the test people, decided by the largest probability. Numbers over people
+        count every night, also where a person has several: then their intervals are too narrow.
     factors : dict of str to float
         Operating point that validation people chose; empty where the classifier has none.
     model : bytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from statistics import median
@@ -41,15 +40,6 @@ _STATISTICS: Final = (
     "rem_latency",
     "deep_latency",
 )
-
-
-@dataclass(frozen=True)
-class _Strip:
-    """A stretch of one stage, as a rectangle: shares of the page's width."""
-
-    left: float
-    width: float
-    stage: str
 
 
 def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
@@ -147,16 +137,19 @@ def _axis(nights: Iterable[Summary]) -> tuple[float, float]:
     return first // 3600 * 3600, -(-last // 3600) * 3600
 
 
-def _strips(nights: Sequence[Summary]) -> list[list[_Strip]]:
+def _strips(nights: Sequence[Summary]) -> list[dict[str, str]]:
+    """Each night as SVG paths, one a stage, that fill a thousand by ten."""
     first, last = _axis(nights)
+    scale = 1000 / (last - first)
     drawn = []
     for night in nights:
-        at, strips = _begin(night), []
+        at = _begin(night) - first
+        paths: dict[str, str] = {}
         for n_epochs, stage in night.stages:
-            length = EPOCH_SECONDS * n_epochs
-            strips.append(_Strip((at - first) / (last - first), length / (last - first), stage))
-            at += length
-        drawn.append(strips)
+            width = round(scale * EPOCH_SECONDS * n_epochs, 2)
+            paths[stage] = f"{paths.get(stage, '')}M{round(scale * at, 2)} 0h{width}v10h-{width}z"
+            at += EPOCH_SECONDS * n_epochs
+        drawn.append(paths)
     return drawn
 
 
