@@ -157,13 +157,12 @@ def _draw_hypnodensity(
     lanes = _lanes(scheme)
     bottom_up = sorted(range(len(scheme)), key=lanes.__getitem__)
     tops = np.cumsum(probabilities[:, bottom_up], axis=1)
-    below = np.zeros(len(tops))
-    for code, top in zip(bottom_up, tops.T, strict=True):
+    # Both ends of each epoch, so that one beside an unscored one is filled to its end.
+    ends = np.repeat(edges, 2)[1:-1]
+    below = np.zeros(len(ends))
+    for code, top in zip(bottom_up, np.repeat(tops, 2, axis=0).T, strict=True):
         name = scheme.classes[code]
-        upper, lower = (np.append(heights, heights[-1]) for heights in (top, below))
-        axis.fill_between(
-            edges, lower, upper, step="post", color=STAGE_COLOURS[name], linewidth=0, label=name
-        )
+        axis.fill_between(ends, below, top, color=STAGE_COLOURS[name], linewidth=0, label=name)
         below = top
     axis.set_ylim(0, 1)
     axis.set_ylabel("probability")
