@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sleepstage.evaluation.people import Estimate, estimate, over_people, per_person
+from sleepstage.evaluation.people import Estimate, estimate, over_people, per_night, per_person
 from sleepstage.metrics import ScoredNight
 from sleepstage.stages import FOUR_CLASS, TWO_CLASS
 
@@ -24,6 +24,17 @@ def test_numbers_of_one_person_by_hand() -> None:
     assert found["specificity deep"] == 6 / 7
     assert found["precision deep"] == 1 / 2
     assert found["macro_f1"] == pytest.approx(np.mean([1 / 2, 2 / 3, 2 / 3, 2 / 3]))
+
+
+def test_all_nights_of_a_person_count_together() -> None:
+    several = {
+        "a/1": night("wl", "ww"),
+        "a/2": night("llll", "llll"),
+        "b/1": night("lw", "lw"),
+    }
+    assert per_person(several, FOUR_CLASS)["a"]["accuracy"] == 5 / 6
+    assert per_night(several, FOUR_CLASS)["a/1"]["accuracy"] == 1 / 2
+    assert over_people(several, FOUR_CLASS)["accuracy"].n == 2
 
 
 def test_a_person_without_rem_has_no_sensitivity_of_it_but_specificity() -> None:

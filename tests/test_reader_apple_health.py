@@ -166,8 +166,8 @@ def test_naps_and_nights_without_a_watch_are_left_out_and_told(
     path = write_xml(tmp_path / "export.xml", a_night(), nap, bare)
     with caplog.at_level(logging.WARNING):
         assert [night.name for night in nights(path)] == ["2024-03-13"]
-    assert "left out 1 nights shorter than 2 h" in caplog.text
-    assert "left out 1 nights without heart rate" in caplog.text
+    assert "left out 1 night shorter than 2 h" in caplog.text
+    assert "left out 1 night without heart rate" in caplog.text
 
 
 def walking(start: float, end: float) -> str:

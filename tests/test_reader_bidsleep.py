@@ -90,12 +90,14 @@ def test_signals_that_begin_apart_from_the_labels_keep_their_time(
 
 
 @pytest.mark.parametrize(("offset", "hours"), [("-0400", -4), ("-0500", -5)])
+@pytest.mark.parametrize("early", [420.0, 60.0, -2820.0])
 def test_the_hour_that_comes_twice_is_told_by_the_signals(
-    tmp_path: Path, offset: str, hours: int
+    tmp_path: Path, offset: str, hours: int, early: float
 ) -> None:
     clock = "2024-11-03 01:30:00"
     start = moment(f"{clock} {offset}")
-    recording = read(write_night(tmp_path / "p" / "1", clock=clock, start=start, early=60))
+    folder = write_night(tmp_path / "p" / "1", clock=clock, start=start, early=early)
+    recording = read(folder)
     assert (recording.start, recording.utc_offset) == (start, 3600 * hours)
 
 
@@ -175,11 +177,21 @@ def test_without_scipy_it_says_what_to_install(
         read(folder)
 
 
+def test_damaged_labels_are_not_passed_over(tmp_path: Path) -> None:
+    folder = write_night(tmp_path / "Bidslab00" / "1")
+    (folder / "labels.mat").write_text("no MATLAB")
+    (night,) = find_nights(tmp_path)
+    with pytest.raises(DataError, match=r"labels\.mat: can't be read as a file of MATLAB 5"):
+        night.read()
+    with pytest.raises(DataError, match=r"labels\.mat"):
+        load_nights(tmp_path)
+
+
 def test_it_is_told_from_other_folders(tmp_path: Path) -> None:
     write_night(tmp_path / "Bidslab00" / "1")
     write_night(tmp_path / "Bidslab00" / "2", seed=1)
     other = write_night(tmp_path / "Bidslab01" / "1", seed=2)
-    (other / "labels.mat").write_text("no MATLAB")
+    (other / "labels.mat").unlink()
     sources, broken = find_sources(tmp_path)
     assert not broken
     assert {source.name: source.format for source in sources} == {

@@ -80,8 +80,9 @@ class Hypnogram:
         Clocks keep the offset from UTC that they had when the night began, so that no hour comes
         twice or is missing in the night when they are put back or forward.
         """
-        told = [clock_time(float(time), self.utc_offset) for time in self.times]
-        return None if None in told else [text for text in told if text]
+        if self.start < UNIX_TIME:
+            return None
+        return [str(clock_time(time, self.utc_offset)) for time in self.times.tolist()]
 
     @property
     def stages(self) -> NDArray[np.str_]:
@@ -145,8 +146,9 @@ class Hypnogram:
         """
         import polars as pl
 
-        clock = {} if self.clock is None else {"clock": self.clock}
-        columns: dict[str, Any] = {"time": self.times, **clock, "stage": self.stages.tolist()}
+        clock = self.clock
+        columns: dict[str, Any] = {"time": self.times} | ({} if clock is None else {"clock": clock})
+        columns["stage"] = self.stages.tolist()
         if self.probabilities is not None:
             for name, column in zip(self.scheme.classes, self.probabilities.T, strict=True):
                 columns[f"p_{name}"] = column

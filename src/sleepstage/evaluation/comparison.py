@@ -50,8 +50,8 @@ def compare(
     Parameters
     ----------
     one, other : mapping of str to ScoredNight
-        By person. Each key counts as an independent person: where somebody was tested in several
-        splits under several keys, intervals are too narrow and p values too small.
+        By subject. Each person counts as independent: where somebody was tested in several splits
+        under several names, intervals are too narrow and p values too small.
     scheme : Scheme
         The classes to compare in.
 

@@ -9,16 +9,17 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from sleepstage.metrics import agreement
+from sleepstage.recording import person_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
-__all__ = ["Estimate", "estimate", "over_people", "per_person"]
+__all__ = ["Estimate", "estimate", "over_people", "per_night", "per_person"]
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it
@@ -82,41 +83,51 @@ def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def per_person(
+def per_night(
     nights: Mapping[str, ScoredNight], scheme: Scheme
 ) -> dict[str, dict[str, float | None]]:
-    """Agreement with the expert, person by person.
+    """Agreement with the expert, night by night.
 
     Parameters
     ----------
     nights : mapping of str to ScoredNight
-        By person.
+        By subject.
     scheme : Scheme
         The classes to compare in.
 
     Returns
     -------
     dict
-        For each person ``accuracy``, ``kappa``, ``macro_f1`` (over the classes that occur) and
+        For each night ``accuracy``, ``kappa``, ``macro_f1`` (over the classes that occur) and
         for each class such as ``sensitivity rem``, ``specificity rem`` and ``precision rem``;
-        None where a number is not defined: the person has no such epoch, or none was predicted.
+        None where a number is not defined: there is no such epoch, or none was predicted.
     """
-    return {person: _numbers(*night.pair(scheme), scheme) for person, night in nights.items()}
+    return {subject: _numbers([night], scheme) for subject, night in nights.items()}
+
+
+def per_person(
+    nights: Mapping[str, ScoredNight], scheme: Scheme
+) -> dict[str, dict[str, float | None]]:
+    """Do the same person by person, over all nights that each of them has."""
+    people: dict[str, list[ScoredNight]] = {}
+    for subject, night in nights.items():
+        people.setdefault(person_of(subject), []).append(night)
+    return {person: _numbers(theirs, scheme) for person, theirs in people.items()}
 
 
 def over_people(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Estimate]:
     """Mean over people of each number of `per_person`, with its confidence interval.
 
-    Parameters are those of `per_person`. Each key of `nights` counts as one person.
+    Parameters are those of `per_person`.
     """
     people = list(per_person(nights, scheme).values())
     names = people[0] if people else ()
     return {name: estimate(numbers[name] for numbers in people) for name in names}
 
 
-def _numbers(
-    reference: NDArray[np.int8], predicted: NDArray[np.int8], scheme: Scheme
-) -> dict[str, float | None]:
+def _numbers(nights: Sequence[ScoredNight], scheme: Scheme) -> dict[str, float | None]:
+    pairs = [night.pair(scheme) for night in nights]
+    reference, predicted = (np.concatenate(side) for side in zip(*pairs, strict=True))
     found = agreement(reference, predicted, scheme)
     numbers = {
         "accuracy": found.accuracy if found.n_epochs else None,

@@ -22,6 +22,7 @@ from sleepstage.evaluation.people import estimate, per_person
 from sleepstage.evaluation.run import Outcome
 from sleepstage.files import write_atomically
 from sleepstage.metrics import NUMBERS, reported_schemes
+from sleepstage.recording import person_of
 from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS
 
 if TYPE_CHECKING:
@@ -173,7 +174,9 @@ def _studies(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, An
     studies = {}
     for study in dict.fromkeys(task.study for task in outcomes if task.study):
         variations = {"nothing changed": default, **by_model(outcomes, study)}
-        people = [len(next(iter(runs)).split.train) for runs in variations.values()]
+        people = [
+            len(set(map(person_of, next(iter(runs)).split.train))) for runs in variations.values()
+        ]
         studies[study] = {
             name: {
                 **_variation(runs, default),

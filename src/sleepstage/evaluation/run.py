@@ -55,8 +55,7 @@ class Outcome:
     split : Split
         Who trained, who tested.
     scored : dict of str to ScoredNight
-        Each night of the test people, decided by the largest probability. Numbers over people
-        count every night, also where a person has several: then their intervals are too narrow.
+        Each night of the test people, decided by the largest probability.
     factors : dict of str to float
         Operating point that validation people chose; empty where the classifier has none.
     model : bytes

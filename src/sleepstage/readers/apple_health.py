@@ -110,7 +110,8 @@ def _nights(export: Export, name: str) -> list[Night]:
         (len(nights) - len(kept), "without heart rate"),
     ):
         if n_left:
-            _log.warning("%s: left out %d nights %s", name, n_left, reason)
+            nights_left = "1 night" if n_left == 1 else f"{n_left} nights"
+            _log.warning("%s: left out %s %s", name, nights_left, reason)
     return _named([(span, _recording(export, span, beats)) for span, beats in kept])
 
 

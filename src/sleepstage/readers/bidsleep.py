@@ -48,8 +48,8 @@ ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
 
 _MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
 _MOTION_COLUMNS: Final = ("Timestamp", "x", "y", "z")
-_MATLAB: Final = b"MATLAB 5.0"
 _ZONE: Final = "America/New_York"
+_EARLIEST, _LATEST = -600.0, 2940.0  # s from the first label to the first sample, in all nights
 _CLOCK: Final = "%Y-%m-%d %H:%M:%S"
 _STAGES: Final = (Stage.WAKE, Stage.N1, Stage.N2, Stage.N3, Stage.REM, Stage.UNSCORED)
 """By their codes in ``labels.mat``."""
@@ -157,7 +157,8 @@ def _utc(seconds: float) -> str:
 def _moment(clock: datetime, first: float) -> tuple[float, int]:
     """Unix time of a local time, and seconds by which its clocks are ahead of UTC.
 
-    In autumn an hour comes twice: then the time is meant that lies nearer to the first sample.
+    In autumn an hour comes twice: then the time is meant from which on the first sample comes when
+    first samples come.
     """
     try:
         zone = ZoneInfo(_ZONE)
@@ -165,9 +166,14 @@ def _moment(clock: datetime, first: float) -> tuple[float, int]:
         msg = f"this computer does not know the time zone {_ZONE}: pip install tzdata"
         raise DataError(msg) from error
     readings = [clock.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)]
-    start = min(readings, key=lambda reading: abs(reading - first))
+    start = min(readings, key=lambda reading: _too_far(first - reading))
     ahead = datetime.fromtimestamp(start, zone).utcoffset()
     return start, int(ahead.total_seconds()) if ahead is not None else 0
+
+
+def _too_far(delay: float) -> float:
+    """Seconds by which the first sample is earlier or later than in any night."""
+    return max(_EARLIEST - delay, delay - _LATEST, 0.0)
 
 
 def _read_labels(path: Path) -> _Labels:
@@ -218,10 +224,8 @@ def _stages(path: Path, codes: NDArray[Any]) -> NDArray[np.int8]:
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     here = {path.name: path for path in files}
     together = tuple(here[name] for name in (_MOTION, _HEART_RATE, _LABELS) if name in here)
-    if _LABELS not in here or len(together) < 2:
-        return []
-    with here[_LABELS].open("rb") as file:
-        return [Found("", together)] if file.read(len(_MATLAB)) == _MATLAB else []
+    # By their names: where the labels are damaged, it shall not be taken for a night without any.
+    return [Found("", together)] if _LABELS in here and len(together) > 1 else []
 
 
 def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:

@@ -153,7 +153,8 @@ def score(
             name: _describe(getattr(recording, name), recording)
             for name in ("heart_rate", "motion", "steps")
         },
-        "expected": expected_accuracy(model, recording),
+        # It was measured at the largest probability.
+        "expected": None if wanted.find_rem else expected_accuracy(model, recording),
         "statistics": asdict(sleep_statistics(hypnogram)),
         "agreement": {
             name: {"by": other.subject, **compared}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sleepstage.evaluation.people import per_person
+from sleepstage.evaluation.people import per_night
 from sleepstage.metrics import NUMBERS
 from sleepstage.stages import SCHEMES
 
@@ -77,7 +77,7 @@ def numbers_of_people(
     """
     reports: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
-        for person, report in run["per_person"].items():
+        for person, report in run["per_night"].items():
             reports.setdefault(person, []).append(report[scheme])
     people = {
         person: {
@@ -108,7 +108,7 @@ def chosen_nights(
 
     Nights without a kappa are left out; of two nights there is no median, one night is the only.
     """
-    numbers = per_person(nights, SCHEMES[scheme])
+    numbers = per_night(nights, SCHEMES[scheme])
     order = sorted(
         (key for key in numbers if numbers[key]["kappa"] is not None),
         key=lambda key: _order(numbers[key]["kappa"]),
