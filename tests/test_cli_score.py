@@ -116,6 +116,17 @@ def test_a_wrong_option_is_told_before_the_work(
     assert not list((tmp_path / "out").glob("*"))
 
 
+def test_what_is_missing_for_edf_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_night(tmp_path / "in", "a", motion=False)
+    monkeypatch.setitem(sys.modules, "edfio", None)
+    result = invoke("score", tmp_path / "in", "--out", tmp_path / "out", "--edf")
+    assert result.exit_code == 1
+    assert "writing EDF+ needs more libraries: pip install 'sleepstage[edf]'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     write_night(tmp_path / "in", "a", motion=False)
     (tmp_path / "file").write_text("")

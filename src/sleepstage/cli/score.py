@@ -9,6 +9,7 @@ import click
 from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
 from sleepstage.readers.formats import FORMATS
 from sleepstage.scoring.batch import HEART_RATE_MODEL, Work, find_tasks, score_all
+from sleepstage.scoring.exports import require_edfio
 from sleepstage.scoring.night import Wanted
 from sleepstage.scoring.overview import TABLE, agreements, hours, write_overview
 from sleepstage.scoring.places import place
@@ -67,6 +68,8 @@ def score(
     Exit status: 0 all nights staged, 3 some, 1 none.
     """
     work = Work(_models(model), Wanted(find_rem=find_rem, pictures=pictures, edf=edf), place(out))
+    if edf:
+        require_edfio()
     with progress_bar("reading") as progress:
         tasks, nights = find_tasks(paths, as_format=format_, on_progress=progress)
     nights += _stage(tasks, work, jobs or -1, cluster)

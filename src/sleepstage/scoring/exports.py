@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sleepstage.hypnogram import Hypnogram
 
-__all__ = ["write_edf", "write_yasa"]
+__all__ = ["require_edfio", "write_edf", "write_yasa"]
 
 # The standard texts of EDF+ know no class for N1 and N2 together, nor for all of NREM.
 _EDF: Final = {
@@ -43,6 +43,20 @@ _YASA: Final = {
 }
 
 
+def require_edfio() -> None:
+    """Say before the work that EDF+ can't be written.
+
+    Raises
+    ------
+    MissingExtraError
+        If edfio is not installed.
+    """
+    try:
+        import edfio  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(purpose="writing EDF+", extra="edf") from error
+
+
 def write_edf(hypnogram: Hypnogram, path: Path) -> None:
     """Write an EDF+ file that holds annotations and no signal (edfplus.info, section 2.2).
 
@@ -54,10 +68,9 @@ def write_edf(hypnogram: Hypnogram, path: Path) -> None:
     MissingExtraError
         If edfio is not installed.
     """
-    try:
-        from edfio import Edf, EdfAnnotation, Recording
-    except ImportError as error:
-        raise MissingExtraError(purpose="writing EDF+", extra="edf") from error
+    require_edfio()
+    from edfio import Edf, EdfAnnotation, Recording
+
     begun = _clock_start(hypnogram) or datetime(1985, 1, 1)
     annotations = [
         EdfAnnotation(first * EPOCH_SECONDS, n * EPOCH_SECONDS, f"Sleep stage {_EDF[stage]}")

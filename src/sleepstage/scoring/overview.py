@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from importlib.resources import files
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from sleepstage.errors import MissingExtraError
 from sleepstage.metrics import pooled
+from sleepstage.page import render
 from sleepstage.scoring.night import HYPNOGRAM, PICTURE
 from sleepstage.scoring.places import write_text
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
@@ -61,36 +61,30 @@ def write_overview(nights: Sequence[Summary], out: Path, wanted: Wanted) -> Path
         If Jinja is not installed.
     """
     staged = [night for night in nights if not night.error]
-    page = _render(
-        staged=staged,
-        failed=[night for night in nights if night.error],
-        simulated=any(night.simulated for night in nights),
-        strips=_strips(staged),
-        ticks=_ticks(staged),
-        middle=_middle(staged),
-        agreements=agreements(staged),
-        classes=FOUR_CLASS.classes,
-        names={name: "REM" if name == "rem" else name for name in FOUR_CLASS.classes},
-        pictures=wanted.pictures,
-    )
+    content = {
+        "staged": staged,
+        "failed": [night for night in nights if night.error],
+        "simulated": any(night.simulated for night in nights),
+        "strips": _strips(staged),
+        "ticks": _ticks(staged),
+        "middle": _middle(staged),
+        "agreements": agreements(staged),
+        "classes": FOUR_CLASS.classes,
+        "names": {name: "REM" if name == "rem" else name for name in FOUR_CLASS.classes},
+        "link": partial(_link, PICTURE if wanted.pictures else HYPNOGRAM),
+        "table": TABLE,
+        "hours": hours,
+        "minutes": _minutes,
+        "percent": _percent,
+    }
+    page = render(__package__, _TEMPLATE, content, purpose="the page of all nights", extra="score")
     write_text(out / OVERVIEW, page)
     write_text(out / TABLE, _table(nights))
     return out / OVERVIEW
 
 
-def _render(**content: Any) -> str:
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError(purpose="the page of all nights", extra="score") from error
-    source = files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"hours": hours, "minutes": _minutes, "percent": _percent}
-    link = {"link": lambda night, file: f"{quote(night.night)}/{file}"}
-    environment.globals |= link | {"PICTURE": PICTURE, "HYPNOGRAM": HYPNOGRAM, "TABLE": TABLE}
-    return environment.from_string(source).render(content)
+def _link(file: str, night: Summary) -> str:
+    return f"{quote(night.night)}/{file}"
 
 
 def hours(minutes: float | None) -> str:

@@ -77,7 +77,7 @@ def numbers_of_people(
     """
     reports: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
-        for person, report in run["per_night"].items():
+        for person, report in run["per_person"].items():
             reports.setdefault(person, []).append(report[scheme])
     people = {
         person: {

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.errors import MissingExtraError
 from sleepstage.evaluation.report.notes import data_section, glossary_section
 from sleepstage.evaluation.report.pictures import pictures
 from sleepstage.evaluation.report.sections import sections
 from sleepstage.evaluation.report.tables import Section, Table, escaped
 from sleepstage.evaluation.report.verdict import Card, key_numbers, verdict
 from sleepstage.files import write_atomically
+from sleepstage.page import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,31 +78,20 @@ def write_report(
     drawn: dict[str, list[_Picture]] = {}
     for section, shows, figure in pictures(results, nights, simulated=simulated):
         drawn.setdefault(section, []).append(_Picture(shows, _png(figure)))
-    page = _render(
-        title=title,
-        warning=_SIMULATED if simulated else "",
-        verdict=told,
-        cards=cards,
-        sections=shown,
-        pictures=drawn,
-    )
+    filled = {
+        "title": title,
+        "warning": _SIMULATED if simulated else "",
+        "verdict": told,
+        "cards": cards,
+        "sections": shown,
+        "pictures": drawn,
+    }
+    page = render(__package__, _TEMPLATE, filled, purpose="writing a report", extra="train")
     text = _markdown(title, _SIMULATED if simulated else "", told, cards, shown)
     for name, content in (("report.md", text), ("report.html", page)):
         with write_atomically(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return out / "report.html"
-
-
-def _render(**content: Any) -> str:
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError(purpose="writing a report", extra="train") from error
-    source = files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source).render(content)
 
 
 def _markdown(
