@@ -53,7 +53,8 @@ def main() -> None:
         found: dict[str, str] = {}
         for requirement in (one for extra in extras for one in direct(project, extra)):
             add(requirement, found)
-        lines = [f"# Written by deploy/pin.py: what sleepstage[{','.join(extras)}] was tested with."]
+        package = f"sleepstage[{','.join(extras)}]"
+        lines = [f"# Written by deploy/pin.py: what {package} was tested with."]
         lines += [f"{name}=={version}" for name, version in sorted(found.items())]
         (_HERE / f"{image}.txt").write_text("\n".join(lines) + "\n")
 
