@@ -1,0 +1,247 @@
+"""A signal in a table: its columns found by name, its times in whatever unit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from sleepstage.errors import DataError
+from sleepstage.motion import MOTION_COLUMNS
+from sleepstage.readers.text import first_fields, open_error, read_text_table, text_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    _Place = Callable[[int], str]
+
+__all__ = ["Columns", "read_columns", "signals_of"]
+
+_TIME_NAMES: Final = ("time", "seconds", "t", "t_s", "timestamp", "date", "datetime")
+# Of each signal, the names of its columns, in each of the ways to call them.
+_SIGNALS: Final = {
+    "heart_rate": (("bpm",), ("heart_rate",), ("heartrate",), ("hr",)),
+    "motion": (("x", "y", "z"), MOTION_COLUMNS),
+    "steps": (("steps",), ("step_count",)),
+}
+_ROW: Final = "row of the file"
+_SUFFIXES: Final = frozenset((".csv", ".tsv", ".txt", ".parquet"))
+_LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
+"""Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since
+any start, and Unix seconds until the year 5138, are less than the last."""
+
+
+class Columns(NamedTuple):
+    """A signal as a file has it."""
+
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+    utc_offset: int
+
+
+def read_columns(path: Path, signal: str) -> Columns:
+    """Times and values of a signal, by the first way to call it whose columns the file has.
+
+    Parameters
+    ----------
+    path : Path
+        CSV or, by its ending, Parquet.
+    signal : {"heart_rate", "motion", "steps"}
+        Which columns to look for.
+
+    Raises
+    ------
+    DataError
+        If they are missing or broken; names the line.
+    """
+    frame = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path, signal)
+    time, values = _columns(frame.columns, signal)
+    if time is None or values is None:
+        msg = f"{path}: has columns {', '.join(frame.columns)}; expected {_expected(signal)}"
+        raise DataError(msg)
+    measured = frame.with_row_index(_ROW).drop_nulls(subset=values)
+    place = partial(_place, path, measured[_ROW])
+    times, utc_offset = _seconds(measured[time], place)
+    table = np.column_stack([_numbers(measured[name], place) for name in values])
+    return Columns(times, table[:, 0] if len(values) == 1 else table, utc_offset)
+
+
+def _expected(signal: str) -> str:
+    """Columns of a signal, by the first of its names; motion has two kinds."""
+    kinds = {len(way): way for way in reversed(_SIGNALS[signal])}
+    return " or ".join(", ".join(("time", *kinds[width])) for width in sorted(kinds))
+
+
+def _place(path: Path, rows: pl.Series, at: int) -> str:
+    """Where in a file a value stands: its line if it is text."""
+    row = int(rows[at])
+    if path.suffix == ".parquet":
+        return f"{path}, row {row + 1}"
+    separator, fields = first_fields(path, remarks=True)
+    lines = text_lines(path, fields, separator=separator, header=_is_header(fields))
+    return f"{path}, line {next(islice(lines, row, None)).number}"
+
+
+def _columns(names: Sequence[str], signal: str) -> tuple[str | None, list[str] | None]:
+    """Names, as the file has them, of the columns of time and of a signal; None if missing."""
+    known = {name.strip().lower(): name for name in reversed(names)}
+    time = next((known[name] for name in _TIME_NAMES if name in known), None)
+    values = next(
+        ([known[name] for name in way] for way in _SIGNALS[signal] if set(way) <= set(known)), None
+    )
+    return time, values
+
+
+def _read_text(path: Path, signal: str) -> pl.DataFrame:
+    import polars as pl
+
+    separator, fields = first_fields(path, remarks=True)
+    if not _is_header(fields):
+        for wanted in _SIGNALS[signal]:
+            if len(fields) == 1 + len(wanted):
+                names = ["time", *wanted]
+                table = read_text_table(path, names, separator=separator)
+                return pl.DataFrame(table, schema=names, orient="row")
+        found = separator.join(fields)[:60]
+        msg = f"{path}, line 1: expected numbers ({_expected(signal)}), found {found!r}"
+        raise DataError(msg)
+    try:
+        frame = _read_csv(path, separator)
+    except OSError as error:
+        raise open_error(path, error) from error
+    except pl.exceptions.PolarsError:
+        # Read line by line, it finds the line to blame.
+        table = read_text_table(path, fields, separator=separator, header=True)
+        return pl.DataFrame(table, schema=fields, orient="row")
+    if not len(frame):
+        msg = f"{path}: the file is empty below its header"
+        raise DataError(msg)
+    return frame
+
+
+def _is_header(fields: Sequence[str]) -> bool:
+    return any(field[:1].isalpha() and field.lower() != "nan" for field in fields)
+
+
+def _read_csv(path: Path, separator: str) -> pl.DataFrame:
+    """Numbers as numbers where all are; else as text, for `_numbers` to say which is none."""
+    import polars as pl
+
+    def read(n_rows: int) -> pl.DataFrame:
+        frame = pl.read_csv(
+            path,
+            separator=separator,
+            comment_prefix="#",
+            infer_schema_length=n_rows,
+            glob=False,
+        )
+        blank = pl.col(pl.String).str.strip_chars().replace("", None)
+        return frame.with_columns(blank)
+
+    try:
+        return read(1000)
+    except pl.exceptions.PolarsError:
+        return read(0)  # all text
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path, glob=False)
+    except OSError as error:
+        raise open_error(path, error) from error
+    except pl.exceptions.PolarsError as error:
+        msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
+        raise DataError(msg) from error
+
+
+def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
+    import polars as pl
+
+    numbers = column.cast(pl.Float64, strict=False)
+    wrong = numbers.is_null() if numbers.is_null().any() else numbers.is_finite().not_()
+    if wrong.any():
+        at = wrong.arg_max() or 0
+        msg = (
+            f"{place(at)}: expected a number as {column.name!r}, found {column[at]!r}; correct it, "
+            "or leave it blank where nothing was measured"
+        )
+        raise DataError(msg)
+    return np.asarray(numbers.to_numpy(), dtype=np.float64)
+
+
+def _seconds(column: pl.Series, place: _Place) -> tuple[NDArray[np.float64], int]:
+    """Seconds, and by how many clocks were ahead of UTC at the first of them, if that is told."""
+    import polars as pl
+
+    if column.dtype in (pl.Date, pl.Time):
+        msg = f"{place(0)}: expected a date and a time as {column.name!r}, found {column[0]}"
+        raise DataError(msg)
+    if isinstance(column.dtype, pl.Datetime):
+        return _numbers(column.dt.epoch("us") / 1e6, place), 0
+    if column.dtype == pl.String and column.cast(pl.Float64, strict=False).is_null().any():
+        return _iso_seconds(column, place)
+    times = _numbers(column, place)
+    typical = float(np.median(np.abs(times))) if len(times) else 0.0
+    factor = next((factor for limit, factor in _LARGEST_UNIT if typical >= limit), 1.0)
+    return times * factor, 0
+
+
+def _iso_seconds(column: pl.Series, place: _Place) -> tuple[NDArray[np.float64], int]:
+    times = np.empty(len(column))
+    offset = 0
+    for row, text in enumerate(column):
+        try:
+            moment = datetime.fromisoformat(text)
+        except (TypeError, ValueError) as error:
+            msg = (
+                f"{place(row)}: expected seconds or a time as 2026-03-29T01:30:00+01:00 as "
+                f"{column.name!r}, found {text!r}; correct or delete the row"
+            )
+            raise DataError(msg) from error
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        times[row] = moment.timestamp()
+        ahead = moment.utcoffset()
+        if row == 0 and ahead is not None:
+            offset = int(ahead.total_seconds())
+    return times, offset
+
+
+def signals_of(path: Path, named: str | None) -> list[str]:
+    """Signals that a file can hold, by the names of its columns or, without, by its own.
+
+    Parameters
+    ----------
+    path : Path
+        Local, or of any file system; its beginning is read, of Parquet its description.
+    named : str, optional
+        Signal that its name says.
+    """
+    if path.suffix == ".parquet":
+        names = _parquet_columns(path)
+    elif path.suffix in _SUFFIXES:
+        _, names = first_fields(path, remarks=True)
+        if not _is_header(names):
+            return [named] if named else []
+    else:
+        return []
+    return [signal for signal in _SIGNALS if None not in _columns(names, signal)]
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    import polars as pl
+
+    with path.open("rb") as file:
+        try:
+            return list(pl.read_parquet_schema(file))
+        except pl.exceptions.PolarsError:
+            return []
