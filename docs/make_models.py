@@ -74,7 +74,8 @@ less of the signals costs: [real time](realtime.md).
 **Uncertainty**: probabilities are calibrated by one temperature, on people who were left out in
 turns; confidence is one less their normalised entropy.
 
-**Made again** by `make results models`: same people and versions, same bytes.
+**Made again** by `make results models`: same people, versions and kind of processor, same bytes. On
+another processor sums round otherwise, and a run's kappa moves by some thousandths.
 
 **Licence**: MIT, with this notice for the data: {attribution} ({licence}, [source]({source})).
 """
