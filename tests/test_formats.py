@@ -178,10 +178,10 @@ def test_times_of_parquet_may_be_moments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("time", ["yesterday", "2024-13-01T00:00:00", ""])
 def test_a_time_that_is_none_is_refused_by_its_line(tmp_path: Path, time: str) -> None:
-    lines = ["# made by hand", "time,bpm", "2024-03-12T23:00:00Z,60", f"{time},61"]
+    lines = ["# made by hand", "time,bpm", "2024-03-12T23:00:00Z,60", "", "# odd", f"{time},61"]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     (night,) = find_nights(tmp_path)
-    with pytest.raises(DataError, match=r"a\.csv, line 4: expected seconds or a time as 2026-"):
+    with pytest.raises(DataError, match=r"a\.csv, line 6: expected seconds or a time as 2026-"):
         night.read()
 
 

@@ -282,8 +282,21 @@ BOMB = """<?xml version="1.0"?>
         ("<HealthData/>", "neither records of sleep nor rests"),
         ("<Workouts></Workouts>", "begins with <Workouts>"),
         ("", r"line 1: malformed XML \(no element found"),
+        (document().replace("UTF-8", "TF-8"), r"encoding that can't be read \(unknown .*TF-8"),
+        (document().replace("UTF-8", "big5"), "encoding that can't be read"),
     ],
-    ids=["bomb", "bomb in UTF-16", "cut", "tag", "cut early", "empty", "other", "nothing"],
+    ids=[
+        "bomb",
+        "bomb in UTF-16",
+        "cut",
+        "tag",
+        "cut early",
+        "empty",
+        "other",
+        "nothing",
+        "encoding",
+        "wide",
+    ],
 )
 def test_a_broken_export_is_refused(tmp_path: Path, content: str | bytes, expected: str) -> None:
     path = tmp_path / "export.xml"

@@ -115,6 +115,11 @@ def test_each_result_comes_with_the_index_of_its_task(place: str | None, jobs: i
     assert results == {number: total(NIGHTS, task) for number, task in enumerate(TASKS)}
 
 
+def test_a_process_that_dies_is_told() -> None:
+    with pytest.raises(DataError, match="a process that did the work died"):
+        list(run_tasks(kill_worker, None, ["a", "deadly", "b"], jobs=2))
+
+
 def test_no_tasks_give_no_results(place: str | None) -> None:
     assert list(run_tasks(total, NIGHTS, [], jobs=1, cluster=place)) == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Samples"]
+
+_END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class Samples:
         Raises
         ------
         DataError
-            If shapes do not fit or a time or value is no finite number.
+            If shapes do not fit, a time or value is no finite number, or a time is beyond all
+            seconds of the calendar: then it is in another unit.
         """
         try:
             times = np.asarray(times, dtype=np.float64)
@@ -64,6 +67,10 @@ class Samples:
             table = np.column_stack([times, values])
             at = int(np.argmin(np.isfinite(table).all(axis=1)))
             msg = f"{name}: sample {at} is {table[at].tolist()}; remove what is not a finite number"
+            raise DataError(msg)
+        if len(times) and np.abs(times).max() > _END_OF_TIME:
+            at = int(np.abs(times).argmax())
+            msg = f"{name}: sample {at} is at {times[at]:.10g} s: give times in seconds"
             raise DataError(msg)
         if not (times[1:] >= times[:-1]).all():
             order = np.argsort(times, kind="stable")

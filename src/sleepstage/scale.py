@@ -48,18 +48,26 @@ def run_tasks(
     Raises
     ------
     DataError, MissingExtraError
-        If the cluster is not there, not fit for the work or lost; without the extra ``cluster``, or
-        ``score`` on this machine.
+        If the cluster is not there, not fit for the work or lost, or a process of this machine
+        dies; without the extra ``cluster``, or ``score`` on this machine.
     """
     if cluster is not None:
         yield from _on_cluster((function, shared, tasks), range(len(tasks)), cluster)
         return
     try:
         from joblib import Parallel, delayed
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
     except ImportError as error:
         raise MissingExtraError(purpose="working on several cores", extra="score") from error
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
-    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+    try:
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+    except TerminatedWorkerError as error:
+        message = (
+            "a process that did the work died, of too little memory or of a damaged file: what is "
+            "done is kept; run it again, with --jobs 1 if it dies again"
+        )
+        raise DataError(message) from error
 
 
 def in_order(

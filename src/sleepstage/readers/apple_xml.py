@@ -147,6 +147,11 @@ def read_export(
             "copied only in part? export it again"
         )
         raise DataError(msg) from error
+    except DataError:
+        raise
+    except (LookupError, ValueError) as error:  # what expat says of encodings
+        msg = f"{name}: the XML names an encoding that can't be read ({error}); export it again"
+        raise DataError(msg) from error
     return records.export()
 
 

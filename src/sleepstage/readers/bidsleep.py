@@ -8,8 +8,10 @@ most of an hour after the labels, and may go on for days.
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, datetime
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,7 +21,7 @@ import numpy as np
 
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.readers.source import Format, Found, Night
-from sleepstage.readers.text import first_fields, read_text_table
+from sleepstage.readers.text import first_fields, open_error, read_text_table
 from sleepstage.recording import OF_PERSON, Recording
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
@@ -48,6 +50,8 @@ ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
 
 _MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
 _MOTION_COLUMNS: Final = ("Timestamp", "x", "y", "z")
+_HEADER: Final = 128  # bytes before the first element of a MATLAB file
+_ELEMENTS: Final = (14, 15)  # a matrix, plain or compressed
 _ZONE: Final = "America/New_York"
 _EARLIEST, _LATEST = -600.0, 2940.0  # s from the first label to the first sample, in all nights
 _CLOCK: Final = "%Y-%m-%d %H:%M:%S"
@@ -183,7 +187,12 @@ def _read_labels(path: Path) -> _Labels:
         raise MissingExtraError(purpose="reading BIDSleep", extra="train") from error
     wanted = ["recStart", "expert_label"]
     try:
-        found = loadmat(path, variable_names=wanted)
+        content = path.read_bytes()
+    except OSError as error:
+        raise open_error(path, error) from error
+    try:
+        _require_whole(content)
+        found = loadmat(BytesIO(content), variable_names=wanted)
     except Exception as error:  # scipy fails in many ways over a damaged file
         msg = f"{path}: can't be read as a file of MATLAB 5 ({error}); get it again"
         raise DataError(msg) from error
@@ -192,6 +201,21 @@ def _read_labels(path: Path) -> _Labels:
             msg = f"{path}: has no {name}; expected {' and '.join(wanted)}"
             raise DataError(msg)
     return _Labels(_clock(path, found["recStart"]), _stages(path, found["expert_label"]))
+
+
+def _require_whole(content: bytes) -> None:
+    """Follow the elements to the end of the file: over one that is cut short, scipy may crash."""
+    order = "<" if content[_HEADER - 2 : _HEADER] == b"IM" else ">"
+    at = _HEADER
+    while at < len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, at)
+        at += 8 + size
+        if kind not in _ELEMENTS:
+            msg = f"unknown element {kind}"
+            raise ValueError(msg)
+    if at != len(content):
+        msg = "cut short"
+        raise ValueError(msg)
 
 
 def _clock(path: Path, value: Any) -> datetime:

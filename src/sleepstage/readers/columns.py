@@ -11,7 +11,7 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.readers.text import first_fields, open_error, read_text_table, text_lines
+from sleepstage.readers.text import first_fields, open_error, read_text_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,9 +84,14 @@ def _place(path: Path, rows: pl.Series, at: int) -> str:
     row = int(rows[at])
     if path.suffix == ".parquet":
         return f"{path}, row {row + 1}"
-    separator, fields = first_fields(path, remarks=True)
-    lines = text_lines(path, fields, separator=separator, header=_is_header(fields))
-    return f"{path}, line {next(islice(lines, row, None)).number}"
+    _, fields = first_fields(path, remarks=True)
+    with path.open("rb") as file:
+        # Blank lines are rows, too, once there was a first one; remarks are not.
+        lines = (number for number, line in enumerate(file, 1) if not line.startswith(b"#"))
+        if _is_header(fields):
+            next(lines, None)
+        line = next(islice(lines, row, None), None)
+    return f"{path}, row {row + 1}" if line is None else f"{path}, line {line}"
 
 
 def _columns(names: Sequence[str], signal: str) -> tuple[str | None, list[str] | None]:
