@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["member_names", "open_member"]
 
 _MAGIC: Final = b"PK\x03\x04"
-_BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-# NotImplementedError is an unknown compression, RuntimeError a password.
+# NotImplementedError is an unknown compression, RuntimeError a password, UnicodeDecodeError a name.
+_BROKEN: Final = (
+    *(zipfile.BadZipFile, zlib.error, EOFError),
+    *(NotImplementedError, RuntimeError, UnicodeDecodeError),
+)
 
 
 def member_names(path: Path) -> list[str] | None:

@@ -61,7 +61,7 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
                 encoding="utf8-lossy",
                 glob=False,
             )
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             what = str(error).splitlines()[0][:100]
             msg = f"{table.name}, from line {line} on: no table ({what}); export it again"
             raise DataError(msg) from error

@@ -275,7 +275,7 @@ def read_summary(path: Path) -> NDArray[np.float64]:
         frame = frame.cast(pl.Float64)
     except OSError as error:
         raise open_error(path, error) from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         msg = f"{path}: not a motion summary ({str(error).splitlines()[0]}); prepare it again"
         raise DataError(msg) from error
     return np.ascontiguousarray(frame.to_numpy())
@@ -291,7 +291,7 @@ def summary_source(path: Path) -> str | None:
 
     try:
         return pl.read_parquet_metadata(path).get("source")
-    except (OSError, pl.exceptions.PolarsError):
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
 
 

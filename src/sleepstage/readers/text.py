@@ -75,7 +75,7 @@ def read_text_table(
         )
     except OSError as error:
         raise open_error(path, error) from error
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return _read_slowly(path, columns, separator=separator, header=header)
     table = frame.to_numpy()
     if frame.width != len(columns) or not len(frame) or not np.isfinite(table).all():
