@@ -82,7 +82,10 @@ class Hypnogram:
         """
         if self.start < UNIX_TIME:
             return None
-        return [str(clock_time(time, self.utc_offset)) for time in self.times.tolist()]
+        return [
+            clock_time(time, self.utc_offset).isoformat("T", "seconds")
+            for time in self.times.tolist()
+        ]
 
     @property
     def stages(self) -> NDArray[np.str_]:
@@ -194,12 +197,9 @@ class Hypnogram:
         )
 
 
-def clock_time(time: float, utc_offset: int) -> str | None:
-    """What a clock so many seconds ahead of UTC showed, ISO 8601; None if it is no Unix time."""
-    if time < UNIX_TIME:
-        return None
-    zone = timezone(timedelta(seconds=utc_offset))
-    return datetime.fromtimestamp(time, zone).isoformat("T", "seconds")
+def clock_time(time: float, utc_offset: int) -> datetime:
+    """What a clock so many seconds ahead of UTC showed at a Unix time."""
+    return datetime.fromtimestamp(time, timezone(timedelta(seconds=utc_offset)))
 
 
 def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:

@@ -8,6 +8,7 @@ that counted most, and the stages of the source that told most.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -145,7 +146,12 @@ def _recording(export: Export, span: Span, beats: Series) -> partial[Recording]:
     """What builds the recording; it holds views of this night's samples, and no more."""
     walked = [one.between(span.start - _DAY, span.end) for one in export.steps.values()]
     steps = max(walked, key=lambda series: float(series.values.sum()), default=None)
-    told = [one for one in export.sleep if one.start < span.end and one.end > span.start]
+    # They are in order of their starts, and one that began a day before is over.
+    first, last = (
+        bisect_left(export.sleep, time, key=lambda one: one.start)
+        for time in (span.start - _DAY, span.end)
+    )
+    told = [one for one in export.sleep[first:last] if one.end > span.start]
     return partial(
         Recording.from_arrays,
         heart_rate=(beats.ends, beats.values),

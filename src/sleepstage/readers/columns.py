@@ -11,7 +11,7 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.readers.text import first_fields, open_error, read_text_table
+from sleepstage.readers.text import first_fields, open_error, read_text_table, table_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +121,7 @@ def _read_text(path: Path, signal: str) -> pl.DataFrame:
         frame = _read_csv(path, separator)
     except OSError as error:
         raise open_error(path, error) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except table_errors():
         # Read line by line, it finds the line to blame.
         table = read_text_table(path, fields, separator=separator, header=True)
         return pl.DataFrame(table, schema=fields, orient="row")
@@ -152,7 +152,7 @@ def _read_csv(path: Path, separator: str) -> pl.DataFrame:
 
     try:
         return read(1000)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except table_errors():
         return read(0)  # all text
 
 
@@ -163,7 +163,7 @@ def _read_parquet(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path, glob=False)
     except OSError as error:
         raise open_error(path, error) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except table_errors() as error:
         msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
         raise DataError(msg) from error
 
@@ -248,5 +248,5 @@ def _parquet_columns(path: Path) -> list[str]:
     with path.open("rb") as file:
         try:
             return list(pl.read_parquet_schema(file))
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        except table_errors():
             return []

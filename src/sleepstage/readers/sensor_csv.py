@@ -10,6 +10,7 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.readers.sensor_samples import END_OF_TIME, ZONE, SensorTable, no_number
+from sleepstage.readers.text import table_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
                 encoding="utf8-lossy",
                 glob=False,
             )
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        except table_errors() as error:
             what = str(error).splitlines()[0][:100]
             msg = f"{table.name}, from line {line} on: no table ({what}); export it again"
             raise DataError(msg) from error

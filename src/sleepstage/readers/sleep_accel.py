@@ -20,7 +20,7 @@ from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
 from sleepstage.motion import MOTION_COLUMNS, summarise_night
 from sleepstage.readers.source import Format, Found, Night
-from sleepstage.readers.text import first_fields, open_error, read_text_table
+from sleepstage.readers.text import first_fields, open_error, read_text_table, table_errors
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
@@ -137,12 +137,7 @@ def find_subjects(directory: str | Path) -> list[str]:
         If `directory` has none of the dataset's files.
     """
     directory = Path(directory)
-    subjects = {
-        path.name.removesuffix(table.ending)
-        for table in LAYOUT.values()
-        for path in (directory / table.folder).glob(f"*{table.ending}")
-        if not path.name.startswith(".")
-    }
+    subjects = [found.name for found in _find(directory, ())]
     if not subjects:
         folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
         msg = f"{directory}: not a sleep-accel dataset; expected files in {folders}"
@@ -275,7 +270,7 @@ def read_summary(path: Path) -> NDArray[np.float64]:
         frame = frame.cast(pl.Float64)
     except OSError as error:
         raise open_error(path, error) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except table_errors() as error:
         msg = f"{path}: not a motion summary ({str(error).splitlines()[0]}); prepare it again"
         raise DataError(msg) from error
     return np.ascontiguousarray(frame.to_numpy())
@@ -291,12 +286,14 @@ def summary_source(path: Path) -> str | None:
 
     try:
         return pl.read_parquet_metadata(path).get("source")
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except OSError:
+        return None
+    except table_errors():
         return None
 
 
 def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
-    """People of whom there is more than a hypnogram; the folder is the dataset's own."""
+    """People by the names of their files; the folder is the dataset's own."""
     files = defaultdict(list)
     for table in LAYOUT.values():
         folder = directory / table.folder

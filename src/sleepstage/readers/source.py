@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int, str], None]
     """Called with what is done, of all, and a remark."""
 
-__all__ = ["Format", "Found", "Night", "Progress", "Source"]
+__all__ = ["Format", "Found", "Night", "Source"]
 
 
 class Found(NamedTuple):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Line", "first_fields", "open_error", "read_text_table", "text_lines"]
+__all__ = ["Line", "first_fields", "open_error", "read_text_table", "table_errors", "text_lines"]
 
 
 class Line(NamedTuple):
@@ -75,7 +75,7 @@ def read_text_table(
         )
     except OSError as error:
         raise open_error(path, error) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except table_errors():
         return _read_slowly(path, columns, separator=separator, header=header)
     table = frame.to_numpy()
     if frame.width != len(columns) or not len(frame) or not np.isfinite(table).all():
@@ -100,6 +100,13 @@ def _read_slowly(
         msg = f"{path}: the file is empty; expected lines of {', '.join(columns)}"
         raise DataError(msg)
     return np.array(rows, dtype=np.float64)
+
+
+def table_errors() -> tuple[type[BaseException], ...]:
+    """What polars raises over a file that is no table; some files it panics over."""
+    import polars as pl
+
+    return pl.exceptions.PolarsError, pl.exceptions.PanicException
 
 
 def open_error(path: Path, error: OSError) -> DataError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sleepstage.errors import MissingExtraError
 from sleepstage.files import write_atomically
-from sleepstage.hypnogram import stage_runs
+from sleepstage.hypnogram import clock_time, stage_runs
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def write_yasa(hypnogram: Hypnogram, path: Path) -> None:
 def _clock_start(hypnogram: Hypnogram) -> datetime | None:
     if hypnogram.start < UNIX_TIME:
         return None
-    zone = timezone(timedelta(seconds=hypnogram.utc_offset))
-    return datetime.fromtimestamp(hypnogram.start, zone)
+    return clock_time(hypnogram.start, hypnogram.utc_offset)
 
 
 def _probabilities(hypnogram: Hypnogram) -> dict[str, list[float]] | None:

@@ -14,7 +14,7 @@ from sleepstage.hypnogram import Hypnogram, clock_time, stage_runs
 from sleepstage.metrics import agreement
 from sleepstage.scoring.expected import expected_accuracy
 from sleepstage.scoring.exports import write_edf, write_yasa
-from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
+from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
 from sleepstage.statistics import sleep_statistics
 
 if TYPE_CHECKING:
@@ -168,8 +168,11 @@ def score(
 
 def _span(hypnogram: Hypnogram) -> list[str]:
     """Start of the first epoch and end of the last one, as the clock showed them."""
+    if hypnogram.start < UNIX_TIME:
+        return []
     edges = (hypnogram.start, hypnogram.start + EPOCH_SECONDS * len(hypnogram))
-    return [text for edge in edges if (text := clock_time(edge, hypnogram.utc_offset))]
+    clocks = (clock_time(edge, hypnogram.utc_offset) for edge in edges)
+    return [clock.isoformat("T", "seconds") for clock in clocks]
 
 
 def _others(recording: Recording, n_epochs: int) -> dict[str, Hypnogram]:
