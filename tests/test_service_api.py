@@ -135,8 +135,11 @@ def test_what_is_answered_is_stored_and_the_same_again_changes_nothing(tmp_path:
         session = one.open(start=START)
         fresh = one.push(session, "m-1", heart_rate=[[START, 60], [START + 5, 61]])
         assert (fresh.status_code, fresh.json()) == (201, {"repeated": False})
-        again = one.push(session, "m-1", heart_rate=[[START + 9, 99]])
+        again = one.push(session, "m-1", heart_rate=[[START + 5, 61], [START, 60]])
         assert (again.status_code, again.json()) == (200, {"repeated": True})
+        other_body = one.push(session, "m-1", heart_rate=[[START + 9, 99]])
+        assert other_body.status_code == 409
+        assert "message m-1: this id had come before" in other_body.json()["detail"]
         with running(tmp_path) as other:
             other.push(session, "m-2", heart_rate=[[START + 40, 60]])
             night = other.hypnogram(session)
@@ -410,11 +413,9 @@ def test_undone_work_is_done_silent_nights_closed_and_old_ones_deleted(tmp_path:
         # Another server took a message, and died before it was worked off.
         waiting = SessionRecord(id="left", owner="local", created=0, heard=nights.clock())
         one.do(nights.store.open_session, waiting)
-        body = Message.from_object({"heart_rate": [[START, 60], [START + 70, 60]]})
-        one.do(
-            nights.store.add_message,
-            "left", "1", body.to_bytes(), oldest=START, newest=START + 70, now=nights.clock(),
-        )  # fmt: skip
+        body = Message.from_object({"heart_rate": [[START, 60], [START + 70, 60]]}).to_bytes()
+        described = {"digest": b"", "span": (START, START + 70), "now": nights.clock()}
+        one.do(nights.store.add_message, "left", "1", body, **described)
         one.do(nights.sweep)
         assert one.client.get("/v1/sessions/left").status_code == 200
         assert len(one.hypnogram("left")["epochs"]) == 2

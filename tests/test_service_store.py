@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,13 +47,14 @@ class Place:
 
     @property
     def leftovers(self) -> list[Any]:
-        """All rows, or all keys."""
+        """All rows, or all keys, but for the mark that there has been a token."""
         if self.server is not None:
             with Redis.from_url(self.address) as client:
-                return list(client.keys("*"))
+                return [key for key in client.keys("*") if key != b"sleepstage:guarded"]
         with closing(sqlite3.connect(Path(self.address) / "sessions.sqlite")) as db:
             tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            return [row for (name,) in tables for row in db.execute(f"SELECT * FROM {name}")]
+            found = [row for (name,) in tables for row in db.execute(f"SELECT * FROM {name}")]
+            return [row for row in found if row != ("guarded",)]
 
     def clear(self) -> None:
         if self.server is not None:
@@ -104,11 +106,12 @@ async def add(
     at: float = 0.0,
     until: float | None = None,
     now: float = 2000.0,
+    **given: Any,
 ) -> tuple[Delivery, SessionRecord | None]:
-    newest = at if until is None else until
-    return await store.add_message(
-        session, message, message.encode(), oldest=at, newest=newest, now=now
-    )
+    body = message.encode()
+    span = (at, at if until is None else until)
+    described = {"digest": body, "span": span, "now": now, **given}
+    return await store.add_message(session, message, body, **described)
 
 
 def step(record: SessionRecord, used: int = -1, n_epochs: int = 0, **changes: Any) -> Advance:
@@ -117,16 +120,18 @@ def step(record: SessionRecord, used: int = -1, n_epochs: int = 0, **changes: An
     after = replace(
         record, version=record.version + 1, n_epochs=record.n_epochs + n_epochs, **changes
     )
-    snapshot = None if after.closed else b"state %d" % after.version
+    final = after.closed and not after.reopens
+    snapshot = None if final else b"state %d" % after.version
     result = {"n": after.n_epochs, "\u00e9": None} if after.closed else None
     samples = b"samples %d" % after.version if n_epochs else b""
     return Advance(after, snapshot, used, epochs, samples, result)
 
 
-async def close(store: Store, session: str = "night") -> bool:
+async def close(store: Store, session: str = "night", **changes: Any) -> bool:
     backlog = await waiting(store, session)
     used = max((number for number, _ in backlog.messages), default=-1)
-    return await store.commit(backlog.record.version, step(backlog.record, used, closed=True))
+    done = step(backlog.record, used, closed=True, **changes)
+    return await store.commit(backlog.record.version, done)
 
 
 async def waiting(store: Store, session: str = "night") -> Backlog:
@@ -232,9 +237,31 @@ async def test_a_message_is_stored_once(store: Store) -> None:
         replace(NIGHT, newest=110.0, heard=2000.0, due=100.0 + 30 + NIGHT.lateness),
     )
     assert first[1] == await store.session("night")
-    again = await store.add_message("night", "m1", b"x", oldest=0.0, newest=999.0, now=3000.0)
+    again = await add(store, "m1", until=999.0, now=3000.0, warnings={"late": 1})
     assert again == (Delivery.REPEATED, first[1])
+    other = await add(store, "m1", until=999.0, now=3000.0, digest=b"of other samples")
+    assert other == (Delivery.CONFLICT, first[1])
     assert await bodies(store) == [b"m1"]
+
+
+async def test_a_message_without_samples_moves_nothing_but_its_session(store: Store) -> None:
+    await store.open_session(NIGHT)
+    _, first = await add(store, "m1", span=None, now=2000.0)
+    assert first == replace(NIGHT, heard=2000.0)
+    _, second = await add(store, "m2", at=100.0, now=2001.0)
+    _, third = await add(store, "m3", span=None, now=2002.0)
+    assert second is not None
+    assert third == replace(second, heard=2002.0) == await store.session("night")
+
+
+async def test_warnings_add_up(store: Store) -> None:
+    await store.open_session(NIGHT)
+    await add(store, "m1", warnings={"late": 2})
+    await add(store, "m2")
+    _, record = await add(store, "m3", warnings={"late": 3, "stale": 1})
+    assert record is not None
+    assert record.warnings == {"late": 5, "stale": 1}
+    assert record == await store.session("night")
 
 
 async def test_a_later_message_moves_what_it_should(store: Store) -> None:
@@ -265,12 +292,35 @@ async def test_messages_to_no_session_and_to_a_closed_one(store: Store, place: P
     assert await bodies(store) == []
 
 
+async def test_samples_open_a_session_again_that_silence_closed(store: Store) -> None:
+    await store.open_session(NIGHT)
+    await add(store, "m1", at=100.0)
+    assert await close(store, reopens=True)
+    over = await store.session("night")
+    assert over is not None
+    assert await store.count_open("anna") == 0
+    assert await add(store, "m1", now=9e9) == (Delivery.REPEATED, over)
+    assert await add(store, "m2", span=None, now=9e9) == (Delivery.CLOSED, over)
+    told, record = await add(store, "m2", at=500.0, now=3000.0)
+    assert told is Delivery.STORED
+    assert record == replace(
+        over, closed=False, reopens=False, version=over.version + 1, newest=500.0, heard=3000.0
+    )
+    assert record == await store.session("night")
+    assert await store.result("night") is None
+    assert await store.count_open("anna") == 1
+    assert (await waiting(store)).snapshot == b"state 1"
+    assert await store.silent(since=9e9, limit=9) == ["night"]
+    assert await store.outdated(since=9e9, limit=9) == ["night"]
+    assert await store.versions(["night"]) == {"night": over.version + 1}
+
+
 async def test_ids_of_used_messages_are_known_but_not_their_bodies(
     store: Store, place: Place
 ) -> None:
     await store.open_session(NIGHT)
     body = b"\x00\xff" * 1000
-    await store.add_message("night", "m1", body, oldest=0.0, newest=1.0, now=2.0)
+    await store.add_message("night", "m1", body, digest=b"m1", span=(0.0, 1.0), now=2.0)
     ((number, kept),) = (await waiting(store)).messages
     assert kept == body
     assert await store.commit(0, step(NIGHT, number))
@@ -395,13 +445,13 @@ async def test_silent_and_outdated_go_by_when_a_session_was_heard(store: Store) 
     assert await store.silent(since=10.0, limit=9) == []
     await add(store, "m", session="b", now=40.0)
     assert await store.silent(since=40.0, limit=9) == ["c", "a"]
-    assert await store.outdated(since=99.0, limit=9) == []
     await close(store, "a")
     await close(store, "b")
     assert await store.silent(since=99.0, limit=9) == ["c"]
-    assert await store.outdated(since=99.0, limit=9) == ["a", "b"]
-    assert await store.outdated(since=40.0, limit=9) == ["a"]
-    assert await store.outdated(since=99.0, limit=1) == ["a"]
+    assert sorted(await store.outdated(since=99.0, limit=9)) == ["a", "b", "c"]
+    assert sorted(await store.outdated(since=40.0, limit=9)) == ["a", "c"]
+    assert await store.outdated(since=25.0, limit=9) == ["c"]
+    assert len(await store.outdated(since=99.0, limit=1)) == 1
 
 
 # Grants
@@ -410,13 +460,14 @@ async def test_silent_and_outdated_go_by_when_a_session_was_heard(store: Store) 
 async def test_grants_are_found_listed_and_revoked(store: Store) -> None:
     await store.open_session(NIGHT)
     older = Grant(id="t0", digest="d0", owner="\u00c5sa", created=0.5)
-    for grant in (TOKEN, LINK, older):
+    link = replace(LINK, token="t0")
+    for grant in (TOKEN, link, older):
         await store.add_grant(grant)
     assert await store.grant("d1") == TOKEN
-    assert await store.grant("d2") == LINK
+    assert await store.grant("d2") == link
     assert await store.grant("t1") is None
     assert await store.grants() == [older, TOKEN]
-    assert await store.grants(session_id="night") == [LINK]
+    assert await store.grants(session_id="night") == [link]
     assert await store.grants(session_id="other") == []
     assert await store.remove_grant("t1")
     assert not await store.remove_grant("t1")
@@ -424,6 +475,31 @@ async def test_grants_are_found_listed_and_revoked(store: Store) -> None:
     assert await store.grants() == [older]
     assert await store.remove_grant("l1")
     assert await store.grants(session_id="night") == []
+
+
+async def test_links_go_with_the_token_that_they_were_made_with(store: Store) -> None:
+    await store.open_session(NIGHT)
+    other = replace(TOKEN, id="t2", digest="d3")
+    made = replace(LINK, token="t1")
+    older = replace(LINK, id="l2", digest="d4")  # of a store that did not keep the token
+    for grant in (TOKEN, other, made, older):
+        await store.add_grant(grant)
+    assert await store.remove_grant("t1")
+    assert await store.grants(session_id="night") == [older]
+    assert await store.remove_grant("t2")
+    assert await store.grants(session_id="night") == []
+
+
+async def test_that_there_was_a_token_is_never_forgotten(store: Store, place: Place) -> None:
+    assert not await store.guarded()
+    await store.open_session(NIGHT)
+    await store.add_grant(LINK)
+    assert not await store.guarded()
+    await store.add_grant(TOKEN)
+    await store.remove_grant(TOKEN.id)
+    assert await store.guarded()
+    async with opened(place.address) as again:
+        assert await again.guarded()
 
 
 async def test_a_grant_takes_nobodys_place(store: Store) -> None:
@@ -533,7 +609,7 @@ async def main(address, name):
         for number in range(int(sys.argv[3])):
             message = f"{name}-{task}-{number}"
             await store.add_message(
-                "night", message, message.encode(), oldest=0.0, newest=0.0, now=0.0
+                "night", message, message.encode(), digest=message.encode(), span=(0, 0), now=0
             )
             print(message, flush=True)
     await asyncio.gather(*map(write, range(20)))
@@ -625,6 +701,8 @@ class Model:
         self.messages: dict[str, dict[str, bytes | None]] = {}
         self.told: dict[str, list[Advance]] = {}
         self.given: list[Grant] = []
+        self.digests: dict[tuple[str, str], bytes] = {}
+        self.was_guarded = False
 
     async def ping(self) -> None: ...
 
@@ -657,25 +735,38 @@ class Model:
         message_id: str,
         body: bytes,
         *,
-        oldest: float,
-        newest: float,
+        digest: bytes,
+        span: tuple[float, float] | None,
         now: float,
+        warnings: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, SessionRecord | None]:
         record = self.records.get(session_id)
         if record is None:
             return Delivery.MISSING, None
         if message_id in self.messages[session_id]:
-            return Delivery.REPEATED, record
-        if record.closed:
+            same = self.digests[session_id, message_id] == digest
+            return Delivery.REPEATED if same else Delivery.CONFLICT, record
+        if record.closed and not (record.reopens and span):
             return Delivery.CLOSED, record
+        if record.closed:
+            record = replace(record, closed=False, reopens=False, version=record.version + 1)
+            self.told[session_id][-1] = replace(self.told[session_id][-1], result=None)
         self.messages[session_id][message_id] = body
-        self.records[session_id] = replace(
+        self.digests[session_id, message_id] = digest
+        record = replace(
             record,
-            newest=newest if record.newest is None else max(newest, record.newest),
             heard=now,
-            due=oldest + 30 + record.lateness if record.due is None else record.due,
+            warnings=dict(Counter(record.warnings) + Counter(warnings or {})),
         )
-        return Delivery.STORED, self.records[session_id]
+        if span is not None:
+            oldest, newest = span
+            record = replace(
+                record,
+                newest=newest if record.newest is None else max(newest, record.newest),
+                due=oldest + 30 + record.lateness if record.due is None else record.due,
+            )
+        self.records[session_id] = record
+        return Delivery.STORED, record
 
     async def backlog(self, session_id: str) -> Backlog | None:
         if session_id not in self.records:
@@ -696,7 +787,9 @@ class Model:
         if advance.record.closed and any(n > advance.used for n, _ in backlog.messages):
             return False
         before = backlog.record
-        self.records[name] = replace(advance.record, newest=before.newest, heard=before.heard)
+        self.records[name] = replace(
+            advance.record, newest=before.newest, heard=before.heard, warnings=before.warnings
+        )
         self.told[name].append(advance)
         for number, message in enumerate(self.messages[name]):
             if number <= advance.used:
@@ -711,14 +804,11 @@ class Model:
         return [one.id for one in found][:limit]
 
     async def silent(self, *, since: float, limit: int) -> list[str]:
-        return self._heard(since, limit, closed=False)
+        found = [one for one in self.records.values() if not one.closed and one.heard < since]
+        return [one.id for one in found][:limit]
 
     async def outdated(self, *, since: float, limit: int) -> list[str]:
-        return self._heard(since, limit, closed=True)
-
-    def _heard(self, since: float, limit: int, *, closed: bool) -> list[str]:
-        found = [one for one in self.records.values() if one.closed == closed and one.heard < since]
-        return [one.id for one in found][:limit]
+        return [one.id for one in self.records.values() if one.heard < since][:limit]
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
         told = self.told[session_id] if session_id in self.records else []
@@ -742,6 +832,10 @@ class Model:
             if {grant.id, grant.digest} & {text for g in self.given for text in (g.id, g.digest)}:
                 raise StoreError("taken")
             self.given.append(grant)
+        self.was_guarded |= grant.session is None
+
+    async def guarded(self) -> bool:
+        return self.was_guarded
 
     async def grant(self, digest: str) -> Grant | None:
         return next((one for one in self.given if one.digest == digest), None)
@@ -751,9 +845,22 @@ class Model:
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def remove_grant(self, grant_id: str) -> bool:
-        before = len(self.given)
-        self.given = [one for one in self.given if one.id != grant_id]
-        return len(self.given) < before
+        removed = next((one for one in self.given if one.id == grant_id), None)
+        if removed is None:
+            return False
+        self.given.remove(removed)
+        if removed.session is None:
+            owners = {one.owner for one in self.given if one.session is None}
+            self.given = [
+                one
+                for one in self.given
+                if one.session is None
+                or (
+                    one.token != grant_id
+                    and (one.token or one.owner != removed.owner or one.owner in owners)
+                )
+            ]
+        return True
 
 
 async def commit_some(
@@ -794,11 +901,12 @@ grants = st.builds(
     digest=names.map(str.upper),
     owner=names,
     session=st.none() | names,
+    token=st.none() | names,
     created=times,
     expires=st.none() | times,
 )
 changes = st.fixed_dictionaries(
-    {"closed": st.booleans()},
+    {"closed": st.booleans(), "reopens": st.booleans()},
     optional={"start": times, "due": st.none() | times, "intake": st.dictionaries(names, times)},
 )
 
@@ -819,9 +927,10 @@ CALLS: st.SearchStrategy[list[Callable[[Store], Any]]] = st.lists(
             names,
             names,
             st.binary(max_size=9),
-            oldest=times,
-            newest=times,
+            digest=st.sampled_from([b"one", b"two"]),
+            span=st.none() | st.tuples(times, times),
             now=times,
+            warnings=st.none() | st.dictionaries(names, st.integers(1, 1000)),
         ),
         st.tuples(
             names, st.sampled_from([0, 0, 1]), st.integers(0, 3), st.integers(0, 2), changes
@@ -835,7 +944,7 @@ CALLS: st.SearchStrategy[list[Callable[[Store], Any]]] = st.lists(
 
 async def everything(store: Store) -> list[Any]:
     """All that a store can be asked; where there is no order, sorted."""
-    seen: list[Any] = [await store.versions(NAMES), await store.grants()]
+    seen: list[Any] = [await store.versions(NAMES), await store.grants(), await store.guarded()]
     for since in (-1e9, 1e9, 3e9):
         seen.append(sorted(await store.silent(since=since, limit=9)))
         seen.append(sorted(await store.outdated(since=since, limit=9)))
@@ -914,15 +1023,34 @@ async def test_tables_of_others_are_refused(folder: Path) -> None:
     async with opened(str(folder)):
         pass
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 99")
     with pytest.raises(
-        StoreError, match=r"sessions\.sqlite: its tables are of version 2, and .* 1"
+        StoreError, match=r"sessions\.sqlite: its tables are of version 99, and .* 2"
     ):
         await open_store(str(folder))
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
         db.execute("PRAGMA user_version = 0")
     with pytest.raises(StoreError, match="its tables are of version 0"):
         await open_store(str(folder))
+
+
+async def test_a_store_of_version_1_goes_on(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
+        db.executescript(database._VERSIONS[0] + "PRAGMA user_version = 1")
+        db.execute(
+            "INSERT INTO session VALUES (1, 'night', 'anna', '', 'api', 0, 1000, 5, 0, NULL, 0, "
+            "35, 0, '{}', 0, 0, 20, 1000, NULL, NULL)"
+        )
+        db.execute("INSERT INTO message VALUES (1, 1, 'm1', x'00')")
+        db.execute("INSERT INTO grant VALUES ('t1', 'd1', 'anna', NULL, 1, NULL)")
+        db.commit()
+    async with opened(str(folder)) as store:
+        assert await store.session("night") == replace(NIGHT, due=35.0, newest=20.0)
+        assert await bodies(store) == [b"\0"]
+        assert (await add(store, "m1"))[0] is Delivery.REPEATED
+        assert await store.grants() == [TOKEN]
+        assert await store.guarded()
 
 
 async def test_what_is_no_folder_or_no_store_is_refused(tmp_path: Path) -> None:
@@ -983,11 +1111,11 @@ async def test_a_full_disk_stores_nothing_until_there_is_room(folder: Path) -> N
     await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 2}"))
     body = bytes(100_000)
     with pytest.raises(StoreError, match=r"disk is full; see that .* the disk has room"):
-        await store.add_message("night", "m1", body, oldest=0.0, newest=0.0, now=0.0)
+        await store.add_message("night", "m1", body, digest=b"", span=(0.0, 0.0), now=0.0)
     assert await store.session("night") == NIGHT
     assert (await add(store, "m2"))[0] is Delivery.STORED
     await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
-    told, _ = await store.add_message("night", "m1", body, oldest=0.0, newest=0.0, now=0.0)
+    told, _ = await store.add_message("night", "m1", body, digest=b"", span=(0.0, 0.0), now=0.0)
     assert told is Delivery.STORED
     await store.aclose()
 
@@ -1144,7 +1272,7 @@ async def test_a_redis_that_takes_no_writes_is_told_apart(server: RedisServer) -
 
 async def test_a_session_without_a_message_that_waits_can_be_closed(store: Store) -> None:
     assert await store.open_session(NIGHT)
-    await store.add_message("night", "m", b"x", oldest=1.0, newest=2.0, now=3.0)
+    await store.add_message("night", "m", b"x", digest=b"", span=(1.0, 2.0), now=3.0)
     backlog = await store.backlog("night")
     assert backlog is not None
     (number, _) = backlog.messages[0]
@@ -1152,3 +1280,21 @@ async def test_a_session_without_a_message_that_waits_can_be_closed(store: Store
     assert await store.commit(0, step)
     closing = Advance(replace(backlog.record, version=2, closed=True), None, -1)
     assert await store.commit(1, closing)
+
+
+async def test_sessions_of_version_1_go_on_in_redis(server: RedisServer) -> None:
+    place = Place(server.address, server)
+    place.clear()
+    async with opened(server.address) as store:
+        await store.open_session(NIGHT)
+        for name in ("m1", "m2"):
+            await add(store, name)
+        with Redis.from_url(server.address) as client:
+            for field in ("reopens", "warnings"):
+                client.hdel("sleepstage:session:night", field)
+            client.delete("sleepstage:messages:night")
+            client.sadd("sleepstage:messages:night", "m1", "m2")
+        assert (await add(store, "m2"))[0] is Delivery.REPEATED
+        assert (await add(store, "m3", warnings={"late": 1}))[0] is Delivery.STORED
+        assert await bodies(store) == [b"m1", b"m2", b"m3"]
+        assert (await add(store, "m3", digest=b"other"))[0] is Delivery.CONFLICT

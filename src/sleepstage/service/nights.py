@@ -8,6 +8,7 @@ the session as it is, and is written only if nobody was faster.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import time
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
 _SWEEP_SECONDS: Final = 5.0
+_DIGEST_BYTES: Final = 16
 _SWEPT: Final = 500  # sessions that a sweep takes at a time
 _EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
 _HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
@@ -151,12 +153,13 @@ class Nights:
             msg = "no samples; give some of heart_rate, motion, steps"
             raise DataError(msg)
         self._check(await self.known(session_id), message, span)
+        body = message.to_bytes()
         delivery, record = await self.store.add_message(
             session_id,
             message_id,
-            message.to_bytes(),
-            oldest=span[0],
-            newest=span[1],
+            body,
+            digest=hashlib.sha256(body).digest()[:_DIGEST_BYTES],
+            span=span,
             now=self.clock(),
         )
         if record is None:
@@ -164,6 +167,12 @@ class Nights:
             raise UnknownSessionError(session_id)
         self._known[session_id] = record
         self._metrics.messages.labels(delivery.value).inc()
+        if delivery is Delivery.CONFLICT:
+            msg = (
+                f"message {message_id}: this id had come before, with other samples; give each "
+                "message an id of its own, also after a restart, as a random UUID"
+            )
+            raise OverError(msg)
         if delivery is Delivery.CLOSED:
             msg = "the night is over; open another session"
             raise OverError(msg)

@@ -46,6 +46,10 @@ class SessionRecord:
         What became of all samples so far; fields of `sleepstage.intake.Intake`.
     closed : bool
         Whether the night is over; nothing is taken in any more.
+    reopens : bool
+        True if silence closed it: a message with samples opens it again.
+    warnings : mapping of str to int
+        Number of samples that each kind of warning was about.
     version : int
         Raised by every `Advance`: who works from an older one is told to begin again.
     newest : float or None
@@ -68,6 +72,8 @@ class SessionRecord:
     motion_columns: int = 0
     intake: Mapping[str, float] = field(default_factory=dict)
     closed: bool = False
+    reopens: bool = False
+    warnings: Mapping[str, int] = field(default_factory=dict)
     version: int = 0
     newest: float | None = None
     heard: float
@@ -78,6 +84,8 @@ class Delivery(Enum):
 
     STORED = "stored"
     REPEATED = "repeated"
+    CONFLICT = "conflict"
+    """Its id had come before, with another content."""
     CLOSED = "closed"
     MISSING = "missing"
 
@@ -113,10 +121,10 @@ class Advance:
     Attributes
     ----------
     record : SessionRecord
-        The session afterwards: start, n_epochs, due, motion_columns, intake, closed and version
-        are written (`newest` and `heard` belong to the messages).
+        The session afterwards: start, n_epochs, due, motion_columns, intake, closed, reopens and
+        version are written (`newest`, `heard` and `warnings` belong to the messages).
     snapshot : bytes or None
-        Where work is left; None once the session is closed.
+        Where work is left; None once the session is closed for good.
     used : int
         Messages up to this number are used; -1 for none.
     epochs : sequence of mapping
@@ -149,6 +157,9 @@ class Grant:
         Whose sessions it opens. One person may have several tokens.
     session : str or None
         None for a token; a link opens this session alone, to look at.
+    token : str or None
+        Id of the token that a link was made with: revoked with it. None for a token, for a link
+        that was made without one, and for those of stores before version 2.
     created, expires : float
         Unix seconds; `expires` is None for never.
     """
@@ -157,5 +168,6 @@ class Grant:
     digest: str
     owner: str
     session: str | None = None
+    token: str | None = None
     created: float
     expires: float | None = None

@@ -49,15 +49,19 @@ class Store(Protocol):
         message_id: str,
         body: bytes,
         *,
-        oldest: float,
-        newest: float,
+        digest: bytes,
+        span: tuple[float, float] | None,
         now: float,
+        warnings: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, SessionRecord | None]:
-        """Store a message once, and tell what became of it and the session as it is now.
+        """Store a message once; return what became of it, and the session as it is now.
 
-        A message whose id the session has had is REPEATED and changes nothing. A stored one sets
-        the session's `newest` to the larger of both, `heard` to `now`, and `due`, where it is
-        None, to ``oldest + 30 + lateness``.
+        A message whose id the session has had is REPEATED if its digest is the same, else a
+        CONFLICT, and changes nothing. (Stores before version 2 kept no digests: their messages are
+        REPEATED.) A stored one sets `heard` to `now` and adds `warnings`. With samples, from
+        ``span[0]`` to ``span[1]``, it sets `newest` to the larger of both, and `due`, where it is
+        None, to ``span[0] + 30 + lateness``; and it opens a session again that `reopens`: that
+        has no result any more, and the next version.
         """
 
     async def backlog(self, session_id: str) -> Backlog | None:
@@ -77,7 +81,7 @@ class Store(Protocol):
         """Sessions that are not closed and were last heard before `since`."""
 
     async def outdated(self, *, since: float, limit: int) -> list[str]:
-        """Sessions that are closed and were last heard before `since`."""
+        """Sessions that were last heard before `since`, closed or not."""
 
     # What came out
 
@@ -105,4 +109,10 @@ class Store(Protocol):
         """All tokens, or the links of one session; oldest first."""
 
     async def remove_grant(self, grant_id: str) -> bool:
-        """Revoke a grant; False if there was none."""
+        """Revoke a grant, and the links made with it; False if there was none.
+
+        With the last token of an owner go their links of which no token is known, too.
+        """
+
+    async def guarded(self) -> bool:
+        """Whether there has ever been a token."""

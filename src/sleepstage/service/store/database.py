@@ -22,13 +22,13 @@ __all__ = ["Database"]
 T = TypeVar("T")
 Step: TypeAlias = Callable[[sqlite3.Connection], T]
 
-_VERSION: Final = 1
 _BUSY_SECONDS: Final = 5.0
 _READERS: Final = 4
 
 # What is asked for again and again has an index of just that: of many sessions few are due, and of
 # many messages few wait.
-_SCHEMA: Final = """
+_VERSIONS: Final = (
+    """
 CREATE TABLE session (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -84,7 +84,21 @@ CREATE TABLE grant (
     expires REAL
 ) WITHOUT ROWID;
 CREATE INDEX grant_session ON grant (session, created, id);
-"""
+""",
+    """
+ALTER TABLE session ADD COLUMN reopens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN warnings TEXT NOT NULL DEFAULT '{}';
+DROP INDEX session_heard;
+CREATE INDEX session_heard ON session (heard);
+CREATE INDEX session_silent ON session (heard) WHERE closed = 0;
+ALTER TABLE message ADD COLUMN digest BLOB;
+ALTER TABLE grant ADD COLUMN token TEXT;
+CREATE TABLE flag (name TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO flag SELECT 'guarded' FROM grant WHERE session IS NULL LIMIT 1;
+""",
+)
+"""What brings a store from each version to the next; a new one takes all steps."""
+_VERSION: Final = len(_VERSIONS)
 
 
 class Database:
@@ -219,21 +233,21 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(path: Path) -> None:
-    """Make the tables where there are none, and refuse those of others."""
+    """Make the tables, or bring them to this version; refuse those of others."""
     with closing(_connect(path)) as db:
         with _transaction(db):
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if not version and not tables:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
+            if version > _VERSION or (tables and not version):
                 msg = (
                     f"{path}: its tables are of version {version}, and this program knows "
                     f"{_VERSION}; use another folder, or the program that made them"
                 )
                 raise StoreError(msg)
+            if version < _VERSION:
+                for statement in ";".join(_VERSIONS[version:]).split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
         _log_ahead(db)
 
 

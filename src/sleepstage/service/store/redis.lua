@@ -28,6 +28,7 @@ local function index(id)
         redis.call('ZADD', PREFIX .. 'heard-closed', s.heard, id)
     else
         redis.call('SADD', key('open', s.owner), id)
+        redis.call('ZREM', PREFIX .. 'heard-closed', id)
         redis.call('ZADD', PREFIX .. 'heard-open', s.heard, id)
     end
     local known = s.closed == 'false' and s.due ~= 'null' and s.newest ~= 'null'
@@ -86,25 +87,62 @@ function steps.delete_session(id)
     return 1
 end
 
-function steps.add_message(id, message, body, oldest, newest, now)
+-- A hash of the ids of messages and their digests; stores before version 2 have a set of ids.
+local function messages(id)
+    local name = key('messages', id)
+    if redis.call('TYPE', name).ok == 'set' then
+        local ids = redis.call('SMEMBERS', name)
+        redis.call('DEL', name)
+        for _, message in ipairs(ids) do
+            redis.call('HSET', name, message, '')
+        end
+    end
+    return name
+end
+
+local function reopen(id)
+    redis.call('HSET', key('session', id), 'closed', 'false', 'reopens', 'false')
+    redis.call('HINCRBY', key('session', id), 'version', 1)
+    redis.call('DEL', key('result', id))
+end
+
+local function add_warnings(id, s, added)
+    local warnings = cjson.decode(s.warnings or '{}')
+    for kind, count in pairs(cjson.decode(added)) do
+        warnings[kind] = (warnings[kind] or 0) + count
+    end
+    redis.call('HSET', key('session', id), 'warnings', cjson.encode(warnings))
+end
+
+-- A message without samples has 'null' as its oldest and newest time.
+function steps.add_message(id, message, body, digest, oldest, newest, now, warnings)
     local s, flat = load(id)
     if not s then
         return {'missing', flat}
-    elseif redis.call('SISMEMBER', key('messages', id), message) == 1 then
-        return {'repeated', flat}
-    elseif s.closed == 'true' then
+    end
+    local known = redis.call('HGET', messages(id), message)
+    if known then
+        return {(known == digest or known == '') and 'repeated' or 'conflict', flat}
+    elseif s.closed == 'true' and (s.reopens ~= 'true' or newest == 'null') then
         return {'closed', flat}
+    elseif s.closed == 'true' then
+        reopen(id)
     end
-    redis.call('SADD', key('messages', id), message)
+    redis.call('HSET', messages(id), message, digest)
     redis.call('RPUSH', key('waiting', id), body)
-    if s.newest ~= 'null' and tonumber(s.newest) > tonumber(newest) then
-        newest = s.newest
+    redis.call('HSET', key('session', id), 'heard', now)
+    if newest ~= 'null' then
+        if s.newest == 'null' or tonumber(s.newest) < tonumber(newest) then
+            redis.call('HSET', key('session', id), 'newest', newest)
+        end
+        if s.due == 'null' then
+            local due = as_json(tonumber(oldest) + 30 + tonumber(s.lateness))
+            redis.call('HSET', key('session', id), 'due', due)
+        end
     end
-    local due = s.due
-    if due == 'null' then
-        due = as_json(tonumber(oldest) + 30 + tonumber(s.lateness))
+    if warnings ~= '{}' then
+        add_warnings(id, s, warnings)
     end
-    redis.call('HSET', key('session', id), 'newest', newest, 'heard', now, 'due', due)
     index(id)
     return {'stored', redis.call('HGETALL', key('session', id))}
 end
@@ -112,7 +150,7 @@ end
 -- Messages are numbered from 0. Those that wait are the last ones, so the first of them has the
 -- number of those that do not.
 local function first_waiting(id)
-    return redis.call('SCARD', key('messages', id)) - redis.call('LLEN', key('waiting', id))
+    return redis.call('HLEN', messages(id)) - redis.call('LLEN', key('waiting', id))
 end
 
 function steps.backlog(id)
@@ -173,7 +211,41 @@ function steps.add_grant(id, digest, session, grant)
     redis.call('HSET', PREFIX .. 'grants', digest, grant)
     redis.call('HSET', PREFIX .. 'digests', id, digest)
     redis.call('SADD', session == '' and PREFIX .. 'tokens' or key('links', session), digest)
+    if session == '' then
+        redis.call('SET', PREFIX .. 'guarded', '1')
+    end
     return 'added'
+end
+
+local function is_token(grant)
+    return grant.session == cjson.null
+end
+
+local function remove(digest, grant)
+    redis.call(
+        'SREM', is_token(grant) and PREFIX .. 'tokens' or key('links', grant.session), digest
+    )
+    redis.call('HDEL', PREFIX .. 'grants', digest)
+    redis.call('HDEL', PREFIX .. 'digests', grant.id)
+end
+
+-- Links that were made with a token; with an owner's last one also those of which none is known.
+local function remove_links_of(token)
+    local flat, links, last = redis.call('HGETALL', PREFIX .. 'grants'), {}, true
+    for i = 1, #flat, 2 do
+        local grant = cjson.decode(flat[i + 1])
+        if grant.owner == token.owner and is_token(grant) then
+            last = false
+        elseif grant.owner == token.owner then
+            links[flat[i]] = grant
+        end
+    end
+    for digest, link in pairs(links) do
+        local unknown = link.token == nil or link.token == cjson.null
+        if link.token == token.id or (unknown and last) then
+            remove(digest, link)
+        end
+    end
 end
 
 function steps.remove_grant(id)
@@ -182,10 +254,10 @@ function steps.remove_grant(id)
         return 0
     end
     local grant = cjson.decode(redis.call('HGET', PREFIX .. 'grants', digest))
-    local token = grant.session == cjson.null
-    redis.call('SREM', token and PREFIX .. 'tokens' or key('links', grant.session), digest)
-    redis.call('HDEL', PREFIX .. 'grants', digest)
-    redis.call('HDEL', PREFIX .. 'digests', id)
+    remove(digest, grant)
+    if is_token(grant) then
+        remove_links_of(grant)
+    end
     return 1
 end
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,7 +20,7 @@ from sleepstage.errors import StoreError
 from sleepstage.service.records import Backlog, Delivery, Grant, SessionRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from sleepstage.service.records import Advance
 
@@ -31,7 +32,9 @@ _CALL_SECONDS: Final = 5.0  # with what is tried again, and the wait for a conne
 _RETRIES: Final = 3
 _CONNECTIONS: Final = 32
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
-_ADVANCED: Final = ("start", "n_epochs", "due", "motion_columns", "intake", "closed", "version")
+_ADVANCED: Final = (
+    *("start", "n_epochs", "due", "motion_columns", "intake", "closed", "reopens", "version"),
+)
 
 
 class RedisStore:
@@ -153,13 +156,16 @@ class RedisStore:
         message_id: str,
         body: bytes,
         *,
-        oldest: float,
-        newest: float,
+        digest: bytes,
+        span: tuple[float, float] | None,
         now: float,
+        warnings: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, SessionRecord | None]:
-        """Store a message once, and tell what became of it and the session as it is now."""
-        times = (_json(oldest), _json(newest), _json(now))
-        told, flat = await self._run("add_message", session_id, message_id, body, *times)
+        """Store a message once; return what became of it, and the session as it is now."""
+        times = (*map(_json, span or (None, None)), _json(now))
+        told, flat = await self._run(
+            "add_message", session_id, message_id, body, digest, *times, _json(dict(warnings or {}))
+        )
         return Delivery(told.decode()), _record(_pairs(flat))
 
     async def backlog(self, session_id: str) -> Backlog | None:
@@ -194,8 +200,9 @@ class RedisStore:
         return await self._heard("open", since, limit)
 
     async def outdated(self, *, since: float, limit: int) -> list[str]:
-        """Sessions that are closed and were last heard before `since`."""
-        return await self._heard("closed", since, limit)
+        """Sessions that were last heard before `since`, closed or not."""
+        closed = await self._heard("closed", since, limit)
+        return closed + await self._heard("open", since, limit - len(closed))
 
     async def _heard(self, kind: str, since: float, limit: int) -> list[str]:
         async with self._call():
@@ -260,8 +267,13 @@ class RedisStore:
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def remove_grant(self, grant_id: str) -> bool:
-        """Revoke a grant; False if there was none."""
+        """Revoke a grant, and the links made with it; False if there was none."""
         return bool(await self._run("remove_grant", grant_id))
+
+    async def guarded(self) -> bool:
+        """Whether there has ever been a token."""
+        async with self._call():  # stores before version 2 have tokens only
+            return bool(await self._redis.exists(f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
 
 
 def _key(kind: str, name: str) -> str:
@@ -274,8 +286,10 @@ def _json(said: Any) -> str:
 
 def _fields(record: SessionRecord, names: Sequence[str]) -> dict[str, str]:
     values = {name: getattr(record, name) for name in names}
-    values["intake"] = dict(values["intake"])
-    return {name: _json(value) for name, value in values.items()}
+    return {
+        name: _json(dict(value) if isinstance(value, Mapping) else value)
+        for name, value in values.items()
+    }
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
+from collections import Counter
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +28,9 @@ _FILE: Final = "sessions.sqlite"
 
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
 _FIELDS: Final = ", ".join(_NAMES)
-_ADVANCED: Final = ("start", "n_epochs", "due", "motion_columns", "intake", "closed", "version")
+_ADVANCED: Final = (
+    *("start", "n_epochs", "due", "motion_columns", "intake", "closed", "reopens", "version"),
+)
 _GRANT_NAMES: Final = tuple(one.name for one in fields(Grant))
 _GRANT_FIELDS: Final = ", ".join(_GRANT_NAMES)
 
@@ -96,15 +99,17 @@ class SqliteStore:
         message_id: str,
         body: bytes,
         *,
-        oldest: float,
-        newest: float,
+        digest: bytes,
+        span: tuple[float, float] | None,
         now: float,
+        warnings: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, SessionRecord | None]:
-        """Store a message once, and tell what became of it and the session as it is now."""
-        due = oldest + EPOCH_SECONDS  # and the session's lateness
+        """Store a message once; return what became of it, and the session as it is now."""
         given: dict[str, Any] = {"session": session_id, "id": message_id, "body": body}
-        given |= {"due": due, "newest": newest, "now": now}
-        return await self._database.write(lambda db: _add_message(db, given))
+        given |= {"digest": digest, "now": now, "due": None, "newest": None}
+        if span is not None:  # the session's lateness is added to `due`
+            given |= {"due": span[0] + EPOCH_SECONDS, "newest": span[1]}
+        return await self._database.write(lambda db: _add_message(db, given, warnings or {}))
 
     async def backlog(self, session_id: str) -> Backlog | None:
         """Give the work that waits for a session, all of one moment."""
@@ -124,11 +129,13 @@ class SqliteStore:
 
     async def silent(self, *, since: float, limit: int) -> list[str]:
         """Sessions that are not closed and were last heard before `since`."""
-        return await self._heard(False, since, limit)
+        sql = "SELECT id FROM session WHERE closed = 0 AND heard < ? ORDER BY heard LIMIT ?"
+        return [session_id for (session_id,) in await self._rows(sql, since, limit)]
 
     async def outdated(self, *, since: float, limit: int) -> list[str]:
-        """Sessions that are closed and were last heard before `since`."""
-        return await self._heard(True, since, limit)
+        """Sessions that were last heard before `since`, closed or not."""
+        sql = "SELECT id FROM session WHERE heard < ? ORDER BY heard LIMIT ?"
+        return [session_id for (session_id,) in await self._rows(sql, since, limit)]
 
     # What came out
 
@@ -179,16 +186,15 @@ class SqliteStore:
         return [_grant(row) for row in await self._rows(sql, session_id)]
 
     async def remove_grant(self, grant_id: str) -> bool:
-        """Revoke a grant; False if there was none."""
-        sql = "DELETE FROM grant WHERE id = ?"
-        return await self._database.write(lambda db: db.execute(sql, (grant_id,)).rowcount == 1)
+        """Revoke a grant, and the links made with it; False if there was none."""
+        return await self._database.write(lambda db: _remove_grant(db, grant_id))
+
+    async def guarded(self) -> bool:
+        """Whether there has ever been a token."""
+        return bool(await self._rows("SELECT 1 FROM flag WHERE name = 'guarded'"))
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         return await self._database.read(lambda db: db.execute(sql, values).fetchall())
-
-    async def _heard(self, closed: bool, since: float, limit: int) -> list[str]:
-        sql = "SELECT id FROM session WHERE closed = ? AND heard < ? ORDER BY heard LIMIT ?"
-        return [session_id for (session_id,) in await self._rows(sql, closed, since, limit)]
 
 
 def _session(db: Connection, session_id: str) -> SessionRecord | None:
@@ -196,25 +202,42 @@ def _session(db: Connection, session_id: str) -> SessionRecord | None:
     return None if row is None else _record(row)
 
 
-def _add_message(db: Connection, given: Mapping[str, Any]) -> tuple[Delivery, SessionRecord | None]:
+def _add_message(
+    db: Connection, given: Mapping[str, Any], warnings: Mapping[str, int]
+) -> tuple[Delivery, SessionRecord | None]:
     known = "SELECT 1 FROM message WHERE message.session = session.number AND message.id = :id"
     row = db.execute(
-        "UPDATE session SET newest = max(ifnull(newest, :newest), :newest), heard = :now, "
-        "due = ifnull(due, :due + lateness) WHERE id = :session AND closed = 0 "
+        "UPDATE session SET newest = max(ifnull(newest, :newest), ifnull(:newest, newest)), "
+        "heard = :now, due = ifnull(due, :due + lateness), version = version + closed, "
+        "result = iif(closed, NULL, result), reopens = iif(closed, 0, reopens), closed = 0 "
+        "WHERE id = :session AND (closed = 0 OR (reopens AND :newest IS NOT NULL)) "
         f"AND NOT EXISTS ({known}) RETURNING {_FIELDS}, number",
         given,
     ).fetchone()
     if row is not None:
-        sql = "INSERT INTO message (session, id, body) VALUES (?, ?, ?)"
-        db.execute(sql, (row[-1], given["id"], given["body"]))
-        return Delivery.STORED, _record(row[:-1])
+        sql = "INSERT INTO message (session, id, digest, body) VALUES (?, ?, ?, ?)"
+        db.execute(sql, (row[-1], given["id"], given["digest"], given["body"]))
+        return Delivery.STORED, _warned(db, _record(row[:-1]), warnings)
     record = _session(db, given["session"])
     if record is None:
         return Delivery.MISSING, None
-    repeated = f"SELECT 1 FROM session WHERE id = :session AND EXISTS ({known})"
-    if db.execute(repeated, given).fetchone():
-        return Delivery.REPEATED, record
-    return Delivery.CLOSED, record
+    # Without a digest, it came before there were any.
+    found = db.execute(
+        "SELECT ifnull(digest, :digest) = :digest FROM message JOIN session "
+        "ON session.number = message.session WHERE session.id = :session AND message.id = :id",
+        given,
+    ).fetchone()
+    if found is None:
+        return Delivery.CLOSED, record
+    return Delivery.REPEATED if found[0] else Delivery.CONFLICT, record
+
+
+def _warned(db: Connection, record: SessionRecord, warnings: Mapping[str, int]) -> SessionRecord:
+    if not warnings:
+        return record
+    added = Counter(record.warnings) + Counter(warnings)
+    db.execute("UPDATE session SET warnings = ? WHERE id = ?", (_json(added), record.id))
+    return replace(record, warnings=dict(added))
 
 
 def _backlog(db: Connection, session_id: str) -> Backlog | None:
@@ -272,6 +295,8 @@ def _add_grant(db: Connection, grant: Grant) -> None:
         marks = ", ".join("?" * len(values))
         sql = f"INSERT INTO grant ({_GRANT_FIELDS}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         db.execute(sql, values)
+        if grant.session is None:
+            db.execute("INSERT INTO flag VALUES ('guarded') ON CONFLICT DO NOTHING")
         sql = f"SELECT {_GRANT_FIELDS} FROM grant WHERE id = ?"
         row = db.execute(sql, (grant.id,)).fetchone()
         if row is not None and _grant(row) == grant:
@@ -280,11 +305,29 @@ def _add_grant(db: Connection, grant: Grant) -> None:
     raise StoreError(msg)
 
 
+def _remove_grant(db: Connection, grant_id: str) -> bool:
+    sql = f"SELECT {_GRANT_FIELDS} FROM grant WHERE id = ?"
+    row = db.execute(sql, (grant_id,)).fetchone()
+    if row is None:
+        return False
+    db.execute("DELETE FROM grant WHERE id = ?", (grant_id,))
+    grant = _grant(row)
+    if grant.session is None:
+        db.execute(
+            "DELETE FROM grant WHERE token = :id OR (owner = :owner AND token IS NULL AND "
+            "NOT EXISTS (SELECT 1 FROM grant WHERE owner = :owner AND session IS NULL))",
+            {"id": grant_id, "owner": grant.owner},
+        )
+    return True
+
+
 def _record(row: Sequence[Any]) -> SessionRecord:
     said = dict(zip(_NAMES, row, strict=True))
-    for name in ("simulated", "find_rem", "closed"):
+    for name in ("simulated", "find_rem", "closed", "reopens"):
         said[name] = bool(said[name])
-    return SessionRecord(**{**said, "intake": orjson.loads(said["intake"])})
+    for name in ("intake", "warnings"):
+        said[name] = orjson.loads(said[name])
+    return SessionRecord(**said)
 
 
 def _grant(row: Sequence[Any]) -> Grant:
