@@ -96,7 +96,7 @@ def test_untouched_it_is_a_night(tmp_path: Path, name: str) -> None:
     assert read_all(tmp_path) == 1
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:scipy", "ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning:scipy")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(list(FILES)), data=st.data())
 def test_damaged_it_is_a_night_or_an_error_that_is_ours(

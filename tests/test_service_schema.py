@@ -174,7 +174,6 @@ SAMPLES = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # the network takes what is huge
 @settings(
     max_examples=150, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )

@@ -193,6 +193,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "words": ({"heart_rate": (["now"], ["fast"])}, "heart rate: expected times and values"),
     "none": ({"heart_rate": ([START], [None])}, "heart rate: sample 0 is"),
     "negative steps": ({"steps": ([START], [-1])}, "no count is negative"),
+    "too many steps": ({"steps": ([START], [2e7])}, r"steps: 2e\+07 at .*limit is 1e\+07"),
+    "too many counts": ({"motion": ([START], [[1e300, 0, 0, 1]])}, r"activity count 1e\+300 at"),
+    "absurd acceleration": (
+        {"motion": ([START], [[0, -1e200, 1]])},
+        r"motion: acceleration 0, -1e\+200, 1 at .*no watch measures more than 1000 g",
+    ),
+    "absurd peaks": ({"motion": ([START], [[0, 0, 0, 1001]])}, "acceleration 0, 0, 1001 at"),
     "negative counts": ({"motion": ([START], [[-1.0, 0, 0, 1]])}, "no count is negative"),
     "now": ({"now": math.nan}, "now=nan: expected seconds"),
     "now in words": ({"now": "tonight"}, "now='tonight': expected seconds"),

@@ -1,4 +1,8 @@
-"""Heart rate, motion and steps as a watch or a file gives them, checked."""
+"""Heart rate, motion and steps as a watch or a file gives them, checked.
+
+The bounds here hold for files and for the live service alike. They are far beyond what bodies and
+watches do, and far within float32, in which features are computed.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,29 @@ from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.samples import Samples
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PLAUSIBLE_BPM", "clean_heart_rate", "clean_motion", "clean_steps"]
+__all__ = [
+    "MAX_ACCELERATION",
+    "MAX_COUNTS",
+    "MAX_STEPS",
+    "PLAUSIBLE_BPM",
+    "clean_heart_rate",
+    "clean_motion",
+    "clean_steps",
+]
 
 PLAUSIBLE_BPM: Final = (25.0, 240.0)
 """Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
+
+MAX_ACCELERATION: Final = 1000.0
+"""g, in either direction: accelerometers of watches end at 32 g, shock sensors at some hundreds."""
+
+MAX_COUNTS: Final = 1e7
+"""Activity counts of a 15 s window; the summaries of this package reach 6000."""
+
+MAX_STEPS: Final = 1e7
+"""Steps of one sample, or since a pedometer was started: years of walking."""
 
 Given = tuple["ArrayLike", "ArrayLike"]
 """Times in seconds and what was measured at them, or a single time and what was measured then."""
@@ -46,7 +67,8 @@ def clean_motion(given: Given | None, name: str = "motion") -> Samples:
     Raises
     ------
     DataError
-        As for heart rate, or if a count is negative.
+        As for heart rate; or if a count is negative or more than `MAX_COUNTS`, or acceleration is
+        beyond `MAX_ACCELERATION`.
     """
     if given is None:
         return Samples.empty(len(MOTION_COLUMNS))
@@ -59,10 +81,17 @@ def clean_motion(given: Given | None, name: str = "motion") -> Samples:
         )
         raise DataError(msg)
     samples = Samples.clean(times, values, name=name, columns=columns)
-    if columns == len(MOTION_COLUMNS) and (samples.values[:, 0] < 0).any():
-        at = int(np.argmax(samples.values[:, 0] < 0))
-        msg = f"{name}: activity count {samples.values[at, 0]:g} at {samples.times[at]:.10g} s; "
-        raise DataError(msg + "no count is negative")
+    if columns == len(MOTION_COLUMNS):
+        _check_count(f"{name}: activity count", samples.times, samples.values[:, 0], MAX_COUNTS)
+    too_large = np.abs(samples.values[:, -3:]).max(axis=1) > MAX_ACCELERATION
+    if too_large.any():
+        at = int(np.argmax(too_large))
+        xyz = ", ".join(f"{value:g}" for value in samples.values[at, -3:])
+        msg = (
+            f"{name}: acceleration {xyz} at {samples.times[at]:.10g} s; no watch measures more "
+            f"than {MAX_ACCELERATION:g} g: convert it to g, or delete the sample"
+        )
+        raise DataError(msg)
     return samples
 
 
@@ -72,16 +101,24 @@ def clean_steps(given: Given | None, name: str = "steps") -> Samples:
     Raises
     ------
     DataError
-        As for heart rate, or if a count is negative.
+        As for heart rate; or if a count is negative or more than `MAX_STEPS`.
     """
     if given is None:
         return Samples.empty()
     samples = Samples.clean(*_arrays(given, name), name=name)
-    if (samples.values < 0).any():
-        at = int(np.argmax(samples.values < 0))
-        msg = f"{name}: {samples.values[at]:g} at {samples.times[at]:.10g} s; no count is negative"
-        raise DataError(msg)
+    _check_count(f"{name}:", samples.times, samples.values, MAX_STEPS)
     return samples
+
+
+def _check_count(
+    what: str, times: NDArray[np.float64], counts: NDArray[np.float64], limit: float
+) -> None:
+    wrong = (counts < 0) | (counts > limit)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        why = "no count is negative" if counts[at] < 0 else f"the limit is {limit:g}"
+        msg = f"{what} {counts[at]:g} at {times[at]:.10g} s; {why}: correct or delete the sample"
+        raise DataError(msg)
 
 
 def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
