@@ -11,7 +11,15 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.readers.text import first_fields, open_error, read_text_table, table_errors
+from sleepstage.readers.parquet import column_names, read_parquet, require_numbers
+from sleepstage.readers.text import (
+    bounded_lines,
+    first_fields,
+    open_error,
+    read_text_table,
+    require_rows,
+    table_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,11 +69,12 @@ def read_columns(path: Path, signal: str) -> Columns:
     DataError
         If they are missing or broken; names the line.
     """
-    frame = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path, signal)
-    time, values = _columns(frame.columns, signal)
-    if time is None or values is None:
-        msg = f"{path}: has columns {', '.join(frame.columns)}; expected {_expected(signal)}"
-        raise DataError(msg)
+    import polars as pl
+
+    read = _read_parquet if path.suffix == ".parquet" else _read_text
+    frame, time, values = read(path, signal)
+    dated = isinstance(frame[time].dtype, pl.Date | pl.Time | pl.Datetime)
+    require_numbers(path, frame.select(values if dated else [time, *values]))
     measured = frame.with_row_index(_ROW).drop_nulls(subset=values)
     place = partial(_place, path, measured[_ROW])
     times, utc_offset = _seconds(measured[time], place)
@@ -87,7 +96,8 @@ def _place(path: Path, rows: pl.Series, at: int) -> str:
     _, fields = first_fields(path, remarks=True)
     with path.open("rb") as file:
         # Blank lines are rows, too, once there was a first one; remarks are not.
-        lines = (number for number, line in enumerate(file, 1) if not line.startswith(b"#"))
+        numbered = enumerate(bounded_lines(file, path), 1)
+        lines = (number for number, line in numbered if not line.startswith(b"#"))
         if _is_header(fields):
             next(lines, None)
         line = next(islice(lines, row, None), None)
@@ -104,7 +114,20 @@ def _columns(names: Sequence[str], signal: str) -> tuple[str | None, list[str] |
     return time, values
 
 
-def _read_text(path: Path, signal: str) -> pl.DataFrame:
+def _found(path: Path, names: Sequence[str], signal: str) -> tuple[str, list[str]]:
+    time, values = _columns(names, signal)
+    if time is None or values is None:
+        msg = f"{path}: has columns {', '.join(names)[:200]}; expected {_expected(signal)}"
+        raise DataError(msg)
+    return time, values
+
+
+def _read_text(path: Path, signal: str) -> tuple[pl.DataFrame, str, list[str]]:
+    frame = _text_frame(path, signal)
+    return frame, *_found(path, frame.columns, signal)
+
+
+def _text_frame(path: Path, signal: str) -> pl.DataFrame:
     import polars as pl
 
     separator, fields = first_fields(path, remarks=True)
@@ -118,6 +141,7 @@ def _read_text(path: Path, signal: str) -> pl.DataFrame:
         msg = f"{path}, line 1: expected numbers ({_expected(signal)}), found {found!r}"
         raise DataError(msg)
     try:
+        require_rows(path)
         frame = _read_csv(path, separator)
     except OSError as error:
         raise open_error(path, error) from error
@@ -156,11 +180,10 @@ def _read_csv(path: Path, separator: str) -> pl.DataFrame:
         return read(0)  # all text
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
-    import polars as pl
-
+def _read_parquet(path: Path, signal: str) -> tuple[pl.DataFrame, str, list[str]]:
     try:
-        return pl.read_parquet(path, glob=False)
+        time, values = _found(path, column_names(path), signal)
+        return read_parquet(path, [time, *values]), time, values
     except OSError as error:
         raise open_error(path, error) from error
     except table_errors() as error:
@@ -176,8 +199,8 @@ def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
     if wrong.any():
         at = wrong.arg_max() or 0
         msg = (
-            f"{place(at)}: expected a number as {column.name!r}, found {column[at]!r}; correct it, "
-            "or leave it blank where nothing was measured"
+            f"{place(at)}: expected a number as {column.name!r}, found {column[at]!r:.60}; correct "
+            "it, or leave it blank where nothing was measured"
         )
         raise DataError(msg)
     return np.asarray(numbers.to_numpy(), dtype=np.float64)
@@ -209,7 +232,7 @@ def _iso_seconds(column: pl.Series, place: _Place) -> tuple[NDArray[np.float64],
         except (TypeError, ValueError) as error:
             msg = (
                 f"{place(row)}: expected seconds or a time as 2026-03-29T01:30:00+01:00 as "
-                f"{column.name!r}, found {text!r}; correct or delete the row"
+                f"{column.name!r}, found {text!r:.60}; correct or delete the row"
             )
             raise DataError(msg) from error
         if moment.tzinfo is None:
@@ -232,7 +255,10 @@ def signals_of(path: Path, named: str | None) -> list[str]:
         Signal that its name says.
     """
     if path.suffix == ".parquet":
-        names = _parquet_columns(path)
+        try:
+            names = column_names(path)
+        except table_errors():
+            return []
     elif path.suffix in _SUFFIXES:
         _, names = first_fields(path, remarks=True)
         if not _is_header(names):
@@ -240,13 +266,3 @@ def signals_of(path: Path, named: str | None) -> list[str]:
     else:
         return []
     return [signal for signal in _SIGNALS if None not in _columns(names, signal)]
-
-
-def _parquet_columns(path: Path) -> list[str]:
-    import polars as pl
-
-    with path.open("rb") as file:
-        try:
-            return list(pl.read_parquet_schema(file))
-        except table_errors():
-            return []

@@ -19,6 +19,7 @@ import numpy as np
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
 from sleepstage.motion import MOTION_COLUMNS, summarise_night
+from sleepstage.readers.parquet import read_parquet, require_numbers
 from sleepstage.readers.source import Format, Found, Night
 from sleepstage.readers.text import first_fields, open_error, read_text_table, table_errors
 from sleepstage.recording import LONGEST_NIGHT, Recording
@@ -266,7 +267,8 @@ def read_summary(path: Path) -> NDArray[np.float64]:
     import polars as pl
 
     try:
-        frame = pl.read_parquet(path, columns=list(_SUMMARY_COLUMNS), glob=False)
+        frame = read_parquet(path, _SUMMARY_COLUMNS)
+        require_numbers(path, frame)
         frame = frame.cast(pl.Float64)
     except OSError as error:
         raise open_error(path, error) from error

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import math
+from array import array
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from sleepstage.errors import DataError
+from sleepstage.readers.limits import MAX_ROWS, MAX_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import IO, AnyStr
 
     from numpy.typing import NDArray
 
-__all__ = ["Line", "first_fields", "open_error", "read_text_table", "table_errors", "text_lines"]
+__all__ = [
+    "Line",
+    "bounded_lines",
+    "first_fields",
+    "open_error",
+    "read_text_table",
+    "require_rows",
+    "table_errors",
+    "text_lines",
+]
+
+_BLOCK: Final = 1 << 20  # bytes
+_SHORTEST: Final = 2  # bytes of a row with its line end
 
 
 class Line(NamedTuple):
@@ -59,11 +75,13 @@ def read_text_table(
     ------
     DataError
         If the file is missing, empty or has a line that is not `columns` numbers; names the line.
+        If it has too many rows.
     """
     import polars as pl
 
     path = Path(path)
     try:
+        require_rows(path)
         frame = pl.read_csv(
             path,
             has_header=header,
@@ -87,19 +105,55 @@ def _read_slowly(
     path: Path, columns: Sequence[str], *, separator: str, header: bool
 ) -> NDArray[np.float64]:
     """Read line by line: finds the line to blame, and takes what only the fast way stumbles on."""
-    rows = []
+    rows = array("d")
     try:
         for line in text_lines(path, columns, separator=separator, header=header):
             if line.values is None:
                 msg = f"{path}, line {line.number}: {line.describe(columns)}"
                 raise DataError(msg)
-            rows.append(line.values)
+            rows.extend(line.values)
     except OSError as error:
         raise open_error(path, error) from error
     if not rows:
         msg = f"{path}: the file is empty; expected lines of {', '.join(columns)}"
         raise DataError(msg)
-    return np.array(rows, dtype=np.float64)
+    return np.frombuffer(rows).reshape(-1, len(columns))
+
+
+def require_rows(path: Path) -> None:
+    """Refuse a text file with too many lines.
+
+    Raises
+    ------
+    DataError
+        If there are more than `MAX_ROWS`.
+    OSError
+        If it can't be read.
+    """
+    if path.stat().st_size <= _SHORTEST * MAX_ROWS.value:
+        return  # it need not be read to know that it has fewer
+    with path.open("rb") as file:
+        blocks = iter(partial(file.read, _BLOCK), b"")
+        MAX_ROWS.require(sum(block.count(b"\n") for block in blocks), str(path))
+
+
+def bounded_lines(file: IO[AnyStr], path: Path) -> Iterator[AnyStr]:
+    """Lines of a file, of which none is so long, nor are there so many, as to fill the memory.
+
+    Raises
+    ------
+    DataError
+        If a line is longer than `MAX_VALUE`, or there are more than `MAX_ROWS`.
+    """
+    longest, most = MAX_VALUE.value, MAX_ROWS.value
+    number = 0
+    while line := file.readline(longest + 1):
+        number += 1
+        if len(line) > longest:
+            MAX_VALUE.require(len(line), f"{path}, line {number}")
+        if number > most:
+            MAX_ROWS.require(number, str(path))
+        yield line
 
 
 def table_errors() -> tuple[type[BaseException], ...]:
@@ -124,7 +178,7 @@ def first_fields(path: Path, *, remarks: bool) -> tuple[str, list[str]]:
     """
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            lines = (line.strip() for line in file)
+            lines = (line.strip() for line in bounded_lines(file, path))
             first = next((x for x in lines if x and not (remarks and x.startswith("#"))), "")
     except OSError as error:
         raise open_error(path, error) from error
@@ -139,8 +193,9 @@ def text_lines(
     path: str | Path, columns: Sequence[str], *, separator: str, header: bool = False
 ) -> Iterator[Line]:
     """Lines that should hold numbers, in the file's order; blank lines are passed over."""
-    with Path(path).open(encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, start=1):
+    path = Path(path)
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(bounded_lines(file, path), start=1):
             if not text.strip() or (header and text.startswith("#")):
                 continue
             if header:
