@@ -363,7 +363,11 @@ def line_4(text: bytes) -> Callable[[bytes], bytes]:
         (BPM, lambda content: content.replace(b",5", b",1"), "values lie outside 25 to 240"),
         (WRIST, lambda content: content[: content.rindex(b",", 0, -90)], "line 1201: expected a n"),
         (WRIST, lambda content: content.replace(b"gravityX", b"gX"), "has columns .* gX.*; expec"),
-        (WRIST, lambda content: content + b"0" * (1 << 24), r"has a line of \d+ bytes or more"),
+        (
+            WRIST,
+            lambda content: content + b"0" * (1 << 24),
+            r"a line: \d+ bytes in one piece, more",
+        ),
         (STEPS, line_4(b"%d,1,-4" % T0), "-4 at .* no count is negative"),
     ],
 )

@@ -22,7 +22,7 @@ from sleepstage.readers.apple_xml import BEGINNING, is_export, read_export
 from sleepstage.readers.archive import member_names, open_member
 from sleepstage.readers.source import Format, Found, Night
 from sleepstage.readers.text import open_error
-from sleepstage.recording import Recording
+from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ def _watch_stages(told: Sequence[SleepRecord], span: Span) -> Hypnogram | None:
     if not minutes:
         return None
     source = max(sorted(minutes), key=minutes.__getitem__)
+    if span.end - span.start > LONGEST_NIGHT:
+        return None  # the recording is refused
     n_epochs = int((span.end - span.start) / EPOCH_SECONDS + 1e-6)
     middles = span.start + EPOCH_SECONDS * (np.arange(n_epochs) + 0.5)
     codes = np.full(n_epochs, UNSCORED, dtype=np.int8)

@@ -21,6 +21,7 @@ from xml.parsers import expat
 import numpy as np
 
 from sleepstage.errors import DataError
+from sleepstage.readers.limits import MAX_ROWS, MAX_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,10 @@ BEGINNING: Final = 4096
 
 _CHUNK: Final = 1 << 18  # bytes, parsed at a time
 _LONGEST_DTD: Final = 1 << 20
+_DEEPEST: Final = 100  # elements within each other; an export has 5
+_MOST_SOURCES: Final = 1000  # watches, phones and apps
+_LONGEST_NAME: Final = 1000  # characters, of a source
+_MOST_SLEEP: Final = 1_000_000  # records of sleep: a century of stages
 _BPM: Final = {"count/min": 1.0, "count/s": 60.0}
 _SLEEP_PREFIX: Final = "HKCategoryValueSleepAnalysis"
 _SLEEP_VALUES: Final = frozenset(
@@ -136,6 +141,7 @@ def read_export(
         while chunk:
             parser.Parse(chunk, False)
             done += len(chunk)
+            records.require_bounded(done)
             if on_progress:
                 on_progress(done // 10**6, size // 10**6, "MB")
             chunk = file.read(_CHUNK)
@@ -209,6 +215,8 @@ class _Records:
         self._sleep: list[SleepRecord] = []
         self._n_odd = 0
         self._first_odd = ""
+        self._depth = 0
+        self._parsed = 0  # bytes
         self._takers: dict[str | None, Callable[[dict[str, str]], None]] = {
             "HKQuantityTypeIdentifierHeartRate": self._take_heart_rate,
             "HKQuantityTypeIdentifierStepCount": self._take_steps,
@@ -216,15 +224,21 @@ class _Records:
         }
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler = self._root
+        self.parser.EndElementHandler = self._end
         self.parser.EntityDeclHandler = lambda *_: _refuse_entities(name)
 
     def _root(self, element: str, _: dict[str, str]) -> None:
         if element != "HealthData":
             msg = f"{self._name}: begins with <{element}>, and an export of Apple Health with "
             raise DataError(msg + "<HealthData>; give the export.xml or export.zip of the app")
+        self._depth = 1
         self.parser.StartElementHandler = self._element
 
+    def _end(self, _: str) -> None:
+        self._depth -= 1
+
     def _element(self, element: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
         if element != "Record":
             return
         take = self._takers.get(attributes.get("type"))
@@ -254,10 +268,28 @@ class _Records:
             raise ValueError(msg)
         start, offset = _time(attributes["startDate"])
         end, _ = _time(attributes["endDate"])
+        source = _source(attributes)
         if not end >= start:
             msg = f"sleep that ends, {attributes['endDate']}, before it begins"
             raise ValueError(msg)
-        self._sleep.append(SleepRecord(start, end, value, attributes["sourceName"], offset * 60))
+        self._sleep.append(SleepRecord(start, end, value, source, offset * 60))
+
+    def require_bounded(self, done: int) -> None:
+        """Check between chunks that nothing grows without end: after `done` bytes were given."""
+        # The index is -1 where the parser has put off its work.
+        self._parsed = max(self._parsed, self.parser.CurrentByteIndex)
+        place = f"{self._name}, line {self.parser.CurrentLineNumber}"
+        MAX_VALUE.require(done - self._parsed, place)
+        series = [*self._heart_rate.values(), *self._steps.values()]
+        MAX_ROWS.require(sum(len(one.ends) for one in series), place)
+        for found, limit, what in (
+            (self._depth, _DEEPEST, "elements within each other"),
+            (len(series), _MOST_SOURCES, "sources of heart rate and steps"),
+            (len(self._sleep), _MOST_SLEEP, "records of sleep"),
+        ):
+            if found > limit:
+                msg = f"{place}: {found} {what}, more than {limit}: no export of Apple Health"
+                raise DataError(msg)
 
     def export(self) -> Export:
         """All that was taken; says what was not."""
@@ -275,6 +307,14 @@ class _Records:
         )
 
 
+def _source(attributes: dict[str, str]) -> str:
+    source = attributes["sourceName"]
+    if len(source) > _LONGEST_NAME:
+        msg = f"a source's name of {len(source)} characters"
+        raise ValueError(msg)
+    return source
+
+
 def _append(sources: defaultdict[str, _Columns], attributes: dict[str, str], factor: float) -> None:
     """One sample; nothing is appended where a part of it can't be read."""
     start, _ = _time(attributes["startDate"])
@@ -283,7 +323,7 @@ def _append(sources: defaultdict[str, _Columns], attributes: dict[str, str], fac
     if not (0 <= value < math.inf and start <= end):
         msg = f"value {attributes['value']} from {attributes['startDate']}"
         raise ValueError(msg)
-    columns = sources[attributes["sourceName"]]
+    columns = sources[_source(attributes)]
     columns.starts.append(start)
     columns.ends.append(end)
     columns.values.append(value)

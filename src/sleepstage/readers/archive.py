@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError
+from sleepstage.readers.limits import MAX_UNPACKED
 from sleepstage.readers.text import open_error
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ def open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
     Raises
     ------
     DataError
-        If it is damaged, as it turns out while it is read.
+        If it is too large, or damaged, as it turns out while it is read.
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(name) as member:
-            yield member, archive.getinfo(name).file_size
+            size = archive.getinfo(name).file_size  # no more is read, whatever is packed
+            MAX_UNPACKED.require(size, f"{path}, {name}")
+            yield member, size
     except _BROKEN as error:
         msg = f"{path}: {name} is damaged ({error}); copy or export it again"
         raise DataError(msg) from error

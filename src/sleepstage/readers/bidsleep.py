@@ -9,6 +9,7 @@ most of an hour after the labels, and may go on for days.
 from __future__ import annotations
 
 import struct
+import zlib
 from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
@@ -20,6 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.readers.limits import MAX_MATLAB_BYTES
 from sleepstage.readers.source import Format, Found, Night
 from sleepstage.readers.text import first_fields, open_error, read_text_table
 from sleepstage.recording import OF_PERSON, Recording
@@ -52,6 +54,7 @@ _MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
 _MOTION_COLUMNS: Final = ("Timestamp", "x", "y", "z")
 _HEADER: Final = 128  # bytes before the first element of a MATLAB file
 _ELEMENTS: Final = (14, 15)  # a matrix, plain or compressed
+_COMPRESSED: Final = 15
 _ZONE: Final = "America/New_York"
 _EARLIEST, _LATEST = -600.0, 2940.0  # s from the first label to the first sample, in all nights
 _CLOCK: Final = "%Y-%m-%d %H:%M:%S"
@@ -187,12 +190,15 @@ def _read_labels(path: Path) -> _Labels:
         raise MissingExtraError(purpose="reading BIDSleep", extra="train") from error
     wanted = ["recStart", "expert_label"]
     try:
+        MAX_MATLAB_BYTES.require(path.stat().st_size, str(path))
         content = path.read_bytes()
     except OSError as error:
         raise open_error(path, error) from error
     try:
-        _require_whole(content)
+        MAX_MATLAB_BYTES.require(_unpacked_size(content), str(path))
         found = loadmat(BytesIO(content), variable_names=wanted)
+    except DataError:
+        raise
     except Exception as error:  # scipy fails in many ways over a damaged file
         msg = f"{path}: can't be read as a file of MATLAB 5 ({error}); get it again"
         raise DataError(msg) from error
@@ -203,19 +209,28 @@ def _read_labels(path: Path) -> _Labels:
     return _Labels(_clock(path, found["recStart"]), _stages(path, found["expert_label"]))
 
 
-def _require_whole(content: bytes) -> None:
-    """Follow the elements to the end of the file: over one that is cut short, scipy may crash."""
+def _unpacked_size(content: bytes) -> int:
+    """Follow the elements to the end of the file: over one that is cut short, scipy may crash.
+
+    Their bytes, those of compressed ones unpacked, are counted until they are too many.
+    """
+    most = MAX_MATLAB_BYTES.value + 1
+    total = 0
     order = "<" if content[_HEADER - 2 : _HEADER] == b"IM" else ">"
     at = _HEADER
     while at < len(content):
         kind, size = struct.unpack_from(f"{order}II", content, at)
-        at += 8 + size
         if kind not in _ELEMENTS:
             msg = f"unknown element {kind}"
             raise ValueError(msg)
+        if kind == _COMPRESSED and total < most:
+            packed = content[at + 8 : at + 8 + size]
+            total += len(zlib.decompressobj().decompress(packed, most - total))
+        at += 8 + size
     if at != len(content):
         msg = "cut short"
         raise ValueError(msg)
+    return total
 
 
 def _clock(path: Path, value: Any) -> datetime:

@@ -16,6 +16,7 @@ from sleepstage.readers import (
     tables,
 )
 from sleepstage.readers.archive import member_names
+from sleepstage.readers.limits import MAX_DEPTH, MAX_FILES
 from sleepstage.readers.source import Format, Night, Source
 from sleepstage.readers.text import open_error
 
@@ -141,14 +142,32 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Folders from the top down, and the files directly in each; hidden ones are left out."""
-    entries = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
-    files = [one for one in entries if one.is_file()]
-    yield folder, files
-    for one in entries:
-        if one.is_dir():
-            yield from _walk(one)
+def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Folders from the top down, and the files directly in each; hidden ones are left out.
+
+    A folder that links lead to as well is visited once, by its own name if that is below `top`.
+    Remote file systems do not tell: there `MAX_DEPTH` ends what leads back to itself.
+    """
+    visited: set[Path] = set()
+    waiting = [(top, 0)]
+    n_entries = 0
+    while waiting:
+        folder, depth = waiting.pop()
+        if (real := folder.resolve()) in visited:
+            continue
+        visited.add(real)
+        MAX_DEPTH.require(depth, str(folder))
+        entries = []
+        for one in folder.iterdir():
+            n_entries += 1
+            MAX_FILES.require(n_entries, str(top))
+            if not one.name.startswith("."):
+                entries.append(one)
+        entries.sort()
+        yield folder, [one for one in entries if one.is_file()]
+        folders = [one for one in reversed(entries) if one.is_dir()]
+        waiting += [(one, depth + 1) for one in folders if not one.is_symlink()]
+        waiting[:0] = [(one, depth + 1) for one in folders if one.is_symlink()]
 
 
 def _find_in(
@@ -157,6 +176,7 @@ def _find_in(
     sources: list[Source] = []
     broken: list[tuple[str, DataError]] = []
     claimed: set[Path] = set()
+    known: set[frozenset[Path]] = set()
     for folder, files in folders:
         left = []
         for file in files:
@@ -170,7 +190,10 @@ def _find_in(
             found = one.find(folder, [file for file in left if file not in claimed])
             for name, together in found:
                 claimed.update(together)
-                sources.append(Source(one.name, _name(folder, name, top), together))
+                real = frozenset(file.resolve() for file in together)
+                if real not in known:  # else it is the same night by way of links
+                    known.add(real)
+                    sources.append(Source(one.name, _name(folder, name, top), together))
     return sources, broken
 
 

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Final
 import numpy as np
 
 from sleepstage.errors import DataError
+from sleepstage.readers.limits import MAX_ROWS, MAX_VALUE
 from sleepstage.readers.sensor_samples import END_OF_TIME, ZONE, SensorTable, no_number
 from sleepstage.readers.text import table_errors
 
@@ -69,6 +70,7 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
         texts = frame.select(chosen).rename(dict(zip(chosen, columns, strict=True)))
         table.add(_rows(texts, line, table.name))
         line += len(frame)
+        MAX_ROWS.require(line - 2, table.name)
 
 
 def _blocks(file: IO[bytes], name: str) -> Iterator[bytes]:
@@ -76,9 +78,7 @@ def _blocks(file: IO[bytes], name: str) -> Iterator[bytes]:
     rest = b""
     while more := file.read(_BLOCK):
         lines, newline, rest = (rest + more).rpartition(b"\n")
-        if not newline and len(rest) >= _BLOCK:
-            msg = f"{name}: has a line of {len(rest)} bytes or more, and is no table of numbers"
-            raise DataError(msg)
+        MAX_VALUE.require(len(rest), f"{name}, a line")
         if newline:
             yield lines + newline
     if rest:

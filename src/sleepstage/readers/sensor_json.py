@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import DataError, MissingExtraError
-from sleepstage.readers.sensor_samples import FIELDS, no_number, number, sample_row
+from sleepstage.readers.limits import MAX_VALUE
+from sleepstage.readers.sensor_samples import FIELDS, ZONE, no_number, number, sample_row
 from sleepstage.readers.text import open_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import IO
 
 __all__ = ["json_row", "objects_of"]
+
+_USED: Final = frozenset(("sensor", "time", ZONE, *chain(*FIELDS.values())))
 
 
 def json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | None:
@@ -30,7 +35,7 @@ def json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | Non
 
 
 def objects_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Objects of an array, without what is nested in them.
+    """Objects of an array with the fields that are used, without what is nested in them.
 
     They are built from single events: `ijson.items` remembers the whole way to each, of which a
     file of brackets alone makes more than there is memory.
@@ -44,7 +49,9 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
     key = ""
     try:
         with path.open("rb") as file:
-            for event, value in ijson.basic_parse(file, use_float=True):
+            stream = _Stream(file, path)
+            for event, value in ijson.basic_parse(stream, use_float=True):
+                stream.n_unparsed = 0
                 if event in ("start_map", "start_array"):
                     depth += 1
                 elif event in ("end_map", "end_array"):
@@ -55,13 +62,27 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
                         item = {}
                 elif depth == 2 and event == "map_key":
                     key = value
-                elif depth == 2:
+                elif depth == 2 and key in _USED:
                     item[key] = value
     except ijson.JSONError as error:
         msg = f"{path}: malformed JSON after object {n_read} ({_told(error)}); export it again"
         raise DataError(msg) from error
     except OSError as error:
         raise open_error(path, error) from error
+
+
+class _Stream:
+    """A file for the parser, which keeps in memory what it has read and not yet parsed."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self._file, self._path = file, path
+        self.n_unparsed = 0
+
+    def read(self, size: int) -> bytes:
+        MAX_VALUE.require(self.n_unparsed, f"{self._path}, at byte {self._file.tell()}")
+        data = self._file.read(size)
+        self.n_unparsed += len(data)
+        return data
 
 
 def _told(error: Exception) -> str:

@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 _NEEDED: Final = frozenset(("heartrate", "wristmotion"))  # one of them
 _METADATA: Final = "metadata"
+_NAMED: Final = 100  # sensors, and characters of their names, that an error may name
 _BEGINNING: Final = 1 << 16  # bytes in which it shows what a file is
 _ARRAY: Final = re.compile(rb"\s*\[\s*\{")
 _KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
@@ -226,7 +227,8 @@ def _read_json(path: Path) -> _Content:
                 table.add_row(row)
         elif sensor == _METADATA:
             zone = str(item.get(ZONE) or "")
-        has[str(name)] = None
+        if len(has) < _NAMED:
+            has[str(name)[:_NAMED]] = None
     return _Content(tables, zone, list(has))
 
 
