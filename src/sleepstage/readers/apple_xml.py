@@ -9,7 +9,6 @@ well-formed, and an honest one holds nothing that is needed.
 from __future__ import annotations
 
 import logging
-import math
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.readers.limits import MAX_ROWS, MAX_VALUE
+from sleepstage.signals import MAX_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ BEGINNING: Final = 4096
 _CHUNK: Final = 1 << 18  # bytes, parsed at a time
 _LONGEST_DTD: Final = 1 << 20
 _DEEPEST: Final = 100  # elements within each other; an export has 5
+_FIRST_YEAR, _LAST_YEAR = 1970, 2262
 _MOST_SOURCES: Final = 1000  # watches, phones and apps
 _LONGEST_NAME: Final = 1000  # characters, of a source
 _MOST_SLEEP: Final = 1_000_000  # records of sleep: a century of stages
@@ -249,7 +250,8 @@ class _Records:
         except (KeyError, ValueError) as error:
             self._n_odd += 1
             told = f"no {error}" if isinstance(error, KeyError) else str(error)
-            self._first_odd = self._first_odd or f"line {self.parser.CurrentLineNumber}: {told}"
+            line = self.parser.CurrentLineNumber
+            self._first_odd = self._first_odd or f"line {line}: {told[:200]}"
 
     def _take_heart_rate(self, attributes: dict[str, str]) -> None:
         factor = _BPM.get(attributes["unit"])
@@ -320,8 +322,8 @@ def _append(sources: defaultdict[str, _Columns], attributes: dict[str, str], fac
     start, _ = _time(attributes["startDate"])
     end, offset = _time(attributes["endDate"])
     value = float(attributes["value"]) * factor
-    if not (0 <= value < math.inf and start <= end):
-        msg = f"value {attributes['value']} from {attributes['startDate']}"
+    if not (0 <= value <= MAX_STEPS and start <= end):
+        msg = f"value {attributes['value']:.60} from {attributes['startDate']}"
         raise ValueError(msg)
     columns = sources[_source(attributes)]
     columns.starts.append(start)
@@ -344,4 +346,7 @@ def _hour(text: str, zone: str) -> tuple[float, int]:
     offset = moment.utcoffset()
     if offset is None:  # pragma: no cover - %z gives one or raises
         raise ValueError(text)
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        msg = f"the year {moment.year}"
+        raise ValueError(msg)
     return moment.timestamp(), int(offset.total_seconds()) // 60

@@ -12,6 +12,11 @@ from sleepstage.errors import DataError
 from sleepstage.readers.limits import MAX_UNPACKED
 from sleepstage.readers.text import open_error
 
+try:
+    from lzma import LZMAError
+except ImportError:  # pragma: no cover - Python can be built without it
+    LZMAError = zlib.error  # type: ignore[misc, assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,7 +25,7 @@ __all__ = ["member_names", "open_member"]
 _MAGIC: Final = b"PK\x03\x04"
 # NotImplementedError is an unknown compression, RuntimeError a password, UnicodeDecodeError a name.
 _BROKEN: Final = (
-    *(zipfile.BadZipFile, zlib.error, EOFError),
+    *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError),
     *(NotImplementedError, RuntimeError, UnicodeDecodeError),
 )
 

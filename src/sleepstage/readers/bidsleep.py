@@ -58,6 +58,7 @@ _COMPRESSED: Final = 15
 _ZONE: Final = "America/New_York"
 _EARLIEST, _LATEST = -600.0, 2940.0  # s from the first label to the first sample, in all nights
 _CLOCK: Final = "%Y-%m-%d %H:%M:%S"
+_FIRST_YEAR, _LAST_YEAR = 1970, 2262
 _STAGES: Final = (Stage.WAKE, Stage.N1, Stage.N2, Stage.N3, Stage.REM, Stage.UNSCORED)
 """By their codes in ``labels.mat``."""
 
@@ -237,12 +238,15 @@ def _clock(path: Path, value: Any) -> datetime:
     while isinstance(value, np.ndarray) and value.size == 1:  # a string, or a cell that holds one
         value = value.item()
     try:
-        return datetime.strptime(value, _CLOCK)
-    except (TypeError, ValueError) as error:
+        clock = datetime.strptime(value, _CLOCK)
+    except (TypeError, ValueError):
+        clock = datetime.min
+    if not _FIRST_YEAR <= clock.year <= _LAST_YEAR:
         msg = (
             f"{path}: expected a time such as 2024-03-12 23:00:00 as recStart, found {value!r:.60}"
         )
-        raise DataError(msg) from error
+        raise DataError(msg)
+    return clock
 
 
 def _stages(path: Path, codes: NDArray[Any]) -> NDArray[np.int8]:

@@ -78,7 +78,7 @@ MAX_VALUE: Final = Limit("SLEEPSTAGE_MAX_VALUE_BYTES", 1 << 20, "bytes in one pi
 MAX_UNPACKED: Final = Limit("SLEEPSTAGE_MAX_UNPACKED_BYTES", 32 << 30, "bytes unpacked")
 """Of one file in a zip archive: decades of Apple Health have some 10 GB."""
 
-MAX_MATLAB_BYTES: Final = Limit("SLEEPSTAGE_MAX_MATLAB_BYTES", 64 << 20, "bytes unpacked")
+MAX_MATLAB_BYTES: Final = Limit("SLEEPSTAGE_MAX_MATLAB_BYTES", 16 << 20, "bytes unpacked")
 """Of one ``labels.mat``: a night of labels has some kilobytes."""
 
 MAX_FILES: Final = Limit("SLEEPSTAGE_MAX_FILES", 1_000_000, "files and folders")

@@ -12,12 +12,15 @@ from sleepstage.readers.sensor_samples import FIELDS, ZONE, no_number, number, s
 from sleepstage.readers.text import open_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import IO
 
 __all__ = ["json_row", "objects_of"]
 
+_BEGINS: Final = frozenset(("start_map", "start_array"))
+_ENDS: Final = frozenset(("end_map", "end_array"))
+_DEEPEST: Final = 100  # a recording has 3
 _USED: Final = frozenset(("sensor", "time", ZONE, *chain(*FIELDS.values())))
 
 
@@ -44,25 +47,22 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
         import ijson
     except ImportError as error:
         raise MissingExtraError(purpose="reading JSON recordings", extra="score") from error
-    n_read = depth = 0
+    n_read = 0
     item: dict[str, Any] = {}
     key = ""
     try:
         with path.open("rb") as file:
             stream = _Stream(file, path)
-            for event, value in ijson.basic_parse(stream, use_float=True):
-                stream.n_unparsed = 0
-                if event in ("start_map", "start_array"):
-                    depth += 1
-                elif event in ("end_map", "end_array"):
-                    depth -= 1
+            events = ijson.basic_parse(stream, use_float=True)
+            for depth, event, value in _with_depth(events, stream):
+                if event in _ENDS:
                     if depth == 1:
                         yield item
                         n_read += 1
                         item = {}
                 elif depth == 2 and event == "map_key":
                     key = value
-                elif depth == 2 and key in _USED:
+                elif depth == 2 and event not in _BEGINS and key in _USED:
                     item[key] = value
     except ijson.JSONError as error:
         msg = f"{path}: malformed JSON after object {n_read} ({_told(error)}); export it again"
@@ -71,15 +71,32 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
         raise open_error(path, error) from error
 
 
+def _with_depth(
+    events: Iterable[tuple[str, Any]], stream: _Stream
+) -> Iterator[tuple[int, str, Any]]:
+    """Events of a stream, and within how many arrays and objects each leaves it."""
+    depth = 0
+    for event, value in events:
+        stream.n_unparsed = 0
+        if event in _BEGINS:
+            depth += 1
+            if depth > _DEEPEST:
+                msg = f"{stream.path}: arrays or objects more than {_DEEPEST} deep; export it again"
+                raise DataError(msg)
+        elif event in _ENDS:
+            depth -= 1
+        yield depth, event, value
+
+
 class _Stream:
     """A file for the parser, which keeps in memory what it has read and not yet parsed."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        self._file, self._path = file, path
+        self._file, self.path = file, path
         self.n_unparsed = 0
 
     def read(self, size: int) -> bytes:
-        MAX_VALUE.require(self.n_unparsed, f"{self._path}, at byte {self._file.tell()}")
+        MAX_VALUE.require(self.n_unparsed, f"{self.path}, at byte {self._file.tell()}")
         data = self._file.read(size)
         self.n_unparsed += len(data)
         return data
