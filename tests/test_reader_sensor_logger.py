@@ -482,7 +482,10 @@ ONE = json.dumps([FIRST, FIRST, FIRST]).encode()
         (ONE.replace(b'"60"', b"1" * 40, 1), "malformed JSON after object 0"),
         (ONE + b"]", "malformed JSON after object 3"),
         (b"", "malformed JSON after object 0"),
-        (b'[{"sensor": "HeartRate", "time":' + b"[" * 300_000, "malformed JSON after object 0"),
+        (
+            b'[{"sensor": "HeartRate", "time":' + b"[" * 300_000,
+            "arrays or objects more than 100 deep",
+        ),
         (b"{}", "has nothing, and no samples"),
         (b"[]", "has nothing, and no samples"),
         (b"[1, [2, 3]]", "has None, and no samples"),
