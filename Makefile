@@ -1,5 +1,5 @@
 # make run    the whole story: install, find data, check it, train, test, stage a night
-# make test   all tests        make check   style, types, who imports whom
+# make test   all tests        make check   style, types, who imports whom, containers
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -29,6 +29,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 
 # The official files; raw motion is dropped once it is summarised (2 GB become 20 MB).
 data: $(READY) data/sleep-accel/.complete

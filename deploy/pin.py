@@ -1,62 +1,49 @@
-"""Write what the images install, in the versions that were tested: those of this environment.
+"""Write what the images install: the versions that were tested, with the hashes of their files.
 
-Run it with the environment that the tests have passed in: ``.venv/bin/python deploy/pin.py``.
+Run it in the environment that the tests passed in, and let uv take PyTorch from where that has it:
+``UV_TORCH_BACKEND=cpu .venv/bin/python deploy/pin.py``. It does not write torch.txt.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 import tomllib
-from importlib.metadata import distribution
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Final
 
 _HERE: Final = Path(__file__).parent
+_PROJECT: Final = _HERE.parent / "pyproject.toml"
 _IMAGES: Final = {"serve": ("serve",), "train": ("train", "score", "edf")}
+_OPTIONS: Final = (
+    # The images have one Python, but their rehearsal in the tests runs on any.
+    *("--universal", "--python-version", "3.11"),
+    *("--generate-hashes", "--no-annotate", "--no-header", "--no-emit-package", "torch"),
+)
 
 
-def direct(project: dict[str, Any], extra: str) -> Iterator[Requirement]:
-    """Yield what the package with an extra needs itself."""
-    for text in project["dependencies"] + project["optional-dependencies"][extra]:
-        requirement = Requirement(text)
-        if requirement.name == project["name"]:
-            for other in requirement.extras:
-                yield from direct(project, other)
-        else:
-            yield requirement
-
-
-def add(requirement: Requirement, found: dict[str, str]) -> None:
-    """Add the name and version of a requirement, and of all that it needs, to `found`."""
-    installed = distribution(requirement.name)
-    # A build's own mark, as +cpu, is for the index to choose.
-    found[canonicalize_name(requirement.name)] = installed.version.partition("+")[0]
-    for text in installed.requires or ():
-        one = Requirement(text)
-        extras = ("", *requirement.extras)
-        wanted = one.marker is None or any(
-            one.marker.evaluate({"extra": extra}) for extra in extras
-        )
-        if wanted and (canonicalize_name(one.name) not in found or one.extras):
-            add(one, found)
+def compiled(constraints: Path, source: str, *options: str, given: str = "") -> str:
+    """Return all that a source of requirements needs, as a file for pip."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", source, *options]
+    command += [*_OPTIONS, "--constraint", str(constraints)]
+    done = subprocess.run(command, input=given, text=True, stdout=subprocess.PIPE, check=True)  # noqa: S603
+    return done.stdout
 
 
 def main() -> None:
-    """Write one file for each image."""
-    project = tomllib.loads((_HERE.parent / "pyproject.toml").read_text())["project"]
-    for image, extras in _IMAGES.items():
-        found: dict[str, str] = {}
-        for requirement in (one for extra in extras for one in direct(project, extra)):
-            add(requirement, found)
-        package = f"sleepstage[{','.join(extras)}]"
-        lines = [f"# Written by deploy/pin.py: what {package} was tested with."]
-        lines += [f"{name}=={version}" for name, version in sorted(found.items())]
-        (_HERE / f"{image}.txt").write_text("\n".join(lines) + "\n")
+    """Write one file for each image, and one for what builds the package."""
+    build = tomllib.loads(_PROJECT.read_text())["build-system"]["requires"]
+    with tempfile.TemporaryDirectory() as folder:
+        tested = Path(folder) / "tested.txt"
+        tested.write_text("\n".join(f"{one.name}=={one.version}" for one in distributions()))
+        written = {"build": compiled(tested, "-", given="\n".join(build))}
+        for image, extras in _IMAGES.items():
+            options = [f"--extra={extra}" for extra in extras]
+            written[image] = compiled(tested, str(_PROJECT), *options)
+    for name, lines in written.items():
+        (_HERE / f"{name}.txt").write_text(f"# Written by deploy/pin.py.\n{lines}")
 
 
 if __name__ == "__main__":

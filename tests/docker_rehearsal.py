@@ -213,7 +213,8 @@ class Rehearsal:
             image.moved(to) if to.startswith("/") else image.moved(image.folder) + f"/{to}"
         )
         if source:
-            shutil.copytree(self._tree(source) / names[0][1:], target, symlinks=True)
+            tree = self._tree(source) / names[0][1:]
+            shutil.copytree(tree, target, symlinks=True, dirs_exist_ok=True)
             return
         context = build_context()
         for name in names:

@@ -91,8 +91,9 @@ async def _check_store(settings: Settings) -> None:
     try:
         if not settings.loopback and not await store.grants():
             msg = (
-                f"{settings.host} can be reached from elsewhere, and there is no token: make one "
-                f"with sleepstage token add <name> --store {settings.store}"
+                f"{settings.host} can be reached from elsewhere, and there is no token: make one, "
+                f"where the server runs, with sleepstage token add <name> --store {settings.store} "
+                "(with Docker Compose: docker compose run --rm server sleepstage token add <name>)"
             )
             raise DataError(msg)
     finally:
