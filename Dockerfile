@@ -4,9 +4,10 @@
 ARG PYTHON=3.13.12-slim-trixie@sha256:f1927c75e81efd1e091dbd64b6c0ecaa5630b38635a3d1c04034ac636e1f94c8
 
 FROM python:${PYTHON} AS build
-# Wheels alone, since what would build the others has no hash; no bytecode, which nothing can update.
+# Wheels alone, since what would build the others has no hash.
 ENV PIP_NO_CACHE_DIR=1 \
-    PIP_ONLY_BINARY=:all:
+    PIP_ONLY_BINARY=:all: \
+    PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
 RUN python -m venv --without-pip /opt/venv
 

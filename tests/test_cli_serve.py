@@ -35,6 +35,7 @@ def test_it_is_not_reachable_from_elsewhere_without_a_token(tmp_path: Path, host
     assert result.exit_code == 1
     assert f"{host} can be reached from elsewhere" in result.output
     assert f"sleepstage token add <name> --store {tmp_path}" in result.output.replace("\n", " ")
+    assert "docker compose run --rm server sleepstage token add <name>" in result.output
 
 
 def test_with_a_token_it_is_and_logs_in_lines_of_json(tmp_path: Path) -> None:
