@@ -4,7 +4,7 @@
 ARG PYTHON=3.13.12-slim-trixie@sha256:f1927c75e81efd1e091dbd64b6c0ecaa5630b38635a3d1c04034ac636e1f94c8
 
 FROM python:${PYTHON} AS build
-# Wheels alone, since what would build the others has no hash.
+# Only wheels: building a source distribution would download packages that have no hash here.
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_ONLY_BINARY=:all: \
     PYTHONDONTWRITEBYTECODE=1
@@ -20,12 +20,13 @@ COPY deploy/train.txt deploy/torch.txt ./
 RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes --requirement train.txt
 # The CPU build: the one from PyPI brings gigabytes of CUDA. For a GPU, build with this set to "".
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# The second command finds all that a CPU build needs; for CUDA it adds libraries, without hashes.
+# The second command adds the CUDA libraries, which have no hashes; for the CPU it changes nothing.
 RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes --requirement torch.txt \
         --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
     && pip --python /opt/venv/bin/python install --no-compile torch==2.13.0
 
-# The package alone, with its own files in a folder: a change of the source builds no other layer.
+# The package alone: it goes over its dependencies as a small layer, the only one that changes with
+# the source.
 FROM build AS package
 COPY deploy/build.txt ./
 RUN pip install --require-hashes --requirement build.txt
@@ -36,7 +37,7 @@ RUN pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
         dist/*.whl
 
 FROM python:${PYTHON} AS base
-# Who runs it needs no account, no home, and no right to write but in the volume and /tmp.
+# Who runs it needs no account, no home, and no right to write but in one folder and /tmp.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     USER=sleepstage \
@@ -62,7 +63,7 @@ ENV SLEEPSTAGE_HOST=0.0.0.0 \
 EXPOSE 8000
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# By http.client, which heeds no proxy.
+# http.client, unlike urllib, ignores the proxies of the environment.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --start-interval=1s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; server = http.client.HTTPConnection('127.0.0.1', int(os.environ['SLEEPSTAGE_PORT']), timeout=4); server.request('GET', '/readyz'); sys.exit(server.getresponse().status != 200)"]
 CMD ["sleepstage", "serve"]

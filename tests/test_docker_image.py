@@ -197,6 +197,21 @@ def test_without_a_token_the_image_lets_nobody_in(
         pass
 
 
+def test_without_a_volume_on_a_read_only_root_it_says_what_can_not_be_written(
+    image: Image,
+) -> None:
+    folder = Path(image.moved("/data"))
+    folder.chmod(0o555)
+    try:
+        process = image.run(image.words("CMD"))
+        said, _ = process.communicate(timeout=30)
+    finally:
+        folder.chmod(0o755)
+    assert process.returncode not in (0, None)
+    assert f"{folder}/sessions.sqlite" in said
+    assert "Traceback" not in said
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A Redis that was started by the command of compose.yaml, and its port."""
