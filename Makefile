@@ -44,18 +44,18 @@ data/sleep-accel/.complete:
 
 # Files in docs/ that are written by a command and by nothing else.
 docs: $(READY)
-	$(BIN)/python docs/make_features.py
-	$(BIN)/python docs/make_service.py
-	$(BIN)/python docs/make_expected_table.py
+	$(BIN)/python -m research.make_features
+	$(BIN)/python -m research.make_service
+	$(BIN)/python -m research.make_expected_table
 
 results: $(READY)
-	$(BIN)/python docs/make_results.py
-	$(BIN)/python docs/make_realtime.py
-	$(BIN)/python docs/make_expected.py
+	$(BIN)/python -m research.make_results
+	$(BIN)/python -m research.make_realtime
+	$(BIN)/python -m research.make_expected
 
 # The models in the package, and docs/models.md; says how well they do by what `results` measured.
 models: $(READY)
-	$(BIN)/python docs/make_models.py
+	$(BIN)/python -m research.make_models
 
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py

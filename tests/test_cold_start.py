@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sleepstage.evaluation.cold_start import NIGHT_START, RESTART, WINDOWS, begin_at, cold_start
+from research.cold_start import NIGHT_START, RESTART, WINDOWS, begin_at, cold_start
 from sleepstage.evaluation.run import load_nights
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples

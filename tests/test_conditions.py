@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sleepstage.evaluation.conditions import CONDITIONS, EVERYTHING, under_conditions
+from research.conditions import CONDITIONS, EVERYTHING, under_conditions
 from sleepstage.evaluation.run import load_nights
 from sleepstage.readers.simulated import simulate_night
 from sleepstage.recording import Recording

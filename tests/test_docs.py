@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 
@@ -24,11 +24,7 @@ ROOT = Path(__file__).parents[1]
     ],
 )
 def test_a_page_has_the_table_that_is_in_the_code(name: str, written: str) -> None:
-    spec = importlib.util.spec_from_file_location(f"make_{name}", ROOT / f"docs/make_{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module(f"research.make_{name}")
     assert (ROOT / "docs" / written).read_text() == module.page(), "run: make docs"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 
 import sleepstage
+from research import DOCS, make_models
 from sleepstage.readers.sleep_accel import find_subjects, read_subject
 from sleepstage.stager import SHIPPED_MODELS
 from sleepstage.stages import FOUR_CLASS, UNSCORED
-
-DOCS = Path(__file__).parents[1] / "docs"
 
 WITHOUT_EXTRAS = """
 import sys
@@ -49,9 +47,7 @@ def test_each_is_small_and_says_what_it_is(name: str) -> None:
     assert len(info.typical) > 10
 
 
-def test_the_card_is_of_these_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(DOCS))
-    make_models = importlib.import_module("make_models")
+def test_the_card_is_of_these_files() -> None:
     assert make_models.card() == (DOCS / "models.md").read_text(encoding="utf-8")
 
 

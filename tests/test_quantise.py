@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from research.eight_bits import cost_of_int8
+from research.footprint import milliseconds, operations, state_bytes, weight_bytes
+from research.quantise import quantise
 from sleepstage.errors import ModelFileError
-from sleepstage.evaluation.eight_bits import cost_of_int8
-from sleepstage.evaluation.footprint import milliseconds, operations, state_bytes, weight_bytes
 from sleepstage.evaluation.run import load_nights
 from sleepstage.features import extract_features
 from sleepstage.metrics import report
@@ -23,7 +24,6 @@ from sleepstage.readers.simulated import simulate_night
 from sleepstage.stager import Stager
 from sleepstage.training.export import export_step, model_file
 from sleepstage.training.network import RecurrentConfig
-from sleepstage.training.quantise import quantise
 
 from .conftest import Run
 from .networks import MEAN, N_FEATURES, NAMES, network
@@ -120,7 +120,7 @@ def test_kappa_of_each_file_is_its_own(
     small_run: Run, simulated_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = exported("lstm")
-    monkeypatch.setattr("sleepstage.evaluation.eight_bits.quantise", lambda _: other)
+    monkeypatch.setattr("research.eight_bits.quantise", lambda _: other)
     nights = load_nights(simulated_data)
     (cost,) = cost_of_int8([small_run.outcome], nights, jobs=1)
     told = {

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from sleepstage.evaluation.cold_start import cold_start
-from sleepstage.evaluation.conditions import CONDITIONS, EVERYTHING, under_conditions
-from sleepstage.evaluation.eight_bits import cost_of_int8
+from research import make_realtime as page
+from research import make_results as results
+from research.cold_start import cold_start
+from research.conditions import CONDITIONS, EVERYTHING, under_conditions
+from research.eight_bits import cost_of_int8
+from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
+from sleepstage.evaluation.experiment import plan
 from sleepstage.evaluation.run import load_nights
+from sleepstage.readers.simulated import simulate_night
+from sleepstage.training.nights import prepare_nights
 
 from .conftest import Run
 
-DOCS = Path(__file__).parents[1] / "docs"
 
-
-@pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(DOCS)
-    return importlib.import_module("make_realtime")
-
-
-def test_sections_hold_what_was_measured(
-    page: ModuleType, small_run: Run, simulated_data: Path
-) -> None:
+def test_sections_hold_what_was_measured(small_run: Run, simulated_data: Path) -> None:
     nights, runs = load_nights(simulated_data), [small_run.outcome]
     signals = page.signals_section(under_conditions(runs, nights, jobs=1))
     (table,) = signals.tables
@@ -51,9 +46,8 @@ def test_sections_hold_what_was_measured(
         assert section.to_markdown().startswith("## ")
 
 
-def test_runs_are_those_of_the_results(page: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same tasks, so that what `make_results.py` did is found and not done again."""
-    results = importlib.import_module("make_results")
+def test_runs_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same tasks, so that what `make_results` did is found and not done again."""
     people = [str(number) for number in range(10)]
     asked: list[object] = []
 
@@ -61,13 +55,11 @@ def test_runs_are_those_of_the_results(page: ModuleType, monkeypatch: pytest.Mon
         asked.extend([*tasks, out])
         return {}
 
-    class Somebody:
-        def __init__(self, subject: str) -> None:
-            self.subject = subject
-
     monkeypatch.setattr(page, "evaluate", remembered)
-    assert page.default_runs([Somebody(subject) for subject in people]) == []
-    models = {name: results.CLASSIFIERS[name] for name in results.MODELS}
-    tasks = results.plan(people, "kfold", models, number=10, seed=results.SEEDS["kfold"])
-    expected = [task for task in tasks if task.name == results.DEFAULT]
+    recording = simulate_night(11, hours=1.0)
+    nights = prepare_nights(replace(recording, subject=one) for one in people)
+    assert page.default_runs(nights) == []
+    models = {name: CLASSIFIERS[name] for name in results.MODELS}
+    tasks = plan(people, "kfold", models, number=10, seed=results.SEEDS["kfold"])
+    expected = [task for task in tasks if task.name == DEFAULT]
     assert asked == [*expected, results.OUT / "kfold"]

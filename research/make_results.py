@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sleepstage
+from research import DOCS
 from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
 from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.evaluation.experiment import evaluate, plan
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sleepstage.metrics import ScoredNight
     from sleepstage.training.nights import Night
 
-DOCS = Path(__file__).parent
 OUT = Path("runs/results")
 README = DOCS.parent / "README.md"
 MARKER = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)

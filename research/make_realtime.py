@@ -1,27 +1,28 @@
 """Write docs/realtime.md: ``make results``.
 
 What the default model of the ten folds does with less to go on, when it has just begun, and on a
-small machine. Nothing is trained: the models are those that ``make_results.py`` left in
+small machine. Nothing is trained: the models are those that ``make_results`` left in
 runs/results, which has to be run first. Minutes on two cores.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from make_results import OUT, SEEDS, real_nights
 
 import sleepstage
+from research import DOCS
+from research.cold_start import cold_start
+from research.conditions import EVERYTHING, under_conditions
+from research.eight_bits import cost_of_int8
+from research.footprint import milliseconds, operations, state_bytes, weight_bytes
+from research.make_results import OUT, SEEDS, real_nights
+from research.quantise import quantise
 from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
 from sleepstage.cli.console import console, progress_bar
-from sleepstage.evaluation.cold_start import cold_start
-from sleepstage.evaluation.conditions import EVERYTHING, under_conditions
-from sleepstage.evaluation.eight_bits import cost_of_int8
 from sleepstage.evaluation.experiment import evaluate, plan
-from sleepstage.evaluation.footprint import milliseconds, operations, state_bytes, weight_bytes
 from sleepstage.evaluation.report import Section, Table
 from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Cell, interval, number
@@ -31,16 +32,15 @@ from sleepstage.metrics import NUMBERS
 from sleepstage.plotting import save_figure
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
-from sleepstage.training.quantise import quantise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sleepstage.evaluation.cold_start import Window
-    from sleepstage.evaluation.eight_bits import Cost
+    from research.cold_start import Window
+    from research.eight_bits import Cost
     from sleepstage.training.nights import Night
 
-PAGE = Path(__file__).with_name("realtime.md")
+PAGE = DOCS / "realtime.md"
 
 HEAD = """\
 <!-- Written by `make results`, and by nothing else. -->
@@ -154,7 +154,7 @@ def _kappa_change(cost: Cost) -> float:
 
 
 def default_runs(nights: Sequence[Night]) -> list[Outcome]:
-    """Runs of the default model on ten folds, as `make_results.py` did and left them."""
+    """Runs of the default model on ten folds, as `make_results` did and left them."""
     people = [night.subject for night in nights]
     models = {DEFAULT: CLASSIFIERS[DEFAULT]}
     tasks = plan(people, "kfold", models, number=10, seed=SEEDS["kfold"])
@@ -169,7 +169,7 @@ def explain_one(run: Outcome, nights: Sequence[Night]) -> None:
     subject = run.split.test[0]
     with progress_bar("explaining") as progress:
         explanation = explain(Stager(run.model), people[subject], on_progress=progress)
-    save_figure(explanation.plot(), PAGE.parent / "figures" / "explained.png")
+    save_figure(explanation.plot(), DOCS / "figures" / "explained.png")
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 The recipe of each model on ten folds by person, with motion and without, with heart rate as often
 as it was measured and thinned. `sleepstage score` tells the numbers that are nearest to a night's
-signals beside its result. Runs that ``make_results.py`` left in runs/results are used.
+signals beside its result. Runs that ``make_results`` left in runs/results are used.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from make_models import RECIPES
-from make_results import OUT, SEEDS, real_nights
 
+from research.conditions import EVERYTHING, under_conditions, without_motion
+from research.make_models import RECIPES
+from research.make_results import OUT, SEEDS, real_nights
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.cli.console import console, progress_bar
-from sleepstage.evaluation.conditions import EVERYTHING, under_conditions, without_motion
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.run import Outcome
 from sleepstage.files import write_atomically

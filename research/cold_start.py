@@ -105,7 +105,7 @@ def cold_start(
     nights : sequence of Night
         One for each person.
     jobs, on_run
-        As of `sleepstage.evaluation.conditions.under_conditions`.
+        As of `research.conditions.under_conditions`.
 
     Returns
     -------

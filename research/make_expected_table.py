@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Final
 
+from research import DOCS
 from sleepstage.files import write_atomically
 from sleepstage.scoring.batch import HEART_RATE_MODEL
 from sleepstage.scoring.expected import EXPECTED
 
-PAGE: Final = Path(__file__).with_name("my-apple-watch.md")
+PAGE: Final = DOCS / "my-apple-watch.md"
 BEGIN: Final = "<!-- expected -->\n"
 END: Final = "<!-- /expected -->"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from research import DOCS
 from sleepstage.features import SUMMARIES, TRACE
 from sleepstage.training.config import DEFAULT_FEATURES
 
-PAGE = Path(__file__).with_name("features.md")
+PAGE = DOCS / "features.md"
 
 HEAD = """\
 <!-- Written by `make docs`; edit src/sleepstage/features.py in its place. -->

@@ -16,14 +16,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from make_results import real_nights
-
+from research import DOCS
+from research.make_results import real_nights
+from research.quantise import quantise
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.evaluation.split import everyone
 from sleepstage.files import write_atomically
 from sleepstage.stager import SHIPPED_MODELS, load_model
-from sleepstage.training.quantise import quantise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sleepstage.classifiers.neural import FittedNetworks
     from sleepstage.training.nights import Night
 
-CARD: Final = Path(__file__).with_name("models.md")
+CARD: Final = DOCS / "models.md"
 RESULTS: Final = Path("runs/results/kfold/results.json")
 RECIPES: Final = {
     "live": "ensemble",

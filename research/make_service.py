@@ -1,4 +1,4 @@
-"""Write the table of settings in docs/service.md: ``python docs/make_service.py``."""
+"""Write the table of settings in docs/service.md: ``make docs``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
+from research import DOCS
 from sleepstage.service.settings import Settings
 
-PAGE = Path(__file__).parent / "service.md"
+PAGE = DOCS / "service.md"
 MARKER = re.compile(r"(<!-- settings -->\n).*?(<!-- /settings -->)", re.DOTALL)
 HOME = str(Path.home())
 

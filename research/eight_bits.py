@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from research.quantise import quantise
 from sleepstage.metrics import ScoredNight, agreement
 from sleepstage.scale import in_order
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
-from sleepstage.training.quantise import quantise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def cost_of_int8(
     nights : sequence of Night
         One for each person.
     jobs, on_run
-        As of `sleepstage.evaluation.conditions.under_conditions`.
+        As of `research.conditions.under_conditions`.
     """
     people = {night.subject: night for night in nights}
     tasks = [
