@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sleepstage.classifiers.baselines import Majority
 from sleepstage.classifiers.contract import Classifier
-from sleepstage.classifiers.majority import Majority
 from sleepstage.errors import SleepstageError
 from sleepstage.evaluation.experiment import Task
 from sleepstage.evaluation.results import nights_of, results, summarise

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 
 from sleepstage.classifiers.base import four_class_counts
+from sleepstage.classifiers.baselines import ElapsedTime, Logistic, Majority
 from sleepstage.classifiers.boosting import Boosting, with_past
-from sleepstage.classifiers.elapsed import ElapsedTime
 from sleepstage.classifiers.hmm import ForwardFilter
-from sleepstage.classifiers.logistic import Logistic
-from sleepstage.classifiers.majority import Majority
 from sleepstage.classifiers.walch import Walch
 from sleepstage.classifiers.walch_features import walch_features
 from sleepstage.errors import DataError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sleepstage import scale
-from sleepstage.classifiers.logistic import Logistic
+from sleepstage.classifiers.baselines import Logistic
 from sleepstage.evaluation import experiment
 from sleepstage.evaluation.studies import Variation
 from sleepstage.readers.simulated import write_dataset

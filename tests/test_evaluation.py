@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sleepstage.classifiers.baselines import Logistic, Majority
 from sleepstage.classifiers.contract import Classifier
-from sleepstage.classifiers.logistic import Logistic
-from sleepstage.classifiers.majority import Majority
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import experiment

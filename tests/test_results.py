@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sleepstage.classifiers.majority import Majority
+from sleepstage.classifiers.baselines import Majority
 from sleepstage.classifiers.walch import Walch
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation.comparison import compare

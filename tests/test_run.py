@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from sleepstage.classifiers.majority import Majority
+from sleepstage.classifiers.baselines import Majority
 from sleepstage.classifiers.neural import Neural, fingerprint
 from sleepstage.errors import DataError
 from sleepstage.evaluation import run

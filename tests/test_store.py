@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sleepstage.classifiers.majority import Majority
+from sleepstage.classifiers.baselines import Majority
 from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.split import Split
 from sleepstage.evaluation.store import recall, remember

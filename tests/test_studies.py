@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sleepstage.classifiers.logistic import Logistic
+from sleepstage.classifiers.baselines import Logistic
 from sleepstage.classifiers.neural import Neural
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.errors import DataError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sleepstage.classifiers.contract import to_hypnogram
@@ -19,24 +20,28 @@ if TYPE_CHECKING:
     from sleepstage.hypnogram import Hypnogram
     from sleepstage.training.nights import Night
 
+    Probabilities = Callable[[Night], NDArray[Any]]
+
 __all__ = ["FittedOneStep", "OneStep", "four_class_counts"]
 
 
-class FittedOneStep(ABC):
-    """A fitted classifier that is asked for probabilities and takes the likeliest class."""
+@dataclass(frozen=True, eq=False)
+class FittedOneStep:
+    """A fitted classifier that takes the likeliest class.
 
-    @property
-    def factors(self) -> Mapping[str, float]:
-        """Empty: no operating point."""
-        return {}
+    Attributes
+    ----------
+    probabilities : callable
+        What was learnt: gives the probabilities of the four classes in a night, shape
+        (n_epochs, 4). Of a kind that can be pickled.
+    """
+
+    probabilities: Probabilities
+    factors: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def predict(self, night: Night) -> Hypnogram:
         """Stages and probabilities of every epoch of a night."""
         return to_hypnogram(night, self.probabilities(night))
-
-    @abstractmethod
-    def probabilities(self, night: Night) -> NDArray[Any]:
-        """Probabilities of the four classes, shape (n_epochs, 4)."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,13 @@ class OneStep(ABC):
             If a class is missing in the nights.
         """
         four_class_counts(nights)
-        fitted = self._learn(nights)
+        fitted = FittedOneStep(self._learn(nights))
         if on_pass:
             on_pass(1, 1, f"fitted to {len(nights)} nights")
         return fitted
 
     @abstractmethod
-    def _learn(self, nights: Sequence[Night]) -> FittedOneStep: ...
+    def _learn(self, nights: Sequence[Night]) -> Probabilities: ...
 
 
 def four_class_counts(nights: Sequence[Night]) -> NDArray[np.int64]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from sleepstage.classifiers.base import FittedOneStep, OneStep
+from sleepstage.classifiers.base import OneStep
 from sleepstage.classifiers.hmm import ForwardFilter
 from sleepstage.features import SUMMARIES
 from sleepstage.stages import UNSCORED
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sleepstage.classifiers.base import Probabilities
     from sleepstage.training.nights import Night
 
-__all__ = ["Boosting", "FittedBoosting", "with_past"]
+__all__ = ["Boosting", "with_past"]
 
 _LAGS: Final = (4, 10, 20, 40)  # epochs: 2, 5, 10 and 20 min
 _SIGNALS: Final = [i for i, one in enumerate(SUMMARIES) if one.signal in {"heart_rate", "motion"}]
@@ -52,7 +54,7 @@ class Boosting(OneStep):
     hmm: bool = False
     hmm_weight: float = 1.0
 
-    def _learn(self, nights: Sequence[Night]) -> FittedBoosting:
+    def _learn(self, nights: Sequence[Night]) -> Probabilities:
         model = HistGradientBoostingClassifier(
             learning_rate=self.learning_rate,
             max_iter=self.n_trees,
@@ -70,21 +72,15 @@ class Boosting(OneStep):
         columns = np.flatnonzero(np.fmax.reduce(rows) > np.fmin.reduce(rows))
         model.fit(rows[:, columns], codes)
         hmm = ForwardFilter.estimate(nights, weight=self.hmm_weight) if self.hmm else None
-        return FittedBoosting(model, columns, hmm)
+        return partial(_told, model, columns, hmm)
 
 
-@dataclass(frozen=True, eq=False)
-class FittedBoosting(FittedOneStep):
-    """Fitted trees, the columns they look at and, where it is asked for, the filter after them."""
-
-    model: Any
-    columns: NDArray[np.intp]
-    hmm: ForwardFilter | None
-
-    def probabilities(self, night: Night) -> NDArray[np.floating]:
-        """Each epoch from itself and those before, shape (n_epochs, 4)."""
-        told = np.asarray(self.model.predict_proba(with_past(night.summaries)[:, self.columns]))
-        return told if self.hmm is None else self.hmm.filter(told)
+def _told(
+    model: Any, columns: NDArray[np.intp], hmm: ForwardFilter | None, night: Night
+) -> NDArray[np.floating]:
+    """Each epoch from itself and those before, by the columns that the trees look at."""
+    told = np.asarray(model.predict_proba(with_past(night.summaries)[:, columns]))
+    return told if hmm is None else hmm.filter(told)
 
 
 def with_past(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sleepstage.classifiers.baselines import ElapsedTime, Logistic, Majority
 from sleepstage.classifiers.boosting import Boosting
-from sleepstage.classifiers.elapsed import ElapsedTime
 from sleepstage.classifiers.ensemble import Ensemble
-from sleepstage.classifiers.logistic import Logistic
-from sleepstage.classifiers.majority import Majority
 from sleepstage.classifiers.neural import Neural
 from sleepstage.classifiers.walch import Walch
 from sleepstage.training.config import HEART_RATE_FEATURES

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -32,7 +33,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 
-from sleepstage.classifiers.base import FittedOneStep, OneStep
+from sleepstage.classifiers.base import OneStep
 from sleepstage.classifiers.contract import scored_rows
 from sleepstage.classifiers.walch_features import walch_features
 
@@ -41,9 +42,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sleepstage.classifiers.base import Probabilities
     from sleepstage.training.nights import Night
 
-__all__ = ["FittedWalch", "Walch"]
+__all__ = ["Walch"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Walch(OneStep):
     alpha: float = 0.01
     max_steps: int = 1000
 
-    def _learn(self, nights: Sequence[Night]) -> FittedWalch:
+    def _learn(self, nights: Sequence[Night]) -> Probabilities:
         network = MLPClassifier(
             (15, 15, 15),
             solver="lbfgs",
@@ -76,15 +78,8 @@ class Walch(OneStep):
         seen = [replace(night, rows=walch_features(night.recording)) for night in nights]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return FittedWalch(model.fit(*scored_rows(seen)))
+            return partial(_told, model.fit(*scored_rows(seen)))
 
 
-@dataclass(frozen=True, eq=False)
-class FittedWalch(FittedOneStep):
-    """A fitted scikit-learn pipeline on `walch_features`."""
-
-    model: Any
-
-    def probabilities(self, night: Night) -> NDArray[np.floating]:
-        """Each epoch with what is around it, shape (n_epochs, 4)."""
-        return np.asarray(self.model.predict_proba(walch_features(night.recording)))
+def _told(model: Any, night: Night) -> NDArray[np.floating]:
+    return np.asarray(model.predict_proba(walch_features(night.recording)))
