@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sleepstage.evaluation.people import Estimate, estimate, over_people, per_night, per_person
+from sleepstage.evaluation.people import Estimate, estimate, per_night, per_person
 from sleepstage.metrics import ScoredNight
 from sleepstage.stages import FOUR_CLASS, TWO_CLASS
 
@@ -34,7 +34,7 @@ def test_all_nights_of_a_person_count_together() -> None:
     }
     assert per_person(several, FOUR_CLASS)["a"]["accuracy"] == 5 / 6
     assert per_night(several, FOUR_CLASS)["a/1"]["accuracy"] == 1 / 2
-    assert over_people(several, FOUR_CLASS)["accuracy"].n == 2
+    assert set(per_person(several, FOUR_CLASS)) == {"a", "b"}
 
 
 def test_a_person_without_rem_has_no_sensitivity_of_it_but_specificity() -> None:
@@ -61,14 +61,16 @@ def test_an_unscored_prediction_is_wrong_but_no_false_alarm() -> None:
 
 def test_people_weigh_the_same_however_long_they_sleep() -> None:
     people = {"a": night("wlwlwlwl", "wlwlwlwl"), "b": night("wl", "ww"), "c": night("w", "w", "0")}
-    accuracy = over_people(people, FOUR_CLASS)["accuracy"]
+    found = per_person(people, FOUR_CLASS).values()
+    accuracy = estimate(one["accuracy"] for one in found)
     assert (accuracy.mean, accuracy.n) == (0.75, 2)
     assert accuracy.std == pytest.approx(np.sqrt(2 * 0.25**2))
-    assert over_people(people, FOUR_CLASS)["sensitivity rem"] == Estimate(None, None, None, None, 0)
+    nothing = Estimate(None, None, None, None, 0)
+    assert estimate(one["sensitivity rem"] for one in found) == nothing
 
 
 def test_nobody_has_no_numbers() -> None:
-    assert over_people({}, FOUR_CLASS) == {}
+    assert per_person({}, FOUR_CLASS) == {}
 
 
 def test_one_person_has_no_interval() -> None:
@@ -112,8 +114,9 @@ def test_interval_holds_the_mean_within_the_range_and_is_repeatable(values: list
 @given(nights())
 def test_any_people_give_plain_shares(people: dict[str, ScoredNight]) -> None:
     numbers = per_person(people, FOUR_CLASS)
-    summary = over_people(people, FOUR_CLASS)
     assert is_plain(numbers)
-    assert all(map(is_plain, summary.values()))
-    for name, found in summary.items():
-        assert found.n == sum(one[name] is not None for one in numbers.values())
+    for name in next(iter(numbers.values()), ()):
+        values = [one[name] for one in numbers.values()]
+        found = estimate(values)
+        assert is_plain(found)
+        assert found.n == sum(value is not None for value in values)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
-__all__ = ["Estimate", "estimate", "over_people", "per_night", "per_person"]
+__all__ = ["Estimate", "estimate", "per_night", "per_person"]
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it
@@ -113,16 +113,6 @@ def per_person(
     for subject, night in nights.items():
         people.setdefault(person_of(subject), []).append(night)
     return {person: _numbers(theirs, scheme) for person, theirs in people.items()}
-
-
-def over_people(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Estimate]:
-    """Mean over people of each number of `per_person`, with its confidence interval.
-
-    Parameters are those of `per_person`.
-    """
-    people = list(per_person(nights, scheme).values())
-    names = people[0] if people else ()
-    return {name: estimate(numbers[name] for numbers in people) for name in names}
 
 
 def _numbers(nights: Sequence[ScoredNight], scheme: Scheme) -> dict[str, float | None]:

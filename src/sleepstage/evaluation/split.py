@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "everyone", "fewer", "holdout", "kfold"]
 
+_TEST_SHARE = 0.10
+_GROUPS = 5  # of training people, that take turns to validate
 _MIN_PEOPLE = 3  # one to train, one to validate, one to test
 
 
@@ -37,10 +39,8 @@ class Split:
     test: tuple[str, ...]
 
 
-def holdout(
-    subjects: Sequence[str], *, seed: int, test_share: float = 0.10, n_groups: int = 5
-) -> Split:
-    """Random split: `test_share` of all people test, the others train, in `n_groups` groups.
+def holdout(subjects: Sequence[str], *, seed: int) -> Split:
+    """Random split: a tenth of all people test, the others train, in five groups.
 
     Raises
     ------
@@ -48,11 +48,11 @@ def holdout(
         If there are fewer than three people.
     """
     shuffled = _shuffled(subjects, seed)
-    n_test = max(1, round(test_share * len(shuffled)))
-    return _split(subjects, shuffled[n_test:], shuffled[:n_test], n_groups)
+    n_test = max(1, round(_TEST_SHARE * len(shuffled)))
+    return _split(subjects, shuffled[n_test:], shuffled[:n_test])
 
 
-def kfold(subjects: Sequence[str], *, n_folds: int, seed: int, n_groups: int = 5) -> list[Split]:
+def kfold(subjects: Sequence[str], *, n_folds: int, seed: int) -> list[Split]:
     """Random folds: each person tests once, in the fold of people trained without them.
 
     Raises
@@ -65,14 +65,14 @@ def kfold(subjects: Sequence[str], *, n_folds: int, seed: int, n_groups: int = 5
         msg = f"{n_folds} folds of {len(shuffled)} people; choose 2 to {len(shuffled)} folds"
         raise DataError(msg)
     return [
-        _split(subjects, [name for name in shuffled if name not in fold], fold, n_groups)
+        _split(subjects, [name for name in shuffled if name not in fold], fold)
         for fold in _groups(shuffled, n_folds)
     ]
 
 
-def everyone(subjects: Sequence[str], *, seed: int, n_groups: int = 5) -> Split:
+def everyone(subjects: Sequence[str], *, seed: int) -> Split:
     """Nobody tests: for a model that is to be used. Its people still take turns to validate."""
-    return _split(subjects, _shuffled(subjects, seed), [], n_groups)
+    return _split(subjects, _shuffled(subjects, seed), [])
 
 
 def fewer(split: Split, people: int, *, seed: int) -> Split:
@@ -106,7 +106,9 @@ def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
     return shuffled
 
 
-def _split(subjects: Sequence[str], train: list[str], test: list[str], n_groups: int) -> Split:
+def _split(
+    subjects: Sequence[str], train: list[str], test: list[str], n_groups: int = _GROUPS
+) -> Split:
     """Split of nights, from one of people."""
     if len(train) < 2:
         msg = f"{len(train)} people left to train on, two are the least: use more folds"

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.errors import DataError
 from sleepstage.plotting.nights import STAGE_COLOURS, draw_hypnogram, runs, time_axis
-from sleepstage.plotting.style import MUTED, finish, panels
+from sleepstage.plotting.style import MUTED, drawable, mark_simulated, panels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,14 +65,11 @@ def plot_explanation(
     MissingExtraError
         If matplotlib is not installed.
     """
-    if not len(times):
-        msg = "a hypnogram without epochs can't be drawn"
-        raise DataError(msg)
+    edges, label = time_axis(times)
     heights = [_STAGES, *[_SIGNAL] * len(by_signal), *[_PAST] * bool(by_past)]
     figure, axes = panels(
         len(heights), 1, height=1 + sum(heights), sharex=True, height_ratios=heights
     )
-    edges, label = time_axis(times)
     first, *others = axes[:, 0]
     draw_hypnogram(first, edges, codes, scheme)
     first.set_title("stage that was decided", loc="left", fontsize="medium")
@@ -84,7 +80,11 @@ def plot_explanation(
         _draw_past(others[-1], edges, by_past)
     axes[-1, 0].set_xlabel(label)
     axes[-1, 0].set_xlim(edges[0], edges[-1])
-    return finish(figure, title, simulated=simulated)
+    if title:
+        figure.suptitle(drawable(title))
+    if simulated:
+        mark_simulated(figure)
+    return figure
 
 
 def _draw_signals(

@@ -9,6 +9,7 @@ import numpy as np
 
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.files import write_atomically
+from sleepstage.plotting.style import mark_simulated
 from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ def plot_night(
     MissingExtraError
         If matplotlib is not installed.
     """
-    if not len(times):
-        msg = "a hypnogram without epochs can't be drawn"
-        raise DataError(msg)
+    edges, label = time_axis(times, utc_offset)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -92,7 +91,6 @@ def plot_night(
     # What is drawn is known: looking for room costs a third of the time.
     bottom, top = 0.55 / height, 1 - 0.7 / height
     figure.subplots_adjust(left=0.06, right=0.91, bottom=bottom, top=top, hspace=0.32)
-    edges, label = time_axis(times, utc_offset)
     for axis, (name, codes) in zip(axes, hypnograms, strict=False):
         draw_hypnogram(axis, edges, codes, scheme)
         axis.set_title(name, loc="left", fontsize="medium")
@@ -102,7 +100,7 @@ def plot_night(
     axes[-1].set_xlim(edges[0], edges[-1])
     figure.suptitle(title)
     if simulated:
-        figure.text(0.5, 0.5, "SIMULATED", size=70, alpha=0.25, rotation=15, ha="center")
+        mark_simulated(figure)
     return figure
 
 
@@ -114,6 +112,9 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 def time_axis(times: NDArray[np.float64], utc_offset: int = 0) -> tuple[NDArray[np.float64], str]:
     """Edges of the epochs in hours, or for clocks in days; and what the axis is called."""
+    if not len(times):
+        msg = "a hypnogram without epochs can't be drawn"
+        raise DataError(msg)
     edges = np.append(times, times[-1] + EPOCH_SECONDS)
     if times[0] > UNIX_TIME:
         zone = timezone(timedelta(seconds=utc_offset))

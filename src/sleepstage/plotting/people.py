@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sleepstage.plotting.nights import STAGE_COLOURS
-from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, finish, known, panels
+from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,49 +27,36 @@ __all__ = [
     "plot_people",
 ]
 
+_NUMBERS: Final = ("kappa", "accuracy")  # a panel for each; people are sorted by the first
 _SIGNIFICANT: Final = 0.05
 _MOST_NAMES: Final = 60  # more people than that are not named under the picture
 _COLUMNS: Final = 4
 _GOLDEN: Final = 0.618  # of a row's height: neighbours lie far apart
 
 
-def plot_people(
-    models: Mapping[str, Mapping[str, Numbers]],
-    *,
-    numbers: Sequence[str] = ("kappa", "accuracy"),
-    title: str = "",
-    simulated: bool = False,
-) -> Figure:
+def plot_people(models: Mapping[str, Mapping[str, Numbers]]) -> Figure:
     """Draw each person's numbers: sorted, for one model, or box and points for each of several.
 
     Parameters
     ----------
     models : mapping of str to mapping of str to mapping of str to float or None
         Model, person, number; None, where a number is not defined, is left out.
-    numbers : sequence of str
-        A panel for each; one model's people are sorted by the first.
-    title : str
-        Above the picture.
-    simulated : bool
-        Writes SIMULATED across the picture.
     """
     if len(models) == 1:
-        figure, axes = panels(len(numbers), 1, height=1.6 + 2 * len(numbers), sharex=True)
-        _sorted_people(list(axes[:, 0]), next(iter(models.values())), numbers)
+        figure, axes = panels(len(_NUMBERS), 1, height=1.6 + 2 * len(_NUMBERS), sharex=True)
+        _sorted_people(list(axes[:, 0]), next(iter(models.values())))
     else:
         height = 1.2 + 0.45 * len(models)
-        figure, axes = panels(1, len(numbers), height=height, sharey=True)
-        for axis, number in zip(axes[0], numbers, strict=True):
+        figure, axes = panels(1, len(_NUMBERS), height=height, sharey=True)
+        for axis, number in zip(axes[0], _NUMBERS, strict=True):
             _boxes(axis, models, number)
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
-def _sorted_people(
-    axes: Sequence[Axes], people: Mapping[str, Numbers], numbers: Sequence[str]
-) -> None:
-    order = sorted(people, key=lambda name: _sort_key(people[name][numbers[0]]))
+def _sorted_people(axes: Sequence[Axes], people: Mapping[str, Numbers]) -> None:
+    order = sorted(people, key=lambda name: _sort_key(people[name][_NUMBERS[0]]))
     places = range(len(order))
-    for axis, number in zip(axes, numbers, strict=True):
+    for axis, number in zip(axes, _NUMBERS, strict=True):
         values = np.array([known(people[name][number]) for name in order])
         axis.vlines(places, 0, values, color="0.85", linewidth=1.5)
         axis.plot(places, values, "o", color=INK, markersize=6)
@@ -114,58 +101,39 @@ def _name_rows(axis: Axes, names: Sequence[str]) -> None:
     axis.set_ylim(len(names) - 0.4, -0.6)
 
 
-def plot_models(
-    models: Mapping[str, Mapping[str, Numbers]],
-    *,
-    live: Mapping[str, bool] | None = None,
-    numbers: Sequence[str] = ("kappa", "accuracy"),
-    title: str = "",
-    simulated: bool = False,
-) -> Figure:
+def plot_models(models: Mapping[str, Mapping[str, Numbers]], *, live: Mapping[str, bool]) -> Figure:
     """Draw mean over people and 95 % confidence interval of each model.
 
     Parameters
     ----------
     models : mapping of str to mapping of str to mapping of str to float or None
         Model, number, and of it ``mean``, ``low`` and ``high``.
-    live : mapping of str to bool, optional
+    live : mapping of str to bool
         Models that are not live are drawn hollow.
-    numbers, title, simulated
-        As of `plot_people`.
     """
-    figure, axes = panels(1, len(numbers), height=1.3 + 0.4 * len(models), sharey=True)
-    for axis, number in zip(axes[0], numbers, strict=True):
+    figure, axes = panels(1, len(_NUMBERS), height=1.3 + 0.4 * len(models), sharey=True)
+    for axis, number in zip(axes[0], _NUMBERS, strict=True):
         for place, (name, found) in enumerate(models.items()):
-            _interval(axis, place, found[number], INK, hollow=not (live or {}).get(name, True))
+            _interval(axis, place, found[number], INK, hollow=not live[name])
         _name_rows(axis, list(models))
         axis.grid(axis="x", color="0.92")
         axis.set_axisbelow(True)
         axis.set_xlabel(f"{number}: mean over people, 95 % CI")
-    if live is not None and not all(live.values()):
+    if not all(live.values()):
         axes[0, 0].set_title(
             "hollow: needs the whole night", loc="left", fontsize="small", color="0.35"
         )
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
-def plot_ablation(
-    differences: Mapping[str, Numbers | None],
-    *,
-    number: str = "kappa",
-    title: str = "",
-    simulated: bool = False,
-) -> Figure:
-    """Draw the difference of each variation to the unchanged model, with its confidence interval.
+def plot_ablation(differences: Mapping[str, Numbers | None]) -> Figure:
+    """Draw the difference in kappa of each variation to the unchanged model, with its interval.
 
     Parameters
     ----------
     differences : mapping of str to mapping or None
         Of each variation ``mean``, ``low`` and ``high``; None, as of the unchanged model, is left
         out.
-    number : str
-        What differs.
-    title, simulated
-        As of `plot_people`.
     """
     found = {name: one for name, one in differences.items() if one is not None}
     figure, axes = panels(1, 1, height=1.3 + 0.34 * max(len(found), 1))
@@ -174,8 +142,8 @@ def plot_ablation(
     for place, one in enumerate(found.values()):
         _interval(axis, place, one, _verdict_colour(one))
     _name_rows(axis, list(found))
-    axis.set_xlabel(f"difference of {number} to the unchanged model, 95 % CI (left of zero: worse)")
-    return finish(figure, title, simulated=simulated)
+    axis.set_xlabel("difference of kappa to the unchanged model, 95 % CI (left of zero: worse)")
+    return figure
 
 
 def _verdict_colour(difference: Numbers) -> str:
@@ -192,26 +160,13 @@ def _interval(axis: Axes, place: int, found: Numbers, colour: str, *, hollow: bo
     axis.plot([mean], [place], "o", color=colour, markerfacecolor=face, markersize=7)
 
 
-def plot_learning_curve(
-    points: Sequence[Numbers],
-    *,
-    interval: str = "95 % CI",
-    number: str = "kappa",
-    title: str = "",
-    simulated: bool = False,
-) -> Figure:
-    """Draw a number against how many people the model learnt from.
+def plot_learning_curve(points: Sequence[Numbers]) -> Figure:
+    """Draw kappa against how many people the model learnt from.
 
     Parameters
     ----------
     points : sequence of mapping
-        ``n_people``, ``mean``, ``low`` and ``high``.
-    interval : str
-        What ``low`` and ``high`` are.
-    number : str
-        What is drawn.
-    title, simulated
-        As of `plot_people`.
+        ``n_people``; of kappa over runs ``mean``, and ``low`` and ``high``, one std from it.
     """
     figure, axes = panels(1, 1, height=4.0, width=7.0)
     axis = axes[0, 0]
@@ -224,13 +179,11 @@ def plot_learning_curve(
     axis.vlines(people, low, high, color="#8ab6d6", linewidth=1.5)
     axis.plot(people, mean, "o-", color=INK)
     axis.set_xticks(people)
-    axis.set(xlabel="training people", ylabel=f"{number}, {interval}")
-    return finish(figure, title, simulated=simulated)
+    axis.set(xlabel="training people", ylabel="kappa, ± 1 std over runs")
+    return figure
 
 
-def plot_bland_altman(
-    measures: Mapping[str, Mapping[str, Any]], *, title: str = "", simulated: bool = False
-) -> Figure:
+def plot_bland_altman(measures: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw a panel for each sleep statistic: predicted minus the expert's, against the expert's.
 
     Bias, limits of agreement and, where it is significant (p < 0.05), the line of the difference
@@ -241,8 +194,6 @@ def plot_bland_altman(
     measures : mapping of str to mapping
         By label: the fields of `sleepstage.evaluation.bland_altman.BlandAltman`. A label that is
         a class, such as ``REM (min)``, gives its colour.
-    title, simulated
-        As of `plot_people`.
     """
     n_rows = max(1, math.ceil(len(measures) / _COLUMNS))
     figure, axes = panels(n_rows, _COLUMNS, height=0.6 + 2.5 * n_rows)
@@ -254,7 +205,7 @@ def plot_bland_altman(
         axis.set_axis_off()
     figure.supxlabel("expert", fontsize="medium")
     figure.supylabel("predicted minus expert", fontsize="medium")
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
 def _differences(axis: Axes, measure: Mapping[str, Any], colour: str) -> None:

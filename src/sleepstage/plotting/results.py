@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from sleepstage.plotting.nights import STAGE_COLOURS
-from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, finish, known, panels
+from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,13 +31,7 @@ _LINES: Final = {"recall": ACCENT, "precision": "#f0b429", "accuracy": INK, "kap
 """What of REM, what of all classes."""
 
 
-def plot_confusion(
-    confusion: Sequence[Sequence[int]],
-    classes: Sequence[str],
-    *,
-    title: str = "",
-    simulated: bool = False,
-) -> Figure:
+def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
     """Draw a confusion matrix twice: epochs, and shares of the expert's class.
 
     Parameters
@@ -46,10 +40,6 @@ def plot_confusion(
         Epochs; rows: the expert's class, columns: the predicted one.
     classes : sequence of str
         Names of rows and columns.
-    title : str
-        Above the picture.
-    simulated : bool
-        Writes SIMULATED across the picture.
     """
     counts = np.asarray(confusion, dtype=np.int64)
     totals = counts.sum(axis=1, keepdims=True)
@@ -60,14 +50,11 @@ def plot_confusion(
     axes[0, 0].set_title("epochs", loc="left", fontsize="medium")
     _matrix(axes[0, 1], shares, share_text, classes)
     axes[0, 1].set_title("share of the expert's class", loc="left", fontsize="medium")
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
 def _matrix(
-    axis: Axes,
-    shares: NDArray[np.float64],
-    texts: Sequence[Sequence[str]],
-    classes: Sequence[str],
+    axis: Axes, shares: NDArray[np.float64], texts: Sequence[Sequence[str]], classes: Sequence[str]
 ) -> None:
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
@@ -85,9 +72,7 @@ def plot_curves(
     roc: Mapping[str, Mapping[str, Any] | None],
     precision_recall: Mapping[str, Mapping[str, Any] | None],
     *,
-    shares: Mapping[str, float | None] | None = None,
-    title: str = "",
-    simulated: bool = False,
+    shares: Mapping[str, float | None],
 ) -> Figure:
     """Draw receiver operating characteristics and precision-recall curves, a line for each class.
 
@@ -95,10 +80,8 @@ def plot_curves(
     ----------
     roc, precision_recall : mapping of str to mapping or None
         By class: ``x``, ``y`` and ``area``; None, where a class has no curve, is left out.
-    shares : mapping of str to float or None, optional
+    shares : mapping of str to float or None
         Of each class in all epochs: the precision of guessing, drawn as dots.
-    title, simulated
-        As of `plot_confusion`.
     """
     figure, axes = panels(1, 2, height=4.9)
     left, right = axes[0]
@@ -106,13 +89,13 @@ def plot_curves(
     _draw_curves(left, roc, "area", legend="lower right")
     left.set(xlabel="false positive rate", ylabel="true positive rate")
     left.set_title("receiver operating characteristic", loc="left", fontsize="medium")
-    for name, share in (shares or {}).items():
+    for name, share in shares.items():
         if share is not None:
             right.axhline(share, color=STAGE_COLOURS[name], linestyle=":", linewidth=1)
     _draw_curves(right, precision_recall, "average precision", legend="lower left")
     right.set(xlabel="recall", ylabel="precision")
     right.set_title("precision and recall (dots: guessing)", loc="left", fontsize="medium")
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
 def _draw_curves(
@@ -128,9 +111,7 @@ def _draw_curves(
         axis.legend(framealpha=0.85, edgecolor="none", fontsize="small", loc=legend)
 
 
-def plot_reliability(
-    reliability: Mapping[str, Any], *, title: str = "", simulated: bool = False
-) -> Figure:
+def plot_reliability(reliability: Mapping[str, Any]) -> Figure:
     """Draw how often the most probable class is right, and how many epochs each bin holds.
 
     Parameters
@@ -138,8 +119,6 @@ def plot_reliability(
     reliability : mapping
         ``edges``, ``confidence``, ``accuracy``, ``n_epochs`` and ``expected_calibration_error``
         as of `sleepstage.evaluation.curves.Reliability`.
-    title, simulated
-        As of `plot_confusion`.
     """
     figure, axes = panels(
         2, 1, height=5.2, width=7.0, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
@@ -160,20 +139,16 @@ def plot_reliability(
     upper.legend(frameon=False, loc="upper left", fontsize="small")
     lower.stairs(reliability["n_epochs"], reliability["edges"], fill=True, color="#8ab6d6")
     lower.set(xlabel="probability of the most probable class", ylabel="epochs", xlim=(0, 1))
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
-def plot_certainty(
-    points: Sequence[Mapping[str, float | None]], *, title: str = "", simulated: bool = False
-) -> Figure:
+def plot_certainty(points: Sequence[Mapping[str, float | None]]) -> Figure:
     """Draw accuracy and kappa of what is left against the share of epochs set aside.
 
     Parameters
     ----------
     points : sequence of mapping
         ``set_aside``, ``accuracy`` and ``kappa``.
-    title, simulated
-        As of `plot_confusion`.
     """
     figure, axes = panels(1, 1, height=4.4, width=7.0)
     axis = axes[0, 0]
@@ -183,15 +158,13 @@ def plot_certainty(
     axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axis.set(xlabel="least certain epochs set aside", ylim=(-0.02, 1.02))
     axis.legend(frameon=False, fontsize="small", loc="lower right")
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
 def plot_rem_trade_off(
     points: Sequence[Mapping[str, float | None]],
     *,
     operating_point: Mapping[str, float | None] | None = None,
-    title: str = "",
-    simulated: bool = False,
 ) -> Figure:
     """Draw what finding more REM costs: numbers against the factor, and accuracy against recall.
 
@@ -202,8 +175,6 @@ def plot_rem_trade_off(
         most probable class.
     operating_point : mapping, optional
         ``factor``, ``recall`` and ``accuracy`` of the one that was chosen.
-    title, simulated
-        As of `plot_confusion`.
     """
     figure, axes = panels(1, 2, height=4.4)
     left, right = axes[0]
@@ -228,7 +199,7 @@ def plot_rem_trade_off(
     right.set(xlabel="REM recall", ylabel="accuracy")
     if right.get_legend_handles_labels()[0]:
         right.legend(frameon=False, fontsize="small", loc="lower left")
-    return finish(figure, title, simulated=simulated)
+    return figure
 
 
 def _mark(

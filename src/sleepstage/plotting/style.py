@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["ACCENT", "INK", "MUTED", "WIDTH", "drawable", "finish", "known", "panels"]
+__all__ = ["ACCENT", "INK", "MUTED", "WIDTH", "drawable", "known", "mark_simulated", "panels"]
 
 WIDTH: Final = 11.0
 """Of every picture, in inches."""
@@ -45,15 +45,9 @@ def panels(
     return figure, axes
 
 
-def finish(figure: Figure, title: str, *, simulated: bool) -> Figure:
-    """Write the title, and SIMULATED across a picture of simulated nights."""
-    if title:
-        figure.suptitle(drawable(title))
-    if simulated:
-        figure.text(
-            0.5, 0.5, "SIMULATED", size=70, alpha=0.25, rotation=15, ha="center", va="center"
-        )
-    return figure
+def mark_simulated(figure: Figure) -> None:
+    """Write SIMULATED across a picture of simulated nights."""
+    figure.text(0.5, 0.5, "SIMULATED", size=70, alpha=0.25, rotation=15, ha="center", va="center")
 
 
 def drawable(name: str) -> str:

@@ -31,7 +31,7 @@ from sleepstage.plotting import (
     plot_reliability,
     plot_rem_trade_off,
 )
-from sleepstage.plotting.style import drawable
+from sleepstage.plotting.style import drawable, mark_simulated
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
@@ -41,31 +41,40 @@ if TYPE_CHECKING:
 
     from sleepstage.metrics import ScoredNight
 
+    Pictures = Iterator[tuple[str, str, Figure]]
+
 __all__ = ["operating_point", "pictures"]
 
 
 def pictures(
     results: Mapping[str, Any], nights: Mapping[str, ScoredNight], *, simulated: bool
-) -> Iterator[tuple[str, str, Figure]]:
+) -> Pictures:
     """Draw one picture after the other: name of its section, what it shows, and the picture."""
+    for section, shows, figure in _pictures(results, nights):
+        if simulated:
+            mark_simulated(figure)
+        yield section, shows, figure
+
+
+def _pictures(results: Mapping[str, Any], nights: Mapping[str, ScoredNight]) -> Pictures:
     name, model = first_model(results)
     runs, curves = runs_of(results, name), model["curves"]
     scheme = schemes(model["summary"])[0]
     classes = SCHEMES[scheme].classes
     confusion = pooled_confusion(runs, scheme)
-    yield "confusion", "confusion matrix", plot_confusion(confusion, classes, simulated=simulated)
-    yield from _models(results, simulated=simulated)
+    yield "confusion", "confusion matrix", plot_confusion(confusion, classes)
+    yield from _models(results)
     people = {name: numbers_of_people(runs, scheme)}
-    yield "spread", "kappa and accuracy of each person", plot_people(people, simulated=simulated)
-    yield from _nights(nights, scheme, simulated=simulated)
-    yield from _curves(curves, confusion, simulated=simulated)
+    yield "spread", "kappa and accuracy of each person", plot_people(people)
+    yield from _nights(nights, scheme)
+    yield from _curves(curves, confusion)
     chosen = operating_point(runs, scheme)
-    drawn = plot_rem_trade_off(curves["rem_trade_off"], operating_point=chosen, simulated=simulated)
+    drawn = plot_rem_trade_off(curves["rem_trade_off"], operating_point=chosen)
     yield "rem", "REM recall against accuracy", drawn
     measures = {measure_label(key): one for key, one in model["bland_altman"].items()}
-    yield "bland-altman", "Bland-Altman plots", plot_bland_altman(measures, simulated=simulated)
+    yield "bland-altman", "Bland-Altman plots", plot_bland_altman(measures)
     for study, variations in results.get("studies", {}).items():
-        yield from _study(study, variations, simulated=simulated)
+        yield from _study(study, variations)
 
 
 def operating_point(
@@ -90,36 +99,32 @@ def operating_point(
     }
 
 
-def _models(results: Mapping[str, Any], *, simulated: bool) -> Iterator[tuple[str, str, Figure]]:
+def _models(results: Mapping[str, Any]) -> Pictures:
     models = results["models"]
     if len(models) < 2:
         return
     scheme = shared_scheme(results)
     means = {name: model["people"][scheme] for name, model in models.items()}
     live = {name: model["live"] for name, model in models.items()}
-    drawn = plot_models(means, live=live, simulated=simulated)
+    drawn = plot_models(means, live=live)
     yield "models", "mean over people of each model with its confidence interval", drawn
     people = {name: numbers_of_people(runs_of(results, name), scheme) for name in models}
-    yield "models", "spread over people of each model", plot_people(people, simulated=simulated)
+    yield "models", "spread over people of each model", plot_people(people)
 
 
-def _curves(
-    curves: Mapping[str, Any], confusion: Sequence[Sequence[int]], *, simulated: bool
-) -> Iterator[tuple[str, str, Figure]]:
+def _curves(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]) -> Pictures:
     roc, precision_recall = curves["roc"], curves["precision_recall"]
     total = sum(map(sum, confusion)) or 1
     shares = {name: sum(row) / total for name, row in zip(roc, confusion, strict=True)}
-    drawn = plot_curves(roc, precision_recall, shares=shares, simulated=simulated)
+    drawn = plot_curves(roc, precision_recall, shares=shares)
     yield "curves", "ROC and precision-recall curves", drawn
-    drawn = plot_reliability(curves["reliability"], simulated=simulated)
+    drawn = plot_reliability(curves["reliability"])
     yield "calibration", "reliability diagram", drawn
-    drawn = plot_certainty(curves["certainty"], simulated=simulated)
+    drawn = plot_certainty(curves["certainty"])
     yield "certainty", "accuracy and kappa of the more certain epochs", drawn
 
 
-def _nights(
-    nights: Mapping[str, ScoredNight], scheme: str, *, simulated: bool
-) -> Iterator[tuple[str, str, Figure]]:
+def _nights(nights: Mapping[str, ScoredNight], scheme: str) -> Pictures:
     for which, key, numbers in chosen_nights(nights, scheme):
         predicted, reference = nights[key].predicted, nights[key].reference
         drawn = plot_night(
@@ -128,14 +133,11 @@ def _nights(
             predicted.scheme,
             probabilities=predicted.probabilities,
             title=f"{which} night: {drawable(key)}, kappa {number(numbers['kappa'])}",
-            simulated=simulated,
         )
         yield "nights", f"hypnogram of the {which} night, {key}", drawn
 
 
-def _study(
-    study: str, variations: Mapping[str, Mapping[str, Any]], *, simulated: bool
-) -> Iterator[tuple[str, str, Figure]]:
+def _study(study: str, variations: Mapping[str, Mapping[str, Any]]) -> Pictures:
     """Draw the learning curve where numbers of people differ, else differences; no leaks."""
     if study == LEAKS or not variations:
         return
@@ -146,13 +148,12 @@ def _study(
             {"n_people": one["n_people"], **_within_std(one["summary"][scheme]["kappa"])}
             for one in counted
         ]
-        interval = "± 1 std over runs"
-        drawn = plot_learning_curve(points, interval=interval, simulated=simulated)
+        drawn = plot_learning_curve(points)
         yield f"study {study}", "learning curve", drawn
         return
     differences = {name: one["difference"] for name, one in variations.items()}
     if any(differences.values()):
-        drawn = plot_ablation(differences, simulated=simulated)
+        drawn = plot_ablation(differences)
         yield f"study {study}", "difference of kappa to the unchanged model", drawn
 
 
