@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sleepstage
 from sleepstage.classifiers.baselines import Logistic, Majority
 from sleepstage.classifiers.contract import Classifier
 from sleepstage.classifiers.registry import CLASSIFIERS
@@ -247,11 +249,33 @@ def test_other_settings_data_or_code_are_another_run(
     assert done == tasks[:1]
 
 
-def test_the_fingerprint_of_the_code_is_of_this_code() -> None:
-    assert re.fullmatch("[0-9a-f]{64}", _code())
-    root = Path(experiment.__file__).parents[1]
-    for part in experiment._MAKES_PREDICTIONS:
-        assert list(root.glob(part)), part
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("new_module.py", True),
+        ("training/fit.py", True),
+        ("evaluation/run.py", True),
+        ("evaluation/split.py", True),
+        ("evaluation/changes.py", True),
+        ("evaluation/results.py", False),
+        ("evaluation/report/tables.py", False),
+        ("plotting/nights.py", False),
+        ("cli/train.py", False),
+    ],
+)
+def test_the_fingerprint_of_the_code_is_of_all_that_makes_predictions(
+    file: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(sleepstage.__file__).parent
+    before = _code()
+    assert re.fullmatch("[0-9a-f]{64}", before)
+    shutil.copytree(package, tmp_path / "copy", ignore=shutil.ignore_patterns("*.onnx", "*.pyc"))
+    monkeypatch.setattr(sleepstage, "__file__", str(tmp_path / "copy" / "__init__.py"))
+    assert _code() == before
+    assert file == "new_module.py" or (package / file).exists()
+    with (tmp_path / "copy" / file).open("a") as changed:
+        changed.write("# another line\n")
+    assert (_code() != before) is counts
 
 
 def test_a_run_that_can_not_be_done_says_why_and_the_others_go_on(
