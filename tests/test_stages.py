@@ -58,6 +58,13 @@ def test_codes_of_each_scheme(scheme: Scheme, codes: list[int]) -> None:
     assert encoded.dtype == np.int8
 
 
+def test_hypnograms_are_drawn_with_rem_below_wake() -> None:
+    assert FIVE_CLASS.from_top == ["wake", "rem", "n1", "n2", "n3"]
+    assert FOUR_CLASS.from_top == ["wake", "rem", "light", "deep"]
+    assert THREE_CLASS.from_top == ["wake", "rem", "nrem"]
+    assert TWO_CLASS.from_top == ["wake", "sleep"]
+
+
 def test_schemes_are_found_by_name_finest_first() -> None:
     assert list(SCHEMES) == ["five_class", "four_class", "three_class", "two_class"]
     assert all(name == scheme.name for name, scheme in SCHEMES.items())

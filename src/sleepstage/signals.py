@@ -25,6 +25,7 @@ __all__ = [
     "clean_heart_rate",
     "clean_motion",
     "clean_steps",
+    "is_plausible",
 ]
 
 PLAUSIBLE_BPM: Final = (25.0, 240.0)
@@ -56,9 +57,14 @@ def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Sam
     if given is None:
         return Samples.empty(), 0
     samples = Samples.clean(*_arrays(given, name), name=name)
-    low, high = PLAUSIBLE_BPM
-    plausible = (samples.values >= low) & (samples.values <= high)
+    plausible = is_plausible(samples.values)
     return samples.keep(plausible), len(samples) - int(plausible.sum())
+
+
+def is_plausible(bpm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which heart rates lie within `PLAUSIBLE_BPM`."""
+    low, high = PLAUSIBLE_BPM
+    return np.asarray((bpm >= low) & (bpm <= high))
 
 
 def clean_motion(given: Given | None, name: str = "motion") -> Samples:

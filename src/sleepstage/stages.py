@@ -91,6 +91,11 @@ class Scheme:
     def __len__(self) -> int:
         return len(self.classes)
 
+    @property
+    def from_top(self) -> list[str]:
+        """Names in the order of a drawn hypnogram: REM stands right below wake (AASM)."""
+        return sorted(self.classes, key=lambda name: name not in {"wake", "rem"})
+
     def encode(self, stages: ArrayLike) -> NDArray[np.int8]:
         """Class codes of `stages` (an array of `Stage`), `UNSCORED` where there is none.
 

@@ -12,10 +12,10 @@ from sleepstage.checks.findings import Facts, Finding, Severity, SubjectReport
 from sleepstage.checks.source import Floats, Mask, Source
 from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
-from sleepstage.motion import WINDOW_SECONDS
+from sleepstage.motion import MAX_LENGTH, WINDOW_SECONDS
 from sleepstage.readers import sleep_accel
 from sleepstage.recording import LONGEST_NIGHT
-from sleepstage.signals import PLAUSIBLE_BPM
+from sleepstage.signals import PLAUSIBLE_BPM, is_plausible
 from sleepstage.stages import EPOCH_SECONDS, FILE_CODES, FOUR_CLASS, UNSCORED, stages_from_codes
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ GAP_MINUTES: Final = 5  # without a signal: features of the last 5 min have noth
 MAX_IMPLAUSIBLE: Final = 0.2  # of the heart rates: a pulse lost at times explains no more
 MOTION_RATE: Final = (40.0, 60.0)  # Hz: nominally 50
 RATE_SAMPLES: Final = 100  # 2 s: times jitter, so that one interval tells no rate
-MAX_LENGTH_G: Final = 4.0  # of the median acceleration: a wrist at rest has 1 g
 MIN_DAY_HOURS: Final = 21.6  # of the 24 before the night (90 %): with less, its steps are too few
 
 
@@ -148,19 +147,14 @@ def _check_stages(source: Source, facts: Facts) -> None:
 def _check_heart_rate(path: Path, night: _Night) -> None:
     """Check heart rates by themselves and against the night."""
     source = Source(path, "heart_rate", night.findings)
-    source.put_time_first(_is_plausible)
+    source.put_time_first(is_plausible)
     source.sort()
-    bad = ~_is_plausible(source.values)
+    bad = ~is_plausible(source.values)
     what = "heart rates outside {:g} to {:g} beats per minute".format(*PLAUSIBLE_BPM)
     severity: Severity = "error" if bad.sum() > MAX_IMPLAUSIBLE * len(bad) else "warning"
     source.flag(bad, severity, "implausible-bpm", what, "left out")
     source.keep(~bad)
     night.facts.heart_rate_gap_min = _check_gaps(source, night, "heart rate")
-
-
-def _is_plausible(bpm: Floats) -> Mask:
-    low, high = PLAUSIBLE_BPM
-    return np.asarray((bpm >= low) & (bpm <= high))
 
 
 def _check_motion(files: Mapping[str, Path], night: _Night) -> None:
@@ -190,7 +184,7 @@ def _open_motion(path: Path, name: str, night: _Night) -> Source:
     source = Source(path, name, night.findings)
     source.sort()
     lengths = np.linalg.norm(source.table[:, -3:], axis=1)
-    if len(source) and (length := np.median(lengths)) > MAX_LENGTH_G:
+    if len(source) and (length := np.median(lengths)) > MAX_LENGTH:
         text = f"acceleration of {length:.3g}, not 1; write it in g (m/s² divided by 9.80665)"
         source.report("error", "unit", text)
     return source

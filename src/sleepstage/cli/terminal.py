@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NightView", "hypnogram_rows"]
 
-# From top to bottom, as hypnograms are drawn; REM stands below wake (AASM).
-_ORDER: Final = ("wake", "rem", "sleep", "nrem", "light", "n1", "n2", "deep", "n3")
 _COLOURS: Final = {"wake": "yellow", "rem": "red", "deep": "blue", "n3": "blue"}
 _OTHER: Final = "cyan"
 _MARGIN: Final = 8  # columns for the names of the classes
@@ -49,7 +47,7 @@ class NightView:
         self, console: Console, scheme: Scheme, subject: str, reference: Hypnogram | None
     ) -> None:
         self._console = console
-        self._classes = sorted(scheme.classes, key=_ORDER.index)
+        self._classes = scheme.from_top
         self._subject = subject
         self._expert = _scored(reference, scheme)
         self._epochs: list[Epoch] = []

@@ -42,8 +42,6 @@ STAGE_COLOURS: Final = {
 }
 """One colour a class, told apart in grey too."""
 
-_LANE_ORDER: Final = ("wake", "rem", "n1", "light", "nrem", "sleep", "n2", "deep", "n3")
-
 
 def plot_night(
     times: NDArray[np.float64],
@@ -123,9 +121,8 @@ def time_axis(times: NDArray[np.float64], utc_offset: int = 0) -> tuple[NDArray[
 
 
 def _lanes(scheme: Scheme) -> list[int]:
-    """Height of each class code: wake on top, REM below it, deep at the bottom."""
-    order = sorted(scheme.classes, key=_LANE_ORDER.index)
-    return [len(order) - 1 - order.index(name) for name in scheme.classes]
+    """Height of each class code."""
+    return [len(scheme) - 1 - scheme.from_top.index(name) for name in scheme.classes]
 
 
 def draw_hypnogram(
