@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from research.held_out import held_out
 from sleepstage.metrics import Agreement, agreement
 from sleepstage.motion import WINDOW_SECONDS
 from sleepstage.scale import in_order
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from research.held_out import HeldOut
     from sleepstage.evaluation.run import Outcome
-    from sleepstage.hypnogram import Hypnogram
     from sleepstage.recording import Recording
     from sleepstage.training.nights import Night
 
@@ -100,11 +101,7 @@ def cold_start(
 
     Parameters
     ----------
-    outcomes : sequence of Outcome
-        Runs with model files.
-    nights : sequence of Night
-        One for each person.
-    jobs, on_run
+    outcomes, nights, jobs, on_run
         As of `research.conditions.under_conditions`.
 
     Returns
@@ -113,15 +110,8 @@ def cold_start(
         `NIGHT_START` and `RESTART`, each with one `Window` for each of `WINDOWS` in which an epoch
         counts.
     """
-    people = {night.subject: night for night in nights}
-    tasks = [
-        (one.model, [(people[name], night.predicted) for name, night in one.scored.items()])
-        for one in outcomes
-    ]
-    tables = [
-        np.insert(table, 0, run, axis=1)
-        for run, table in enumerate(in_order(_stage, None, tasks, jobs=jobs, on_run=on_run))
-    ]
+    staged = in_order(_stage, None, held_out(outcomes, nights), jobs=jobs, on_run=on_run)
+    tables = [np.insert(table, 0, run, axis=1) for run, table in enumerate(staged)]
     pooled = np.concatenate([*tables, np.empty((0, 8), dtype=np.int64)])
     restarted = pooled[:, 2] > 0
     return {
@@ -130,19 +120,17 @@ def cold_start(
     }
 
 
-def _stage(
-    _shared: None, task: tuple[bytes, Sequence[tuple[Night, Hypnogram]]]
-) -> NDArray[np.int64]:
+def _stage(_shared: None, run: HeldOut) -> NDArray[np.int64]:
     """Table of all epochs that count, with seven columns.
 
     Number of the night, first epoch of the recording, epochs from then to the end of this one;
     class codes of the expert, and of the recordings in the order of `Window`.
     """
-    model, nights = task
+    model, nights = run
     stager = Stager(model)
     tables = [np.empty((0, 7), dtype=np.int64)]
-    for number, (night, predicted) in enumerate(nights):
-        whole = predicted.merge(FOUR_CLASS).codes
+    for number, (night, scored) in enumerate(nights):
+        whole = scored.predicted.merge(FOUR_CLASS).codes
         for first in range(0, len(night.codes) - _LENGTH + 1, _EVERY):
             part = slice(first, first + _LENGTH)
             begun = begin_at(night.recording, night.recording.start + first * EPOCH_SECONDS)

@@ -10,9 +10,10 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from research.held_out import held_out
 from sleepstage.evaluation.comparison import compare
 from sleepstage.evaluation.results import summarise
-from sleepstage.metrics import ScoredNight, report
+from sleepstage.metrics import report
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.samples import Samples
 from sleepstage.scale import in_order
@@ -23,7 +24,9 @@ from sleepstage.training.nights import SPARSE, Night, thin
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from research.held_out import HeldOut
     from sleepstage.evaluation.run import Outcome
+    from sleepstage.metrics import ScoredNight
     from sleepstage.recording import Recording
 
     Condition = Callable[[Recording], Recording]
@@ -130,27 +133,19 @@ def under_conditions(
         `sleepstage.evaluation.results.summarise`, ``unscored``, the share of the epochs that count,
         and ``difference``, an `Estimate` as dict, of kappa to `EVERYTHING`, night by night.
     """
-    people = {night.subject: night for night in nights}
-    tasks = [(one.model, [people[subject] for subject in one.split.test]) for one in outcomes]
-    staged = in_order(_stage, dict(conditions), tasks, jobs=jobs, on_run=on_run)
+    tested = held_out(outcomes, nights)
+    staged = in_order(_stage, dict(conditions), tested, jobs=jobs, on_run=on_run)
     runs = {name: [one[name] for one in staged] for name in conditions}
     return {name: _numbers(runs[name], runs[EVERYTHING]) for name in conditions}
 
 
-def _stage(
-    conditions: Mapping[str, Condition], task: tuple[bytes, Sequence[Night]]
-) -> dict[str, dict[str, ScoredNight]]:
-    model, nights = task
+def _stage(conditions: Mapping[str, Condition], run: HeldOut) -> dict[str, dict[str, ScoredNight]]:
+    model, nights = run
     stager = Stager(model)
     return {
         name: {
-            night.subject: ScoredNight(
-                stager.predict(left(night.recording)),
-                night.recording.reference,
-                night.codes != UNSCORED,
-            )
-            for night in nights
-            if night.recording.reference is not None
+            night.subject: replace(scored, predicted=stager.predict(left(night.recording)))
+            for night, scored in nights
         }
         for name, left in conditions.items()
     }

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from research.held_out import held_out
 from research.quantise import quantise
-from sleepstage.metrics import ScoredNight, agreement
+from sleepstage.metrics import agreement
 from sleepstage.scale import in_order
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
@@ -16,6 +17,7 @@ from sleepstage.stages import FOUR_CLASS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from research.held_out import HeldOut
     from sleepstage.evaluation.run import Outcome
     from sleepstage.training.nights import Night
 
@@ -57,23 +59,14 @@ def cost_of_int8(
 
     Parameters
     ----------
-    outcomes : sequence of Outcome
-        Runs with model files.
-    nights : sequence of Night
-        One for each person.
-    jobs, on_run
+    outcomes, nights, jobs, on_run
         As of `research.conditions.under_conditions`.
     """
-    people = {night.subject: night for night in nights}
-    tasks = [
-        (one.model, [(people[name], night) for name, night in one.scored.items()])
-        for one in outcomes
-    ]
-    return in_order(_cost, None, tasks, jobs=jobs, on_run=on_run)
+    return in_order(_cost, None, held_out(outcomes, nights), jobs=jobs, on_run=on_run)
 
 
-def _cost(_shared: None, task: tuple[bytes, Sequence[tuple[Night, ScoredNight]]]) -> Cost:
-    model, nights = task
+def _cost(_shared: None, run: HeldOut) -> Cost:
+    model, nights = run
     small = quantise(model)
     stager = Stager(small)
     expert, full, int8 = [], [], []
