@@ -21,9 +21,10 @@ from sleepstage.scoring import batch
 from sleepstage.scoring.batch import HEART_RATE_MODEL, Work, find_tasks, score_all
 from sleepstage.scoring.expected import EXPECTED, expected_accuracy
 from sleepstage.scoring.exports import write_edf, write_yasa
-from sleepstage.scoring.night import SUMMARY, Summary, Wanted, read_summary, score
+from sleepstage.scoring.night import SUMMARY, Summary, Wanted, score
 from sleepstage.scoring.overview import agreements, write_overview
 from sleepstage.scoring.places import local_copies, place
+from sleepstage.scoring.results import read_summary
 from sleepstage.stager import load_model, read_model
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, UNSCORED
 from sleepstage.statistics import sleep_statistics
@@ -275,7 +276,7 @@ def test_a_file_system_in_memory_gives_the_same(study: Path, tmp_path: Path) -> 
     assert "line 3: expected a number" in there["bad"].error
     _, done = run("memory://scoring/in", out)
     assert done == ["n0", "n1", "n2", "pulse"]
-    page = write_overview(list(there.values()), out, Wanted(pictures=False))
+    page = write_overview(list(there.values()), out)
     assert b"n0" in page.read_bytes()
 
 
@@ -324,7 +325,7 @@ def test_agreement_with_an_expert_is_told(tmp_path: Path) -> None:
     (summary,) = summaries.values()
     assert summary.simulated
     assert summary.agreement["expert"]["n_epochs"] > 60
-    page = write_overview([summary], tmp_path / "out", Wanted(pictures=False)).read_text()
+    page = write_overview([summary], tmp_path / "out").read_text()
     assert "SIMULATED" in page
     assert "Beside the expert" in page
 
@@ -334,7 +335,7 @@ def test_agreement_with_an_expert_is_told(tmp_path: Path) -> None:
 
 def test_the_page_shows_every_night_and_why_others_are_missing(study: Path, tmp_path: Path) -> None:
     summaries, _ = run(study, tmp_path, wanted=Wanted())
-    page = write_overview(list(summaries.values()), tmp_path, Wanted()).read_text()
+    page = write_overview(list(summaries.values()), tmp_path).read_text()
     for name in ("n0", "n1", "n2", "pulse"):
         assert f'<a href="{name}/night.png">{name}</a>' in page
         assert (tmp_path / name / "night.png").exists()
@@ -353,14 +354,14 @@ def test_the_page_shows_every_night_and_why_others_are_missing(study: Path, tmp_
 def test_names_are_escaped(tmp_path: Path) -> None:
     write_night(tmp_path / "in", "<b>&#")
     summaries, _ = run(tmp_path / "in", tmp_path / "out")
-    page = write_overview(list(summaries.values()), tmp_path / "out", Wanted(pictures=False))
+    page = write_overview(list(summaries.values()), tmp_path / "out")
     text = page.read_text()
     assert "<b>&#" not in text
     assert "%3Cb%3E%26%23/hypnogram.csv" in text
 
 
 def test_no_night_at_all_is_a_page_too(tmp_path: Path) -> None:
-    page = write_overview([Summary("a", "a", "", "why not")], tmp_path, Wanted())
+    page = write_overview([Summary("a", "a", "", "why not")], tmp_path)
     assert "why not" in page.read_text()
 
 

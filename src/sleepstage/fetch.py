@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError, MissingExtraError
-from sleepstage.files import write_atomically
+from sleepstage.files import fingerprint, temporary_folder, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,7 +60,8 @@ def fetch(
     """Download the dataset, or what is still missing of it.
 
     Each file is checked against the server's ``SHA256SUMS.txt`` and gets its name only when it is
-    complete, so that an interrupted download goes on where it stopped.
+    complete, so that an interrupted download goes on where it stopped. In a folder that was
+    downloaded to before, a file that differs is replaced; in another one, nothing is.
 
     Parameters
     ----------
@@ -80,8 +81,8 @@ def fetch(
     Raises
     ------
     DataError
-        If the list of checksums can't be had or is none, a subject is unknown, or, once all other
-        files are there, some file can't be downloaded.
+        If the list of checksums can't be had or is none, a subject is unknown, other files are in
+        the way, or, once all other files are there, some file can't be downloaded.
     MissingExtraError
         If pooch is not installed.
     """
@@ -91,10 +92,12 @@ def fetch(
         raise MissingExtraError(purpose="downloading the dataset", extra="fetch") from error
     pooch.get_logger().setLevel("WARNING")  # It would announce each file on the terminal.
     url = (mirror or os.environ.get(MIRROR_VARIABLE) or BASE_URL).rstrip("/") + "/"
-    keeper = pooch.Pooch(directory, url, retry_if_failed=3)
-    sums = _fetch_sums(url + _SUMS, keeper.abspath)
-    keeper.registry = _choose(sums, subjects, motion=motion)
-    return _fetch_all(keeper, jobs, on_progress)
+    directory = Path(directory).expanduser()
+    sums = _fetch_sums(url + _SUMS, directory)
+    chosen = _choose(sums, subjects, motion=motion)
+    with temporary_folder(directory) as folder:  # pooch can't tell its temporary files from others
+        keeper = pooch.Pooch(folder, url, registry=chosen, retry_if_failed=3)
+        return _fetch_all(keeper, directory, jobs, on_progress)
 
 
 def _fetch_sums(url: str, directory: Path) -> Sums:
@@ -105,12 +108,30 @@ def _fetch_sums(url: str, directory: Path) -> Sums:
         response = requests.get(url, timeout=_TIMEOUT)
         response.raise_for_status()
         sums = _parse_sums(response.content.decode(errors="replace"))
+        _refuse_others(directory, sums)
         with write_atomically(directory / _SUMS) as temporary:
             temporary.write_bytes(response.content)
+    except DataError:
+        raise
     except _TROUBLE as error:
         msg = f"{url}: {_reason(error)}; {_MEND}"
         raise DataError(msg) from error
     return sums
+
+
+def _refuse_others(directory: Path, sums: Sums) -> None:
+    """Where nothing was downloaded before, a file of the same name is somebody else's."""
+    if (directory / _SUMS).exists():
+        return
+    for path, checksum in sums.items():
+        file = directory / path
+        if file.is_file() and not _is_whole(file, checksum):
+            msg = f"{file} is there and is not the dataset's: move it away, or name another folder"
+            raise DataError(msg)
+
+
+def _is_whole(file: Path, checksum: str) -> bool:
+    return file.is_file() and fingerprint(file) == checksum.lower()
 
 
 def _parse_sums(text: str) -> Sums:
@@ -142,10 +163,12 @@ def _choose(sums: Sums, subjects: Iterable[str] | None, *, motion: bool) -> Sums
     }
 
 
-def _fetch_all(keeper: Pooch, jobs: int, on_progress: Progress | None) -> FetchReport:
+def _fetch_all(
+    keeper: Pooch, directory: Path, jobs: int, on_progress: Progress | None
+) -> FetchReport:
     """Fetch a few files at a time; whatever fails, go on and say so in the end."""
     pool = ThreadPoolExecutor(jobs)
-    futures = {pool.submit(_fetch_one, keeper, path): path for path in keeper.registry}
+    futures = {pool.submit(_fetch_one, keeper, directory, path): path for path in keeper.registry}
     try:
         for done, future in enumerate(as_completed(futures), 1):
             if on_progress is not None:
@@ -158,16 +181,21 @@ def _fetch_all(keeper: Pooch, jobs: int, on_progress: Progress | None) -> FetchR
         some = ", ".join(failed[:3]) + f" and {len(failed) - 3} more" * (len(failed) > 3)
         msg = f"{len(failed)} of {len(futures)} files could not be downloaded: {some}; {_MEND}"
         raise DataError(msg)
-    there = tuple(path for future, path in futures.items() if future.result() == "fetch")
-    new = tuple(path for path in keeper.registry if path not in there)
+    new = tuple(path for future, path in futures.items() if future.result())
+    there = tuple(path for path in keeper.registry if path not in new)
     return FetchReport(downloaded=new, already_there=there)
 
 
-def _fetch_one(keeper: Pooch, path: str) -> str:
-    """Fetch a file unless it is there; "fetch" is what pooch calls it if it is."""
+def _fetch_one(keeper: Pooch, directory: Path, path: str) -> bool:
+    """Fetch a file unless it is there; whether it was fetched."""
+    target = directory / path
+    if _is_whole(target, keeper.registry[path]):
+        return False
     # pooch makes folders too, but two of its threads can get in each other's way.
-    (keeper.abspath / path).parent.mkdir(parents=True, exist_ok=True)
-    return str(keeper.fetch(path, lambda _, action, __: action, _download))
+    for folder in (target.parent, (keeper.abspath / path).parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    Path(keeper.fetch(path, downloader=_download)).replace(target)
+    return True
 
 
 def _download(url: str, output: str, _keeper: Pooch) -> None:

@@ -1,23 +1,136 @@
-"""Files written whole or not at all, and fingerprints of what they hold."""
+"""Files written whole or not at all and never over an input; fingerprints of what they hold."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import secrets
-from contextlib import contextmanager
+import shutil
+import socket
+import time
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import polars as pl
 
-__all__ = ["fingerprint", "write_atomically", "write_table"]
+__all__ = [
+    "discard",
+    "fingerprint",
+    "keep_apart",
+    "stale",
+    "temporary_folder",
+    "text_cell",
+    "write_atomically",
+    "write_table",
+]
+
+_TEMPORARY: Final = re.compile(r"\.sleepstage-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.\w+)?")
+_ABANDONED: Final = 86400.0  # seconds after which no run can still be writing a temporary
+
+
+def _temporary(folder: Path, suffix: str = "") -> Path:
+    """A path that no other writer has, and by which `stale` knows who wrote there."""
+    return folder / f".sleepstage-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+
+
+@lru_cache
+def _machine() -> str:
+    """Tells the processes that can be looked up from here: of this host and container."""
+    namespace = Path("/proc/self/ns/pid")
+    told = f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}"
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def stale(folder: Path) -> list[Path]:
+    """Temporary files and folders directly in `folder` that runs left behind which were killed."""
+    with suppress(OSError):
+        return [path for path in folder.glob(".sleepstage-*") if _is_stale(path)]
+    return []
+
+
+def _is_stale(path: Path) -> bool:
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None:
+        return False
+    with suppress(OSError):
+        here = match[1] == _machine() and not _is_running(int(match[2]))
+        return here or time.time() - path.lstat().st_mtime > _ABANDONED
+    return False
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there, os.kill would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Give an empty folder within `parent` that is removed in the end, by the next run if killed.
+
+    It may be moved away, and the folder above it may take what must outlive an error: that one is
+    only removed if nothing else is in it.
+    """
+    for left in stale(parent):
+        discard(left)
+    folder = _temporary(parent)
+    new = folder / "new"
+    new.mkdir(parents=True)
+    try:
+        yield new
+    finally:
+        discard(folder)
+
+
+def discard(left: Path) -> None:
+    """Remove a temporary file, or a temporary folder with what `temporary_folder` gave."""
+    with suppress(OSError):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left / "new", ignore_errors=True)
+            left.rmdir()
+        else:
+            left.unlink()
+
+
+def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """Refuse to write over what is read, by whatever name or link, or two outputs to one path.
+
+    Parameters
+    ----------
+    outputs, inputs : iterable of path or None
+        Files or folders; those that are None or do not exist are in nobody's way.
+
+    Raises
+    ------
+    DataError
+        If an output is an input, or another output.
+    """
+    written: set[Path] = set()
+    there = [path for path in inputs if path is not None and path.exists()]
+    for output in filter(None, outputs):
+        if output.resolve() in written:
+            msg = f"{output} is named for two results: give each a path of its own"
+            raise DataError(msg)
+        written.add(output.resolve())
+        for path in there:
+            if output.exists() and output.samefile(path):
+                msg = f"{output} is an input ({path}): name another place for the result"
+                raise DataError(msg)
 
 
 @contextmanager
@@ -25,7 +138,8 @@ def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Ite
     """Give a temporary path beside `path` to write to, and move it there once all went well.
 
     On any error, a full disk or an interruption included, the temporary file is removed and
-    what stood at `path` before is still there.
+    what stood at `path` before is still there. If the process is killed, the next one that writes
+    to the folder removes it.
 
     Parameters
     ----------
@@ -44,7 +158,9 @@ def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Ite
         msg = f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(suffixes)}"
         raise DataError(msg)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    for left in stale(path.parent):
+        discard(left)
+    temporary = _temporary(path.parent, path.suffix)
     try:
         yield temporary
         os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic everywhere
@@ -66,6 +182,12 @@ def write_table(path: str | Path, frame: pl.DataFrame, description: Mapping[str,
         else:
             document = {**description, "epochs": known.to_dicts()}
             temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def text_cell(text: str) -> str:
+    """Text for a CSV file that no spreadsheet takes for a formula, and that is Unicode."""
+    shown = text.encode(errors="replace").decode()
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\t", "\r")) else shown
 
 
 def fingerprint(path: str | Path) -> str:

@@ -17,6 +17,7 @@ from sleepstage.readers.sleep_accel import (
     LAYOUT,
     SIMULATED_MARKER,
     find_subjects,
+    read_summary,
     subject_files,
     summarise_file,
     summary_source,
@@ -66,7 +67,8 @@ def prepare(
     Raises
     ------
     DataError
-        If raw motion is broken; the other nights are finished first.
+        If `out` holds another dataset; if raw motion is broken or a summary was not made here,
+        when the other nights are finished.
     """
     directory = Path(directory)
     target = Path(out) if out is not None else directory
@@ -117,16 +119,30 @@ def _prepare_many(
 
 
 def _copy_small_files(directory: Path, target: Path) -> None:
-    """Copy all but raw motion, and the summaries that will be made of it."""
+    """Copy all but raw motion, and the summaries that will be made of it; never over others."""
+    marker, folders = directory / SIMULATED_MARKER, {one.folder for one in LAYOUT.values()}
+    taken = any((target / folder).exists() for folder in folders)
+    copies = {marker: target / SIMULATED_MARKER} if marker.exists() else {}
+    if taken and marker.exists() != (target / SIMULATED_MARKER).exists():
+        msg = f"either {directory} or {target} is simulated: name an empty folder with --out"
+        raise DataError(msg)
     for subject in find_subjects(directory):
         files = subject_files(directory, subject)
         made_here = {"motion", "summary", "summary_csv"} if "motion" in files else {}
         for name, path in files.items():
             if name not in made_here:
-                with write_atomically(target / LAYOUT[name].folder / path.name) as temporary:
-                    shutil.copyfile(path, temporary)
-    if (directory / SIMULATED_MARKER).exists():
-        shutil.copyfile(directory / SIMULATED_MARKER, target / SIMULATED_MARKER)
+                copies[path] = target / LAYOUT[name].folder / path.name
+    missing = {path: copy for path, copy in copies.items() if not copy.exists()}
+    for path, copy in copies.items():
+        if path not in missing and fingerprint(path) != fingerprint(copy):
+            msg = (
+                f"{copy} differs from {path}: remove it if it is an old copy, or name another "
+                "folder with --out"
+            )
+            raise DataError(msg)
+    for path, copy in missing.items():
+        with write_atomically(copy) as temporary:
+            shutil.copyfile(path, temporary)
 
 
 def _prepare_one(raw: Path, summary: Path) -> bool:
@@ -134,6 +150,9 @@ def _prepare_one(raw: Path, summary: Path) -> bool:
     source = fingerprint(raw)
     if summary.is_file() and summary_source(summary) == source:
         return False
+    if _is_of_others(summary):
+        msg = f"{summary} was not made from raw motion by this program: move it away"
+        raise DataError(msg)
     summaries = summarise_file(raw)
     columns = LAYOUT["summary"].columns
     frame = pl.DataFrame(dict(zip(columns, (summaries.times, *summaries.values.T), strict=True)))
@@ -144,6 +163,17 @@ def _prepare_one(raw: Path, summary: Path) -> bool:
             body = frame.write_csv(float_precision=5)
             temporary.write_text(f"# source {source}\n{body}", encoding="utf-8")
     other = summary.with_suffix(".csv" if summary.suffix == ".parquet" else ".parquet")
-    if other.exists() and summary_source(other) != source:
+    if other.exists() and summary_source(other) not in {source, None}:
         other.unlink()  # made from an earlier state of the raw file
+    return True
+
+
+def _is_of_others(summary: Path) -> bool:
+    """Tell a whole table that does not say what it was made from; a damaged one is replaced."""
+    if not summary.is_file() or summary_source(summary) is not None:
+        return False
+    try:
+        read_summary(summary)
+    except DataError:
+        return False
     return True

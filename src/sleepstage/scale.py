@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import signal
 import socket
-from contextlib import ExitStack
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sleepstage.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-__all__ = ["in_order", "run_tasks"]
+__all__ = ["end_with_parent", "in_order", "run_tasks", "time_limit"]
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+_LOOK: Final = 0.5  # seconds between looks at who started this process
+_AGAIN: Final = 10.0  # seconds after which a time limit is enforced again
 _PATIENCE: Final = 10.0  # seconds for a scheduler to answer, and for a first worker to be there
 
 
@@ -61,7 +69,9 @@ def run_tasks(
         raise MissingExtraError(purpose="working on several cores", extra="score") from error
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
     try:
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+        yield from Parallel(
+            n_jobs=jobs, return_as="generator_unordered", initializer=end_with_parent
+        )(calls)
     except TerminatedWorkerError as error:
         message = (
             "a process that did the work died, of too little memory or of a damaged file: what is "
@@ -85,6 +95,59 @@ def in_order(
         if on_run:
             on_run(len(found), len(tasks), "")
     return [found[index] for index in range(len(tasks))]
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone: killed, that one can't see to it."""
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    if parent.sentinel is not None:
+        wait([parent.sentinel])
+    else:  # of loky on POSIX
+        while os.getppid() == parent.pid:
+            time.sleep(_LOOK)
+    os._exit(1)
+
+
+class _OutOfTimeError(BaseException):
+    """No library on the way takes it for an error of its own and goes on."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Stop the block after so many seconds, where signals can: in a main thread, on POSIX.
+
+    A library that does not return to Python is not stopped before it does.
+
+    Raises
+    ------
+    TimeoutError
+        In place of whatever was under way.
+    """
+    if os.name == "nt" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _raise_out_of_time)
+    try:
+        try:
+            # Raised where Python ignores errors, as in __del__, it would be lost: hence again.
+            signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _OutOfTimeError:
+        raise TimeoutError from None
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _raise_out_of_time(*_: object) -> None:
+    raise _OutOfTimeError
 
 
 def _call(number: int, work: Any) -> tuple[int, Any]:

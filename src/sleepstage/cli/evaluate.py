@@ -10,6 +10,7 @@ import click
 from sleepstage.cli.console import console, number, progress_bar, table
 from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
 from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.files import keep_apart
 from sleepstage.readers.sleep_accel import find_data
 from sleepstage.recording import person_of
 
@@ -77,6 +78,7 @@ def evaluate(
     _check_studies(studies)
     directory = find_data(data)
     out = out or Path("runs") / f"{protocol}-seed{seed}"
+    keep_apart([out], [directory, *directory.glob("*/")])
     nights, simulated = load_and_announce(directory)
     tasks = plan(
         [night.subject for night in nights],

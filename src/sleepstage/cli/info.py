@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sleepstage.cli.console import console
-from sleepstage.files import write_atomically
+from sleepstage.files import keep_apart, write_atomically
 from sleepstage.stager import load_model
 
 __all__ = ["info"]
@@ -25,6 +25,7 @@ def info(model: str, out: Path | None) -> None:
     Its features, classes, data and their licence, results, and all that a program in another
     language needs beside the file to run it (docs/edge.md).
     """
+    keep_apart([out], [Path(model)])
     stager = load_model(model)
     description = {**json.loads(stager.info.to_json()), "classes": stager.scheme.classes}
     text = json.dumps(description, indent=1)

@@ -11,7 +11,8 @@ import numpy as np
 from sleepstage.cli.console import console, progress_bar, simulated_banner, table
 from sleepstage.errors import DataError
 from sleepstage.explanation import explain
-from sleepstage.readers.sleep_accel import find_data, read_subject
+from sleepstage.files import keep_apart
+from sleepstage.readers.sleep_accel import find_data, read_subject, subject_files
 from sleepstage.readers.tables import read_tables
 from sleepstage.stager import load_model
 from sleepstage.stages import EPOCH_SECONDS
@@ -76,6 +77,8 @@ def predict(
         msg = "give either a RECORDING (DIR:SUBJECT) or files (--heart-rate, --motion, --steps)"
         raise click.UsageError(msg)
     _check_endings(explain_to)
+    inputs = [heart_rate, motion, steps] if recording is None else _files(recording)
+    keep_apart([out, plot, *explain_to], [*inputs, Path(model)])
     stager = load_model(model)
     if recording is None:
         night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
@@ -127,11 +130,19 @@ def _save_explanation(explanation: Explanation, path: Path) -> None:
 
 def read_named(recording: str) -> Recording:
     """Read DIR:SUBJECT, or SUBJECT of the dataset where it usually lies."""
+    return read_subject(*_find(recording))
+
+
+def _files(recording: str) -> list[Path]:
+    return list(subject_files(*_find(recording)).values())
+
+
+def _find(recording: str) -> tuple[Path, str]:
     directory, colon, subject = recording.rpartition(":")
     if not subject or (colon and not directory):
         msg = f"{recording}: expected DIR:SUBJECT or SUBJECT"
         raise DataError(msg)
-    return read_subject(find_data(directory or None), subject)
+    return find_data(directory or None), subject
 
 
 def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:

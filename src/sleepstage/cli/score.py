@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
 from sleepstage.readers.formats import FORMATS
-from sleepstage.scoring.batch import HEART_RATE_MODEL, Work, find_tasks, score_all
+from sleepstage.scoring.batch import (
+    HEART_RATE_MODEL,
+    NIGHT_SECONDS,
+    Work,
+    find_tasks,
+    score_all,
+)
 from sleepstage.scoring.exports import require_edfio
 from sleepstage.scoring.night import Wanted
-from sleepstage.scoring.overview import TABLE, agreements, hours, write_overview
+from sleepstage.scoring.overview import (
+    TABLE,
+    agreements,
+    hours,
+    refuse_other_files,
+    write_overview,
+)
 from sleepstage.scoring.places import place
 from sleepstage.stager import read_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
     from sleepstage.scoring.batch import Task
     from sleepstage.scoring.night import Summary
@@ -42,6 +57,14 @@ _SOME_FAILED: Final = 3
 @click.option("--pictures/--no-pictures", default=True, show_default=True, help="Of each night.")
 @click.option("--edf", is_flag=True, help="EDF+ annotations, too (needs sleepstage[edf]).")
 @click.option("--jobs", type=click.IntRange(1), help="Nights at a time; default: one a core.")
+@click.option(
+    "--night-seconds",
+    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    default=NIGHT_SECONDS,
+    show_default=True,
+    help="A night that takes longer is reported as an error. Not enforced on a cluster or on "
+    "Windows, nor while a library does not return to Python.",
+)
 @click.option("--cluster", metavar="ADDRESS", help="Of a Dask scheduler, to stage there.")
 @click.pass_context
 def score(
@@ -54,6 +77,7 @@ def score(
     pictures: bool,
     edf: bool,
     jobs: int | None,
+    night_seconds: float,
     cluster: str | None,
 ) -> None:
     """Stage every night in files and folders.
@@ -62,23 +86,32 @@ def score(
     of any of these; also an address as s3://bucket/folder. What it is, its content tells.
 
     Each night gets a folder with its hypnogram, a summary and a picture; index.html shows all of
-    them. Nights that were done before, of the same files, model and options, are not done again. A
-    night that can't be staged is reported, and the others go on.
+    them, those of earlier runs included. Nights that were done before, of the same files, model and
+    options, are not done again. A night that can't be staged is reported, and the others go on.
+    Nothing but results of sleepstage is replaced.
 
     Exit status: 0 all nights staged, 3 some, 1 none.
     """
-    work = Work(_models(model), Wanted(find_rem=find_rem, pictures=pictures, edf=edf), place(out))
+    signal.signal(signal.SIGTERM, _end)
+    wanted = Wanted(find_rem=find_rem, pictures=pictures, edf=edf)
+    work = Work(_models(model), wanted, place(out), night_seconds)
     if edf:
         require_edfio()
+    refuse_other_files(work.out)
     with progress_bar("reading") as progress:
         tasks, nights = find_tasks(paths, as_format=format_, on_progress=progress)
     nights += _stage(tasks, work, jobs or -1, cluster)
-    page = write_overview(nights, work.out, work.wanted)
+    page = write_overview(nights, work.out)
     _show(nights)
     console.print(f"all nights: {page}\ntable: {work.out / TABLE}")
     failed = sum(bool(night.error) for night in nights)
     if failed:
         ctx.exit(1 if failed == len(nights) else _SOME_FAILED)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave by way of everyone who has something to end or to remove."""
+    raise SystemExit(128 + number)
 
 
 def _models(name: str) -> dict[str, bytes]:
@@ -91,8 +124,9 @@ def _stage(tasks: Sequence[Task], work: Work, jobs: int, cluster: str | None) ->
     """Summaries in the order of the tasks; says how many were there already."""
     found: dict[str, Summary] = {}
     n_done = 0
-    with progress_bar("staging") as progress:
-        for summary, done in score_all(tasks, work, jobs=jobs, cluster=cluster):
+    scored = score_all(tasks, work, jobs=jobs, cluster=cluster)
+    with progress_bar("staging") as progress, closing(scored):
+        for summary, done in scored:
             found[summary.night] = summary
             n_done += done
             progress(len(found), len(tasks), summary.night)

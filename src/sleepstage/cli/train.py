@@ -9,6 +9,7 @@ import click
 
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
 from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.files import keep_apart
 from sleepstage.readers.sleep_accel import find_data
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def train_and_show(
         msg = f"no model {model} to train; there are {', '.join(networks)}"
         raise DataError(msg)
     config = override(networks[model], (f"seed={seed}", *settings))
+    keep_apart([out], [data, *data.glob("*/")])
     nights, simulated = load_and_announce(data)
     split = holdout([night.subject for night in nights], seed=seed)
     with log_to(out / "train.log"), progress_bar("training") as progress:

@@ -131,7 +131,8 @@ def write_dataset(
     _check(seed, hours)
     directory = Path(directory)
     marker = directory / SIMULATED_MARKER
-    if (directory / LAYOUT["heart_rate"].folder).exists() and not marker.exists():
+    taken = any((directory / table.folder).exists() for table in LAYOUT.values())
+    if taken and not marker.exists():
         msg = f"{directory} holds nights that are not marked as simulated; name another folder"
         raise DataError(msg)
     with write_atomically(marker) as temporary:

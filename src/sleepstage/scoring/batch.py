@@ -5,33 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from sleepstage.errors import SleepstageError
+from sleepstage.errors import DataError, SleepstageError
 from sleepstage.readers.formats import FORMATS, find_sources, read_source
-from sleepstage.scale import run_tasks
-from sleepstage.scoring.night import SUMMARY, Summary, read_summary, score, write_night
-from sleepstage.scoring.places import is_local, local_copies, place, publish, stamp
+from sleepstage.scale import run_tasks, time_limit
+from sleepstage.scoring.night import Summary, score, write_night
+from sleepstage.scoring.overview import OVERVIEW, TABLE
+from sleepstage.scoring.places import is_local, local_copies, place, scratch, stamp
+from sleepstage.scoring.results import publish, read_result, recover, refuse_others
 from sleepstage.stager import Stager
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from sleepstage.readers.source import Night, Progress, Source
     from sleepstage.recording import Recording
     from sleepstage.scoring.night import Wanted
 
-__all__ = ["HEART_RATE_MODEL", "Task", "Work", "find_tasks", "score_all"]
+__all__ = ["HEART_RATE_MODEL", "NIGHT_SECONDS", "Task", "Work", "find_tasks", "score_all"]
 
 _log = logging.getLogger(__name__)
 
 HEART_RATE_MODEL: Final = "heart-rate"
 """Name of the model for nights without motion, where it is among those to choose from."""
+
+NIGHT_SECONDS: Final = 600.0
+"""Time that a night may take, by default."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,14 @@ class Work:
         What is decided and written.
     out : Path
         Folder of results, local or remote.
+    seconds : float
+        Time that a night may take; see `sleepstage.scale.time_limit`.
     """
 
     models: Mapping[str, bytes]
     wanted: Wanted
     out: Path
+    seconds: float = NIGHT_SECONDS
 
     def stamp(self) -> str:
         """SHA-256 of what a result depends on besides the night."""
@@ -149,12 +157,26 @@ def _digest(told: Iterable[str]) -> str:
 
 
 def _apart(tasks: Iterable[Task]) -> Iterator[Task]:
-    """The same tasks; of those with one name, the second and later ones are numbered."""
-    seen: Counter[str] = Counter()
+    """The same tasks, named as folders can be; a name that is taken gets a number."""
+    taken = {OVERVIEW, TABLE}
+    count: Counter[str] = Counter()
     for task in tasks:
-        seen[task.name] += 1
-        number = seen[task.name]
-        yield task if number == 1 else replace(task, name=f"{task.name} ({number})")
+        plain = name = _folder_name(task.name)
+        while name.casefold() in taken:  # some file systems do not tell a from A
+            count[plain] += 1
+            name = f"{plain} ({count[plain] + 1})"
+        taken.add(name.casefold())
+        yield replace(task, name=name)
+
+
+def _folder_name(name: str) -> str:
+    """The name without what would lead elsewhere, and what terminals and pages can't show."""
+    shown = "".join("_" if one in "/\\" or not _is_shown(one) else one for one in name)
+    return f"_{shown}" if shown.startswith(".") else shown
+
+
+def _is_shown(sign: str) -> bool:
+    return unicodedata.category(sign) not in {"Cc", "Cs"}
 
 
 def score_all(
@@ -177,38 +199,56 @@ def score_all(
     Raises
     ------
     DataError, MissingExtraError, OSError
-        If the cluster is not there, or the folder of results can't be written to.
+        If the cluster is not there, or the folder of results holds an input or can't be written to.
     """
+    _refuse_inputs(tasks, work.out)
     work.out.mkdir(parents=True, exist_ok=True)
+    recover(work.out)
     stamped = work.stamp()
     left = []
     for task in tasks:
         whole = replace(task, fingerprint=_digest([stamped, task.fingerprint]))
-        done = _done(work.out / task.name, whole.fingerprint)
-        if done is None:
-            left.append(whole)
+        there = read_result(work.out / task.name)
+        if there is not None and there.fingerprint == whole.fingerprint:
+            yield there, True
+            continue
+        try:
+            refuse_others(work.out / task.name)
+        except (SleepstageError, OSError) as error:
+            yield _failure(task.source, task.name, error), False
         else:
-            yield done, True
-    for _, summary in run_tasks(_score, work, left, jobs=jobs, cluster=cluster):
-        yield summary, False
-
-
-def _done(folder: Path, fingerprint: str) -> Summary | None:
+            left.append(whole)
     try:
-        summary = read_summary((folder / SUMMARY).read_bytes().decode())
-    except (OSError, ValueError):
-        return None
-    return summary if summary and summary.fingerprint == fingerprint else None
+        for _, summary in run_tasks(_score, work, left, jobs=jobs, cluster=cluster):
+            yield summary, False
+    finally:
+        recover(work.out)
+
+
+def _refuse_inputs(tasks: Iterable[Task], out: Path) -> None:
+    """Results and inputs in one folder would be taken for each other, by people and programs."""
+    folder = _full(out)
+    for file in (file for task in tasks for file in task.source.files):
+        if _full(file).startswith(f"{folder}/"):
+            msg = (
+                f"{out} holds an input, {file}: name another folder for the results with --out, "
+                "such as one beside the inputs"
+            )
+            raise DataError(msg)
+
+
+def _full(path: Path) -> str:
+    return (path.resolve().as_posix() if is_local(path) else str(path)).rstrip("/")
 
 
 def _score(work: Work, task: Task) -> Summary:
     """Stage one night and write its files; whatever goes wrong stays with this night."""
     try:
-        if task.night is not None:
-            return _stage(work, task, task.night.read())
-        with local_copies(task.source.files) as files:
-            (night,) = read_source(task.source, files)
-            return _stage(work, task, night.read())
+        with scratch(work.out) as written:
+            with time_limit(work.seconds):
+                summary = _stage(work, task, written)
+            publish(written, work.out / task.name)
+        return summary
     except (SleepstageError, OSError) as error:
         return _failure(task.source, task.name, error)
     except Exception as error:
@@ -219,24 +259,27 @@ def _score(work: Work, task: Task) -> Summary:
         return _failure(task.source, task.name, fault)
 
 
-def _stage(work: Work, task: Task, recording: Recording) -> Summary:
+def _stage(work: Work, task: Task, folder: Path) -> Summary:
+    recording = _read(task)
     model = work.choose(recording)
-    stager = _load(work.models[model])
-    hypnogram, values = score(recording, stager, model, work.wanted)
+    hypnogram, values = score(recording, _load(work.models[model]), model, work.wanted)
     summary = Summary(
         task.name,
-        str(task.source.files[0]),
+        _shown(task.source.files[0]),
         task.source.format,
         fingerprint=task.fingerprint,
         **values,
     )
-    beside = work.out if is_local(work.out) else None
-    with TemporaryDirectory(prefix=".", dir=beside) as folder:
-        written = Path(folder) / "night"
-        written.mkdir()
-        write_night(written, hypnogram, recording, summary, work.wanted)
-        publish(written, work.out / task.name, last=SUMMARY)
+    write_night(folder, hypnogram, recording, summary, work.wanted)
     return summary
+
+
+def _read(task: Task) -> Recording:
+    if task.night is not None:
+        return task.night.read()
+    with local_copies(task.source.files) as files:
+        (night,) = read_source(task.source, files)
+        return night.read()
 
 
 @lru_cache(maxsize=2)
@@ -246,4 +289,8 @@ def _load(content: bytes) -> Stager:
 
 
 def _failure(source: Source, name: str, error: Exception) -> Summary:
-    return Summary(name, str(source.files[0]), source.format, str(error))
+    return Summary(name, _shown(source.files[0]), source.format, str(error))
+
+
+def _shown(file: Path) -> str:
+    return str(file).encode(errors="replace").decode()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,19 +25,24 @@ if TYPE_CHECKING:
     from sleepstage.stager import Stager
 
 __all__ = [
+    "FILES",
     "HYPNOGRAM",
     "PICTURE",
     "SUMMARY",
     "Summary",
     "Wanted",
-    "read_summary",
     "score",
     "write_night",
 ]
 
-SUMMARY = "summary.json"
-HYPNOGRAM = "hypnogram.csv"
-PICTURE = "night.png"
+HYPNOGRAM: Final = "hypnogram.csv"
+PICTURE: Final = "night.png"
+SUMMARY: Final = "summary.json"
+_YASA: Final = "hypnogram.yasa.json"
+_EDF: Final = "hypnogram.edf"
+
+FILES: Final = (HYPNOGRAM, _YASA, _EDF, PICTURE, SUMMARY)
+"""All that are ever written of a night, the summary last."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +217,9 @@ def write_night(
 ) -> None:
     """Write all files of a night."""
     hypnogram.save(folder / HYPNOGRAM)
-    write_yasa(hypnogram, folder / "hypnogram.yasa.json")
+    write_yasa(hypnogram, folder / _YASA)
     if wanted.edf:
-        write_edf(hypnogram, folder / "hypnogram.edf")
+        write_edf(hypnogram, folder / _EDF)
     if wanted.pictures:
         from sleepstage.plotting import save_figure
 
@@ -231,13 +236,3 @@ def _title(summary: Summary) -> str:
     if summary.expected is None:
         return summary.night
     return f"{summary.night} (accuracy to expect: {summary.expected['accuracy']:.0%})"
-
-
-def read_summary(text: str) -> Summary | None:
-    """What `write_night` wrote; None if it is of another version, or no summary at all."""
-    try:
-        content = json.loads(text)
-        known = {one.name for one in fields(Summary)}
-        return Summary(**content) if set(content) == known else None
-    except (TypeError, ValueError):
-        return None

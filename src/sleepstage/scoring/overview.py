@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from sleepstage.errors import DataError
+from sleepstage.files import text_cell
 from sleepstage.metrics import pooled
 from sleepstage.page import render
 from sleepstage.scoring.night import HYPNOGRAM, PICTURE
 from sleepstage.scoring.places import write_text
+from sleepstage.scoring.results import read_results
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
 
 if TYPE_CHECKING:
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sleepstage.metrics import Agreement
-    from sleepstage.scoring.night import Summary, Wanted
+    from sleepstage.scoring.night import Summary
 
-__all__ = ["OVERVIEW", "TABLE", "agreements", "hours", "write_overview"]
+__all__ = ["OVERVIEW", "TABLE", "agreements", "hours", "refuse_other_files", "write_overview"]
 
 OVERVIEW: Final = "index.html"
 TABLE: Final = "nights.csv"
 
+_MARKS: Final = {OVERVIEW: b"Made by sleepstage.", TABLE: b"night,error,start,epochs,"}
 _TEMPLATE: Final = "overview.html.j2"
 _DAY: Final = 86400.0
 _STATISTICS: Final = (
@@ -52,14 +55,33 @@ def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
     return found
 
 
-def write_overview(nights: Sequence[Summary], out: Path, wanted: Wanted) -> Path:
+def refuse_other_files(out: Path) -> None:
+    """See that `write_overview` would write over nothing but what it wrote before.
+
+    Raises
+    ------
+    DataError
+        If it would.
+    """
+    for name, mark in _MARKS.items():
+        file = out / name
+        if file.exists() and mark not in file.read_bytes():
+            msg = f"{file} was not made by sleepstage: move it away, or name another --out"
+            raise DataError(msg)
+
+
+def write_overview(nights: Sequence[Summary], out: Path) -> Path:
     """Write ``index.html``, which needs no network, and ``nights.csv``; where the page is.
+
+    Both show the results of earlier runs in the folder, too.
 
     Raises
     ------
     MissingExtraError
         If Jinja is not installed.
     """
+    new = {night.night for night in nights if not night.error}
+    nights = [*(one for one in read_results(out) if one.night not in new), *nights]
     staged = [night for night in nights if not night.error]
     content = {
         "staged": staged,
@@ -71,7 +93,7 @@ def write_overview(nights: Sequence[Summary], out: Path, wanted: Wanted) -> Path
         "agreements": agreements(staged),
         "classes": FOUR_CLASS.classes,
         "names": {name: "REM" if name == "rem" else name for name in FOUR_CLASS.classes},
-        "link": partial(_link, PICTURE if wanted.pictures else HYPNOGRAM),
+        "links": [_link(out, night.night) for night in staged],
         "table": TABLE,
         "hours": hours,
         "minutes": _minutes,
@@ -83,8 +105,9 @@ def write_overview(nights: Sequence[Summary], out: Path, wanted: Wanted) -> Path
     return out / OVERVIEW
 
 
-def _link(file: str, night: Summary) -> str:
-    return f"{quote(night.night)}/{file}"
+def _link(out: Path, night: str) -> str:
+    file = PICTURE if (out / night / PICTURE).exists() else HYPNOGRAM
+    return f"{quote(night)}/{file}"
 
 
 def hours(minutes: float | None) -> str:
@@ -103,14 +126,11 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
 
 
-def _middle(nights: Sequence[Summary]) -> dict[str, float]:
-    """Median of each statistic that any night has."""
+def _middle(nights: Sequence[Summary]) -> dict[str, float | None]:
+    """Median of each statistic over the nights that have it; None where none has."""
     told = [night.statistics for night in nights if night.statistics]
-    return {
-        name: median(known)
-        for name in _STATISTICS
-        if (known := [one[name] for one in told if one[name] is not None])
-    }
+    known = {name: [one[name] for one in told if one[name] is not None] for name in _STATISTICS}
+    return {name: median(values) if values else None for name, values in known.items()}
 
 
 def _begin(night: Summary) -> float:
@@ -173,15 +193,15 @@ def _row(night: Summary) -> dict[str, Any]:
     classes = FOUR_CLASS.classes
     expected = night.expected or {}
     return {
-        "night": night.night,
-        "error": night.error or None,
-        "start": night.clock[0] if night.clock else night.start,
+        "night": text_cell(night.night),
+        "error": text_cell(night.error) or None,
+        "start": night.clock[0] if night.clock else _seconds(night.start),
         "epochs": night.n_epochs,
         "unscored": night.n_unscored,
         **{name: told.get(name) for name in _STATISTICS},
         **{f"{name}_minutes": told.get("minutes", {}).get(name) for name in classes},
         **{f"{name}_share": told.get("shares", {}).get(name) for name in classes[1:]},
-        "model": night.model.get("name"),
+        "model": text_cell(night.model.get("name", "")) or None,
         "expected_accuracy": expected.get("accuracy"),
         "expected_kappa": expected.get("kappa"),
         **{
@@ -191,3 +211,8 @@ def _row(night: Summary) -> dict[str, Any]:
         },
         "simulated": night.simulated,
     }
+
+
+def _seconds(start: float | None) -> str | None:
+    """As text, like the clock of other nights: a column is of one type."""
+    return None if start is None else str(start)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Final, cast
 
 from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.files import temporary_folder, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-__all__ = ["is_local", "local_copies", "place", "publish", "stamp", "write_text"]
+__all__ = ["is_local", "local_copies", "place", "scratch", "stamp", "write_text"]
 
 _LEVELS: Final = 3  # of a file's path that readers look at: dataset, folder, file
 _EXTRAS: Final = {"s3": "s3"}
@@ -63,13 +65,18 @@ def local_copies(files: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
     if all(map(is_local, files)):
         yield tuple(files)
         return
-    with TemporaryDirectory() as folder:
-        copies = tuple(Path(folder, *_last_parts(file)) for file in files)
+    with temporary_folder(Path(gettempdir())) as folder:
+        copies = tuple(folder.joinpath(*_last_parts(file)) for file in files)
         for file, copy in zip(files, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)
             with file.open("rb") as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target)
         yield copies
+
+
+def scratch(out: Path) -> AbstractContextManager[Path]:
+    """Give an empty folder on this machine, on the same file system as `out` if that is local."""
+    return temporary_folder(out if is_local(out) else Path(gettempdir()))
 
 
 def _last_parts(file: Path) -> list[str]:
@@ -82,33 +89,11 @@ def stamp(file: Path) -> str:
     return f"{file.name} {found.st_size} {found.st_mtime}"
 
 
-def publish(written: Path, target: Path, *, last: str) -> None:
-    """Put a local folder of files in place of `target`.
-
-    Parameters
-    ----------
-    written : Path
-        Folder without folders; on the file system of `target`, if that is local. It is used up.
-    target : Path
-        Where it shall be: all of it at once if local, else file by file.
-    last : str
-        Name of the file whose presence says that all others are there.
-    """
-    if is_local(target):
-        shutil.rmtree(target, ignore_errors=True)
-        written.rename(target)
-        return
-    (target / last).unlink(missing_ok=True)
-    for file in sorted(written.iterdir(), key=lambda one: one.name == last):
-        (target / file.name).write_bytes(file.read_bytes())
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write a file, local or remote; a reader never sees half of it."""
+    """Write a file, local or remote; a local reader never sees half of it."""
+    content = text.encode(errors="replace")  # a file's name need not be Unicode
     if is_local(path):
-        from sleepstage.files import write_atomically
-
         with write_atomically(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
     else:
-        path.write_bytes(text.encode())
+        path.write_bytes(content)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-import os
 import signal
-import threading
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from sleepstage.errors import DataError, StoreError
+from sleepstage.scale import end_with_parent
 from sleepstage.service import work
 from sleepstage.stager import Stager, load_model
 
@@ -124,16 +122,8 @@ _models: Models  # of a process that stages; its own, and set once
 def _begin(live: str, night: str) -> None:
     global _models
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server is told, and ends this process
-    threading.Thread(target=_outlive_nobody, daemon=True).start()
+    end_with_parent()
     _models = Models.load(live, night)
-
-
-def _outlive_nobody() -> None:
-    """End when the server is gone: killed, it can't say so."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _ready() -> None:
