@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -168,3 +169,48 @@ def test_predict_says_that_a_whole_night_model_has_no_past(
     assert result.exit_code == 0, result.output
     assert "no past minutes are explained" in result.output
     assert pl.read_csv(out).columns[-2:] == ["by_heart_rate", "simulated"]
+
+
+def test_no_result_is_written_over_an_input(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    subject = small_run.split.test[0]
+    night = tmp_path / "night.csv"
+    shutil.copy(simulated_data / "heart_rate" / f"{subject}_heartrate.txt", night)
+    (tmp_path / "link.png").symlink_to(night)
+    (tmp_path / "hard.json").hardlink_to(night)
+    before = night.read_bytes()
+    options: list[str | Path]
+    for options in (
+        ["--out", night],
+        ["--plot", tmp_path / "link.png"],
+        ["--explain", tmp_path / "hard.json"],
+        ["--out", tmp_path / "a.csv", "--explain", tmp_path / "a.csv"],
+    ):
+        result = invoke("predict", "--heart-rate", night, *options)
+        assert result.exit_code == 1
+        assert "is an input" in result.stderr or "is named for two results" in result.stderr
+    assert night.read_bytes() == before
+    assert (tmp_path / "link.png").is_symlink()
+    model = tmp_path / "model.json"
+    shutil.copy(small_run.model, model)
+    for options in (["predict", "--heart-rate", night, "--model", model], ["info", model]):
+        result = invoke(*options, "--out", model)
+        assert result.exit_code == 1
+        assert "model.json is an input" in result.stderr
+    assert model.read_bytes() == small_run.model.read_bytes()
+
+
+def test_no_result_is_written_over_a_dataset(simulated_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(simulated_data, tmp_path / "data")
+    labels = next((tmp_path / "data" / "motion_15s").iterdir())
+    subject = labels.name.partition("_")[0]
+    result = invoke("predict", f"{tmp_path / 'data'}:{subject}", "--out", labels)
+    assert result.exit_code == 1
+    assert f"{labels} is an input" in result.stderr
+    for command in ("train", "evaluate"):
+        for folder in (tmp_path / "data", tmp_path / "data" / "labels"):
+            result = invoke(command, "--data", tmp_path / "data", "--out", folder)
+            assert result.exit_code == 1
+            assert f"{folder} is an input" in result.stderr
+    assert not list((tmp_path / "data").glob("*.json"))

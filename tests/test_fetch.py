@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,10 @@ import pytest
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.fetch import BASE_URL, MIRROR_VARIABLE, FetchReport, fetch
 
+from .test_files import dead_process
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from pooch import Pooch
 
@@ -203,6 +206,35 @@ def test_missing_and_damaged_files_are_mended(server: Server, target: Path) -> N
     assert report.downloaded == (HEART_RATE, MOTION)
     assert sorted(server.requests) == sorted([SUMS, HEART_RATE, MOTION])
     assert (target / HEART_RATE).read_bytes() == server.files[HEART_RATE]
+
+
+def test_files_of_others_are_not_replaced(server: Server, target: Path) -> None:
+    target.mkdir()
+    (target / "LICENSE.txt").write_text("of my own project")
+    with pytest.raises(DataError, match=r"LICENSE\.txt is there and is not the dataset's: move it"):
+        fetch(target, mirror=server.url)
+    assert there(target) == {"LICENSE.txt"}
+    assert (target / "LICENSE.txt").read_text() == "of my own project"
+
+
+def test_what_a_killed_download_left_is_removed(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(url: str, output: str, keeper: Pooch) -> None:
+        Path(output).write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sleepstage.fetch._download", killed)
+        patch.setattr("sleepstage.files.discard", lambda _: None)
+        patch.setattr("pooch.utils.os.remove", lambda _: None)
+        patch.setattr(os, "getpid", dead_process)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(target, mirror=server.url, jobs=1)
+    assert any(path.startswith(".sleepstage-") for path in there(target))
+    fetch(target, mirror=server.url)
+    assert there(target) == server.paths | {SUMS}
+    assert not list(target.glob(".*"))
 
 
 def test_chosen_subjects(server: Server, target: Path) -> None:

@@ -225,6 +225,40 @@ def test_the_folder_itself_under_another_name_is_no_other_folder(
     }
 
 
+# What is not ours
+
+
+def test_a_table_that_was_not_made_here_is_neither_replaced_nor_removed(data: Path) -> None:
+    prepare(data)
+    (own := path_of(data, "summary", "46343")).unlink()
+    for name in ("summary_csv", "summary"):
+        other = path_of(data, name, "46343")
+        frame = pl.DataFrame({"t_s": [15.0, 30.0], **dict.fromkeys(MOTION_COLUMNS, 0.5)})
+        frame.write_csv(other) if other.suffix == ".csv" else frame.write_parquet(other)
+        before = contents(data)
+        if name == "summary_csv":
+            assert prepare(data).made == ("46343",)
+            own.unlink()
+        else:
+            with pytest.raises(DataError, match=r"46343.* was not made from raw motion by this"):
+                prepare(data)
+        assert contents(data) == before
+
+
+def test_another_dataset_is_not_written_over(data: Path, tmp_path: Path) -> None:
+    path = path_of(tmp_path / "other", "heart_rate", "46343")
+    path.write_text("0,50\n30,51\n")
+    before = contents(tmp_path / "other")
+    with pytest.raises(
+        DataError, match=r"46343_heartrate\.txt differs from .*: remove it if it is"
+    ):
+        prepare(data, tmp_path / "other")
+    (data / SIMULATED_MARKER).write_text("simulated")
+    with pytest.raises(DataError, match="is simulated: name an empty folder with --out"):
+        prepare(data, tmp_path / "other")
+    assert contents(tmp_path / "other") == before
+
+
 # What goes wrong
 
 

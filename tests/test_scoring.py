@@ -477,12 +477,14 @@ def test_yasa_reads_it(tmp_path: Path, scheme: object) -> None:
     assert read.sleep_statistics()["TST"] == sleep_statistics(night).total_sleep_time
 
 
-def test_a_damaged_result_is_made_again(study: Path, tmp_path: Path) -> None:
+def test_a_folder_whose_summary_is_damaged_is_left_as_it_is(study: Path, tmp_path: Path) -> None:
     run(study / "pulse_hr.csv", tmp_path)
     (tmp_path / "pulse" / SUMMARY).write_text("{")
-    _, done = run(study / "pulse_hr.csv", tmp_path)
+    before = contents(tmp_path)
+    summaries, done = run(study / "pulse_hr.csv", tmp_path)
     assert done == []
-    assert read_summary((tmp_path / "pulse" / SUMMARY).read_text()) is not None
+    assert "pulse exists and is not a result of this night" in summaries["pulse"].error
+    assert contents(tmp_path) == before
 
 
 def test_a_night_of_nothing_known_is_refused() -> None:

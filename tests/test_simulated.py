@@ -383,3 +383,13 @@ def test_measured_nights_are_not_mixed_with_simulated_ones(tmp_path: Path) -> No
     with pytest.raises(DataError, match="not marked as simulated"):
         write_dataset(tmp_path, 1, hours=1)
     assert not (tmp_path / SIMULATED_MARKER).exists()
+
+
+@pytest.mark.parametrize("folder", ["heart_rate", "labels", "motion", "steps", "motion_15s"])
+def test_a_folder_with_any_real_signal_is_refused(tmp_path: Path, folder: str) -> None:
+    file = tmp_path / folder / "900001_acceleration.txt"
+    file.parent.mkdir()
+    file.write_text("measured")
+    with pytest.raises(DataError, match="not marked as simulated"):
+        write_dataset(tmp_path, 1, hours=1)
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [file]

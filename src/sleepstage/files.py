@@ -83,8 +83,8 @@ def _is_running(process: int) -> bool:
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """Give an empty folder within `parent` that is removed in the end, by the next run if killed.
 
-    It may be moved away, and the folder above it may take what must outlive an error: that one is
-    only removed if nothing else is in it.
+    It may be moved away, and ``old`` beside it may take what must outlive an error: that one is
+    only removed if nothing is in it.
     """
     for left in stale(parent):
         discard(left)
@@ -99,12 +99,14 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 def discard(left: Path) -> None:
     """Remove a temporary file, or a temporary folder with what `temporary_folder` gave."""
-    with suppress(OSError):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left / "new", ignore_errors=True)
-            left.rmdir()
-        else:
+    if left.is_symlink() or not left.is_dir():
+        with suppress(OSError):
             left.unlink()
+        return
+    shutil.rmtree(left / "new", ignore_errors=True)
+    for folder in (left / "old", left):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:

@@ -126,7 +126,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     Raises
     ------
-    TimeoutError
+    DataError
         In place of whatever was under way.
     """
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
@@ -141,7 +141,11 @@ def time_limit(seconds: float) -> Iterator[None]:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _OutOfTimeError:
-        raise TimeoutError from None
+        msg = (
+            f"not finished after {seconds:g} s: look at the file, or give it more time with "
+            "--night-seconds"
+        )
+        raise DataError(msg) from None
     finally:
         signal.signal(signal.SIGALRM, before)
 

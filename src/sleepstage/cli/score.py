@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -30,7 +30,7 @@ from sleepstage.scoring.places import place
 from sleepstage.stager import read_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
     from sleepstage.scoring.batch import Task
@@ -92,7 +92,7 @@ def score(
 
     Exit status: 0 all nights staged, 3 some, 1 none.
     """
-    signal.signal(signal.SIGTERM, _end)
+    ctx.with_resource(_ending_in_order())
     wanted = Wanted(find_rem=find_rem, pictures=pictures, edf=edf)
     work = Work(_models(model), wanted, place(out), night_seconds)
     if edf:
@@ -109,8 +109,18 @@ def score(
         ctx.exit(1 if failed == len(nights) else _SOME_FAILED)
 
 
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """On SIGTERM, leave by way of everyone who has a process to end or a file to remove."""
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _end(number: int, _: FrameType | None) -> None:
-    """Leave by way of everyone who has something to end or to remove."""
+    signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

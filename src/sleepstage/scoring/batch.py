@@ -16,7 +16,7 @@ from sleepstage.readers.formats import FORMATS, find_sources, read_source
 from sleepstage.scale import run_tasks, time_limit
 from sleepstage.scoring.night import Summary, score, write_night
 from sleepstage.scoring.overview import OVERVIEW, TABLE
-from sleepstage.scoring.places import is_local, local_copies, place, scratch, stamp
+from sleepstage.scoring.places import is_local, local_copies, place, scratch, shown, stamp
 from sleepstage.scoring.results import publish, read_result, recover, refuse_others
 from sleepstage.stager import Stager
 
@@ -65,7 +65,7 @@ class Work:
         """SHA-256 of what a result depends on besides the night."""
         digest = hashlib.sha256(json.dumps(asdict(self.wanted)).encode())
         for name, content in self.models.items():
-            digest.update(name.encode() + content)
+            digest.update(name.encode(errors="surrogatepass") + content)
         return digest.hexdigest()
 
     def choose(self, recording: Recording) -> str:
@@ -153,7 +153,7 @@ def _content(night: Night) -> str:
 
 
 def _digest(told: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    return hashlib.sha256("\n".join(told).encode(errors="surrogatepass")).hexdigest()
 
 
 def _apart(tasks: Iterable[Task]) -> Iterator[Task]:
@@ -171,8 +171,8 @@ def _apart(tasks: Iterable[Task]) -> Iterator[Task]:
 
 def _folder_name(name: str) -> str:
     """The name without what would lead elsewhere, and what terminals and pages can't show."""
-    shown = "".join("_" if one in "/\\" or not _is_shown(one) else one for one in name)
-    return f"_{shown}" if shown.startswith(".") else shown
+    plain = "".join("_" if one in "/\\" or not _is_shown(one) else one for one in name)
+    return f"_{plain}" if plain.startswith(".") else plain
 
 
 def _is_shown(sign: str) -> bool:
@@ -248,7 +248,6 @@ def _score(work: Work, task: Task) -> Summary:
             with time_limit(work.seconds):
                 summary = _stage(work, task, written)
             publish(written, work.out / task.name)
-        return summary
     except (SleepstageError, OSError) as error:
         return _failure(task.source, task.name, error)
     except Exception as error:
@@ -257,6 +256,7 @@ def _score(work: Work, task: Task) -> Summary:
             f"{type(error).__name__}: {error}; this is a fault of sleepstage: report it, please"
         )
         return _failure(task.source, task.name, fault)
+    return summary
 
 
 def _stage(work: Work, task: Task, folder: Path) -> Summary:
@@ -265,7 +265,7 @@ def _stage(work: Work, task: Task, folder: Path) -> Summary:
     hypnogram, values = score(recording, _load(work.models[model]), model, work.wanted)
     summary = Summary(
         task.name,
-        _shown(task.source.files[0]),
+        shown(task.source.files[0]),
         task.source.format,
         fingerprint=task.fingerprint,
         **values,
@@ -289,8 +289,4 @@ def _load(content: bytes) -> Stager:
 
 
 def _failure(source: Source, name: str, error: Exception) -> Summary:
-    return Summary(name, _shown(source.files[0]), source.format, str(error))
-
-
-def _shown(file: Path) -> str:
-    return str(file).encode(errors="replace").decode()
+    return Summary(name, shown(source.files[0]), source.format, str(error))

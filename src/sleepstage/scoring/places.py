@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["is_local", "local_copies", "place", "scratch", "stamp", "write_text"]
+__all__ = ["is_local", "local_copies", "place", "scratch", "shown", "stamp", "write_text"]
 
 _LEVELS: Final = 3  # of a file's path that readers look at: dataset, folder, file
 _EXTRAS: Final = {"s3": "s3"}
@@ -60,9 +60,10 @@ def is_local(path: Path) -> bool:
 def local_copies(files: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
     """The files where they are, or copies in a folder that lasts as long as the block.
 
-    Copies keep the names of the folders above them, by which readers tell people and signals.
+    Copies keep the names of the folders above them, by which readers tell people and signals. A
+    file whose name is not Unicode is copied, too: polars can't open it.
     """
-    if all(map(is_local, files)):
+    if all(is_local(file) and shown(file) == str(file) for file in files):
         yield tuple(files)
         return
     with temporary_folder(Path(gettempdir())) as folder:
@@ -80,7 +81,12 @@ def scratch(out: Path) -> AbstractContextManager[Path]:
 
 
 def _last_parts(file: Path) -> list[str]:
-    return [part for part in file.parts[-_LEVELS:] if part.strip("/")]
+    return [part for part in Path(shown(file)).parts[-_LEVELS:] if part.strip("/")]
+
+
+def shown(path: Path) -> str:
+    """The path as text that can be written anywhere: a file's name need not be Unicode."""
+    return str(path).encode(errors="replace").decode()
 
 
 def stamp(file: Path) -> str:

@@ -216,7 +216,6 @@ def _settle(aside: Path, target: Path) -> None:
             elif not (target / file.name).exists():
                 file.rename(target / file.name)
         aside.rmdir()
-    aside.parent.rmdir()
 
 
 def recover(out: Path) -> None:
