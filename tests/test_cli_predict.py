@@ -180,13 +180,13 @@ def test_no_result_is_written_over_an_input(
     (tmp_path / "link.png").symlink_to(night)
     (tmp_path / "hard.json").hardlink_to(night)
     before = night.read_bytes()
-    options: list[str | Path]
-    for options in (
+    forbidden: list[list[str | Path]] = [
         ["--out", night],
         ["--plot", tmp_path / "link.png"],
         ["--explain", tmp_path / "hard.json"],
         ["--out", tmp_path / "a.csv", "--explain", tmp_path / "a.csv"],
-    ):
+    ]
+    for options in forbidden:
         result = invoke("predict", "--heart-rate", night, *options)
         assert result.exit_code == 1
         assert "is an input" in result.stderr or "is named for two results" in result.stderr
@@ -194,8 +194,10 @@ def test_no_result_is_written_over_an_input(
     assert (tmp_path / "link.png").is_symlink()
     model = tmp_path / "model.json"
     shutil.copy(small_run.model, model)
-    for options in (["predict", "--heart-rate", night, "--model", model], ["info", model]):
-        result = invoke(*options, "--out", model)
+    for result in (
+        invoke("predict", "--heart-rate", night, "--model", model, "--out", model),
+        invoke("info", model, "--out", model),
+    ):
         assert result.exit_code == 1
         assert "model.json is an input" in result.stderr
     assert model.read_bytes() == small_run.model.read_bytes()

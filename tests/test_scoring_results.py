@@ -127,7 +127,7 @@ def test_a_page_or_table_of_others_is_not_written_over(night: Path, tmp_path: Pa
         out = tmp_path / name.partition(".")[0]
         out.mkdir()
         (out / name).write_text("mine")
-        assert f"{name} was not made by sleepstage" in score(night, "--out", out, status=1)
+        assert f"{name} was not made by this command" in score(night, "--out", out, status=1)
         assert contents(out) == {name: b"mine"}
 
 
@@ -382,6 +382,18 @@ def test_names_that_no_screen_shows_become_folders(tmp_path: Path) -> None:
     folders = {one.name for one in (tmp_path / "out").iterdir() if one.is_dir()}
     assert folders == {"a_b_hr", "caf_", "_[31m", "=1+1"}
     assert set(nights_in(tmp_path / "out")) >= {"a_b_hr", "caf_", "_[31m", "'=1+1"}
+
+
+def test_a_folder_whose_name_is_not_unicode_is_refused(night: Path, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    assert "not Unicode: name another one" in score(night, "--out", out, status=1)
+    assert not out.exists()
+
+
+def test_an_address_of_this_machine_is_a_folder(night: Path, tmp_path: Path) -> None:
+    score(f"file://{night}", "--out", f"file://{tmp_path}/out")
+    assert read_result(tmp_path / "out" / "kim") is not None
+    assert "holds an input" in score(night, "--out", f"file://{night.parent}", status=1)
 
 
 @pytest.mark.parametrize("name", ["../evil", "..", "/evil", ".sleepstage-x", "a\\b"])

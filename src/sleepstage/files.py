@@ -26,6 +26,7 @@ __all__ = [
     "discard",
     "fingerprint",
     "keep_apart",
+    "refuse_other_files",
     "stale",
     "temporary_folder",
     "text_cell",
@@ -133,6 +134,28 @@ def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) ->
             if output.exists() and output.samefile(path):
                 msg = f"{output} is an input ({path}): name another place for the result"
                 raise DataError(msg)
+
+
+def refuse_other_files(folder: Path, marks: Mapping[str, bytes]) -> None:
+    """See that files to be written take the place of nothing but earlier ones of the same kind.
+
+    Parameters
+    ----------
+    folder : path
+        Where they will be, local or remote.
+    marks : mapping of str to bytes
+        By name of a file, what is in each one that this program wrote.
+
+    Raises
+    ------
+    DataError
+        If another file is in the way.
+    """
+    for name, mark in marks.items():
+        file = folder / name
+        if file.exists() and mark not in file.read_bytes():
+            msg = f"{file} was not made by this command: move it away, or name another --out"
+            raise DataError(msg)
 
 
 @contextmanager

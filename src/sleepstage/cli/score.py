@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
+from sleepstage.files import refuse_other_files
 from sleepstage.readers.formats import FORMATS
 from sleepstage.scoring.batch import (
     HEART_RATE_MODEL,
@@ -19,13 +20,7 @@ from sleepstage.scoring.batch import (
 )
 from sleepstage.scoring.exports import require_edfio
 from sleepstage.scoring.night import Wanted
-from sleepstage.scoring.overview import (
-    TABLE,
-    agreements,
-    hours,
-    refuse_other_files,
-    write_overview,
-)
+from sleepstage.scoring.overview import MARKS, TABLE, agreements, hours, write_overview
 from sleepstage.scoring.places import place
 from sleepstage.stager import read_model
 
@@ -97,7 +92,7 @@ def score(
     work = Work(_models(model), wanted, place(out), night_seconds)
     if edf:
         require_edfio()
-    refuse_other_files(work.out)
+    refuse_other_files(work.out, MARKS)
     with progress_bar("reading") as progress:
         tasks, nights = find_tasks(paths, as_format=format_, on_progress=progress)
     nights += _stage(tasks, work, jobs or -1, cluster)

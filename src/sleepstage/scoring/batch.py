@@ -201,6 +201,9 @@ def score_all(
     DataError, MissingExtraError, OSError
         If the cluster is not there, or the folder of results holds an input or can't be written to.
     """
+    if (told := shown(work.out)) != str(work.out):
+        msg = f"{told}: this folder's name is not Unicode: name another one with --out"
+        raise DataError(msg)
     _refuse_inputs(tasks, work.out)
     work.out.mkdir(parents=True, exist_ok=True)
     recover(work.out)

@@ -7,7 +7,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from sleepstage.errors import DataError
 from sleepstage.files import text_cell
 from sleepstage.metrics import pooled
 from sleepstage.page import render
@@ -23,12 +22,14 @@ if TYPE_CHECKING:
     from sleepstage.metrics import Agreement
     from sleepstage.scoring.night import Summary
 
-__all__ = ["OVERVIEW", "TABLE", "agreements", "hours", "refuse_other_files", "write_overview"]
+__all__ = ["MARKS", "OVERVIEW", "TABLE", "agreements", "hours", "write_overview"]
 
 OVERVIEW: Final = "index.html"
 TABLE: Final = "nights.csv"
 
-_MARKS: Final = {OVERVIEW: b"Made by sleepstage.", TABLE: b"night,error,start,epochs,"}
+MARKS: Final = {OVERVIEW: b"Made by sleepstage.", TABLE: b"night,error,start,epochs,"}
+"""What `sleepstage.files.refuse_other_files` knows them by."""
+
 _TEMPLATE: Final = "overview.html.j2"
 _DAY: Final = 86400.0
 _STATISTICS: Final = (
@@ -53,21 +54,6 @@ def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
         if told:
             found[name] = pooled([one["confusion"] for one in told], FOUR_CLASS)
     return found
-
-
-def refuse_other_files(out: Path) -> None:
-    """See that `write_overview` would write over nothing but what it wrote before.
-
-    Raises
-    ------
-    DataError
-        If it would.
-    """
-    for name, mark in _MARKS.items():
-        file = out / name
-        if file.exists() and mark not in file.read_bytes():
-            msg = f"{file} was not made by sleepstage: move it away, or name another --out"
-            raise DataError(msg)
 
 
 def write_overview(nights: Sequence[Summary], out: Path) -> Path:

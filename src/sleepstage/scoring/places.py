@@ -29,9 +29,11 @@ def place(address: str) -> Path:
     DataError, MissingExtraError
         If the address is of a kind that nobody knows, or for which libraries are missing.
     """
-    protocol, colon, _ = address.partition("://")
+    protocol, colon, path_of_file = address.partition("://")
     if not colon:
         return Path(address)
+    if protocol in {"file", "local"}:
+        return Path(path_of_file)
     try:
         from upath import UPath
     except ImportError as error:

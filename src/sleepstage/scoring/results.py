@@ -195,6 +195,7 @@ def _publish_far(written: Path, target: Path) -> None:
     summary = json.loads((written / SUMMARY).read_bytes())
     pending = {**summary, "error": _PENDING, "fingerprint": ""}
     replaces = target.exists()
+    target.mkdir(parents=True, exist_ok=True)
     (target / SUMMARY).write_bytes(json.dumps(pending).encode())
     for name in FILES:
         if (written / name).exists():
