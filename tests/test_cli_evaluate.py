@@ -212,3 +212,12 @@ def test_nothing_at_all_is_no_number_of_runs(option: str, tmp_path: Path) -> Non
     result = invoke("evaluate", option, "0", "--out", tmp_path)
     assert result.exit_code == 2
     assert "0 is not in the range x>=1" in result.output
+
+
+@pytest.mark.parametrize("name", ["results.json", "report.html", "report.md"])
+def test_files_of_others_are_not_replaced(simulated_data: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("of another program")
+    result = invoke("evaluate", "--data", simulated_data, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert f"{name} was not made by this command: move it away" in result.stderr
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["of another program"]

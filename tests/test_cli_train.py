@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 
 from sleepstage import fetch as fetching
 from sleepstage.errors import DataError
+from sleepstage.evaluation.run import MARKS
+from sleepstage.files import refuse_other_files
 from sleepstage.readers.simulated import write_dataset
 from sleepstage.stager import Stager
 
 from .command import invoke
+from .conftest import Run
 
 
 @pytest.mark.usefixtures("quick")
@@ -26,6 +30,23 @@ def test_train_prints_split_and_results(simulated_data: Path, tmp_path: Path) ->
     assert "four class" in result.output
     assert str(tmp_path / "run" / "model.onnx") in result.output.replace("\n", "")
     assert "SIMULATED" in result.output.replace(" ", "").upper()
+
+
+@pytest.mark.usefixtures("quick")
+def test_train_replaces_its_own_files_only(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    arguments = ("train", "--data", simulated_data, "--out", tmp_path)
+    for name in ("config.json", "metrics.json", "split.json", "model.onnx"):
+        (tmp_path / name).write_text('{"of": "another program"}')
+        result = invoke(*arguments)
+        assert result.exit_code == 1
+        assert f"{name} was not made by this command: move it away" in result.stderr
+        assert [one.read_text() for one in tmp_path.iterdir()] == ['{"of": "another program"}']
+        (tmp_path / name).unlink()
+        shutil.copy(small_run.directory / name, tmp_path)
+        refuse_other_files(tmp_path, MARKS)
+        (tmp_path / name).unlink()
 
 
 @pytest.mark.usefixtures("quick")

@@ -10,7 +10,7 @@ import click
 from sleepstage.cli.console import console, number, progress_bar, table
 from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
 from sleepstage.errors import DataError, MissingExtraError
-from sleepstage.files import keep_apart
+from sleepstage.files import keep_apart, refuse_other_files
 from sleepstage.readers.sleep_accel import find_data
 from sleepstage.recording import person_of
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "numbers"]
 
 _AT_LEAST_ONE = click.IntRange(min=1)
+_MARKS = {
+    "results.json": b'"studies"',
+    "report.html": b"Not a medical device.",
+    "report.md": b"Not a medical device.",
+}
 _PROTOCOLS = ("holdout", "kfold", "loso")
 
 
@@ -79,6 +84,7 @@ def evaluate(
     directory = find_data(data)
     out = out or Path("runs") / f"{protocol}-seed{seed}"
     keep_apart([out], [directory, *directory.glob("*/")])
+    refuse_other_files(out, _MARKS)
     nights, simulated = load_and_announce(directory)
     tasks = plan(
         [night.subject for night in nights],

@@ -9,7 +9,7 @@ import click
 
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
 from sleepstage.errors import DataError, MissingExtraError
-from sleepstage.files import keep_apart
+from sleepstage.files import keep_apart, refuse_other_files
 from sleepstage.readers.sleep_accel import find_data
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def train_and_show(
         from sleepstage.classifiers.neural import Neural
         from sleepstage.classifiers.registry import CLASSIFIERS
         from sleepstage.evaluation.run import (
+            MARKS,
             MODEL_FILE,
             log_to,
             save,
@@ -71,6 +72,7 @@ def train_and_show(
         raise DataError(msg)
     config = override(networks[model], (f"seed={seed}", *settings))
     keep_apart([out], [data, *data.glob("*/")])
+    refuse_other_files(out, MARKS)
     nights, simulated = load_and_announce(data)
     split = holdout([night.subject for night in nights], seed=seed)
     with log_to(out / "train.log"), progress_bar("training") as progress:

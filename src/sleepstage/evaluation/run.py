@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sleepstage.recording import Recording
 
 __all__ = [
+    "MARKS",
     "MODEL_FILE",
     "Outcome",
     "load_nights",
@@ -42,6 +43,13 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 MODEL_FILE: Final = "model.onnx"
+MARKS: Final = {
+    "config.json": b'"device"',
+    "split.json": b'"validation"',
+    "metrics.json": b'"per_person"',
+    MODEL_FILE: b"sleepstage",
+}
+"""What `sleepstage.files.refuse_other_files` knows the files of a trained network by."""
 
 
 @dataclass(frozen=True, eq=False)
