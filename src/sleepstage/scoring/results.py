@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime
+from functools import lru_cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
 
@@ -88,11 +89,10 @@ def _fits(value: Any, kind: Any) -> bool:
         return type(value) is list and all(_fits(one, inner[0]) for one in value)
     if origin is tuple:
         return type(value) is list and len(value) == len(inner) and all(map(_fits, value, inner))
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
+    if hints := _hints(kind):
         return (
             type(value) is dict
-            and set(value) == {one.name for one in fields(kind)}
+            and set(value) == set(hints)
             and all(_fits(one, hints[name]) for name, one in value.items())
         )
     if kind is float:
@@ -102,6 +102,12 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is str:
         return type(value) is str and not _SURROGATE.search(value)
     return kind is Any or type(value) is kind
+
+
+@lru_cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """Of a dataclass, and of nothing else; to find them is slow."""
+    return get_type_hints(kind) if is_dataclass(kind) else {}
 
 
 def _makes_sense(content: dict[str, Any]) -> bool:
