@@ -17,8 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from sleepstage.cli import main
-from sleepstage.scoring.night import SUMMARY
-from sleepstage.scoring.results import read_summary
+from sleepstage.scoring.night import SUMMARY, read_summary
 
 from .apple_export import beats, moment, sleep, staged, write_zip
 from .command import invoke

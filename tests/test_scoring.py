@@ -21,10 +21,9 @@ from sleepstage.scoring import batch
 from sleepstage.scoring.batch import HEART_RATE_MODEL, Work, find_tasks, score_all
 from sleepstage.scoring.expected import EXPECTED, expected_accuracy
 from sleepstage.scoring.exports import write_edf, write_yasa
-from sleepstage.scoring.night import SUMMARY, Summary, Wanted, score
+from sleepstage.scoring.night import SUMMARY, Summary, Wanted, read_summary, score
 from sleepstage.scoring.overview import agreements, write_overview
 from sleepstage.scoring.places import local_copies, place
-from sleepstage.scoring.results import read_summary
 from sleepstage.stager import load_model, read_model
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, UNSCORED
 from sleepstage.statistics import sleep_statistics

@@ -27,10 +27,10 @@ from sleepstage.hypnogram import Hypnogram
 from sleepstage.recording import Recording
 from sleepstage.scoring import batch, results
 from sleepstage.scoring.batch import HEART_RATE_MODEL, Work, find_tasks, score_all
-from sleepstage.scoring.night import SUMMARY, Summary, Wanted
+from sleepstage.scoring.night import SUMMARY, Summary, Wanted, read_summary
 from sleepstage.scoring.overview import write_overview
 from sleepstage.scoring.places import place
-from sleepstage.scoring.results import publish, read_result, read_summary, recover
+from sleepstage.scoring.results import publish, read_result, recover
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
 
@@ -282,30 +282,7 @@ def test_sources_named_like_the_overview_get_another_folder(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"statistics": None},
-        {"statistics": {}},
-        {"statistics": 7},
-        {"stages": [[1, "asleep"]]},
-        {"stages": "wake"},
-        {"stages": [7]},
-        {"n_epochs": 10**9},
-        {"n_epochs": "many"},
-        {"clock": ["yesterday", "today"]},
-        {"clock": ["2024-01-01"]},
-        {"expected": {}},
-        {"expected": {"accuracy": "high", "kappa": 0.5}},
-        {"agreement": {"watch": {}}},
-        {"agreement": {"watch": {"confusion": [[1]]}}},
-        {"night": 7},
-        {"night": ["kim"]},
-        {"subject": "\ud800"},
-        {"start": 1e300},
-        {"start": float("nan")},
-        {"model": []},
-        {"error": None},
-        {"simulated": "no"},
-    ],
+    [{"statistics": {"n": "x"}}, {"stages": [7]}, {"night": ["kim"]}, {"more": 1}, {"checksum": 1}],
 )
 def test_a_summary_with_wrong_values_is_none(
     tmp_path: Path, summary: dict[str, Any], wrong: dict[str, Any]

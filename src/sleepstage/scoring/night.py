@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
 from sleepstage.statistics import sleep_statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sleepstage.recording import Recording
@@ -31,7 +33,9 @@ __all__ = [
     "SUMMARY",
     "Summary",
     "Wanted",
+    "read_summary",
     "score",
+    "summary_text",
     "write_night",
 ]
 
@@ -40,6 +44,7 @@ PICTURE: Final = "night.png"
 SUMMARY: Final = "summary.json"
 _YASA: Final = "hypnogram.yasa.json"
 _EDF: Final = "hypnogram.edf"
+_CHECKSUM: Final = "checksum"
 
 FILES: Final = (HYPNOGRAM, _YASA, _EDF, PICTURE, SUMMARY)
 """All that are ever written of a night, the summary last."""
@@ -229,7 +234,27 @@ def write_night(
         )
         save_figure(figure, folder / PICTURE)
     with write_atomically(folder / SUMMARY) as temporary:
-        temporary.write_text(json.dumps(asdict(summary), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(summary_text(summary), encoding="utf-8")
+
+
+def summary_text(summary: Summary) -> str:
+    """Return a summary as JSON, with a checksum by which `read_summary` believes it."""
+    content = asdict(summary)
+    return json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n"
+
+
+def read_summary(text: str) -> Summary | None:
+    """Return what `summary_text` wrote; None if it was changed, or is of another version."""
+    try:
+        content = json.loads(text)
+        checksum = content.pop(_CHECKSUM)
+        return Summary(**content) if checksum == _checksum(content) else None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _title(summary: Summary) -> str:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
-from dataclasses import is_dataclass
-from datetime import datetime
-from functools import lru_cache
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError
 from sleepstage.files import discard, stale
-from sleepstage.metrics import Agreement
-from sleepstage.scoring.night import FILES, SUMMARY, Summary
+from sleepstage.scoring.night import FILES, SUMMARY, read_summary, summary_text
 from sleepstage.scoring.places import is_local
-from sleepstage.stages import FIVE_CLASS, FOUR_CLASS
-from sleepstage.statistics import SleepStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["publish", "read_result", "read_results", "read_summary", "recover", "refuse_others"]
+    from sleepstage.scoring.night import Summary
+
+__all__ = ["publish", "read_result", "read_results", "recover", "refuse_others"]
 
 _MARKS: Final = {"night", "source", "format", "stages", "fingerprint"}  # of every version
 _LONGEST: Final = 1 << 22  # bytes of a summary
-_LARGEST: Final = 1e12  # number in a summary
-_MOST: Final = 100_000  # epochs
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_STAGES: Final = {*FOUR_CLASS.classes, *FIVE_CLASS.classes, "unscored"}
 _PENDING: Final = "a run was ended while it wrote these files: run it again"
 
 
@@ -49,14 +40,6 @@ def read_result(folder: Path) -> Summary | None:
     return summary if summary and summary.night == folder.name else None
 
 
-def read_summary(text: str) -> Summary | None:
-    """What `write_night` wrote; None if it is of another version, or no summary at all."""
-    content = _parse(text)
-    if not _fits(content, Summary) or not _makes_sense(content):
-        return None
-    return Summary(**content)
-
-
 def _read_text(folder: Path) -> str | None:
     file = folder / SUMMARY
     try:
@@ -67,72 +50,6 @@ def _read_text(folder: Path) -> str | None:
         return content.decode() if len(content) <= _LONGEST else None
     except (OSError, ValueError):
         return None
-
-
-def _parse(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Tell whether JSON holds what a type says."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return any(_fits(value, one) for one in inner)
-    if origin is dict:
-        return type(value) is dict and all(
-            _fits(key, inner[0]) and _fits(one, inner[1]) for key, one in value.items()
-        )
-    if origin is list:
-        return type(value) is list and all(_fits(one, inner[0]) for one in value)
-    if origin is tuple:
-        return type(value) is list and len(value) == len(inner) and all(map(_fits, value, inner))
-    if hints := _hints(kind):
-        return (
-            type(value) is dict
-            and set(value) == set(hints)
-            and all(_fits(one, hints[name]) for name, one in value.items())
-        )
-    if kind is float:
-        return type(value) in {int, float} and abs(value) <= _LARGEST
-    if kind is int:
-        return type(value) is int and 0 <= value <= _LARGEST
-    if kind is str:
-        return type(value) is str and not _SURROGATE.search(value)
-    return kind is Any or type(value) is kind
-
-
-@lru_cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """Of a dataclass, and of nothing else; to find them is slow."""
-    return get_type_hints(kind) if is_dataclass(kind) else {}
-
-
-def _makes_sense(content: dict[str, Any]) -> bool:
-    """What types do not tell, of a summary of the right types."""
-    expected, statistics = content["expected"], content["statistics"]
-    epochs = sum(n for n, _ in content["stages"])
-    n_classes = len(FOUR_CLASS)
-    try:
-        clocks = [datetime.fromisoformat(clock) for clock in content["clock"]]
-    except ValueError:
-        return False
-    return (
-        len(clocks) in {0, 2}
-        and epochs == content["n_epochs"] <= _MOST
-        and {stage for _, stage in content["stages"]} <= _STAGES
-        and (expected is None or _fits(expected.get("accuracy"), float))
-        and (expected is None or _fits(expected.get("kappa"), float))
-        and (_fits(statistics, SleepStatistics) or (statistics is None and bool(content["error"])))
-        and all(
-            _fits({name: one for name, one in compared.items() if name != "by"}, Agreement)
-            and [len(row) for row in compared["confusion"]] == [n_classes] * n_classes
-            and set(compared["recall"]) == set(FOUR_CLASS.classes)
-            for compared in content["agreement"].values()
-        )
-    )
 
 
 def refuse_others(target: Path) -> None:
@@ -153,13 +70,15 @@ def refuse_others(target: Path) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    text = _read_text(folder)
-    content = None if text is None else _parse(text)
+    try:
+        content = json.loads(_read_text(folder) or "")
+    except (ValueError, RecursionError):
+        return False
     return (
-        type(content) is dict
+        isinstance(content, dict)
         and set(content) >= _MARKS
         and content["night"] == folder.name
-        and type(content["stages"]) is list
+        and isinstance(content["stages"], list)
     )
 
 
@@ -198,11 +117,12 @@ def publish(written: Path, target: Path) -> None:
 
 
 def _publish_far(written: Path, target: Path) -> None:
-    summary = json.loads((written / SUMMARY).read_bytes())
-    pending = {**summary, "error": _PENDING, "fingerprint": ""}
+    summary = read_summary((written / SUMMARY).read_text(encoding="utf-8"))
     replaces = target.exists()
     target.mkdir(parents=True, exist_ok=True)
-    (target / SUMMARY).write_bytes(json.dumps(pending).encode())
+    if summary is not None:
+        pending = replace(summary, error=_PENDING, fingerprint="")
+        (target / SUMMARY).write_bytes(summary_text(pending).encode())
     for name in FILES:
         if (written / name).exists():
             (target / name).write_bytes((written / name).read_bytes())
