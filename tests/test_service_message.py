@@ -69,9 +69,9 @@ def test_counts_of_a_pedometer_are_kept_in_binary_alone() -> None:
 
 def test_what_is_later_is_left_out() -> None:
     message = Message.from_object({"heart_rate": [[1, 60], [2, 61]], "steps": [[3, 4]]})
-    assert message.until(2).span == (1, 1)
-    assert message.until(1).span is None
-    assert message.until(9).n_samples == 3
+    assert message.between(0, 2).span == (1, 1)
+    assert message.between(0, 1).span is None
+    assert message.between(2, 9).n_samples == 2
 
 
 def test_binary_takes_single_precision() -> None:

@@ -39,6 +39,10 @@ def beats(first: float, last: float) -> list[list[float]]:
     return [[START + t, 60] for t in np.arange(first, last, 5.0).tolist()]
 
 
+def acknowledged(message: str, *, repeated: bool = False) -> dict[str, Any]:
+    return {"id": message, "repeated": repeated, "warnings": []}
+
+
 def events(text: str) -> list[tuple[str, str | None, dict[str, Any]]]:
     found = []
     for part in text.split("\n\n"):
@@ -119,9 +123,9 @@ def test_a_socket_takes_messages_and_tells_epochs(one: Running) -> None:
     with one.client.websocket_connect(path, headers=LOCAL) as socket:
         assert socket.receive_json()["session"]["id"] == session
         socket.send_json({"id": "a", "heart_rate": beats(0, 20)})
-        assert socket.receive_json() == {"id": "a", "repeated": False}
+        assert socket.receive_json() == acknowledged("a")
         socket.send_json({"id": "a", "heart_rate": beats(0, 20)})
-        assert socket.receive_json() == {"id": "a", "repeated": True}
+        assert socket.receive_json() == acknowledged("a", repeated=True)
         for said, problem in (
             ("nonsense", "not JSON"),
             ('{"heart_rate": [[1, 2]]}', "an id"),
@@ -137,7 +141,7 @@ def test_a_socket_takes_messages_and_tells_epochs(one: Running) -> None:
         message = Message.from_object({"heart_rate": beats(20, 100)}).to_bytes()
         socket.send_bytes(struct.pack("<Q", 7) + message)
         came = [socket.receive_json() for _ in range(4)]
-    assert {"id": "7", "repeated": False} in came
+    assert acknowledged("7") in came
     told = [one for one in came if "epoch" in one]
     assert [one["number"] for one in told] == [0, 1, 2]
     assert [one["epoch"] for one in told] == one.hypnogram(session)["epochs"][:3]
@@ -153,13 +157,13 @@ def test_sockets_on_two_servers_hear_of_each_other(one: Running, tmp_path: Path)
         for socket in (first, second):
             assert "session" in socket.receive_json()
         first.send_json({"id": "a", "heart_rate": beats(0, 20)})
-        assert first.receive_json() == {"id": "a", "repeated": False}
+        assert first.receive_json() == acknowledged("a")
         second.send_json({"id": "a", "heart_rate": beats(0, 20)})
-        assert second.receive_json() == {"id": "a", "repeated": True}
+        assert second.receive_json() == acknowledged("a", repeated=True)
         began = time.monotonic()
         first.send_json({"id": "b", "heart_rate": beats(20, 200)})
         came = [first.receive_json() for _ in range(7)]
-        assert {"id": "b", "repeated": False} in came
+        assert acknowledged("b") in came
         told = [one for one in came if "epoch" in one]
         assert [one["number"] for one in told] == list(range(6))
         assert [second.receive_json() for _ in range(6)] == told
@@ -174,7 +178,7 @@ def test_a_socket_is_told_if_it_is_too_fast(tmp_path: Path) -> None:
             for number in range(11):
                 socket.send_json({"id": number, "heart_rate": [[START + number, 60]]})
             answers = [socket.receive_json() for _ in range(11)]
-    assert answers[:10] == [{"id": str(number), "repeated": False} for number in range(10)]
+    assert answers[:10] == [acknowledged(str(number)) for number in range(10)]
     assert answers[10]["problem"]["status"] == 429
 
 
@@ -250,7 +254,7 @@ def test_a_server_that_is_told_to_stop_sends_viewers_away_and_loses_nothing(
             assert session in socket.recv(timeout=10)
             message = {"id": "0", **rows(recording, -np.inf, START + 1800)}
             socket.send(json.dumps(message))
-            assert json.loads(socket.recv(timeout=10)) == {"id": "0", "repeated": False}
+            assert json.loads(socket.recv(timeout=10)) == acknowledged("0")
             lines = answer.iter_lines()
             assert next(lines) == "event: session"
             began = time.monotonic()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Samples"]
 
 _END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
+_UNIX: Final = (1e9, 4e9)  # s: from 2001 to 2096
+_UNITS: Final = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +73,12 @@ class Samples:
         if len(times) and np.abs(times).max() > _END_OF_TIME:
             at = int(np.abs(times).argmax())
             msg = f"{name}: sample {at} is at {times[at]:.10g} s: give times in seconds"
-            raise DataError(msg)
+            raise DataError(msg + _unit_hint(float(times[at])))
         if not (times[1:] >= times[:-1]).all():
             order = np.argsort(times, kind="stable")
             times, values = times[order], values[order]
         if (times[1:] == times[:-1]).any():
-            table = np.unique(np.column_stack([times, values]), axis=0)
-            times, values = table[:, 0], table[:, 1] if columns == 1 else table[:, 1:]
+            times, values = _distinct(times, values)
         return cls(times, values)
 
     @classmethod
@@ -111,3 +112,23 @@ class Samples:
         return Samples(
             np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values])
         )
+
+
+def _distinct(
+    times: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sort by time, then by values, and drop copies; `np.unique` takes ten times as long."""
+    columns = values.reshape(len(times), -1)
+    order = np.lexsort((*columns.T[::-1], times))
+    times, values, columns = times[order], values[order], columns[order]
+    copies = (times[1:] == times[:-1]) & (columns[1:] == columns[:-1]).all(axis=1)
+    fresh = np.append(True, ~copies)
+    return times[fresh], values[fresh]
+
+
+def _unit_hint(time: float) -> str:
+    low, high = _UNIX
+    for factor, unit in _UNITS.items():
+        if low < time / factor < high:
+            return f"; these look like {unit}: divide them by {factor:.0f}"
+    return ""

@@ -15,11 +15,12 @@ from starlette.responses import Response
 
 from sleepstage.service import schemas
 from sleepstage.service.access import Access, ForbiddenError, Visitor, make_grant
+from sleepstage.service.admission import describe_warnings, is_ahead
+from sleepstage.service.bodies import read_aside, read_body
 from sleepstage.service.message import Message
 from sleepstage.service.nights import Nights, UnknownSessionError
 from sleepstage.service.problems import BusyError, TooFastError
 from sleepstage.service.sensor_logger import read_push
-from sleepstage.session import AHEAD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,7 +210,10 @@ async def delete_session(session_id: SessionId, visitor: Owner, service: Given) 
     "/sessions/{session_id}/messages/{message_id}",
     status_code=201,
     response_model=schemas.PushOut,
-    responses={200: {"model": schemas.PushOut, "description": "It had come before"}},
+    responses={
+        200: {"model": schemas.PushOut, "description": "It had come before"},
+        415: schemas.PROBLEM,
+    },
     openapi_extra=schemas.MESSAGE_BODY,
 )
 async def push(
@@ -221,16 +225,18 @@ async def push(
 ) -> Response:
     """Push samples. Once this is answered they are stored; the same message again changes nothing.
 
-    A message has any of the signals, in any order. Name messages as you like, each once: a number
-    that counts up will do.
+    A message has any of the signals, in any order, and may be packed with gzip. Each has an id of
+    your choice: with another content, a known id is refused. Samples that can never count are
+    dropped, and `warnings` says so.
     """
     await see(service, visitor, session_id)
     service.rate.take(session_id)
     binary = request.headers.get("content-type", "").startswith(BINARY)
-    body = await request.body()
-    message = Message.from_bytes(body) if binary else Message.from_json(body)
-    fresh = await service.nights.push(session_id, message_id, message)
-    return _json({"repeated": not fresh}, 201 if fresh else 200)
+    body = await read_body(request, service.settings)
+    read = Message.from_bytes if binary else Message.from_json
+    message = await read_aside(read, body, service.settings.max_samples)
+    receipt = await service.nights.push(session_id, message_id, message)
+    return _json(schemas.describe_receipt(receipt), 200 if receipt.repeated else 201)
 
 
 async def _hypnogram(service: Service, session_id: str, after: int) -> Response:
@@ -295,26 +301,33 @@ async def revoke_link(
 @api.post(
     "/sensor-logger",
     response_model=schemas.SensorLoggerOut,
+    responses={415: schemas.PROBLEM},
     openapi_extra=schemas.SENSOR_LOGGER_BODY,
 )
 async def push_from_sensor_logger(request: Request, visitor: Owner, service: Given) -> Response:
     """Take what the app Sensor Logger pushes; a recording's session opens by itself."""
-    given = read_push(await request.body())
-    message = given.message.until(service.nights.clock() + AHEAD_SECONDS)
-    n_ignored = given.n_ignored + given.message.n_samples - message.n_samples
-    if message.span is None:
-        nothing = {"session": None, "page": None, "stored": 0, "repeated": False}
-        return _json({**nothing, "ignored": n_ignored})
+    nights, limit = service.nights, service.settings.max_samples
+    given = await read_aside(read_push, await read_body(request, service.settings), limit)
+    message = given.message
+    if message.span is None or is_ahead(message, nights.clock()):
+        count = message.n_samples
+        warnings = describe_warnings({"ahead": count, "unusable": count} if count else {})
+        nights.count(warnings)
+        said = {"session": None, "page": None, "stored": 0, "repeated": False}
+        return _json({**said, "ignored": given.n_ignored + count, "warnings": warnings})
     record = await _session_of(service, visitor, given)
     service.rate.take(record.id)
-    fresh = await service.nights.push(record.id, given.message_id, message)
+    # The app counts its messages, and can't do anything about a number that has been used.
+    message_id = f"{given.message_id}.{message.digest.hex()}"
+    receipt = await nights.push(record.id, message_id, message)
+    n_dropped = 0 if receipt.repeated else message.n_samples - receipt.n_stored
     return _json(
         {
             "session": record.id,
             "page": f"/#/sessions/{record.id}",
-            "stored": message.n_samples if fresh else 0,
-            "ignored": n_ignored,
-            "repeated": not fresh,
+            "stored": receipt.n_stored,
+            "ignored": given.n_ignored + n_dropped,
+            **schemas.describe_receipt(receipt),
         }
     )
 

@@ -8,8 +8,12 @@ as float64 (seconds), the values as float32 or float64, sample by sample. 50 Hz 
 
 from __future__ import annotations
 
+import hashlib
+import math
 import struct
 from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,13 +27,18 @@ from sleepstage.signals import clean_motion, clean_steps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Message", "join", "read_json"]
+__all__ = ["Message", "TooManyError", "check_count", "join", "read_json"]
 
 _HEADER: Final = struct.Struct("<BBBxI")
 _CODES: Final = {"heart_rate": 1, "motion": 2, "steps": 3, "step_counts": 4}
 _SIGNALS: Final = {code: name for name, code in _CODES.items()}
 _WIDTHS: Final = {"heart_rate": (1,), "motion": (3, 4), "steps": (1,), "step_counts": (1,)}
 _JSON_SIGNALS: Final = ("heart_rate", "motion", "steps")
+_DIGEST_BYTES: Final = 16
+
+
+class TooManyError(DataError):
+    """A message of more samples than allowed."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,34 +76,39 @@ class Message:
         return cls(**signals)
 
     @classmethod
-    def from_json(cls, body: bytes) -> Message:
+    def from_json(cls, body: bytes, limit: float = math.inf) -> Message:
         """Read ``{"heart_rate": [[time, bpm], ...], "motion": [[time, x, y, z], ...], ...}``.
 
         Raises
         ------
         DataError
             If it is no such object; names the signal and the sample.
+        TooManyError
+            If it has more samples than `limit`.
         """
-        return cls.from_object(read_json(body))
+        return cls.from_object(read_json(body), limit)
 
     @classmethod
-    def from_object(cls, said: Any) -> Message:
+    def from_object(cls, said: Any, limit: float = math.inf) -> Message:
         """Do the same from what was in the JSON."""
         if not isinstance(said, dict) or not set(said) <= set(_JSON_SIGNALS):
             msg = f"expected an object with some of {', '.join(_JSON_SIGNALS)}"
             if isinstance(said, dict):
                 msg += f"; got {', '.join(sorted(set(said) - set(_JSON_SIGNALS)))[:80]}"
             raise DataError(msg)
+        check_count(sum(len(rows) for rows in said.values() if isinstance(rows, list)), limit)
         return cls.clean(**{name: _columns(name, rows) for name, rows in said.items()})
 
     @classmethod
-    def from_bytes(cls, body: bytes) -> Message:
+    def from_bytes(cls, body: bytes, limit: float = math.inf) -> Message:
         """Read the binary form.
 
         Raises
         ------
         DataError
             If it is cut short, has an unknown block, or its samples are not what they should be.
+        TooManyError
+            If it has more samples than `limit`.
         """
         given: dict[str, tuple[Any, Any]] = {}
         for name, times, values in _blocks(body):
@@ -102,6 +116,7 @@ class Message:
                 msg = f"two blocks of {name}; put all its samples into one"
                 raise DataError(msg)
             given[name] = times, values
+        check_count(sum(len(times) for times, _ in given.values()), limit)
         return cls.clean(**given)
 
     def to_bytes(self) -> bytes:
@@ -119,9 +134,14 @@ class Message:
         named = ((one.name, getattr(self, one.name)) for one in fields(self))
         return ((name, samples) for name, samples in named if len(samples))
 
-    def until(self, time: float) -> Message:
-        """Samples before this time."""
-        return Message(**{name: one.between(-np.inf, time) for name, one in self.signals()})
+    def between(self, start: float, end: float) -> Message:
+        """Samples with ``start <= time < end``."""
+        return Message(**{name: one.between(start, end) for name, one in self.signals()})
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The same for the same samples, whatever form and order they came in."""
+        return hashlib.sha256(self.to_bytes()).digest()[:_DIGEST_BYTES]
 
     @property
     def span(self) -> tuple[float, float] | None:
@@ -173,6 +193,19 @@ def read_json(body: bytes) -> Any:
         raise DataError(msg) from error
 
 
+def check_count(count: int, limit: float) -> None:
+    """Refuse too many samples.
+
+    Raises
+    ------
+    TooManyError
+        If there are more than `limit`.
+    """
+    if count > limit:
+        msg = f"{count} samples; a message has at most {limit:.0f}: divide it"
+        raise TooManyError(msg)
+
+
 def _clean(name: str, pair: tuple[Any, Any]) -> Samples:
     if name == "motion":
         motion = clean_motion(pair)
@@ -195,18 +228,24 @@ def _columns(name: str, rows: Any) -> tuple[Any, Any]:
     if rows and width not in widths:
         msg = f"{expected}, time first; got {str(rows[0])[:60]}"
         raise DataError(msg)
-    for number, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != width or not all(map(_is_number, row)):
-            msg = f"{expected}, all alike; row {number} is {str(row)[:60]}"
-            raise DataError(msg)
     if not rows:
         return [], []
-    table = np.array(rows, dtype=np.float64)
+    if not _are_rows(rows, width):
+        number = next(at for at, row in enumerate(rows) if not _are_rows([row], width))
+        msg = f"{expected}, all alike; row {number} is {str(rows[number])[:60]}"
+        raise DataError(msg)
+    numbers = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width)
+    table = numbers.reshape(-1, width)
     return table[:, 0], table[:, 1] if width == 2 else table[:, 1:]
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) is float or type(value) is int
+def _are_rows(rows: list[Any], width: int) -> bool:
+    # The types at once, not row by row: nothing else runs while many are looked at.
+    return (
+        set(map(type, rows)) == {list}
+        and set(map(len, rows)) == {width}
+        and set(map(type, chain.from_iterable(rows))) <= {int, float}
+    )
 
 
 def _blocks(body: bytes) -> Iterator[tuple[str, Any, Any]]:

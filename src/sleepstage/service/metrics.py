@@ -32,6 +32,12 @@ class Metrics:
             ["delivery"],
             registry=registry,
         )
+        self.warnings = Counter(
+            "sleepstage_warnings",
+            "Samples that senders were warned about, by kind of warning",
+            ["kind"],
+            registry=registry,
+        )
         self.opened = Counter("sleepstage_sessions_opened", "Sessions opened", registry=registry)
         self.epochs = Counter("sleepstage_epochs", "Epochs told", registry=registry)
         self.work = Histogram(

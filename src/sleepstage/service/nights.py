@@ -8,7 +8,6 @@ the session as it is, and is written only if nobody was faster.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import time
@@ -18,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from cachetools import LRUCache
 
 from sleepstage.errors import DataError, SleepstageError, StoreError
-from sleepstage.recording import LONGEST_NIGHT
+from sleepstage.service.admission import OverError, admit, confirm
 from sleepstage.service.changes import Changes
-from sleepstage.service.records import Delivery, SessionRecord
+from sleepstage.service.records import SessionRecord
 from sleepstage.service.report import describe_statistics
-from sleepstage.session import AHEAD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from sleepstage.service.admission import Receipt
     from sleepstage.service.message import Message
     from sleepstage.service.metrics import Metrics
     from sleepstage.service.records import Advance, Backlog
@@ -41,18 +40,11 @@ _log = logging.getLogger(__name__)
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
 _SWEEP_SECONDS: Final = 5.0
-_DIGEST_BYTES: Final = 16
 _SWEPT: Final = 500  # sessions that a sweep takes at a time
-_EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
-_HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
 
 
 class UnknownSessionError(SleepstageError):
     """There is no such session."""
-
-
-class OverError(SleepstageError):
-    """The night is over: nothing more is taken in."""
 
 
 class Nights:
@@ -135,79 +127,55 @@ class Nights:
         known: SessionRecord | None = self._known.get(session_id)
         return known or await self.session(session_id)
 
-    async def push(self, session_id: str, message_id: str, message: Message) -> bool:
-        """Store a message; True if it is new, False if it had come before.
+    async def push(self, session_id: str, message_id: str, message: Message) -> Receipt:
+        """Store of a message what can count; see `admit`.
 
         Raises
         ------
         DataError
-            If it has no samples, or such that can't belong to this night: another kind of motion,
-            a wrong clock.
+            If it has no samples, or none that can belong to this night.
         OverError
-            If the night is over.
+            If the night is over, or the session has had another message with this id.
         UnknownSessionError
             If there is no such session.
         """
-        span = message.span
-        if span is None:
+        if message.span is None:
             msg = "no samples; give some of heart_rate, motion, steps"
             raise DataError(msg)
-        self._check(await self.known(session_id), message, span)
-        body = message.to_bytes()
+        before = await self._current(session_id, message.span[0])
+        admission = admit(before, message, now=self.clock())
+        kept = admission.message
         delivery, record = await self.store.add_message(
             session_id,
             message_id,
-            body,
-            digest=hashlib.sha256(body).digest()[:_DIGEST_BYTES],
-            span=span,
+            kept.to_bytes(),
+            # Of all that came: what is dropped depends on the clock, and may differ next time.
+            digest=message.digest,
+            span=kept.span,
             now=self.clock(),
+            warnings=admission.counts,
         )
         if record is None:
             self._known.pop(session_id, None)
             raise UnknownSessionError(session_id)
         self._known[session_id] = record
         self._metrics.messages.labels(delivery.value).inc()
-        if delivery is Delivery.CONFLICT:
-            msg = (
-                f"message {message_id}: this id had come before, with other samples; give each "
-                "message an id of its own, also after a restart, as a random UUID"
-            )
-            raise OverError(msg)
-        if delivery is Delivery.CLOSED:
-            msg = "the night is over; open another session"
-            raise OverError(msg)
+        receipt = confirm(delivery, record, message_id, admission)
+        self.count(receipt.warnings)
         if _is_due(record):
             self._start(session_id)
-        return delivery is Delivery.STORED
+        return receipt
 
-    def _check(self, record: SessionRecord, message: Message, span: tuple[float, float]) -> None:
-        oldest, newest = span
-        if oldest < _EARLIEST:
-            msg = f"the oldest sample is at {oldest:.10g} s: give times in seconds, as Unix time"
-            raise DataError(msg)
-        ahead = newest - self.clock()
-        if ahead > AHEAD_SECONDS:
-            msg = (
-                f"the newest sample, at {newest:.10g} s, is {ahead:.0f} s ahead of the server's "
-                "clock; set the clock, and give times in seconds"
-            )
-            raise DataError(msg)
-        if newest - oldest > _HISTORY + LONGEST_NIGHT:
-            msg = f"samples from {oldest:.10g} to {newest:.10g} s are of more than a night"
-            raise DataError(msg)
-        if record.start is not None and newest > record.start + LONGEST_NIGHT:
-            msg = (
-                f"the session began at {record.start:.10g} s and ends {LONGEST_NIGHT // 3600} h "
-                f"later, before the newest sample, at {newest:.10g} s: open another session"
-            )
-            raise OverError(msg)
-        columns = message.motion.values.shape[1] if len(message.motion) else 0
-        if columns and record.motion_columns not in (0, columns):
-            msg = (
-                f"motion: {columns} values a sample, and {record.motion_columns} before; a session "
-                "takes either acceleration (3) or summaries (4)"
-            )
-            raise DataError(msg)
+    def count(self, warnings: list[dict[str, Any]]) -> None:
+        """Count what a sender is warned about."""
+        for warning in warnings:
+            self._metrics.warnings.labels(warning["kind"]).inc(warning["count"])
+
+    async def _current(self, session_id: str, oldest: float) -> SessionRecord:
+        """Give a session as it is now; read again only if samples older than its newest came."""
+        known = await self.known(session_id)
+        goes_on = known.newest is not None and known.newest <= oldest
+        return known if goes_on else await self.session(session_id)
 
     async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
         """Give the night so far, with all in it that was acknowledged."""

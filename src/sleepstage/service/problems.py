@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
 from sleepstage.service.access import ForbiddenError, StrangerError
+from sleepstage.service.message import TooManyError
 from sleepstage.service.nights import OverError, UnknownSessionError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _STATUS: Final[dict[type[SleepstageError], int]] = {
     SlowError: 408,
     OverError: 409,
     TooLargeError: 413,
+    TooManyError: 413,
     DataError: 422,
     TooFastError: 429,
     SnapshotError: 503,

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sleepstage.service.admission import describe_warnings
+
 if TYPE_CHECKING:
+    from sleepstage.service.admission import Receipt
     from sleepstage.service.records import Grant, SessionRecord
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "SessionsOut",
     "VisitorOut",
     "describe_link",
+    "describe_receipt",
     "describe_session",
 ]
 
@@ -52,6 +56,12 @@ class LinkIn(_In):
     days: float | None = Field(None, gt=0, le=365, description="Until it expires; else never.")
 
 
+class _Warning(BaseModel):
+    kind: str
+    count: int = Field(description="Samples that it is about.")
+    detail: str = Field(description="What is wrong, and how to fix it.")
+
+
 class SessionOut(BaseModel):
     """A session."""
 
@@ -68,6 +78,7 @@ class SessionOut(BaseModel):
     newest: float | None = Field(description="Time of the newest sample.")
     heard: float = Field(description="When the last message came, by the server's clock.")
     intake: dict[str, float] = Field(description="What became of all samples so far.")
+    warnings: list[_Warning] = Field(description="About samples of all messages so far.")
     page: str = Field(description="Where the page shows it.")
 
 
@@ -123,6 +134,7 @@ class PushOut(BaseModel):
     """A message that is stored."""
 
     repeated: bool = Field(description="It had come before: nothing was changed.")
+    warnings: list[_Warning] = Field(description="Samples that were dropped or will not count.")
 
 
 class SensorLoggerOut(BaseModel):
@@ -131,8 +143,9 @@ class SensorLoggerOut(BaseModel):
     session: str | None
     page: str | None
     stored: int = Field(description="Samples.")
-    ignored: int = Field(description="Readings of other sensors, and such that can't be read.")
+    ignored: int = Field(description="Readings of other sensors, and such that can't be used.")
     repeated: bool
+    warnings: list[_Warning]
 
 
 class LinkOut(BaseModel):
@@ -181,8 +194,14 @@ def describe_session(record: SessionRecord) -> dict[str, Any]:
         "newest": record.newest,
         "heard": record.heard,
         "intake": dict(record.intake),
+        "warnings": describe_warnings(record.warnings),
         "page": f"/#/sessions/{record.id}",
     }
+
+
+def describe_receipt(receipt: Receipt) -> dict[str, Any]:
+    """Give what became of a message as `PushOut`."""
+    return {"repeated": receipt.repeated, "warnings": receipt.warnings}
 
 
 def describe_link(grant: Grant) -> dict[str, Any]:

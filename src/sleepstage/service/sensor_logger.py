@@ -8,6 +8,7 @@ Wrist Motion and Pedometer. All others are counted, and neither kept nor logged.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,8 @@ from sleepstage.readers.sensor_samples import (
     sensor_named,
     times_and_values,
 )
-from sleepstage.service.message import Message, read_json
+from sleepstage.service.message import Message, check_count, read_json
+from sleepstage.signals import MAX_STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +55,7 @@ class Push:
     n_ignored: int
 
 
-def read_push(body: bytes) -> Push:
+def read_push(body: bytes, limit: float = math.inf) -> Push:
     """Read the body of a push.
 
     A sample that makes no sense is ignored: a phone can't mend it, and the others count. An object
@@ -65,12 +67,15 @@ def read_push(body: bytes) -> Push:
         If it is no JSON object, its payload is no array of objects, or an id is no text or number,
         too long, or missing where there are samples. Or if most acceleration is too strong to be
         in g.
+    TooManyError
+        If it has more items than `limit`.
     """
     said = read_json(body)
     if not isinstance(said, dict):
         msg = "expected an object with messageId, sessionId, deviceId and payload"
         raise DataError(msg)
     items = _items(said)
+    check_count(len(items), limit)
     signals = _signals(items)
     needed = len(signals) > 0
     return Push(
@@ -118,7 +123,7 @@ def _signals(items: list[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
     tables = {
         "heart_rate": np.array(rows["heartrate"]),
         "motion": motion_in_g(np.array(rows["wristmotion"])),
-        "step_counts": np.array([row for row in rows["pedometer"] if row[1] >= 0]),
+        "step_counts": np.array([row for row in rows["pedometer"] if 0 <= row[1] <= MAX_STEPS]),
     }
     return {name: table for name, table in tables.items() if len(table)}
 

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
         6.0, gt=0, description="Hours of silence after which a night is taken to be over."
     )
     max_body: int = Field(2**20, ge=1024, description="Bytes a message may have.")
+    max_samples: int = Field(100_000, ge=1, description="Samples a message may have.")
     max_open: int = Field(20_000, ge=1, description="Open sessions of one person.")
     messages_per_second: int = Field(
         200, ge=1, description="Messages of one session, over ten seconds, by each server."

@@ -24,6 +24,7 @@ from sleepstage.service.api import (
     see,
     visitor_of,
 )
+from sleepstage.service.bodies import read_aside
 from sleepstage.service.message import Message, read_json
 from sleepstage.service.nights import UnknownSessionError
 from sleepstage.service.problems import describe, problem
@@ -112,8 +113,8 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
     """Messages in, acknowledgements and epochs out, on one connection.
 
     In: JSON as for a message, with its name as ``id``; or binary: the name as uint64, the binary
-    form after it. Out, as JSON: ``{"id", "repeated"}`` or ``{"id", "problem"}`` for each
-    message, ``{"number", "epoch"}`` for each epoch, ``{"session"}`` at first and in the end.
+    form after it. Out, as JSON: ``{"id", "repeated", "warnings"}`` or ``{"id", "problem"}`` for
+    each message, ``{"number", "epoch"}`` for each epoch, ``{"session"}`` at first and in the end.
     """
     service: Service = socket.app.state.service
     try:
@@ -160,10 +161,11 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
         message_id = None
         try:
             only_owner(await visitor_of(service, socket.headers))
-            message_id, message = _read(body, binary=said.get("bytes") is not None)
+            read = _read_json if said.get("bytes") is None else _read_bytes
+            message_id, message = await read_aside(read, body, service.settings.max_samples)
             service.rate.take(session_id)
-            fresh = await service.nights.push(session_id, message_id, message)
-            await _send(socket, {"id": message_id, "repeated": not fresh})
+            receipt = await service.nights.push(session_id, message_id, message)
+            await _send(socket, {"id": message_id, **schemas.describe_receipt(receipt)})
         except (StrangerError, UnknownSessionError):  # revoked, deleted: who comes back is told
             await _leave(socket)
             return
@@ -171,18 +173,21 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
             await _send(socket, {"id": message_id, "problem": describe(error)})
 
 
-def _read(body: bytes, *, binary: bool) -> tuple[str, Message]:
-    if binary:
-        if len(body) <= _NUMBER:
-            msg = f"{len(body)} bytes: expected a number of {_NUMBER} bytes, and samples"
-            raise DataError(msg)
-        return str(int.from_bytes(body[:_NUMBER], "little")), Message.from_bytes(body[_NUMBER:])
+def _read_bytes(body: bytes, limit: int) -> tuple[str, Message]:
+    if len(body) <= _NUMBER:
+        msg = f"{len(body)} bytes: expected a number of {_NUMBER} bytes, and samples"
+        raise DataError(msg)
+    number = int.from_bytes(body[:_NUMBER], "little")
+    return str(number), Message.from_bytes(body[_NUMBER:], limit)
+
+
+def _read_json(body: bytes, limit: int) -> tuple[str, Message]:
     said = read_json(body)
     name = said.pop("id", None) if isinstance(said, dict) else None
     if not isinstance(name, str | int) or not 0 < len(str(name)) <= _LONGEST_ID:
         msg = f"expected an object with an id, of 1 to {_LONGEST_ID} characters"
         raise DataError(msg)
-    return str(name), Message.from_object(said)
+    return str(name), Message.from_object(said, limit)
 
 
 async def _send(socket: WebSocket, content: dict[str, Any]) -> None:

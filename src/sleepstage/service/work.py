@@ -126,7 +126,8 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes]) -> Advance
 
 def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
     """Push what waits; None if nothing ever came, or nothing says when the night begins."""
-    record, bodies = backlog.record, [body for _, body in backlog.messages]
+    record = backlog.record
+    bodies = [body for _, body in backlog.messages if body]  # of some nothing could count
     night = _resume(stager, record, backlog.snapshot, bodies)
     if night is None or record.newest is None:
         return None
