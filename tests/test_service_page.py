@@ -206,6 +206,22 @@ def test_a_gap_is_no_stage_and_a_label_is_no_html(browser: Browser, server: Serv
         assert "Unknown" in page.locator(".tables").inner_text()
 
 
+def test_samples_that_do_not_count_are_warned_of(browser: Browser, server: Server) -> None:
+    with httpx2.Client(base_url=server.url, timeout=30) as client:
+        path = "/v1/sessions/" + client.post("/v1/sessions", json={"start": 0}).json()["id"]
+        with visiting(browser, f"{server.url}/#{path[3:]}") as page:
+            page.locator("h1").wait_for()
+            assert page.get_by_role("heading", name="Warnings").count() == 0
+            beats = [[5.0 * number, 60.0] for number in range(60)]
+            given = {"heart_rate": [*beats, [300.0, 0.0], [-1e9, 60.0]]}
+            client.put(f"{path}/messages/1", json=given)
+            page.get_by_role("heading", name="Warnings").wait_for(timeout=30_000)
+            told = page.locator(".warnings li").all_inner_texts()
+        known = client.get(path).json()["warnings"]
+    assert [one["kind"] for one in known] == ["stale", "heart_rate_implausible"]
+    assert told == [one["detail"] for one in known]
+
+
 def test_links_are_made_and_revoked_on_the_page(
     browser: Browser, server: Server, night: str
 ) -> None:

@@ -167,6 +167,7 @@ TIMELESS = [{**sample("heartrate", 1, bpm=57), "time": time} for time in NO_TIME
         sample("heartrate", 1, bpm="NaN"),
         sample("heartrate", 1, rate=57),
         sample("pedometer", 1, steps=-1),
+        sample("pedometer", 1, steps=1e308),
         sample("wristmotion", 1, gravityX=0, gravityY=0, gravityZ=-1),
         wrist(1, own=(0.0, math.inf, 0.0)),
         wrist(1, own=(0.0, 1e308, 1e308)),

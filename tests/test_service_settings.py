@@ -22,6 +22,7 @@ WRONG = {
     "keep_days": "0",
     "silent_hours": "nan",
     "max_body": "1 MB",
+    "max_samples": "0",
     "max_open": "0",
     "messages_per_second": "0.5",
     "max_waiting": "",

@@ -41,11 +41,11 @@ _TELLING: Final = 10  # samples that show their rate
 _WARNINGS: Final = {
     "late": "{} came too late to count: the epochs they belong to had been emitted. Send samples "
     "sooner, or open sessions with a longer lateness.",
-    "stale": "{} dropped: older than this session can use. Check the clock of the watch; old "
+    "stale": "Dropped {}: older than this session can use. Check the clock of the watch; old "
     "samples belong in a session of their own.",
-    "ahead": "{} dropped: ahead of the server's clock. Set the clock of the watch or of the "
+    "ahead": "Dropped {}: ahead of the server's clock. Set the clock of the watch or of the "
     "server, and send Unix time in seconds, in UTC.",
-    "after_end": "{} dropped: after the end of the session, 24 hours after its start. Open "
+    "after_end": "Dropped {}: after the end of the session, 24 hours after its start. Open "
     "another session. (Or are times not in seconds?)",
     "clock_hours": "{} come from a clock that seems to be hours behind the server's. Send Unix "
     "time, in UTC, not local time.",
@@ -57,7 +57,7 @@ _WARNINGS: Final = {
     "not count. A watch that has lost the pulse may send 0; if all are outside, check the unit.",
     "unusable": "{} came in messages of which no sample can count.",
 }
-"""What each kind of warning means and how to fix it, after the number of samples."""
+"""What each kind of warning means and how to fix it; in it stands the number of samples."""
 
 
 class OverError(SleepstageError):

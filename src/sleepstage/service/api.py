@@ -16,10 +16,10 @@ from starlette.responses import Response
 from sleepstage.service import schemas
 from sleepstage.service.access import Access, ForbiddenError, Visitor, make_grant
 from sleepstage.service.admission import describe_warnings, is_ahead
-from sleepstage.service.bodies import read_aside, read_body
 from sleepstage.service.message import Message
 from sleepstage.service.nights import Nights, UnknownSessionError
 from sleepstage.service.problems import BusyError, TooFastError
+from sleepstage.service.reading import read_aside, read_body
 from sleepstage.service.sensor_logger import read_push
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from sleepstage.service.api import (
     see,
     visitor_of,
 )
-from sleepstage.service.bodies import read_aside
 from sleepstage.service.message import Message, read_json
 from sleepstage.service.nights import UnknownSessionError
 from sleepstage.service.problems import describe, problem
+from sleepstage.service.reading import read_aside
 from sleepstage.service.records import SessionRecord
 
 if TYPE_CHECKING:

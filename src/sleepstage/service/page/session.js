@@ -9,6 +9,7 @@ import { stageName, when } from "./format.js";
 import { followNight, readNight, readingOf } from "./night.js";
 import { nowPart } from "./now.js";
 import { statisticsTables, summaryOf } from "./statistics.js";
+import { warningsPart } from "./warnings.js";
 
 const LOST = "Connection lost, trying again …";
 
@@ -45,6 +46,7 @@ function nightView(night, page) {
   const summary = make("p.summary");
   const statistics = make("section.statistics", { "aria-label": "Sleep statistics" });
   const [now, charts, epochs, demo] = [nowPart(), nightCharts(), epochsPart(), player(night.session.id)];
+  const warnings = warningsPart();
   const choice = readingChoice(draw);
   const actions = actionsPart(night, {
     readOnly: page.readOnly,
@@ -76,6 +78,7 @@ function nightView(night, page) {
     document.title = titleOf(night);
     choice.element.hidden = !night.night?.epochs.length;
     now.draw(night, shown);
+    warnings.draw(session);
     say(summary, summaryOf(shown));
     charts.update(shown.epochs, other, start);
     epochs.draw(shown.epochs, start);
@@ -94,6 +97,7 @@ function nightView(night, page) {
       make("div.title", {}, name, make("p.quiet", {}, when(night.session))),
       ...(night.session.simulated ? [simulatedBanner()] : []),
       make("div.top", {}, now.element, statistics),
+      warnings.element,
       make("section", { "aria-label": "The night" }, choice.element, charts.element, summary, epochs.element),
       actions.element,
     ],
