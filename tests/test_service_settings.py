@@ -26,6 +26,9 @@ WRONG = {
     "max_open": "0",
     "messages_per_second": "0.5",
     "max_waiting": "",
+    "max_header": "0",
+    "header_seconds": "0",
+    "max_connections": "0",
     "slow_seconds": "-1",
 }
 

@@ -17,6 +17,8 @@ from sleepstage.service.records import Grant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.requests import HTTPConnection
+
     from sleepstage.service.records import SessionRecord
     from sleepstage.service.store.contract import Store
 
@@ -30,6 +32,8 @@ _SECRET_BYTES: Final = 32
 _LONGEST_SECRET: Final = 200
 _LONGEST_OWNER: Final = 100
 _DAY: Final = 24 * 3600
+_UNKNOWN: Final = "this token is unknown, expired or revoked"
+_PROXY_HEADERS: Final = {"forwarded", "via", "x-real-ip"}
 
 
 class StrangerError(SleepstageError):
@@ -50,10 +54,13 @@ class Visitor:
         Whose sessions are open to them.
     session : str or None
         The one session that a link shows; None for all of the owner's.
+    token : Grant or None
+        The token that they have shown; None for a link, or for nothing.
     """
 
     owner: str
     session: str | None = None
+    token: Grant | None = None
 
     def may_see(self, record: SessionRecord) -> bool:
         """Whether a session is theirs to look at."""
@@ -73,8 +80,8 @@ class Access:
     store : Store
         Where grants are kept.
     loopback : bool
-        Whether only this machine can reach the server. Then, and while there is no token, whoever
-        comes is let in.
+        Whether only this machine can reach the server. Then, as long as there has never been a
+        token, whoever comes without a proxy is let in.
     clock : callable
         The time in Unix seconds.
     """
@@ -88,31 +95,48 @@ class Access:
         self._grants: TTLCache[str, Grant] = TTLCache(100_000, _TRUST_SECONDS)
         self._open: TTLCache[str, bool] = TTLCache(1, _TRUST_SECONDS)
 
-    async def visitor(self, authorization: str | None, host: str | None) -> Visitor:
-        """Tell who asks.
-
-        Parameters
-        ----------
-        authorization, host : str or None
-            The headers of these names.
+    async def visitor(self, connection: HTTPConnection) -> Visitor:
+        """Tell who asks, by the headers of a request or a WebSocket.
 
         Raises
         ------
         StrangerError
             If nobody is known by this secret, or it is expired, or there is none but one is needed.
         """
+        authorization = connection.headers.get("authorization")
         if authorization is None:
+            proxied = _proxied(connection)
             # A page elsewhere can lead a browser here by a name of its own, but not as localhost.
-            if _is_local(host) and await self._is_open():
+            local = _is_local(connection.headers.get("host"))
+            if local and not proxied and await self._is_open():
                 return Visitor(_LOCAL)
-            msg = "a token is needed: Authorization: Bearer <token>; sleepstage token add makes one"
+            why = f" for what comes through a proxy ({proxied})" if proxied else ""
+            msg = (
+                f"a token is needed{why}: Authorization: Bearer <token>; sleepstage token add "
+                "makes one"
+            )
             raise StrangerError(msg)
         kind, _, secret = authorization.partition(" ")
         grant = await self._grant(secret.strip()) if kind.lower() == "bearer" else None
         if grant is None or (grant.expires is not None and grant.expires <= self._clock()):
-            msg = "this token is unknown, expired or revoked"
-            raise StrangerError(msg)
-        return Visitor(grant.owner, grant.session)
+            raise StrangerError(_UNKNOWN)
+        return Visitor(grant.owner, grant.session, grant if grant.session is None else None)
+
+    async def add_link(self, link: Grant) -> None:
+        """Store a link, unless the token that it is made with was revoked.
+
+        Raises
+        ------
+        StrangerError
+            If it was, while it was still trusted here.
+        """
+        await self._store.add_grant(link)
+        # Revoked from now on, the token takes the link along; what came before is seen here.
+        if link.token is not None and all(
+            token.id != link.token for token in await self._store.grants()
+        ):
+            await self._store.remove_grant(link.id)
+            raise StrangerError(_UNKNOWN)
 
     async def _grant(self, secret: str) -> Grant | None:
         if not 0 < len(secret) <= _LONGEST_SECRET:
@@ -129,12 +153,17 @@ class Access:
         if not self._loopback:
             return False
         if "open" not in self._open:
-            self._open["open"] = not await self._store.grants()
+            self._open["open"] = not await self._store.guarded()
         return bool(self._open["open"])
 
 
 def make_grant(
-    owner: str, *, session: str | None = None, days: float | None = None, now: float | None = None
+    owner: str,
+    *,
+    session: str | None = None,
+    days: float | None = None,
+    now: float | None = None,
+    token: Grant | None = None,
 ) -> tuple[Grant, str]:
     """Make a token, or a link to one session.
 
@@ -148,6 +177,8 @@ def make_grant(
         After which it expires; never by default.
     now : float, optional
         Unix seconds; the clock's by default.
+    token : Grant, optional
+        The token that a link is made with: the link does not outlive it.
 
     Returns
     -------
@@ -168,14 +199,18 @@ def make_grant(
         msg = f"days={days}: expected more than 0 and at most 36500"
         raise DataError(msg)
     now = time.time() if now is None else now
+    ends = [now + days * _DAY] if days is not None else []
+    if token is not None and token.expires is not None:
+        ends.append(token.expires)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     grant = Grant(
         id=secrets.token_hex(4),
         digest=_digest(secret),
         owner=owner,
         session=session,
+        token=None if token is None else token.id,
         created=now,
-        expires=None if days is None else now + days * _DAY,
+        expires=min(ends, default=None),
     )
     return grant, secret
 
@@ -183,6 +218,16 @@ def make_grant(
 def _digest(secret: str) -> str:
     # Secrets are 256 random bits: nothing slower is needed to keep them from being guessed.
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _proxied(connection: HTTPConnection) -> str | None:
+    """Give the sign that a proxy has passed this on; some older ones leave HTTP/1.0 only."""
+    name: str
+    for name in connection.headers:
+        if name in _PROXY_HEADERS or name.startswith("x-forwarded-"):
+            return name
+    version = connection.scope.get("http_version", "1.1")
+    return None if version == "1.1" else f"HTTP/{version}"
 
 
 def _is_local(host: str | None) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
-from cachetools import TTLCache
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
@@ -18,80 +16,19 @@ from sleepstage.service.access import Access, ForbiddenError, Visitor, make_gran
 from sleepstage.service.admission import describe_warnings, is_ahead
 from sleepstage.service.message import Message
 from sleepstage.service.nights import Nights, UnknownSessionError
-from sleepstage.service.problems import BusyError, TooFastError
 from sleepstage.service.reading import read_aside, read_body
 from sleepstage.service.sensor_logger import read_push
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from prometheus_client import Gauge
-    from starlette.datastructures import Headers
-
+    from sleepstage.service.limits import Rate, Slots
     from sleepstage.service.records import SessionRecord
     from sleepstage.service.sensor_logger import Push
     from sleepstage.service.settings import Settings
 
-__all__ = ["Rate", "Service", "Streams", "api", "only_owner", "see", "service_of", "visitor_of"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["Service", "api", "only_owner", "see", "service_of"]
 
 _LISTED: Final = 1000
-_WINDOW: Final = 10  # s over which messages are counted
 BINARY: Final = "application/octet-stream"
-
-
-class Rate:
-    """Counts messages of each session, and refuses too many."""
-
-    def __init__(self, per_second: int) -> None:
-        self._limit = per_second * _WINDOW
-        self._counts: TTLCache[str, list[int]] = TTLCache(100_000, _WINDOW)
-
-    def take(self, key: str) -> None:
-        """Count one more.
-
-        Raises
-        ------
-        TooFastError
-            If there were too many in these ten seconds.
-        """
-        count = self._counts.setdefault(key, [0])
-        count[0] += 1
-        if count[0] > self._limit:
-            msg = f"more than {self._limit} messages in {_WINDOW} s; put more into each"
-            raise TooFastError(msg)
-
-
-class Streams:
-    """Counts viewers and sockets that stay connected, and refuses too many."""
-
-    def __init__(self, limit: int, gauge: Gauge) -> None:
-        self._limit, self._gauge = limit, gauge
-        self._n_open = 0
-
-    def check(self) -> None:
-        """Refuse if there are as many as allowed.
-
-        Raises
-        ------
-        BusyError
-            If so.
-        """
-        if self._n_open >= self._limit:
-            msg = f"{self._limit} viewers are connected; try again later"
-            raise BusyError(msg)
-
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        """Count one more while the block runs."""
-        self._n_open += 1
-        self._gauge.set(self._n_open)
-        try:
-            yield
-        finally:
-            self._n_open -= 1
-            self._gauge.set(self._n_open)
 
 
 @dataclass(frozen=True)
@@ -102,7 +39,8 @@ class Service:
     access: Access
     settings: Settings
     rate: Rate
-    streams: Streams
+    requests: Slots
+    streams: Slots
 
 
 def service_of(request: Request) -> Service:
@@ -111,13 +49,9 @@ def service_of(request: Request) -> Service:
     return service
 
 
-async def visitor_of(service: Service, headers: Headers) -> Visitor:
-    """Tell who asks by the headers of a request or a socket; see `Access.visitor`."""
-    return await service.access.visitor(headers.get("authorization"), headers.get("host"))
-
-
 async def _visitor(request: Request) -> Visitor:
-    return await visitor_of(service_of(request), request.headers)
+    known: Visitor | None = request.scope.get("visitor")
+    return known or await service_of(request).access.visitor(request)
 
 
 def only_owner(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
@@ -269,8 +203,10 @@ async def make_link(
     await see(service, visitor, session_id)
     await service.nights.session(session_id)
     now = service.nights.clock()
-    grant, secret = make_grant(visitor.owner, session=session_id, days=given.days, now=now)
-    await service.nights.store.add_grant(grant)
+    grant, secret = make_grant(
+        visitor.owner, session=session_id, days=given.days, now=now, token=visitor.token
+    )
+    await service.access.add_link(grant)
     page = f"/#/sessions/{session_id}/{secret}"
     described = {"secret": secret, "session": session_id, "page": page}
     return _json({**schemas.describe_link(grant), **described}, 201)
@@ -339,12 +275,10 @@ async def _session_of(service: Service, visitor: Visitor, given: Push) -> Sessio
     try:
         return await service.nights.known(session_id)
     except UnknownSessionError:
-        record = await service.nights.open(
+        return await service.nights.open(
             visitor.owner,
             session_id=session_id,
             label=f"Sensor Logger {given.device[:8]}".strip(),
             source="sensor-logger",
             lateness=service.settings.sensor_logger_lateness,
         )
-        _log.info("a new session: %s/#/sessions/%s", service.settings.url, session_id)
-        return record

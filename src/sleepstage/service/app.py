@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import orjson
 from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from sleepstage import __version__
-from sleepstage.errors import StoreError
-from sleepstage.readers.simulated import simulate_night
 from sleepstage.service.access import Access
-from sleepstage.service.api import AnyVisitor, Rate, Service, Streams, api, service_of
-from sleepstage.service.gate import Gate
+from sleepstage.service.api import Owner, Service, api, service_of
+from sleepstage.service.demo import show_demo
+from sleepstage.service.limits import Rate, Slots
 from sleepstage.service.metrics import Metrics
+from sleepstage.service.middleware.answers import Answers
+from sleepstage.service.middleware.authentication import Authentication
+from sleepstage.service.middleware.bodies import Bodies
+from sleepstage.service.middleware.origin import SameOrigin
 from sleepstage.service.nights import Nights
-from sleepstage.service.problems import add_handlers, problem
+from sleepstage.service.problems import BusyError, add_handlers
 from sleepstage.service.store import open_store
 from sleepstage.service.streams import streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sleepstage.recording import Recording
     from sleepstage.service.settings import Settings
     from sleepstage.service.workers import Workers
 
@@ -40,6 +40,7 @@ _PAGE: Final = Path(__file__).parent / "page"
 def create_app(settings: Settings, workers: Workers) -> FastAPI:
     """Make the application; it opens its store when it starts."""
     metrics = Metrics()
+    requests = Slots(settings.max_waiting, "requests are under way")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,7 +52,8 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
             access,
             settings,
             Rate(settings.messages_per_second),
-            Streams(settings.max_waiting, metrics.streams),
+            requests,
+            Slots(settings.max_waiting, "viewers are connected", metrics.streams),
         )
         await workers.start()
         upkeep = asyncio.create_task(nights.run())
@@ -75,7 +77,11 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.metrics = metrics
-    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    # The last is the first that a request passes.
+    app.add_middleware(Bodies, settings=settings, slots=requests)
+    app.add_middleware(Authentication)
+    app.add_middleware(SameOrigin)
+    app.add_middleware(Answers, metrics=metrics)
     add_handlers(app)
     app.include_router(api)
     app.include_router(streams)
@@ -93,18 +99,17 @@ def _add_operation(app: FastAPI) -> None:
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
         """Whether it can take messages now."""
-        nights = service_of(request).nights
-        if nights.changes.stopped:
-            return problem(503, "the server is about to stop")
-        try:
-            await nights.store.ping()
-        except StoreError as error:
-            return problem(503, str(error))
+        service = service_of(request)
+        if service.nights.changes.stopped:
+            msg = "the server is about to stop"
+            raise BusyError(msg)
+        service.requests.check()
+        await service.nights.store.ping()
         return Response("ready\n", media_type="text/plain")
 
     @app.get("/metrics", include_in_schema=False)
-    async def metrics(request: Request, visitor: AnyVisitor) -> Response:  # noqa: ARG001
-        """Numbers for Prometheus, with a token where one is needed."""
+    async def metrics(request: Request, visitor: Owner) -> Response:  # noqa: ARG001
+        """Numbers for Prometheus, with a token where one is needed; a link does not do."""
         return Response(
             request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
@@ -115,21 +120,5 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    @app.get("/v1/demo", include_in_schema=False)
-    async def demo(seed: int = 1) -> Response:
-        """Samples of a simulated night, in seconds from its start."""
-        night = await asyncio.to_thread(simulate_night, abs(seed) % 1000)
-        return Response(orjson.dumps(_samples(night)), media_type="application/json")
-
+    app.get("/v1/demo", include_in_schema=False)(show_demo)
     app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False))
-
-
-def _samples(night: Recording) -> dict[str, Any]:
-    signals = {name: getattr(night, name) for name in ("heart_rate", "motion", "steps")}
-    return {
-        "seconds": night.end - night.start,
-        **{
-            name: np.column_stack([samples.times, samples.values]).tolist()
-            for name, samples in signals.items()
-        },
-    }

@@ -26,6 +26,7 @@ __all__ = [
     "TooFastError",
     "TooLargeError",
     "add_handlers",
+    "answer",
     "describe",
     "problem",
 ]
@@ -69,8 +70,16 @@ _RETRY_AFTER: Final = {429: "10", 503: "2"}  # seconds
 def describe(error: SleepstageError) -> dict[str, Any]:
     """Problem details of an error."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-    detail = "there is no such session" if status == 404 else str(error)
-    return _details(status, detail)
+    if isinstance(error, StoreError):  # it names a path or an address
+        _log.error("%s", error)
+        return _details(status, "the store does not answer, or takes nothing now; try again")
+    return _details(status, "there is no such session" if status == 404 else str(error))
+
+
+def answer(error: SleepstageError) -> Response:
+    """Answer with problem details of an error."""
+    details = describe(error)
+    return problem(details["status"], details["detail"])
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -95,7 +104,7 @@ def _details(status: int, detail: str) -> dict[str, Any]:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Have every error that is expected answered with problem details; faults are for the gate."""
+    """Have every error that is expected answered with problem details; faults are for `Answers`."""
     app.add_exception_handler(SleepstageError, _known)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -103,10 +112,7 @@ def add_handlers(app: FastAPI) -> None:
 
 async def _known(_: Request, error: Exception) -> Response:
     assert isinstance(error, SleepstageError)  # noqa: S101 - for the type checker
-    details = describe(error)
-    if isinstance(error, StoreError | SnapshotError):
-        _log.error("%s", error)
-    return problem(details["status"], details["detail"])
+    return answer(error)
 
 
 async def _http(request: Request, error: Exception) -> Response:

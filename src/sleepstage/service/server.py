@@ -7,6 +7,8 @@ import gc
 import logging
 import signal
 import socket
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -14,6 +16,7 @@ import uvicorn
 from sleepstage.errors import DataError
 from sleepstage.service.app import create_app
 from sleepstage.service.logs import set_up_logs
+from sleepstage.service.protocol import HttpProtocol, WebSocketProtocol
 from sleepstage.service.store import open_store
 from sleepstage.service.workers import Workers
 
@@ -27,6 +30,7 @@ __all__ = ["serve"]
 _log = logging.getLogger(__name__)
 
 _KEEP_ALIVE: Final = 75  # s between two messages of a watch, on one connection
+_OWN_FILES: Final = 200  # of the store, the processes that stage, and so on
 _PATIENCE: Final = 10  # s that requests under way may take when the server stops
 
 
@@ -56,12 +60,16 @@ def serve(settings: Settings) -> None:
     set_up_logs(settings.log)
     workers = Workers(settings.model, settings.night_model, settings.workers)
     listening = _listen(settings)
+    n_connections = _allow_connections(settings.max_connections)
+    limited = settings.model_copy(update={"max_connections": n_connections})
     config = uvicorn.Config(
         create_app(settings, workers),
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
+        proxy_headers=False,
+        http=partial(HttpProtocol, settings=limited),  # type: ignore[arg-type]
+        ws=WebSocketProtocol,
         ws_max_size=settings.max_body,
         timeout_graceful_shutdown=_PATIENCE,
         timeout_keep_alive=_KEEP_ALIVE,
@@ -77,13 +85,36 @@ def serve(settings: Settings) -> None:
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listening = socket.create_server(
+            (settings.host, settings.port), family=family, backlog=2048
+        )
     except OSError as error:
         msg = (
             f"{settings.host}:{settings.port}: can't listen there ({error.strerror}); choose "
             "another --port or --host"
         )
         raise DataError(msg) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who takes nothing must go
+        milliseconds = int(1000 * settings.slow_seconds)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening
+
+
+def _allow_connections(wanted: int) -> int:
+    """Give how many connections the system has files for, besides those of the server itself."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            wanted = max(soft - _OWN_FILES, soft // 2)
+            _log.warning("%d connections at once: the system allows %d files", wanted, soft)
+    return wanted
 
 
 async def _check_store(settings: Settings) -> None:

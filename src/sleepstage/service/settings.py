@@ -58,6 +58,15 @@ class Settings(BaseSettings):
     max_waiting: int = Field(
         1000, ge=1, description="Requests at once; more are told to come back later."
     )
+    max_header: int = Field(
+        16_384, ge=1024, description="Bytes a request's line and headers may have."
+    )
+    header_seconds: float = Field(
+        10.0, gt=0, description="Seconds within which a request's headers must have come."
+    )
+    max_connections: int = Field(
+        16_000, ge=1, description="Connections at once; fewer if the system allows fewer files."
+    )
     slow_seconds: float = Field(
         20.0, gt=0, description="Seconds within which a request's body must have come."
     )

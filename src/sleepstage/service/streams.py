@@ -22,18 +22,17 @@ from sleepstage.service.api import (
     SessionId,
     only_owner,
     see,
-    visitor_of,
 )
 from sleepstage.service.message import Message, read_json
 from sleepstage.service.nights import UnknownSessionError
-from sleepstage.service.problems import describe, problem
+from sleepstage.service.problems import answer, describe
 from sleepstage.service.reading import read_aside
 from sleepstage.service.records import SessionRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.datastructures import Headers
+    from starlette.requests import HTTPConnection
 
 
 __all__ = ["streams"]
@@ -70,12 +69,12 @@ async def events(
     await service.nights.session(session_id)
     service.streams.check()
     first = after if last_event_id is None else last_event_id + 1
-    told = _events(service, request.headers, session_id, first)
+    told = _events(service, request, session_id, first)
     return StreamingResponse(told, media_type="text/event-stream")
 
 
 async def _follow(
-    service: Service, headers: Headers, session_id: str, after: int
+    service: Service, viewer: HTTPConnection, session_id: str, after: int
 ) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
     """Follow a session for as long as whoever asked may see it: a token can be revoked meanwhile.
 
@@ -85,16 +84,16 @@ async def _follow(
         Once they may not.
     """
     async for told in service.nights.follow(session_id, after=after):
-        await visitor_of(service, headers)
+        await service.access.visitor(viewer)
         yield told
 
 
 async def _events(
-    service: Service, headers: Headers, session_id: str, after: int
+    service: Service, viewer: HTTPConnection, session_id: str, after: int
 ) -> AsyncIterator[bytes]:
     with service.streams.open():
         try:
-            async for told in _follow(service, headers, session_id, after):
+            async for told in _follow(service, viewer, session_id, after):
                 if told is None:
                     yield b": still here\n\n"
                 elif isinstance(told, SessionRecord):
@@ -118,11 +117,10 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
     """
     service: Service = socket.app.state.service
     try:
-        await see(service, await visitor_of(service, socket.headers), session_id)
+        await see(service, await service.access.visitor(socket), session_id)
         service.streams.check()
     except SleepstageError as error:
-        refusal = describe(error)
-        await socket.send_denial_response(problem(refusal["status"], refusal["detail"]))
+        await socket.send_denial_response(answer(error))
         return
     await socket.accept()
     with service.streams.open():
@@ -139,7 +137,7 @@ async def _talk(socket: WebSocket, service: Service, session_id: str, after: int
 
 async def _tell(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
     with suppress(SleepstageError):  # deleted, revoked, no store: whoever comes back is told
-        async for told in _follow(service, socket.headers, session_id, after):
+        async for told in _follow(service, socket, session_id, after):
             if isinstance(told, SessionRecord):
                 await _send(socket, {"session": schemas.describe_session(told)})
             elif told is not None:
@@ -160,7 +158,7 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
         body = said.get("bytes") or (said.get("text") or "").encode()
         message_id = None
         try:
-            only_owner(await visitor_of(service, socket.headers))
+            only_owner(await service.access.visitor(socket))
             read = _read_json if said.get("bytes") is None else _read_bytes
             message_id, message = await read_aside(read, body, service.settings.max_samples)
             service.rate.take(session_id)

@@ -14,9 +14,9 @@ import pytest
 
 from sleepstage.errors import StoreError
 from sleepstage.service.api import api
-from sleepstage.service.gate import Gate
 from sleepstage.service.logs import set_up_logs
-from sleepstage.service.metrics import Metrics
+from sleepstage.service.limits import Slots
+from sleepstage.service.middleware.bodies import Bodies
 from sleepstage.service.settings import Settings
 
 from .service import START, Running, running
@@ -127,7 +127,7 @@ def test_more_requests_than_it_can_take_on_are_sent_away() -> None:
         said.append(message)
 
     async def ask() -> None:
-        gate = Gate(app, settings=Settings(max_waiting=2), metrics=Metrics())
+        gate = Bodies(app, settings=Settings(), slots=Slots(2, "requests are under way"))
         scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
         first = [asyncio.create_task(gate(dict(scope), _nothing, send)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -142,6 +142,14 @@ def test_more_requests_than_it_can_take_on_are_sent_away() -> None:
 
 async def _nothing() -> Any:
     return {"type": "http.request"}
+
+
+def test_a_server_that_refuses_messages_is_not_ready(tmp_path: Path) -> None:
+    with running(tmp_path, max_waiting=1) as one:
+        with one.service.requests.open():
+            assert one.client.post("/v1/sessions", json={}).status_code == 503
+            assert one.client.get("/readyz").status_code == 503
+        assert one.client.get("/readyz").status_code == 200
 
 
 def test_only_so_many_viewers_are_connected(tmp_path: Path) -> None:
@@ -193,11 +201,11 @@ def test_a_fault_shows_nothing_of_what_was_sent(shared: Running) -> None:
     assert "secret" not in answer.text
 
 
-def test_a_store_that_does_not_answer_is_said(
-    shared: Running, monkeypatch: pytest.MonkeyPatch
+def test_a_store_that_does_not_answer_is_said_without_its_address(
+    shared: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(*given: Any, **named: Any) -> None:
-        msg = "the disk is full"
+        msg = "/home/ada/store.db: the disk is full"
         raise StoreError(msg)
 
     monkeypatch.setattr(shared.service.nights.store, "ping", fail)
@@ -205,7 +213,9 @@ def test_a_store_that_does_not_answer_is_said(
     for path in ("/readyz", "/v1/sessions"):
         answer = shared.client.get(path)
         assert answer.status_code == 503
-        assert answer.json()["detail"] == "the disk is full"
+        assert answer.json()["detail"].startswith("the store does not answer")
+        assert "/home/ada/store.db" in caplog.text
+        caplog.clear()
         assert answer.headers["retry-after"] == "2"
     assert shared.client.get("/healthz").text == "ok\n"
 
