@@ -14,8 +14,8 @@ import pytest
 
 from sleepstage.errors import StoreError
 from sleepstage.service.api import api
-from sleepstage.service.logs import set_up_logs
 from sleepstage.service.limits import Slots
+from sleepstage.service.logs import set_up_logs
 from sleepstage.service.middleware.bodies import Bodies
 from sleepstage.service.settings import Settings
 
