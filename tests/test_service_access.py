@@ -65,6 +65,35 @@ def test_by_another_name_one_is_needed(one: Running, host: str) -> None:
     assert "sleepstage token add" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "name", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host"]
+)
+def test_through_a_proxy_one_is_needed(one: Running, name: str) -> None:
+    session = one.open()
+    proxied = {**LOCAL, name: "203.0.113.7"}
+    for method, path in calls(one, session):
+        answer = one.client.request(method, path, headers=proxied)
+        assert answer.status_code == 401, (method, path, answer.text)
+    assert f"a proxy ({name.lower()})" in one.client.get("/v1/me", headers=proxied).text
+    assert one.client.get("/", headers=proxied).status_code == 200  # it asks for the token
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        one.client.websocket_connect(f"/v1/sessions/{session}/stream", headers=proxied),
+    ):
+        pass
+    assert refused.value.status_code == 401
+    ada = one.token("ada")
+    assert one.client.get("/v1/me", headers={**proxied, **ada}).status_code == 200
+
+
+def test_a_server_that_had_a_token_never_opens_again(tmp_path: Path) -> None:
+    made = invoke("token", "add", "ada", "--store", tmp_path)
+    name = made.stderr.split()[1]
+    assert invoke("token", "revoke", name, "--store", tmp_path).exit_code == 0
+    with running(tmp_path) as one:
+        assert one.client.get("/v1/me").status_code == 401
+
+
 def test_a_server_that_can_be_reached_from_elsewhere_always_needs_one(tmp_path: Path) -> None:
     with running(tmp_path, host="0.0.0.0") as one:
         assert one.client.get("/v1/me").status_code == 401
@@ -134,7 +163,7 @@ def test_a_link_shows_its_session_and_changes_nothing(one: Running) -> None:
     assert one.client.get(f"/v1/sessions/{session}/hypnogram", headers=viewer).status_code == 200
     assert one.client.get(f"/v1/sessions/{other}/hypnogram", headers=viewer).status_code == 404
     for method, path in calls(one, session):
-        if method != "GET" or path.endswith("/links"):
+        if method != "GET" or path.endswith(("/links", "/metrics")):
             answer = one.client.request(method, path, headers=viewer, json={})
             assert answer.status_code == 403, (method, path, answer.text)
     links = f"/v1/sessions/{session}/links"
@@ -143,6 +172,27 @@ def test_a_link_shows_its_session_and_changes_nothing(one: Running) -> None:
     assert one.client.delete(f"{links}/{made['id']}", headers=ada).status_code == 404
     one.service.access._grants.clear()  # as it is by itself after some seconds
     assert one.client.get("/v1/me", headers=viewer).status_code == 401
+
+
+def test_a_link_does_not_outlive_its_token(one: Running) -> None:
+    ada, other = one.token("ada", days=1), one.token("ada")
+    session = one.client.post("/v1/sessions", json={}, headers=ada).json()["id"]
+    links = f"/v1/sessions/{session}/links"
+    made, kept = (
+        one.client.post(links, json={"days": 30}, headers=by).json() for by in (ada, other)
+    )
+    assert made["expires"] == pytest.approx(time.time() + DAY, abs=60)
+    assert kept["expires"] == pytest.approx(time.time() + 30 * DAY, abs=60)
+    store = one.service.nights.store
+    assert one.do(store.remove_grant, one.do(store.grants)[0].id)
+    # The token is still trusted for some seconds: no link is made with it any more.
+    assert one.client.post(links, json={}, headers=ada).status_code == 401
+    listed = one.client.get(links, headers=other).json()["links"]
+    assert [link["id"] for link in listed] == [kept["id"]]
+    one.service.access._grants.clear()  # as it is by itself after some seconds
+    for link, status in ((made, 401), (kept, 200)):
+        viewer = {"Authorization": f"Bearer {link['secret']}"}
+        assert one.client.get("/v1/me", headers=viewer).status_code == status
 
 
 def test_a_link_of_one_session_can_t_be_revoked_through_another(one: Running) -> None:

@@ -116,6 +116,23 @@ def test_a_slow_body_is_not_waited_for(shared: Running, method: str, path: str) 
     assert b"did not come within 0.1 s" in said[1]["body"]
 
 
+def test_a_body_of_a_stranger_is_not_waited_for(tmp_path: Path) -> None:
+    async def receive() -> Any:
+        msg = "nobody may read the body of a stranger"
+        raise AssertionError(msg)
+
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    with running(tmp_path) as one:
+        scope = {"type": "http", "method": "POST", "path": "/v1/sessions", "raw_path": b""}
+        asked = {**scope, "query_string": b"", "headers": [], "state": {}}
+        one.do(one.app, asked, receive, send)
+    assert said[0]["status"] == 401
+
+
 def test_more_requests_than_it_can_take_on_are_sent_away() -> None:
     held = asyncio.Event()
     said: list[Any] = []

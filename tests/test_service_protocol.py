@@ -193,7 +193,7 @@ def test_a_connection_outlives_the_time_of_headers(server: Server) -> None:
 
 
 def test_a_trailer_is_no_header(server: Server) -> None:
-    asked = b"POST /v1/sessions HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n"
+    asked = b"POST /v1/sessions HTTP/1.1\r\nConnection: close\r\n"
     asked += b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nHost: localhost\r\n\r\n"
     with connect(server) as client:
         client.sendall(asked)
@@ -253,8 +253,8 @@ def test_pings_whose_answers_nobody_takes_are_not_kept(server: Server, session: 
     ping = b"\x89\xfd" + bytes(4) + bytes(125)
     before = process(server).memory_info().rss
     with client:
-        send(client, ping * 1000, most=40_000_000)
-        assert process(server).memory_info().rss - before < 20_000_000
+        n_sent = send(client, ping * 1000, most=40_000_000)
+        assert process(server).memory_info().rss - before < n_sent / 4
 
 
 def test_fragments_without_end_close(server: Server, session: str) -> None:
