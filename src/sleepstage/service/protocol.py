@@ -18,6 +18,7 @@ from sleepstage.service.problems import problem
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn._types import ASGISendEvent
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from websockets.frames import Frame
 
@@ -169,6 +170,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_ping()
         else:  # nobody takes the answers: drop this one
             self.conn.data_to_send()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        # uvicorn forgets this when a handshake is refused, and logs each as a fault of the server.
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
