@@ -474,8 +474,12 @@ def test_it_needs_models_that_go_together() -> None:
         Models.load("night", "night")
 
 
-def test_a_simulated_night_can_be_had_to_play(shared: Running) -> None:
+def test_a_simulated_night_can_be_had_to_play(
+    shared: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = shared.client.get("/v1/demo")
+    monkeypatch.delattr("sleepstage.service.demo.simulate_night")  # it is made once
+    assert shared.client.get("/v1/demo?seed=2").content == answer.content
     assert "max-age" in answer.headers["cache-control"]
     night = answer.json()
     expected = sleepstage.read("simulated", seed=1)

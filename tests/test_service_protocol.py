@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import resource
 import socket
 import sys
 import time
@@ -17,7 +16,11 @@ import orjson
 import psutil
 import pytest
 
+from sleepstage.service.server import _allow_connections
+
 from .serving import Server, serving
+
+resource = pytest.importorskip("resource", reason="limits of files are of Unix")
 
 LIMITS = {
     "workers": "0",
@@ -198,6 +201,35 @@ def test_a_trailer_is_no_header(server: Server) -> None:
     with connect(server) as client:
         client.sendall(asked)
         assert status(read(client)) == 401
+
+
+@pytest.mark.parametrize("more", [b"", UPGRADE])
+def test_what_an_older_proxy_passes_on_needs_a_token(server: Server, more: bytes) -> None:
+    # nginx before 1.29.7, unless told otherwise: HTTP/1.0, the upstream's name, nothing else.
+    for path in (b"/v1/sessions", b"/v1/sessions/x/stream"):
+        asked = b"GET " + path + b" HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        with connect(server) as client:
+            client.sendall(asked + more + b"\r\n")
+            answer = read(client)
+        if path.endswith(b"stream"):
+            assert status(answer) == 404  # only WebSockets are served there
+        else:
+            assert status(answer) == 401
+            assert b"a proxy (HTTP/1.0)" in answer
+
+
+def test_connections_leave_files_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits, given = (500, 1000), []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: given.append(new))
+    assert _allow_connections(100) == 100
+    assert not given
+    assert _allow_connections(700) == 700
+    assert given == [(900, 1000)]
+    assert _allow_connections(5000) == 800
+    assert given[1:] == [(1000, 1000)]
+    limits = (50, 60)
+    assert _allow_connections(5000) == 30
 
 
 def test_too_many_connections_are_refused(server: Server) -> None:
