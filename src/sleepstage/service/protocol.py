@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpProtocol", "WebSocketProtocol"]
 
 _MAX_HEADERS: Final = 100
+_MAX_PIPELINED: Final = 20
 _MAX_FRAGMENTS: Final = 1000
 
 
@@ -91,10 +92,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._count(len(name) + len(value))
         if self._in_headers:  # trailers must not pass for headers
             if len(self.headers) == _MAX_HEADERS:
-                self._stop(f"a request has at most {_MAX_HEADERS} headers")
+                self._stop(431, f"a request has at most {_MAX_HEADERS} headers")
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) == _MAX_PIPELINED:
+            self._stop(429, f"a connection has at most {_MAX_PIPELINED} requests that wait")
         self._in_headers, self._in_body = False, True
         super().on_headers_complete()
 
@@ -105,11 +108,11 @@ class HttpProtocol(HttpToolsProtocol):
     def _count(self, n_bytes: int) -> None:
         self._n_header += n_bytes
         if self._n_header > self._settings.max_header:
-            self._stop(_too_large(self._settings.max_header))
+            self._stop(431, _too_large(self._settings.max_header))
 
-    def _stop(self, detail: str) -> NoReturn:
+    def _stop(self, status: int, detail: str) -> NoReturn:
         """Make the parser give up in the midst of headers."""
-        self._refusal = 431, detail
+        self._refusal = status, detail
         raise _RefusedError
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
