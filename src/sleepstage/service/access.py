@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sleepstage.service.records import SessionRecord
     from sleepstage.service.store.contract import Store
 
-__all__ = ["Access", "ForbiddenError", "StrangerError", "Visitor", "make_grant"]
+__all__ = ["Authenticator", "ForbiddenError", "Principal", "UnauthorizedError", "make_grant"]
 
 _TRUST_SECONDS: Final = 5.0
 """So long a server goes by what it has read: a revoked token works that long at most."""
@@ -36,7 +36,7 @@ _UNKNOWN: Final = "this token is unknown, expired or revoked"
 _PROXY_HEADERS: Final = {"forwarded", "via", "x-real-ip"}
 
 
-class StrangerError(SleepstageError):
+class UnauthorizedError(SleepstageError):
     """No token, or one that is unknown, expired or revoked."""
 
 
@@ -45,8 +45,8 @@ class ForbiddenError(SleepstageError):
 
 
 @dataclass(frozen=True)
-class Visitor:
-    """Who asks.
+class Principal:
+    """An authenticated user, or a viewer by a link.
 
     Attributes
     ----------
@@ -72,8 +72,8 @@ class Visitor:
         return self.session is None
 
 
-class Access:
-    """Tells visitors by their secrets.
+class Authenticator:
+    """Authenticates requests by the secrets that they carry.
 
     Parameters
     ----------
@@ -95,12 +95,12 @@ class Access:
         self._grants: TTLCache[str, Grant] = TTLCache(100_000, _TRUST_SECONDS)
         self._open: TTLCache[str, bool] = TTLCache(1, _TRUST_SECONDS)
 
-    async def visitor(self, connection: HTTPConnection) -> Visitor:
-        """Tell who asks, by the headers of a request or a WebSocket.
+    async def authenticate(self, connection: HTTPConnection) -> Principal:
+        """Authenticate whoever asks, by the headers of a request or a WebSocket.
 
         Raises
         ------
-        StrangerError
+        UnauthorizedError
             If nobody is known by this secret, or it is expired, or there is none but one is needed.
         """
         authorization = connection.headers.get("authorization")
@@ -109,25 +109,25 @@ class Access:
             # A page elsewhere can lead a browser here by a name of its own, but not as localhost.
             local = _is_local(connection.headers.get("host"))
             if local and not proxied and await self._is_open():
-                return Visitor(_LOCAL)
+                return Principal(_LOCAL)
             why = f" for what comes through a proxy ({proxied})" if proxied else ""
             msg = (
                 f"a token is needed{why}: Authorization: Bearer <token>; sleepstage token add "
                 "makes one"
             )
-            raise StrangerError(msg)
+            raise UnauthorizedError(msg)
         kind, _, secret = authorization.partition(" ")
         grant = await self._grant(secret.strip()) if kind.lower() == "bearer" else None
         if grant is None or (grant.expires is not None and grant.expires <= self._clock()):
-            raise StrangerError(_UNKNOWN)
-        return Visitor(grant.owner, grant.session, grant if grant.session is None else None)
+            raise UnauthorizedError(_UNKNOWN)
+        return Principal(grant.owner, grant.session, grant if grant.session is None else None)
 
     async def add_link(self, link: Grant) -> None:
         """Store a link, unless the token that it is made with was revoked.
 
         Raises
         ------
-        StrangerError
+        UnauthorizedError
             If it was, while it was still trusted here.
         """
         await self._store.add_grant(link)
@@ -136,7 +136,7 @@ class Access:
             token.id != link.token for token in await self._store.grants()
         ):
             await self._store.remove_grant(link.id)
-            raise StrangerError(_UNKNOWN)
+            raise UnauthorizedError(_UNKNOWN)
 
     async def _grant(self, secret: str) -> Grant | None:
         if not 0 < len(secret) <= _LONGEST_SECRET:

@@ -1,4 +1,4 @@
-"""The HTTP interface to sessions: thin, each route says what `Nights` and `Access` are to do."""
+"""The HTTP interface to sessions: each route authenticates, and passes on to `Nights`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from sleepstage.service import schemas
-from sleepstage.service.access import Access, ForbiddenError, Visitor, make_grant
+from sleepstage.service.access import Authenticator, ForbiddenError, Principal, make_grant
 from sleepstage.service.admission import describe_warnings, is_ahead
 from sleepstage.service.message import Message
 from sleepstage.service.nights import Nights, UnknownSessionError
@@ -36,7 +36,7 @@ class Service:
     """What the routes work with."""
 
     nights: Nights
-    access: Access
+    access: Authenticator
     settings: Settings
     rate: Rate
     requests: Slots
@@ -49,12 +49,12 @@ def service_of(request: Request) -> Service:
     return service
 
 
-async def _visitor(request: Request) -> Visitor:
-    known: Visitor | None = request.scope.get("visitor")
-    return known or await service_of(request).access.visitor(request)
+async def _visitor(request: Request) -> Principal:
+    known: Principal | None = request.scope.get("visitor")
+    return known or await service_of(request).access.authenticate(request)
 
 
-def only_owner(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
+def only_owner(visitor: Annotated[Principal, Depends(_visitor)]) -> Principal:
     """Give the visitor, unless they came by a link: those only look.
 
     Raises
@@ -68,7 +68,7 @@ def only_owner(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
     return visitor
 
 
-async def see(service: Service, visitor: Visitor, session_id: str) -> SessionRecord:
+async def see(service: Service, visitor: Principal, session_id: str) -> SessionRecord:
     """Give a session that the visitor may see; to others it does not exist."""
     record = await service.nights.known(session_id)
     if not visitor.may_see(record):
@@ -76,8 +76,8 @@ async def see(service: Service, visitor: Visitor, session_id: str) -> SessionRec
     return record
 
 
-AnyVisitor = Annotated[Visitor, Depends(_visitor)]
-Owner = Annotated[Visitor, Depends(only_owner)]
+AnyVisitor = Annotated[Principal, Depends(_visitor)]
+Owner = Annotated[Principal, Depends(only_owner)]
 Given = Annotated[Service, Depends(service_of)]
 SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
 MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
@@ -268,7 +268,7 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
     )
 
 
-async def _session_of(service: Service, visitor: Visitor, given: Push) -> SessionRecord:
+async def _session_of(service: Service, visitor: Principal, given: Push) -> SessionRecord:
     """Give the session of a recording; it is named by whose it is, so that no server need ask."""
     named = orjson.dumps([visitor.owner, given.device, given.session])
     session_id = hashlib.sha256(named).hexdigest()[:32]

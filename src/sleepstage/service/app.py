@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from sleepstage import __version__
-from sleepstage.service.access import Access
+from sleepstage.service.access import Authenticator
 from sleepstage.service.api import Owner, Service, api, service_of
 from sleepstage.service.demo import show_demo
 from sleepstage.service.limits import Rate, Slots
@@ -46,7 +46,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await open_store(settings.store)
         nights = Nights(store, workers, settings, metrics)
-        access = Access(store, loopback=settings.loopback)
+        access = Authenticator(store, loopback=settings.loopback)
         app.state.service = Service(
             nights,
             access,

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
-from sleepstage.service.access import ForbiddenError, StrangerError
+from sleepstage.service.access import ForbiddenError, UnauthorizedError
 from sleepstage.service.message import TooManyError
 from sleepstage.service.nights import OverError, UnknownSessionError
 
@@ -51,7 +51,7 @@ class BusyError(SleepstageError):
 
 
 _STATUS: Final[dict[type[SleepstageError], int]] = {
-    StrangerError: 401,
+    UnauthorizedError: 401,
     ForbiddenError: 403,
     UnknownSessionError: 404,
     SlowError: 408,

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.service import schemas
-from sleepstage.service.access import StrangerError
+from sleepstage.service.access import UnauthorizedError
 from sleepstage.service.api import (
     After,
     AnyVisitor,
@@ -80,11 +80,11 @@ async def _follow(
 
     Raises
     ------
-    StrangerError
+    UnauthorizedError
         Once they may not.
     """
     async for told in service.nights.follow(session_id, after=after):
-        await service.access.visitor(viewer)
+        await service.access.authenticate(viewer)
         yield told
 
 
@@ -117,7 +117,7 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
     """
     service: Service = socket.app.state.service
     try:
-        await see(service, await service.access.visitor(socket), session_id)
+        await see(service, await service.access.authenticate(socket), session_id)
         service.streams.check()
     except SleepstageError as error:
         await socket.send_denial_response(answer(error))
@@ -158,13 +158,13 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
         body = said.get("bytes") or (said.get("text") or "").encode()
         message_id = None
         try:
-            only_owner(await service.access.visitor(socket))
+            only_owner(await service.access.authenticate(socket))
             read = _read_json if said.get("bytes") is None else _read_bytes
             message_id, message = await read_aside(read, body, service.settings.max_samples)
             service.rate.take(session_id)
             receipt = await service.nights.push(session_id, message_id, message)
             await _send(socket, {"id": message_id, **schemas.describe_receipt(receipt)})
-        except (StrangerError, UnknownSessionError):  # revoked, deleted: who comes back is told
+        except (UnauthorizedError, UnknownSessionError):  # revoked, deleted: who comes back is told
             await _leave(socket)
             return
         except SleepstageError as error:

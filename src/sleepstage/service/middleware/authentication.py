@@ -30,7 +30,7 @@ class Authentication:
         if scope["type"] == "http" and scope["method"] not in READING:
             try:
                 access = scope["app"].state.service.access
-                scope["visitor"] = await access.visitor(HTTPConnection(scope))
+                scope["visitor"] = await access.authenticate(HTTPConnection(scope))
             except SleepstageError as error:
                 await answer(error)(scope, receive, send)
                 return
