@@ -1,6 +1,6 @@
 """The very models that were evaluated, with less to go on: nothing is trained again.
 
-A study (`sleepstage.evaluation.studies`) trains for what it takes away. Here a model meets what
+A study (`research.studies`) trains for what it takes away. Here a model meets what
 happens to a watch on its own: a signal that is missing, rare or lost in the middle of the night.
 """
 

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sleepstage
 from research import DOCS
+from research.studies import STUDIES, run_studies
+from research.study_report import study_sections
 from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
 from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.report import sections, write_report
-from sleepstage.evaluation.report.pictures import pictures
-from sleepstage.evaluation.results import by_model, nights_of, results, save_results
+from sleepstage.evaluation.results import by_model, nights_of, results
 from sleepstage.evaluation.run import load_nights
-from sleepstage.evaluation.studies import STUDIES, study_tasks
+from sleepstage.files import write_json
 from sleepstage.plotting import save_figure
 from sleepstage.readers.sleep_accel import find_data
 from sleepstage.training.config import override
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sleepstage.evaluation.experiment import Task
-    from sleepstage.metrics import ScoredNight
+    from sleepstage.evaluation.report import Section
     from sleepstage.training.nights import Night
 
 OUT = Path("runs/results")
@@ -72,32 +73,33 @@ def real_nights() -> list[Night]:
     return nights
 
 
-def run(nights: Sequence[Night], tasks: Sequence[Task], name: str) -> dict[str, Any]:
-    """Do what is not done yet; results of an evaluation, and the first model's test nights."""
+def run(
+    nights: Sequence[Night], tasks: Sequence[Task], name: str
+) -> tuple[dict[str, Any], list[Section]]:
+    """Do what is not done yet; results of an evaluation, and the sections of its report."""
     with progress_bar(name) as progress:
         outcomes = evaluate(nights, tasks, OUT / name, on_run=progress)
     content = results(outcomes)
-    save_results(content, OUT / name)
+    write_json(OUT / name / "results.json", content)
     first = nights_of(next(iter(by_model(outcomes).values())))
     write_report(content, first, OUT / name, title=f"{name}: {len(nights)} people")
     console.print(f"{name}: {OUT / name}/report.html")
-    return {"content": content, "nights": first}
+    return content, sections(content, first)
 
 
-def markdown(
-    content: Mapping[str, Any], nights: Mapping[str, ScoredNight], only: Iterable[str], prefix: str
-) -> str:
+def markdown(found: Iterable[Section], only: Iterable[str], prefix: str) -> str:
     """Chosen sections, each followed by its pictures, which are written, too."""
-    chosen = {one.name: one for one in sections(content, nights)}
-    wanted = [name for name in only if name in chosen]
-    drawn: dict[str, list[str]] = {name: [] for name in wanted}
-    for name, shows, figure in pictures(content, nights, simulated=False):
-        if name in drawn:
+    chosen = {one.name: one for one in found}
+    parts = []
+    for name in only:
+        if name in chosen:
+            parts.append(chosen[name].to_markdown())
             words = name.removeprefix("study ").replace(" ", "-")
-            file = f"{prefix}-{words}-{len(drawn[name]) + 1}.png"
-            save_figure(figure, DOCS / "figures" / file)
-            drawn[name].append(f"![{shows}](figures/{file})\n")
-    return "\n".join(part for name in wanted for part in (chosen[name].to_markdown(), *drawn[name]))
+            for index, picture in enumerate(chosen[name].pictures, start=1):
+                file = f"{prefix}-{words}-{index}.png"
+                save_figure(picture.figure(), DOCS / "figures" / file)
+                parts.append(f"![{picture.shows}](figures/{file})\n")
+    return "\n".join(parts)
 
 
 def summary_table(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
@@ -127,28 +129,34 @@ def main() -> None:
     people = [night.subject for night in nights]
     default = {name: CLASSIFIERS[name] for name in (DEFAULT, "lstm")}
     models = {name: CLASSIFIERS[name] for name in MODELS}
-    kfold = run(nights, plan(people, "kfold", models, number=10, seed=SEEDS["kfold"]), "kfold")
-    holdout = run(
+    kfold, of_kfold = run(
+        nights, plan(people, "kfold", models, number=10, seed=SEEDS["kfold"]), "kfold"
+    )
+    holdout, of_holdout = run(
         nights, plan(people, "holdout", default, number=6, seed=SEEDS["holdout"]), "holdout"
     )
     light = {"lstm": override(CLASSIFIERS["lstm"], LIGHT)}
     tasks = plan(people, "kfold", light, number=3, seed=SEEDS["studies"])
-    studies = run(nights, [*tasks, *study_tasks(list(STUDIES), tasks)], "studies")
+    with progress_bar("studies") as progress:
+        title = f"studies: {len(people)} people"
+        names, out = tuple(STUDIES), OUT / "studies"
+        studies = run_studies(names, nights, tasks, out, title=title, on_run=progress)
+    of_studies = study_sections(studies["studies"])
     (DOCS / "figures").mkdir(exist_ok=True)
     page = HEAD.format(version=sleepstage.__version__, people=len(people))
-    for title, evaluation, prefix, only in (
-        ("The first run and five more, each on a fresh random 90/10 split", holdout, "holdout",
+    for title, found, prefix, only in (
+        ("The first run and five more, each on a fresh random 90/10 split", of_holdout, "holdout",
          ("runs", "operating point", "failed")),
-        ("Ten folds: each person tests once", kfold, "kfold",
+        ("Ten folds: each person tests once", of_kfold, "kfold",
          ("runs", "operating point", "confusion", "models", "people", "spread", "nights",
           "curves", "calibration", "certainty", "rem", "bland-altman", "failed")),
-        ("Studies: one thing changed", studies, "study",
+        ("Studies: one thing changed", of_studies, "study",
          tuple(f"study {name}" for name in STUDIES)),
     ):  # fmt: skip
-        shown = markdown(evaluation["content"], evaluation["nights"], only, prefix)
+        shown = markdown(found, only, prefix)
         page += f"\n# {title}\n\n{NOTES.get(prefix, '')}{shown}"
     (DOCS / "results.md").write_text(page, encoding="utf-8")
-    table = summary_table({"kfold": kfold["content"], "holdout": holdout["content"]})
+    table = summary_table({"kfold": kfold, "holdout": holdout})
     README.write_text(MARKER.sub(rf"\g<1>{table}\g<2>", README.read_text()), encoding="utf-8")
     console.print(f"wrote {DOCS / 'results.md'} and the table in {README}")
 

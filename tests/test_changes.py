@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sleepstage.evaluation.changes import (
+from research.changes import (
     CHANGES,
     LEAK_COLUMN,
     keep_drawn,

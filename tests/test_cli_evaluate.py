@@ -12,7 +12,6 @@ import pytest
 from sleepstage import scale
 from sleepstage.classifiers.baselines import Logistic
 from sleepstage.evaluation import experiment
-from sleepstage.evaluation.studies import Variation
 from sleepstage.readers.simulated import write_dataset
 
 from .command import invoke
@@ -57,32 +56,28 @@ def test_every_run_of_every_protocol_is_shown(
     assert f"{summary['mean']:.3f}" in mean
 
 
-def test_models_and_a_study_are_evaluated_together(
+def test_models_are_evaluated_together(
     simulated_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studies = {"tiny": {"no noise": Variation(("noise=0",)), "two people": Variation(people=2)}}
-    monkeypatch.setattr("sleepstage.evaluation.studies.STUDIES", studies)
     arguments: list[str | Path] = [
         *("evaluate", "--data", simulated_data, "--model", "lstm", "--model", "majority"),
-        *("--repeats", "1", "--study", "tiny", "--jobs", "1", "--out", tmp_path, "--seed", "3"),
+        *("--repeats", "1", "--jobs", "1", "--out", tmp_path, "--seed", "3"),
     ]
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "results.json").read_text())
     assert list(content["models"]) == ["lstm", "majority"]
-    assert list(content["studies"]["tiny"]) == ["nothing changed", "no noise", "two people"]
     assert content["models"]["majority"]["against_first"] is not None
-    assert "lstm, four class, at the operating point for REM" in result.output
-    assert "lstm, two class" in result.output
-    together = result.output[result.output.index("all models, four classes") :]
+    assert "lstm: At the operating point, four classes" in result.output
+    assert "lstm: Every run, two classes" in result.output
+    together = result.output[result.output.index("Models compared, four classes") :]
     for name, model in content["models"].items():
         (line,) = [line for line in together.splitlines() if line.strip().startswith(name)]
-        assert f"{model['summary']['four_class']['kappa']['mean']:.3f}" in line
+        assert f"{model['people']['four_class']['kappa']['mean']:.3f}" in line
     assert f"report: {tmp_path / 'report.html'}" in result.output.replace("\n", "")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "SIMULATED" in page
-    assert "no noise" in page
-    for folder in ("lstm/run-1", "majority/run-1", "tiny/no-noise/run-1", "tiny/two-people/run-1"):
+    for folder in ("lstm/run-1", "majority/run-1"):
         assert (tmp_path / folder / "run.json").is_file()
     assert (tmp_path / "lstm" / "run-1" / "model.onnx").is_file()
 
@@ -110,9 +105,7 @@ def test_results_lie_in_a_folder_named_by_protocol_and_seed(
     ("options", "message"),
     [
         (["--model", "lstm", "--model", "lstn"], "no model lstn; there are ensemble, lstm, gru, "),
-        (["--study", "leeks"], "no study leeks; there are ablation, look-ahead, "),
         (["--model", "majority", "--set", "members=1"], "no 'members' in the configuration; there"),
-        (["--model", "majority", "--study", "leaks"], "studies vary a network, and majority is"),
         (["--protocol", "kfold", "--folds", "9"], "9 folds of 5 people; choose 2 to 5 folds"),
     ],
 )

@@ -10,14 +10,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from research.study_plots import plot_ablation, plot_learning_curve
 from sleepstage.plotting import (
     STAGE_COLOURS,
-    plot_ablation,
     plot_bland_altman,
     plot_certainty,
     plot_confusion,
     plot_curves,
-    plot_learning_curve,
     plot_models,
     plot_people,
     plot_reliability,

@@ -13,28 +13,31 @@ from matplotlib.image import imread
 from sleepstage.classifiers.walch import Walch
 from sleepstage.errors import DataError
 from sleepstage.evaluation.experiment import Task
-from sleepstage.evaluation.report import Section, Table, sections, write_report
+from sleepstage.evaluation.report import Picture, Section, Table, sections, write_report
 from sleepstage.evaluation.report.extracts import chosen_nights
 from sleepstage.evaluation.report.notes import DATASET
-from sleepstage.evaluation.report.pictures import operating_point, pictures
+from sleepstage.evaluation.report.probabilities import operating_point
 from sleepstage.evaluation.report.verdict import key_numbers, verdict
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.metrics import ScoredNight
+from sleepstage.plotting import plot_confusion
 from sleepstage.stages import FIVE_CLASS, THREE_CLASS, TWO_CLASS, Scheme
 
-from .evaluated import evaluated, groups, night, runs, variation
+from .evaluated import evaluated, groups, night, runs
 
 HOSTILE = "<script>alert('x')</script> | $x$ **b**"
-STUDIES = {
-    "leaks": {"true stage before": variation(0.9, difference=(0.4, 0.3, 0.5))},
-    "ablation": {
-        "nothing changed": variation(0.6),
-        "no time": variation(0.5, difference=(-0.04, -0.07, -0.02)),
-    },
-    "people": {f"{n} people": variation(0.2 + n / 40, n_people=n) for n in (5, 10)},
-    "my own": {"one person each": variation(0.5, live=False)},
-    "empty": {},
-}
+MINE = Section(
+    "mine",
+    "What else there is",
+    "A mistake.",
+    (Table("", ("what", "kappa"), (("told beforehand", 0.9),)),),
+    (Picture("a <picture>", lambda: plot_confusion([[3, 1], [0, 4]], ["wake", "sleep"])),),
+    leaky=True,
+)
+
+
+def pictures(found: list[Section]) -> list[tuple[str, Picture]]:
+    return [(section.name, picture) for section in found for picture in section.pictures]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,6 @@ def several() -> tuple[dict[str, Any], dict[str, ScoredNight]]:
     reason = "no epoch of rem <b>at all</b>"
     outcomes[Task("mine", 4, first.classifier, first.split)] = DataError(reason)
     results, nights = evaluated(outcomes)
-    results["studies"] = STUDIES
     return results, nights
 
 
@@ -56,7 +58,7 @@ def page(
     several: tuple[dict[str, Any], dict[str, ScoredNight]], tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     out = tmp_path_factory.mktemp("report")
-    return write_report(*several, out, title=HOSTILE).read_text(encoding="utf-8")
+    return write_report(*several, out, title=HOSTILE, more=[MINE]).read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):
@@ -266,28 +268,10 @@ def row_of_factor_one(model: dict[str, Any]) -> dict[str, float]:
     return next(point for point in points if point["factor"] == 1)
 
 
-def test_studies_have_tables_and_leaks_are_marked_and_come_last(several: Any) -> None:
-    found = [section for section in sections(several[0]) if section.name.startswith("study")]
-    names = ["study ablation", "study people", "study my own", "study leaks"]
-    assert [section.name for section in found] == names
-    assert [section.leaky for section in found] == [False, False, False, True]
-    ablation, people, own, leaks = (section.tables[0] for section in found)
-    assert row(ablation, "no time")[-2:] == ["-0.040", "-0.070 to -0.020"]
-    assert row(ablation, "nothing changed")[-2:] == ["-", "-"]
-    mean = STUDIES["ablation"]["no time"]["summary"]["four_class"]["accuracy"]["mean"]
-    assert row(ablation, "no time")[2] == shown(mean)
-    assert row(people, "10 people")[2] == "10"
-    assert row(own, "one person each")[1] == "later"
-    assert "these numbers" in found[-1].text
-    assert "results" in found[-1].text
-    assert row(leaks, "true stage before")[-2] == "0.400"
-
-
-def test_without_studies_failures_and_other_models_there_are_no_such_sections() -> None:
+def test_without_failures_and_other_models_there_are_no_such_sections() -> None:
     results, _ = evaluated(runs("m", groups(1)))
     names = {section.name for section in sections(results)}
     assert not names & {"failed", "models", "operating point", "nights"}
-    assert not any(name.startswith("study") for name in names)
 
 
 # What the verdict says
@@ -384,11 +368,11 @@ def test_names_are_escaped(page: str) -> None:
 
 def test_pictures_are_sound_and_as_many_as_drawn(page: str, several: Any, tmp_path: Path) -> None:
     images = [one.removeprefix("data:image/png;base64,") for one in Page(page).images]
-    names = [section for section, *_ in pictures(*several, simulated=False)]
+    names = [name for name, _ in pictures([*sections(*several), MINE])]
     assert len(images) == len(names)
     assert names == [
         *("confusion", "models", "models", "spread", "nights", "nights", "nights", "curves"),
-        *("calibration", "certainty", "rem", "bland-altman", "study ablation", "study people"),
+        *("calibration", "certainty", "rem", "bland-altman", "mine"),
     ]
     for one in images:
         file = tmp_path / "one.png"
@@ -398,10 +382,10 @@ def test_pictures_are_sound_and_as_many_as_drawn(page: str, several: Any, tmp_pa
 
 def test_html_and_markdown_hold_the_same_tables(several: Any, tmp_path: Path) -> None:
     results, nights = several
-    page = write_report(results, nights, tmp_path, title="t")
+    page = write_report(results, nights, tmp_path, title="t", more=[MINE])
     rows = Page(page.read_text(encoding="utf-8")).rows
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
-    for section in sections(results, nights):
+    for section in [*sections(results, nights), MINE]:
         assert section.to_markdown().strip() in markdown
         for table in section.tables:
             assert all(cells in rows for cells in table.cells)
@@ -416,8 +400,8 @@ def test_leaks_stand_in_a_marked_section(page: str) -> None:
     assert page.count('class="leak"') == 1
     section = page.split('class="leak"')[1].split("</section>")[0]
     assert "LEAK: these are no results." in section
-    assert "true stage before" in section
-    assert "<img" not in section
+    assert "told beforehand" in section
+    assert 'alt="a &lt;picture&gt;"' in section
 
 
 def test_simulated_nights_are_called_simulated(tmp_path: Path) -> None:
@@ -427,7 +411,8 @@ def test_simulated_nights_are_called_simulated(tmp_path: Path) -> None:
     for text in (page, markdown):
         assert "SIMULATED nights: these numbers say nothing about people." in text
         assert "Walch" not in text
-    for _, _, figure in pictures(results, nights, simulated=True):
+    for _, picture in pictures(sections(results, nights)):
+        figure = picture.figure(simulated=True)
         assert "SIMULATED" in [text.get_text() for text in figure.texts]
 
 
@@ -435,7 +420,8 @@ def test_people_may_have_any_name(tmp_path: Path) -> None:
     results, nights = evaluated(runs("m", [{HOSTILE: night(1), "漢 $\\frac$": night(2)}]))
     page = Page(write_report(results, nights, tmp_path, title="t").read_text(encoding="utf-8"))
     assert {HOSTILE, "漢 $\\frac$"} <= {cells[0] for cells in page.rows}
-    titles = [figure.get_suptitle() for *_, figure in pictures(results, nights, simulated=False)]
+    drawn = [picture.figure() for _, picture in pictures(sections(results, nights))]
+    titles = [figure.get_suptitle() for figure in drawn]
     assert any("? \\$\\frac\\$, kappa" in title for title in titles)
 
 
@@ -451,7 +437,7 @@ def test_five_classes_are_reported_in_five_to_two() -> None:
     assert [table.caption for table in tables] == captions
     assert tables[0].head[-5:] == tuple(f"{n} recall" for n in ("wake", "N1", "N2", "N3", "REM"))
     assert "one of five stages" in verdict(results)[0]
-    assert all(figure.axes for *_, figure in pictures(results, nights, simulated=False))
+    assert all(picture.figure().axes for _, picture in pictures(sections(results, nights)))
 
 
 def test_real_nights_are_not_called_simulated(page: str) -> None:

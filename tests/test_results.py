@@ -21,11 +21,11 @@ from sleepstage.evaluation.results import (
     by_model,
     nights_of,
     results,
-    save_results,
     summarise,
 )
 from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.split import Split
+from sleepstage.files import write_json
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.metrics import ScoredNight
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, SCHEMES, THREE_CLASS, TWO_CLASS, UNSCORED
@@ -43,16 +43,6 @@ def fine_night(seed: int, n: int = 120) -> ScoredNight:
     rows = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
     predicted = Hypnogram(0.0, rows.argmax(axis=1).astype(np.int8), FIVE_CLASS, rows)
     return ScoredNight(predicted, Hypnogram(0.0, codes, FIVE_CLASS), np.ones(n, dtype=np.bool_))
-
-
-def study(
-    name: str, people: Sequence[Mapping[str, ScoredNight]], train: Sequence[str] = ("x", "y")
-) -> Outcomes:
-    """Runs of a variation."""
-    return {
-        replace(task, study="a study", split=replace(task.split, train=tuple(train))): outcome
-        for task, outcome in runs(name, people).items()
-    }
 
 
 def metrics(outcomes: Outcomes) -> list[dict[str, Any]]:
@@ -91,8 +81,8 @@ def test_summary_is_mean_and_spread_of_what_is_defined() -> None:
 # Grouping
 
 
-def test_runs_are_grouped_by_model_and_study() -> None:
-    outcomes: Outcomes = {**runs("a", groups(2)), **study("a", groups(2)), **runs("b", groups(1))}
+def test_runs_are_grouped_by_model() -> None:
+    outcomes: Outcomes = {**runs("a", groups(2)), **runs("b", groups(1))}
     failed = next(iter(runs("b", groups(2))))
     outcomes[replace(failed, number=9)] = DataError("no")
     grouped = by_model(outcomes)
@@ -100,9 +90,6 @@ def test_runs_are_grouped_by_model_and_study() -> None:
         "a": [1, 2],
         "b": [1],
     }
-    assert all(not task.study for mine in grouped.values() for task in mine)
-    assert {name: len(mine) for name, mine in by_model(outcomes, "a study").items()} == {"a": 2}
-    assert by_model(outcomes, "another") == {}
 
 
 def test_who_tests_in_several_runs_has_a_key_for_each() -> None:
@@ -120,7 +107,7 @@ def test_who_tests_in_several_runs_has_a_key_for_each() -> None:
 
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
-    """Two models on the same people, one on others, one that failed once, and a study."""
+    """Two models on the same people, one on others, one that failed once."""
     failing = runs("fails once", groups(2))
     failing[next(iter(failing))] = DataError("no epoch of rem")
     return {
@@ -128,8 +115,6 @@ def outcomes() -> Outcomes:
         **runs("second", groups(skill=1.0), classifier=Walch()),
         **runs("others", groups(2)),
         **failing,
-        **study("worse", groups(skill=1.0)),
-        **study("on others", groups(1)),
     }
 
 
@@ -139,20 +124,14 @@ def content(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def test_every_run_is_listed(content: dict[str, Any], outcomes: Outcomes) -> None:
-    done = {
-        task: outcome
-        for task, outcome in outcomes.items()
-        if isinstance(outcome, Outcome) and not task.study
-    }
+    done = {task: one for task, one in outcomes.items() if isinstance(one, Outcome)}
     assert [(run["model"], run["run"]) for run in content["runs"]] == [
         (task.name, task.number) for task in done
     ]
     for run, (task, outcome) in zip(content["runs"], done.items(), strict=True):
         assert run["split"] == asdict(task.split)
         assert {key: run[key] for key in outcome.metrics} == outcome.metrics
-    assert content["failed"] == [
-        {"model": "fails once", "study": "", "run": 1, "reason": "no epoch of rem"}
-    ]
+    assert content["failed"] == [{"model": "fails once", "run": 1, "reason": "no epoch of rem"}]
 
 
 def test_the_whole_document_is_plain_json(content: dict[str, Any]) -> None:
@@ -253,52 +232,6 @@ def test_five_classes_are_reported_where_they_are_told() -> None:
     assert all("five_class" in run for run in found["runs"])
 
 
-# Studies
-
-
-def test_a_study_compares_its_variations_with_the_first_model(
-    content: dict[str, Any], outcomes: Outcomes
-) -> None:
-    assert list(content["studies"]) == ["a study"]
-    found = content["studies"]["a study"]
-    assert list(found) == ["nothing changed", "worse", "on others"]
-    first = nights_of(by_model(outcomes)["first"])
-    worse = nights_of(by_model(outcomes, "a study")["worse"])
-    expected = compare(worse, first, FOUR_CLASS)["kappa"].difference
-    assert found["worse"]["difference"] == asdict(expected)
-    assert found["nothing changed"]["difference"] is None
-    assert found["on others"]["difference"] is None  # not the same people
-    summary = {name: content["summary"][name] for name in found["nothing changed"]["summary"]}
-    assert found["nothing changed"]["summary"] == summary
-    assert list(summary) == ["four_class", "three_class", "two_class"]
-    assert all(one["live"] for one in found.values())
-    assert {one["n_people"] for one in found.values()} == {None}
-
-
-def test_how_many_people_trained_is_told_where_it_differs() -> None:
-    people = groups(1)
-    found = results(
-        {**runs("first", people), **study("one person", people, train=["x"])},
-    )["studies"]["a study"]
-    assert {name: one["n_people"] for name, one in found.items()} == {
-        "nothing changed": 2,
-        "one person": 1,
-    }
-
-
-def test_a_study_of_which_a_run_failed_is_told_by_the_others() -> None:
-    outcomes: Outcomes = {**runs("first", groups(2)), **study("worse", groups(2))}
-    (task, *_) = [task for task in outcomes if task.study]
-    outcomes[task] = DataError("no epoch of rem")
-    found = results(outcomes)
-    assert found["studies"]["a study"]["worse"]["difference"] is None
-    assert found["failed"] == [
-        {"model": "worse", "study": "a study", "run": 1, "reason": "no epoch of rem"}
-    ]
-    outcomes = {task: one if not task.study else DataError("no") for task, one in outcomes.items()}
-    assert list(results(outcomes)["studies"]["a study"]) == ["nothing changed"]
-
-
 # The file
 
 
@@ -329,10 +262,9 @@ def wake_only(scored: ScoredNight) -> ScoredNight:
 )
 def test_the_document_is_plain_json(people: list[dict[str, ScoredNight]], tmp_path: Path) -> None:
     outcomes = {**runs("first", people, factor=1.5), **runs("second", people)}
-    outcomes |= study("of these", people)
     found = results(outcomes)
     as_read = json.loads(json.dumps(found, allow_nan=False))
-    save_results(found, tmp_path)
+    write_json(tmp_path / "results.json", found)
     assert json.loads((tmp_path / "results.json").read_text()) == as_read
 
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from research.studies import fewer
 from sleepstage.errors import DataError
-from sleepstage.evaluation.split import Split, fewer, holdout, kfold
+from sleepstage.evaluation.split import Split, holdout, kfold
 from sleepstage.recording import person_of
 
 PEOPLE = [f"{number:03d}" for number in range(26)]

@@ -137,17 +137,6 @@ def test_a_run_that_is_cut_off_while_it_is_written_is_not_recalled(
     assert again(tmp_path) is None  # the table is the old one's
 
 
-def test_epochs_count_as_the_change_says(tmp_path: Path) -> None:
-    # Without it, epochs that were trained on would be tested.
-    remember(an_outcome(), tmp_path, "of this run")
-    changed = recall(tmp_path, "of this run", Majority(), SPLIT, people(), "random epochs")
-    plain = again(tmp_path)
-    assert changed is not None
-    assert plain is not None
-    for subject, night in changed.scored.items():
-        assert night.mask.sum() < plain.scored[subject].mask.sum()
-
-
 def test_the_files_are_for_people_to_read_too(tmp_path: Path) -> None:
     remember(an_outcome(simulated=True), tmp_path, "of this run")
     names = {path.name for path in tmp_path.iterdir()}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from research import studies
+from research.changes import CHANGES, LEAK_COLUMN, keep_drawn
+from research.studies import STUDIES, Variation, Varied, evaluate_varied, study_tasks
 from sleepstage.classifiers.baselines import Logistic
 from sleepstage.classifiers.neural import Neural
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.errors import DataError
-from sleepstage.evaluation import studies
-from sleepstage.evaluation.changes import CHANGES, LEAK_COLUMN
+from sleepstage.evaluation import experiment
 from sleepstage.evaluation.experiment import Task, plan
-from sleepstage.evaluation.studies import STUDIES, Variation, study_tasks
+from sleepstage.evaluation.run import Outcome, load_nights
 from sleepstage.features import FEATURE_NAMES, FEATURES
+from sleepstage.stages import UNSCORED
 from sleepstage.training.config import DEFAULT_FEATURES
 from sleepstage.training.network import RecurrentConfig
 from sleepstage.training.transformer import TransformerConfig
@@ -30,11 +37,11 @@ def baseline() -> list[Task]:
 
 
 @pytest.fixture(scope="module")
-def tasks(baseline: list[Task]) -> list[Task]:
+def tasks(baseline: list[Task]) -> list[Varied]:
     return study_tasks(list(STUDIES), baseline)
 
 
-def networks(tasks: list[Task], study: str) -> dict[str, Neural]:
+def networks(tasks: list[Varied], study: str) -> dict[str, Neural]:
     """The classifier of each variation in its first run."""
     return {
         task.name: task.classifier
@@ -52,7 +59,7 @@ def changed(one: Any, other: Any) -> set[str]:
     }
 
 
-def test_every_variation_is_done_on_every_split(tasks: list[Task], baseline: list[Task]) -> None:
+def test_every_variation_is_done_on_every_split(tasks: list[Varied], baseline: list[Task]) -> None:
     assert len(tasks) == 2 * sum(map(len, STUDIES.values()))
     for study, variations in STUDIES.items():
         for name in variations:
@@ -67,7 +74,7 @@ def test_every_variation_is_done_on_every_split(tasks: list[Task], baseline: lis
 
 
 def test_each_variation_changes_one_thing_at_a_time(
-    tasks: list[Task], baseline: list[Task]
+    tasks: list[Varied], baseline: list[Task]
 ) -> None:
     for task in tasks:
         default = baseline[task.number - 1]
@@ -80,13 +87,13 @@ def test_each_variation_changes_one_thing_at_a_time(
             assert len(settings | others) == 1, task.name
 
 
-def test_variations_begin_from_the_settings_of_the_baseline(tasks: list[Task]) -> None:
+def test_variations_begin_from_the_settings_of_the_baseline(tasks: list[Varied]) -> None:
     for task in tasks:
         assert isinstance(task.classifier, Neural)
         assert task.classifier.members == (1 if task.name == "one network" else 3)
 
 
-def test_signals_are_left_out_as_the_name_says(tasks: list[Task]) -> None:
+def test_signals_are_left_out_as_the_name_says(tasks: list[Varied]) -> None:
     found = {
         name: {SIGNALS[feature] for feature in network.features}
         for name, network in networks(tasks, "ablation").items()
@@ -108,7 +115,7 @@ def test_signals_are_left_out_as_the_name_says(tasks: list[Task]) -> None:
     assert set(DEFAULT_FEATURES) > set(blind)
 
 
-def test_look_ahead_is_in_minutes(tasks: list[Task]) -> None:
+def test_look_ahead_is_in_minutes(tasks: list[Varied]) -> None:
     found = networks(tasks, "look-ahead")
     assert {name: one.look_ahead / 2 for name, one in found.items() if one.look_ahead} == {
         "1 minute": 1,
@@ -119,7 +126,7 @@ def test_look_ahead_is_in_minutes(tasks: list[Task]) -> None:
     assert not any(one.live for one in found.values())
 
 
-def test_other_networks_take_the_place_of_the_default(tasks: list[Task]) -> None:
+def test_other_networks_take_the_place_of_the_default(tasks: list[Varied]) -> None:
     found = networks(tasks, "network")
     assert found["GRU"].network == RecurrentConfig(cell="gru")
     assert isinstance(found["Transformer"].network, TransformerConfig)
@@ -129,7 +136,7 @@ def test_other_networks_take_the_place_of_the_default(tasks: list[Task]) -> None
 
 
 def test_fewer_people_are_trained_on_and_the_same_are_tested(
-    tasks: list[Task], baseline: list[Task]
+    tasks: list[Varied], baseline: list[Task]
 ) -> None:
     for task in tasks:
         if task.study == "people":
@@ -139,7 +146,7 @@ def test_fewer_people_are_trained_on_and_the_same_are_tested(
             assert task.split.test == default.test
 
 
-def test_random_epochs_are_of_everybody(tasks: list[Task], baseline: list[Task]) -> None:
+def test_random_epochs_are_of_everybody(tasks: list[Varied], baseline: list[Task]) -> None:
     for task in tasks:
         if task.name == "random epochs":
             default = baseline[task.number - 1].split
@@ -151,7 +158,7 @@ def test_random_epochs_are_of_everybody(tasks: list[Task], baseline: list[Task])
             assert task.split == baseline[task.number - 1].split
 
 
-def test_a_told_stage_is_among_the_features(tasks: list[Task]) -> None:
+def test_a_told_stage_is_among_the_features(tasks: list[Varied]) -> None:
     told = networks(tasks, "leaks")["true stage before"].features
     assert set(told) == {*DEFAULT_FEATURES, LEAK_COLUMN}
     assert set(told) <= set(FEATURE_NAMES)
@@ -181,3 +188,98 @@ def test_more_people_than_there_are_can_not_be_kept() -> None:
     baseline = plan(PEOPLE[:8], "holdout", {"lstm": Neural()}, number=1, seed=0)
     with pytest.raises(DataError, match="10 of 7 training people; choose 2 to 7"):
         study_tasks(["people"], baseline)
+
+
+# Runs
+
+
+@pytest.fixture
+def code_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever edits the package meanwhile shall not make a test fail."""
+    monkeypatch.setattr(experiment, "_code", lambda: "code")
+
+
+@pytest.mark.usefixtures("code_as_it_is")
+def test_each_task_is_done_on_the_nights_that_it_asks_for(
+    simulated_data: Path, tmp_path: Path
+) -> None:
+    nights = load_nights(simulated_data)
+    people = {night.subject: night for night in nights}
+    (plain,) = plan(list(people), "holdout", {"logistic": Logistic()}, number=1, seed=0)
+    of = (plain.number, plain.classifier, plain.split)
+    changes = ("random epochs", "heart rate each minute")
+    tasks = [plain, *(Varied(f"with {change}", *of, "a study", change) for change in changes)]
+    remarks: list[tuple[int, int, str]] = []
+    found = evaluate_varied(
+        nights, tasks, tmp_path, jobs=1, on_run=lambda *told: remarks.append(told)
+    )
+    assert list(found) == tasks
+    assert remarks == [
+        (1, 3, "logistic, run 1"),
+        (2, 3, "a study/with random epochs, run 1"),
+        (3, 3, "a study/with heart rate each minute, run 1"),
+    ]
+    outcomes = [one for one in found.values() if isinstance(one, Outcome)]
+    assert all(
+        (one.split, tuple(one.scored)) == (plain.split, plain.split.test) for one in outcomes
+    )
+    usual, drawn, sparse = (next(iter(one.scored.values())) for one in outcomes)
+    (name,) = plain.split.test
+    np.testing.assert_array_equal(usual.mask, people[name].codes != UNSCORED)
+    # Epochs that were trained on are not tested.
+    np.testing.assert_array_equal(drawn.mask, keep_drawn(people[name]).codes != UNSCORED)
+    np.testing.assert_array_equal(sparse.mask, usual.mask)
+    assert usual.predicted.probabilities is not None
+    assert not np.array_equal(sparse.predicted.probabilities, usual.predicted.probabilities)  # type: ignore[arg-type]
+    assert (tmp_path / "a-study" / "with-random-epochs" / "run-1" / "run.json").is_file()
+    again = evaluate_varied(nights, tasks, tmp_path, jobs=1, on_run=lambda *_: pytest.fail("again"))
+    assert [one.metrics for one in again.values() if isinstance(one, Outcome)] == [
+        one.metrics for one in outcomes
+    ]
+
+
+@pytest.mark.usefixtures("quick", "code_as_it_is")
+def test_studies_are_shown_reported_and_not_done_again(
+    simulated_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = {"no noise": Variation(("noise=0",)), "two people": Variation(people=2)}
+    leaks = {"random epochs": Variation(change="random epochs")}
+    monkeypatch.setattr(studies, "STUDIES", {"tiny": tiny, "leaks": leaks})
+    arguments = ["--data", str(simulated_data), "--repeats", "1", "--jobs", "1", "--seed", "3"]
+    arguments += ["--out", str(tmp_path)]
+    result = CliRunner().invoke(studies.main, arguments)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert list(content["models"]) == ["lstm"]
+    assert list(content["studies"]["tiny"]) == ["nothing changed", "no noise", "two people"]
+    assert list(content["studies"]["leaks"]) == ["nothing changed", "random epochs"]
+    for words in ("SIMULATED", "Study: tiny", "no noise", "LEAK, these are no results: What leaks"):
+        assert words in result.output
+    assert f"report: {tmp_path / 'report.html'}" in result.output.replace("\n", "")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "SIMULATED" in page
+    assert "no noise" in page
+    for folder in ("lstm", "tiny/no-noise", "tiny/two-people", "leaks/random-epochs"):
+        assert (tmp_path / folder / "run-1" / "run.json").is_file()
+    monkeypatch.setattr(experiment, "train_and_test", lambda *_, **__: pytest.fail("again"))
+    again = CliRunner().invoke(studies.main, arguments)
+    assert again.output == result.output
+    assert json.loads((tmp_path / "results.json").read_text()) == content
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["leeks"], "no study leeks; there are ablation, look-ahead, "),
+        (["leaks", "--model", "majority"], "studies vary a network, and majority is"),
+        (["leaks", "--model", "lstn"], "no model lstn; there are ensemble, lstm, gru, "),
+    ],
+)
+def test_what_is_not_known_is_named(
+    simulated_data: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    arguments = [*options, "--data", str(simulated_data), "--out", str(tmp_path)]
+    result = CliRunner().invoke(studies.main, arguments)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert list(tmp_path.iterdir()) == []

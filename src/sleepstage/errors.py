@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = [
     "DataError",
     "MissingExtraError",
@@ -9,6 +15,7 @@ __all__ = [
     "SleepstageError",
     "SnapshotError",
     "StoreError",
+    "needs_extra",
 ]
 
 
@@ -37,3 +44,12 @@ class MissingExtraError(SleepstageError, ImportError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs more libraries: pip install 'sleepstage[{extra}]'")
+
+
+@contextmanager
+def needs_extra(purpose: str, extra: str) -> Iterator[None]:
+    """Name the extra to install if what is imported in the block is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(purpose, extra) from error

@@ -31,6 +31,7 @@ __all__ = [
     "temporary_folder",
     "text_cell",
     "write_atomically",
+    "write_json",
     "write_table",
 ]
 
@@ -219,3 +220,9 @@ def fingerprint(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON document whole or not at all."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

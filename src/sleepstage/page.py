@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from sleepstage.errors import MissingExtraError
+from sleepstage.errors import needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,10 +32,8 @@ def render(
     MissingExtraError
         If Jinja is not installed.
     """
-    try:
+    with needs_extra(purpose, extra):
         from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError(purpose, extra) from error
     source = files(package).joinpath(template).read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -49,16 +49,22 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, simulated: bool = False
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    n_words: int = 1,
+    *,
+    simulated: bool = False,
 ) -> None:
-    """Print a table: the first column to the left, the others to the right."""
+    """Print a table: the first columns, of words, to the left, the others to the right."""
     console.print()
     if simulated:
         console.print("SIMULATED ", style="bold red", end="")
     console.print(title)
     drawn = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    drawn.add_column(columns[0], min_width=7)
-    for name in columns[1:]:
+    for name in columns[:n_words]:
+        drawn.add_column(name, min_width=7)
+    for name in columns[n_words:]:
         drawn.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)

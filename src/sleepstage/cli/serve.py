@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sleepstage.errors import MissingExtraError
+from sleepstage.errors import needs_extra
 
 __all__ = ["serve"]
 
@@ -29,10 +29,7 @@ def serve(**flags: Any) -> None:
     Listens for apps that push (docs/service.md), Sensor Logger among them (docs/apple-watch.md).
     On another address than this machine's own it asks for tokens: sleepstage token.
     """
-    try:
+    with needs_extra("the server", "serve"):
         from sleepstage.service.server import serve as run
         from sleepstage.service.settings import read_settings
-    except ImportError as error:
-        purpose = "the server"
-        raise MissingExtraError(purpose, "serve") from error
     run(read_settings(**flags))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from sleepstage.cli.console import console, errors, table
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,12 +74,9 @@ def revoke(token_id: str, store: str | None) -> None:
 
 
 def _with_store(address: str | None, step: Callable[[Store], Awaitable[_Result]]) -> _Result:
-    try:
+    with needs_extra("the server", "serve"):
         from sleepstage.service.settings import read_settings
         from sleepstage.service.store import open_store
-    except ImportError as error:
-        purpose = "the server"
-        raise MissingExtraError(purpose, "serve") from error
 
     async def run() -> _Result:
         store = await open_store(read_settings(store=address).store)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, needs_extra
 from sleepstage.files import keep_apart, refuse_other_files
 from sleepstage.readers.sleep_accel import find_data
 
@@ -47,7 +47,7 @@ def train_and_show(
     data: Path, out: Path, seed: int, model: str = "ensemble", settings: Sequence[str] = ()
 ) -> Split:
     """Train, print split and results, and say where everything lies."""
-    try:
+    with needs_extra("training", "train"):
         from sleepstage.classifiers.ensemble import Ensemble
         from sleepstage.classifiers.neural import Neural
         from sleepstage.classifiers.registry import CLASSIFIERS
@@ -61,8 +61,6 @@ def train_and_show(
         )
         from sleepstage.evaluation.split import holdout
         from sleepstage.training.config import override
-    except ImportError as error:
-        raise MissingExtraError(purpose="training", extra="train") from error
 
     networks = {
         name: one for name, one in CLASSIFIERS.items() if isinstance(one, Neural | Ensemble)

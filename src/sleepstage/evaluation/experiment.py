@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import sleepstage
-from sleepstage.classifiers.neural import fingerprint
 from sleepstage.errors import SleepstageError
 from sleepstage.evaluation.run import Outcome, train_and_test
 from sleepstage.evaluation.split import holdout, kfold
@@ -31,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 _ONLY_SHOWS: Final = ("cli", "evaluation", "plotting", "scoring", "service")
 """Parts of the package that change no prediction, except these modules of theirs."""
-_PREDICTS: Final = ("evaluation/changes.py", "evaluation/run.py", "evaluation/split.py")
+_PREDICTS: Final = ("evaluation/run.py", "evaluation/split.py")
 
 
 @dataclass(frozen=True)
@@ -41,34 +40,28 @@ class Task:
     Attributes
     ----------
     name : str
-        What the results are listed under.
+        What the results are listed under; a ``/`` in it makes folders in folders.
     number : int
         Of the run, from 1.
     classifier : Classifier
         What is fitted.
     split : Split
         Who trains, who tests.
-    change : str
-        What is done to the nights; see `sleepstage.evaluation.changes.CHANGES`.
-    study : str
-        Of which it is a part; empty for the models that are evaluated.
     """
 
     name: str
     number: int
     classifier: Classifier
     split: Split
-    change: str = ""
-    study: str = ""
 
     @property
     def folder(self) -> Path:
         """Where the run's files lie, within the evaluation's folder."""
-        return Path(self.study, re.sub("[^a-z0-9.]+", "-", self.name.lower()), f"run-{self.number}")
+        return Path(re.sub("[^a-z0-9./]+", "-", self.name.lower()), f"run-{self.number}")
 
     def fingerprint(self, data_and_code: str) -> str:
         """SHA-256 of all that a result depends on."""
-        told = (data_and_code, repr(self.classifier), repr(self.split), self.change)
+        told = (data_and_code, repr(self.classifier), repr(self.split))
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
@@ -142,10 +135,10 @@ def evaluate(
         a stage is missing in its training part.
     """
     people = {night.subject: night for night in nights}
-    data_and_code = fingerprint(nights) + _code()
+    data_and_code = _data(nights) + _code()
     stamps = {task: task.fingerprint(data_and_code) for task in tasks}
     results: dict[Task, Outcome | SleepstageError | None] = {
-        task: recall(out / task.folder, stamp, task.classifier, task.split, people, task.change)
+        task: recall(out / task.folder, stamp, task.classifier, task.split, people)
         for task, stamp in stamps.items()
     }
     missing = [task for task, outcome in results.items() if outcome is None]
@@ -167,9 +160,20 @@ def evaluate(
 
 def _do(nights: Sequence[Night], task: Task) -> Outcome | SleepstageError:
     try:
-        return train_and_test(nights, task.classifier, task.split, change=task.change)
+        return train_and_test(nights, task.classifier, task.split)
     except SleepstageError as error:  # the other runs go on
         return error
+
+
+def _data(nights: Sequence[Night]) -> str:
+    """SHA-256 of all that is trained on and tested; features and stages need not be as recorded."""
+    digest = hashlib.sha256()
+    for night in sorted(nights, key=lambda night: night.subject):
+        digest.update(night.recording.fingerprint().encode())
+        digest.update(night.codes.tobytes())
+        for rows in (night.rows, *night.thinned_rows):
+            digest.update(rows.tobytes())
+    return digest.hexdigest()
 
 
 def _code() -> str:

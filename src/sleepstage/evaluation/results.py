@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +19,17 @@ from sleepstage.evaluation.curves import (
 )
 from sleepstage.evaluation.people import estimate, per_person
 from sleepstage.evaluation.run import Outcome
-from sleepstage.files import write_atomically
 from sleepstage.metrics import NUMBERS, reported_schemes
-from sleepstage.recording import person_of
-from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from sleepstage.evaluation.curves import Curve
     from sleepstage.evaluation.experiment import Task
     from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
-__all__ = ["by_model", "nights_of", "results", "save_results", "summarise"]
+__all__ = ["by_model", "failed_runs", "nights_of", "paired", "results", "summarise"]
 
 
 def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
@@ -52,9 +47,7 @@ def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any
         ``failed``: runs that could not be done, with the reason; ``summary``: of the first model
         of which a run could be done, as `summarise` gives it; ``models``: by name, ``live``,
         ``summary``, ``people`` (means over people with confidence intervals), ``curves``,
-        ``bland_altman`` and ``against_first`` (paired difference to that first model);
-        ``studies``: of each, its variations with ``summary``, ``difference`` of kappa to the first
-        model, person by person, ``n_people`` who trained where that differs, and ``live``.
+        ``bland_altman`` and ``against_first`` (paired difference to that first model).
 
     Raises
     ------
@@ -66,11 +59,6 @@ def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any
         reason = next(str(one) for one in outcomes.values() if isinstance(one, SleepstageError))
         msg = f"none of {len(outcomes)} runs could be done; the first says: {reason}"
         raise DataError(msg)
-    failed = [
-        {"model": task.name, "study": task.study, "run": task.number, "reason": str(outcome)}
-        for task, outcome in outcomes.items()
-        if isinstance(outcome, SleepstageError)
-    ]
     first = next(iter(done.values()))
     models = {name: _model(runs, first) for name, runs in done.items()}
     return {
@@ -79,26 +67,28 @@ def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any
             for runs in done.values()
             for task, outcome in runs.items()
         ],
-        "failed": failed,
+        "failed": failed_runs(outcomes),
         "summary": next(iter(models.values()))["summary"],
         "models": models,
-        "studies": _studies(outcomes),
     }
 
 
-def save_results(content: Mapping[str, Any], out: Path) -> None:
-    """Write ``results.json``."""
-    with write_atomically(out / "results.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def failed_runs(outcomes: Mapping[Task, Outcome | SleepstageError]) -> list[dict[str, Any]]:
+    """Runs that could not be done, with the reason."""
+    return [
+        {"model": task.name, "run": task.number, "reason": str(outcome)}
+        for task, outcome in outcomes.items()
+        if isinstance(outcome, SleepstageError)
+    ]
 
 
 def by_model(
-    outcomes: Mapping[Task, Outcome | SleepstageError], study: str = ""
+    outcomes: Mapping[Task, Outcome | SleepstageError],
 ) -> dict[str, dict[Task, Outcome]]:
-    """Runs that could be done, by the name of their model, or variation of a study."""
+    """Runs that could be done, by the name of their model."""
     grouped: dict[str, dict[Task, Outcome]] = {}
     for task, outcome in outcomes.items():
-        if isinstance(outcome, Outcome) and task.study == study:
+        if isinstance(outcome, Outcome):
             grouped.setdefault(task.name, {})[task] = outcome
     return grouped
 
@@ -160,42 +150,12 @@ def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[
             "rem_trade_off": [asdict(point) for point in rem_trade_off(nights, scheme=own)],
         },
         "bland_altman": {name: asdict(one) for name, one in bland_altman(nights, own).items()},
-        "against_first": _against(runs, first),
+        "against_first": paired(runs, first),
     }
 
 
 def _curves(curves: Mapping[str, Curve | None]) -> dict[str, Any]:
     return {name: curve and asdict(curve) for name, curve in curves.items()}
-
-
-def _studies(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
-    """Each study's variations, in summary and against the unchanged model on the same people."""
-    default = next(iter(by_model(outcomes).values()))
-    studies = {}
-    for study in dict.fromkeys(task.study for task in outcomes if task.study):
-        variations = {"nothing changed": default, **by_model(outcomes, study)}
-        people = [
-            len(set(map(person_of, next(iter(runs)).split.train))) for runs in variations.values()
-        ]
-        studies[study] = {
-            name: {
-                **_variation(runs, default),
-                "n_people": n_people if len(set(people)) > 1 else None,
-            }
-            for (name, runs), n_people in zip(variations.items(), people, strict=True)
-        }
-    return studies
-
-
-def _variation(runs: Mapping[Task, Outcome], default: Mapping[Task, Outcome]) -> dict[str, Any]:
-    against = _against(runs, default)
-    return {
-        "summary": summarise(
-            [outcome.metrics for outcome in runs.values()], [FOUR_CLASS, THREE_CLASS, TWO_CLASS]
-        ),
-        "difference": against and against["kappa"]["difference"],
-        "live": next(iter(runs)).classifier.live,
-    }
 
 
 def _people(runs: Mapping[Task, Outcome], scheme: Scheme) -> dict[str, Any]:
@@ -212,7 +172,7 @@ def _people(runs: Mapping[Task, Outcome], scheme: Scheme) -> dict[str, Any]:
     }
 
 
-def _against(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[str, Any] | None:
+def paired(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[str, Any] | None:
     """Paired difference to the first model, where both were tested on the same people."""
     mine, others = nights_of(runs), nights_of(first)
     if runs is first or mine.keys() != others.keys():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.classifiers.neural import FittedNetworks
 from sleepstage.errors import DataError
-from sleepstage.evaluation.changes import CHANGES
-from sleepstage.files import write_atomically
+from sleepstage.files import write_atomically, write_json
 from sleepstage.metrics import ScoredNight, report
 from sleepstage.plotting import save_figure
 from sleepstage.readers.formats import find_sources, read_source
@@ -141,12 +139,9 @@ def train_and_test(
     classifier: Classifier,
     split: Split,
     *,
-    change: str = "",
     on_pass: Callable[[int, int, str], None] | None = None,
 ) -> Outcome:
     """Fit to the training people and stage the test people; writes nothing.
-
-    `change` names one of `sleepstage.evaluation.changes.CHANGES`.
 
     Raises
     ------
@@ -155,11 +150,9 @@ def train_and_test(
     """
     people = {night.subject: night for night in nights}
     _log.info("split: %s", asdict(split))
-    of_training, of_test = CHANGES[change]
-    fitted = classifier.fit(
-        [of_training(people[subject]) for subject in split.train], split.validation, on_pass=on_pass
-    )
-    scored = stage_nights(fitted, [of_test(people[subject]) for subject in split.test])
+    training = [people[subject] for subject in split.train]
+    fitted = classifier.fit(training, split.validation, on_pass=on_pass)
+    scored = stage_nights(fitted, [people[subject] for subject in split.test])
     outcome = Outcome(classifier, split, scored, dict(fitted.factors))
     if not isinstance(fitted, FittedNetworks):
         return outcome
@@ -186,8 +179,7 @@ def save(outcome: Outcome, out: Path) -> None:
         ("split", asdict(outcome.split)),
         ("metrics", outcome.metrics),
     ):
-        with write_atomically(out / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(out / f"{name}.json", content)
     if outcome.model:
         with write_atomically(out / MODEL_FILE) as temporary:
             temporary.write_bytes(outcome.model)

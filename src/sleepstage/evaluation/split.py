@@ -13,7 +13,7 @@ from sleepstage.recording import person_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Split", "everyone", "fewer", "holdout", "kfold"]
+__all__ = ["Split", "everyone", "holdout", "kfold"]
 
 _TEST_SHARE = 0.10
 _GROUPS = 5  # of training people, that take turns to validate
@@ -75,23 +75,6 @@ def everyone(subjects: Sequence[str], *, seed: int) -> Split:
     return _split(subjects, _shuffled(subjects, seed), [])
 
 
-def fewer(split: Split, people: int, *, seed: int) -> Split:
-    """Split with a random part of its training people; the test people stay.
-
-    Raises
-    ------
-    DataError
-        If there are not that many, or fewer than two are asked for.
-    """
-    there = _people(split.train)
-    if not 2 <= people <= len(there):
-        msg = f"{people} of {len(there)} training people; choose 2 to {len(there)}"
-        raise DataError(msg)
-    kept = np.random.default_rng(seed).permutation(there)[:people].tolist()
-    subjects = (*split.train, *split.test)
-    return _split(subjects, kept, _people(split.test), len(split.validation))
-
-
 def _people(subjects: Sequence[str]) -> list[str]:
     """Sorted, so that a seed means the same split in whatever order people were found."""
     return sorted({person_of(subject) for subject in subjects})
@@ -106,14 +89,12 @@ def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
     return shuffled
 
 
-def _split(
-    subjects: Sequence[str], train: list[str], test: list[str], n_groups: int = _GROUPS
-) -> Split:
+def _split(subjects: Sequence[str], train: list[str], test: list[str]) -> Split:
     """Split of nights, from one of people."""
     if len(train) < 2:
         msg = f"{len(train)} people left to train on, two are the least: use more folds"
         raise DataError(msg)
-    groups = _groups(train, min(n_groups, len(train)))
+    groups = _groups(train, min(_GROUPS, len(train)))
 
     def nights(people: Sequence[str]) -> tuple[str, ...]:
         return tuple(sorted(one for one in subjects if person_of(one) in people))

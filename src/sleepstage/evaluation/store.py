@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from sleepstage.calibration import likeliest
-from sleepstage.evaluation.changes import CHANGES
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save
-from sleepstage.files import write_atomically
+from sleepstage.files import write_atomically, write_json
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.metrics import ScoredNight
 from sleepstage.stages import SCHEMES, UNSCORED
@@ -41,8 +40,7 @@ def remember(outcome: Outcome, out: Path, fingerprint: str) -> None:
         frame.write_parquet(temporary)
     scheme = next(iter(outcome.scored.values())).predicted.scheme.name
     stamp = {"fingerprint": fingerprint, "scheme": scheme, "factors": outcome.factors}
-    with write_atomically(out / _STAMP) as temporary:
-        temporary.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
+    write_json(out / _STAMP, stamp)
 
 
 def recall(
@@ -51,12 +49,8 @@ def recall(
     classifier: Classifier,
     split: Split,
     nights: Mapping[str, Night],
-    change: str = "",
 ) -> Outcome | None:
-    """What `remember` wrote, or None if it is of another run, or was not finished.
-
-    `change` is what was done to the nights: it may say which epochs of a test night count.
-    """
+    """What `remember` wrote, or None if it is of another run, or was not finished."""
     try:
         stamp = json.loads((out / _STAMP).read_text(encoding="utf-8"))
         if stamp["fingerprint"] != fingerprint:
@@ -67,10 +61,9 @@ def recall(
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError):
         return None
     scheme = SCHEMES[stamp["scheme"]]
-    _, of_test = CHANGES[change]
     scored = {}
     for subject in split.test:
-        night, mine = of_test(nights[subject]), frame.filter(pl.col("subject") == subject)
+        night, mine = nights[subject], frame.filter(pl.col("subject") == subject)
         reference = night.recording.reference
         if reference is None or len(mine) != len(night.codes):
             return None

@@ -3,9 +3,7 @@
 from sleepstage.plotting.explanation import plot_explanation
 from sleepstage.plotting.nights import STAGE_COLOURS, plot_night, save_figure
 from sleepstage.plotting.people import (
-    plot_ablation,
     plot_bland_altman,
-    plot_learning_curve,
     plot_models,
     plot_people,
 )
@@ -19,13 +17,11 @@ from sleepstage.plotting.results import (
 
 __all__ = [
     "STAGE_COLOURS",
-    "plot_ablation",
     "plot_bland_altman",
     "plot_certainty",
     "plot_confusion",
     "plot_curves",
     "plot_explanation",
-    "plot_learning_curve",
     "plot_models",
     "plot_night",
     "plot_people",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, needs_extra
 from sleepstage.files import write_atomically
 from sleepstage.plotting.style import mark_simulated
 from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
@@ -78,10 +78,8 @@ def plot_night(
         If matplotlib is not installed.
     """
     edges, label = time_axis(times, utc_offset)
-    try:
+    with needs_extra("drawing", "plot"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(purpose="drawing", extra="plot") from error
     n_rows = len(hypnograms) + (probabilities is not None)
     height = 1.2 + 1.7 * n_rows
     figure = Figure(figsize=(11, height))

@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
     Numbers = Mapping[str, float | None]
 
-__all__ = [
-    "plot_ablation",
-    "plot_bland_altman",
-    "plot_learning_curve",
-    "plot_models",
-    "plot_people",
-]
+__all__ = ["draw_interval", "name_rows", "plot_bland_altman", "plot_models", "plot_people"]
 
 _NUMBERS: Final = ("kappa", "accuracy")  # a panel for each; people are sorted by the first
 _SIGNIFICANT: Final = 0.05
@@ -91,11 +85,11 @@ def _boxes(axis: Axes, models: Mapping[str, Mapping[str, Numbers]], number: str)
         )
         spread = 0.36 * (np.arange(len(values)) * _GOLDEN % 1 - 0.5)  # even, and not by chance
         axis.plot(values, place + spread, "o", color=INK, alpha=0.6, markersize=3.5)
-    _name_rows(axis, list(models))
+    name_rows(axis, list(models))
     axis.set_xlabel(number)
 
 
-def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+def name_rows(axis: Axes, names: Sequence[str]) -> None:
     """Names on the left, the first one on top."""
     axis.set_yticks(range(len(names)), [drawable(name) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
@@ -114,8 +108,8 @@ def plot_models(models: Mapping[str, Mapping[str, Numbers]], *, live: Mapping[st
     figure, axes = panels(1, len(_NUMBERS), height=1.3 + 0.4 * len(models), sharey=True)
     for axis, number in zip(axes[0], _NUMBERS, strict=True):
         for place, (name, found) in enumerate(models.items()):
-            _interval(axis, place, found[number], INK, hollow=not live[name])
-        _name_rows(axis, list(models))
+            draw_interval(axis, place, found[number], INK, hollow=not live[name])
+        name_rows(axis, list(models))
         axis.grid(axis="x", color="0.92")
         axis.set_axisbelow(True)
         axis.set_xlabel(f"{number}: mean over people, 95 % CI")
@@ -126,61 +120,14 @@ def plot_models(models: Mapping[str, Mapping[str, Numbers]], *, live: Mapping[st
     return figure
 
 
-def plot_ablation(differences: Mapping[str, Numbers | None]) -> Figure:
-    """Draw the difference in kappa of each variation to the unchanged model, with its interval.
-
-    Parameters
-    ----------
-    differences : mapping of str to mapping or None
-        Of each variation ``mean``, ``low`` and ``high``; None, as of the unchanged model, is left
-        out.
-    """
-    found = {name: one for name, one in differences.items() if one is not None}
-    figure, axes = panels(1, 1, height=1.3 + 0.34 * max(len(found), 1))
-    axis = axes[0, 0]
-    axis.axvline(0, color=MUTED, linewidth=1)
-    for place, one in enumerate(found.values()):
-        _interval(axis, place, one, _verdict_colour(one))
-    _name_rows(axis, list(found))
-    axis.set_xlabel("difference of kappa to the unchanged model, 95 % CI (left of zero: worse)")
-    return figure
-
-
-def _verdict_colour(difference: Numbers) -> str:
-    """Worse, better, or neither for sure."""
-    if known(difference["high"]) < 0:
-        return ACCENT
-    return INK if known(difference["low"]) > 0 else MUTED
-
-
-def _interval(axis: Axes, place: int, found: Numbers, colour: str, *, hollow: bool = False) -> None:
+def draw_interval(
+    axis: Axes, place: int, found: Numbers, colour: str, *, hollow: bool = False
+) -> None:
+    """Mean, and from ``low`` to ``high``, in a row."""
     mean, low, high = (known(found[name]) for name in ("mean", "low", "high"))
     axis.hlines(place, low, high, color=colour, linewidth=2)
     face = "white" if hollow else colour
     axis.plot([mean], [place], "o", color=colour, markerfacecolor=face, markersize=7)
-
-
-def plot_learning_curve(points: Sequence[Numbers]) -> Figure:
-    """Draw kappa against how many people the model learnt from.
-
-    Parameters
-    ----------
-    points : sequence of mapping
-        ``n_people``; of kappa over runs ``mean``, and ``low`` and ``high``, one std from it.
-    """
-    figure, axes = panels(1, 1, height=4.0, width=7.0)
-    axis = axes[0, 0]
-    ordered = sorted(points, key=lambda point: known(point["n_people"]))
-    people, mean, low, high = (
-        np.array([known(point[name]) for point in ordered])
-        for name in ("n_people", "mean", "low", "high")
-    )
-    axis.fill_between(people, low, high, color="#8ab6d6", alpha=0.4, linewidth=0)
-    axis.vlines(people, low, high, color="#8ab6d6", linewidth=1.5)
-    axis.plot(people, mean, "o-", color=INK)
-    axis.set_xticks(people)
-    axis.set(xlabel="training people", ylabel="kappa, ± 1 std over runs")
-    return figure
 
 
 def plot_bland_altman(measures: Mapping[str, Mapping[str, Any]]) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.errors import MissingExtraError
+from sleepstage.errors import needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +33,8 @@ def panels(
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
+    with needs_extra("drawing", "plot"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(purpose="drawing", extra="plot") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False, **options)
     for axis in axes.flat:

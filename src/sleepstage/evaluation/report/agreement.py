@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sleepstage.evaluation.report.extracts import class_label, scheme_words, shared_scheme
-from sleepstage.evaluation.report.tables import Cell, Section, Table, interval, number, p_value
+from sleepstage.evaluation.report.extracts import (
+    class_label,
+    numbers_of_people,
+    runs_of,
+    scheme_words,
+    shared_scheme,
+)
+from sleepstage.evaluation.report.tables import (
+    Cell,
+    Picture,
+    Section,
+    Table,
+    interval,
+    number,
+    p_value,
+)
 from sleepstage.metrics import NUMBERS
+from sleepstage.plotting import plot_confusion, plot_models, plot_people
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
@@ -119,7 +135,8 @@ def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Sectio
         Table("share of the expert's class", ("expert \\ predicted", *classes), shares),
     )
     text = "Rows: what the expert scored; columns: what the model told. All runs pooled."
-    return Section("confusion", "What is mixed up with what", text, tables)
+    drawn = Picture("confusion matrix", partial(plot_confusion, confusion, SCHEMES[scheme].classes))
+    return Section("confusion", "What is mixed up with what", text, tables, (drawn,))
 
 
 def models_section(results: Mapping[str, Any]) -> Section | None:
@@ -143,7 +160,17 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
         Table(scheme_words(scheme), head, rows, text_columns=2),
         Table("kappa of each run", ("run", *models), each),
     )
-    return Section("models", "Models compared", text, tables)
+    means = {name: model["people"][scheme] for name, model in models.items()}
+    live = {name: model["live"] for name, model in models.items()}
+    people = {name: numbers_of_people(runs_of(results, name), scheme) for name in models}
+    pictures = (
+        Picture(
+            "mean over people of each model with its confidence interval",
+            partial(plot_models, means, live=live),
+        ),
+        Picture("spread over people of each model", partial(plot_people, people)),
+    )
+    return Section("models", "Models compared", text, tables, pictures)
 
 
 def _model_row(name: str, model: Mapping[str, Any], scheme: str) -> tuple[Cell, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sleepstage.evaluation.report.extracts import (
@@ -10,11 +11,22 @@ from sleepstage.evaluation.report.extracts import (
     measure_label,
     scheme_words,
 )
-from sleepstage.evaluation.report.tables import Section, Table, interval, p_value
+from sleepstage.evaluation.report.tables import (
+    Picture,
+    Section,
+    Table,
+    interval,
+    number,
+    p_value,
+)
 from sleepstage.metrics import NUMBERS
+from sleepstage.plotting import plot_bland_altman, plot_night, plot_people
+from sleepstage.plotting.style import drawable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
 
     from sleepstage.metrics import ScoredNight
 
@@ -48,12 +60,14 @@ def _label(key: str) -> str:
     return f"{number} {class_label(name)}" if name else number
 
 
-def spread_section(people: Mapping[str, Mapping[str, float | None]]) -> Section:
+def spread_section(model: str, people: Mapping[str, Mapping[str, float | None]]) -> Section:
     """Every person's numbers."""
     head = tuple(_label(key) for key in next(iter(people.values())))
     rows = tuple((person, *numbers.values()) for person, numbers in people.items())
     text = "Each person on their own, the lowest kappa first."
-    return Section("spread", "Person by person", text, (Table("", ("person", *head), rows),))
+    table = Table("", ("person", *head), rows)
+    drawn = Picture("kappa and accuracy of each person", partial(plot_people, {model: people}))
+    return Section("spread", "Person by person", text, (table,), (drawn,))
 
 
 def nights_section(nights: Mapping[str, ScoredNight], scheme: str) -> Section | None:
@@ -66,7 +80,25 @@ def nights_section(nights: Mapping[str, ScoredNight], scheme: str) -> Section | 
     )
     table = Table("", ("night", "person", "accuracy", "kappa", "macro F1"), rows, text_columns=2)
     text = "By kappa. The expert's stages, the model's, and the probabilities that it gave."
-    return Section("nights", "Best, median and worst night", text, (table,))
+    pictures = tuple(
+        Picture(
+            f"hypnogram of the {which} night, {key}",
+            partial(_draw, nights[key], which, key, numbers["kappa"]),
+        )
+        for which, key, numbers in chosen
+    )
+    return Section("nights", "Best, median and worst night", text, (table,), pictures)
+
+
+def _draw(night: ScoredNight, which: str, key: str, kappa: float | None) -> Figure:
+    predicted = night.predicted
+    return plot_night(
+        predicted.times,
+        [("expert", night.reference.merge(predicted.scheme).codes), ("model", predicted.codes)],
+        predicted.scheme,
+        probabilities=predicted.probabilities,
+        title=f"{which} night: {drawable(key)}, kappa {number(kappa)}",
+    )
 
 
 def bland_altman_section(measures: Mapping[str, Mapping[str, Any]]) -> Section:
@@ -89,6 +121,11 @@ def bland_altman_section(measures: Mapping[str, Mapping[str, Any]]) -> Section:
         "differences are expected within the limits (bias ± 1.96 std). A slope of the difference "
         "on the expert's value other than zero is a bias that grows with size; p is its t-test."
     )
+    labelled = {measure_label(name): one for name, one in measures.items()}
     return Section(
-        "bland-altman", "Sleep statistics (Bland-Altman)", text, (Table("", head, rows),)
+        "bland-altman",
+        "Sleep statistics (Bland-Altman)",
+        text,
+        (Table("", head, rows),),
+        (Picture("Bland-Altman plots", partial(plot_bland_altman, labelled)),),
     )

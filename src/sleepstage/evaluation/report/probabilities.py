@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.evaluation.report.extracts import class_label
-from sleepstage.evaluation.report.tables import Section, Table
+import numpy as np
+
+from sleepstage.evaluation.report.extracts import class_label, pooled_confusion
+from sleepstage.evaluation.report.tables import Picture, Section, Table
+from sleepstage.plotting import plot_certainty, plot_curves, plot_reliability, plot_rem_trade_off
+from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["calibration_section", "certainty_section", "curves_section", "rem_section"]
+__all__ = [
+    "calibration_section",
+    "certainty_section",
+    "curves_section",
+    "operating_point",
+    "rem_section",
+]
 
 _SHOWN: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def curves_section(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]) -> Section:
     """Areas under the curves of each class, and its share of the epochs."""
+    roc, precision_recall = curves["roc"], curves["precision_recall"]
     total = sum(map(sum, confusion))
+    shares = {
+        name: sum(row) / total if total else None for name, row in zip(roc, confusion, strict=True)
+    }
     rows = tuple(
-        (
-            class_label(name),
-            sum(row) / total if total else None,
-            _area(curves["roc"][name]),
-            _area(curves["precision_recall"][name]),
-        )
-        for name, row in zip(curves["roc"], confusion, strict=True)
+        (class_label(name), share, _area(roc[name]), _area(precision_recall[name]))
+        for name, share in shares.items()
     )
     head = ("class", "share of epochs", "ROC area", "average precision")
     text = (
         "Each class against all others, over all thresholds of its probability; all runs pooled. "
         "Guessing has a ROC area of 0.5 and an average precision of the share of the class."
     )
-    return Section("curves", "ROC and precision-recall", text, (Table("", head, rows),))
+    drawn = Picture(
+        "ROC and precision-recall curves",
+        partial(plot_curves, roc, precision_recall, shares=shares),
+    )
+    return Section("curves", "ROC and precision-recall", text, (Table("", head, rows),), (drawn,))
 
 
 def _area(curve: Mapping[str, Any] | None) -> float | None:
@@ -56,7 +70,8 @@ def calibration_section(reliability: Mapping[str, Any]) -> Section:
         f"calibration error, the mean distance of the two, is {error:.3f} (0 is perfect)."
     )
     head = ("probability", "epochs", "mean probability", "share that is right")
-    return Section("calibration", "Calibration", text, (Table("", head, rows),))
+    drawn = Picture("reliability diagram", partial(plot_reliability, reliability))
+    return Section("calibration", "Calibration", text, (Table("", head, rows),), (drawn,))
 
 
 def certainty_section(points: Sequence[Mapping[str, Any]]) -> Section:
@@ -74,11 +89,17 @@ def certainty_section(points: Sequence[Mapping[str, Any]]) -> Section:
         "All runs pooled. What is left has other shares of the stages, on which kappa depends."
     )
     head = ("set aside", "epochs left", "least certainty left", "accuracy", "kappa")
-    return Section("certainty", "Setting uncertain epochs aside", text, (Table("", head, rows),))
+    table = Table("", head, rows)
+    drawn = Picture(
+        "accuracy and kappa of the more certain epochs", partial(plot_certainty, points)
+    )
+    return Section("certainty", "Setting uncertain epochs aside", text, (table,), (drawn,))
 
 
-def rem_section(points: Sequence[Mapping[str, float | None]]) -> Section:
-    """Numbers at each factor on the probability of REM."""
+def rem_section(
+    points: Sequence[Mapping[str, float | None]], chosen: Mapping[str, float | None] | None
+) -> Section:
+    """Numbers at each factor on the probability of REM; the picture shows the chosen one."""
     names = ("factor", "recall", "precision", "accuracy", "kappa", "macro_f1")
     rows = tuple(tuple(point[name] for name in names) for point in points)
     head = ("factor", "REM recall", "REM precision", "accuracy", "kappa", "macro F1")
@@ -88,4 +109,29 @@ def rem_section(points: Sequence[Mapping[str, float | None]]) -> Section:
         "here: these are test people."
     )
     table = Table("", head, rows, text_columns=0)
-    return Section("rem", "Trading REM recall for accuracy", text, (table,))
+    drawn = Picture(
+        "REM recall against accuracy", partial(plot_rem_trade_off, points, operating_point=chosen)
+    )
+    return Section("rem", "Trading REM recall for accuracy", text, (table,), (drawn,))
+
+
+def operating_point(
+    runs: Sequence[Mapping[str, Any]], scheme: str
+) -> dict[str, float | None] | None:
+    """REM factor (geometric mean over runs), and REM recall and accuracy of all runs pooled.
+
+    None where a run has no factor for REM.
+    """
+    decided = [run.get("operating_point", {"factors": {}}) for run in runs]
+    factors = [one["factors"].get("rem") for one in decided]
+    if None in factors or "rem" not in SCHEMES[scheme].classes:
+        return None
+    confusion = np.array(pooled_confusion(decided, scheme))
+    rem = SCHEMES[scheme].classes.index("rem")
+    n_epochs = [one[scheme]["n_epochs"] for one in decided]
+    total, scored = sum(n_epochs), confusion[rem].sum()
+    return {
+        "factor": float(np.exp(np.mean(np.log(factors)))),
+        "recall": float(confusion[rem, rem] / scored) if scored else None,
+        "accuracy": float(np.trace(confusion) / total) if total else None,
+    }

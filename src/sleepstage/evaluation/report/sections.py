@@ -1,4 +1,4 @@
-"""Text and tables of a report: the same in HTML, in Markdown and in the docs."""
+"""Text, tables and pictures of a report: the same in HTML, in Markdown and in the docs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from sleepstage.evaluation.report.probabilities import (
     calibration_section,
     certainty_section,
     curves_section,
+    operating_point,
     rem_section,
 )
-from sleepstage.evaluation.report.studies import study_sections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,15 +47,12 @@ _NO_NIGHTS: Final[Mapping[str, ScoredNight]] = MappingProxyType({})
 def sections(
     results: Mapping[str, Any], nights: Mapping[str, ScoredNight] = _NO_NIGHTS
 ) -> list[Section]:
-    """Text and tables of an evaluation, in order; what there is nothing on is left out.
+    """Sections on an evaluation, in order; what there is nothing on is left out.
 
     Parameters
     ----------
     results : mapping
-        From `sleepstage.evaluation.results.results`. It may hold ``studies`` in addition, by name
-        of study and of variation: ``summary`` as of `sleepstage.evaluation.results.summarise`,
-        ``difference`` (an `Estimate` as dict, of kappa to the unchanged model, person by person,
-        or None), ``n_people`` (that trained, or None) and ``live``.
+        From `sleepstage.evaluation.results.results`.
     nights : mapping of str to ScoredNight
         Test nights of the model named first; none for no section on single nights.
     """
@@ -69,13 +66,12 @@ def sections(
         confusion_section(confusion, own[0]),
         models_section(results),
         people_section(model["people"], own),
-        spread_section(numbers_of_people(runs, own[0])),
+        spread_section(name, numbers_of_people(runs, own[0])),
         nights_section(nights, own[0]),
         curves_section(curves, confusion),
         calibration_section(curves["reliability"]),
         certainty_section(curves["certainty"]),
-        rem_section(curves["rem_trade_off"]),
+        rem_section(curves["rem_trade_off"], operating_point(runs, own[0])),
         bland_altman_section(model["bland_altman"]),
-        *study_sections(results.get("studies", {})),
     ]
     return [section for section in found if section is not None]

@@ -1,4 +1,4 @@
-"""Tables and sections of a report, made once and written as Markdown and as HTML alike."""
+"""Sections of a report, made once and written as Markdown and as HTML alike."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from sleepstage.plotting.style import mark_simulated
 
-__all__ = ["Cell", "Section", "Table", "escaped", "interval", "number", "p_value"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from matplotlib.figure import Figure
+
+__all__ = ["Cell", "Picture", "Section", "Table", "escaped", "interval", "number", "p_value"]
 
 Cell = str | float | None
 _MARKS = re.compile(r"([\\`*_\[\]|])")
@@ -89,18 +93,33 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What a picture shows, in words, and what draws it."""
+
+    shows: str
+    draw: Callable[[], Figure]
+
+    def figure(self, *, simulated: bool = False) -> Figure:
+        """Draw it; across one of simulated nights that is written."""
+        figure = self.draw()
+        if simulated:
+            mark_simulated(figure)
+        return figure
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a report.
 
     Attributes
     ----------
     name : str
-        What its pictures are found by.
+        What it is found by.
     title : str
         Its heading.
     text : str
         What is shown and how to read it.
-    tables : tuple of Table
+    tables, pictures : tuple of Table, of Picture
         In order.
     leaky : bool
         True if it shows what a mistake would claim: never to be taken for a result.
@@ -110,6 +129,7 @@ class Section:
     title: str
     text: str
     tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     leaky: bool = False
 
     def to_markdown(self) -> str:

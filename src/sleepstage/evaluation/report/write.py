@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.evaluation.report.notes import data_section, glossary_section
-from sleepstage.evaluation.report.pictures import pictures
 from sleepstage.evaluation.report.sections import sections
-from sleepstage.evaluation.report.tables import Section, Table, escaped
+from sleepstage.evaluation.report.tables import Picture, Section, Table, escaped
 from sleepstage.evaluation.report.verdict import Card, key_numbers, verdict
 from sleepstage.files import write_atomically
 from sleepstage.page import render
@@ -18,8 +17,6 @@ from sleepstage.page import render
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from matplotlib.figure import Figure
 
     from sleepstage.metrics import ScoredNight
 
@@ -30,12 +27,6 @@ _DOTS_PER_INCH: Final = 110
 _SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."
 
 
-@dataclass(frozen=True)
-class _Picture:
-    shows: str
-    data: str
-
-
 def write_report(
     results: Mapping[str, Any],
     nights: Mapping[str, ScoredNight],
@@ -43,6 +34,7 @@ def write_report(
     *,
     title: str,
     simulated: bool = False,
+    more: Sequence[Section] = (),
 ) -> Path:
     """Write ``report.html``, which needs no other file and no network, and ``report.md``.
 
@@ -60,6 +52,8 @@ def write_report(
     simulated : bool
         Says in words and across every picture that the nights are simulated; so does a simulated
         night among `nights`.
+    more : sequence of Section
+        Shown after those on the results.
 
     Returns
     -------
@@ -72,22 +66,17 @@ def write_report(
         If Jinja or matplotlib is not installed.
     """
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
-    shown = [*sections(results, nights), glossary_section(), data_section(simulated=simulated)]
-    told = verdict(results)
-    cards = key_numbers(results)
-    drawn: dict[str, list[_Picture]] = {}
-    for section, shows, figure in pictures(results, nights, simulated=simulated):
-        drawn.setdefault(section, []).append(_Picture(shows, _png(figure)))
-    filled = {
+    notes = (glossary_section(), data_section(simulated=simulated))
+    filled: dict[str, Any] = {
         "title": title,
         "warning": _SIMULATED if simulated else "",
-        "verdict": told,
-        "cards": cards,
-        "sections": shown,
-        "pictures": drawn,
+        "verdict": verdict(results),
+        "cards": key_numbers(results),
+        "sections": [*sections(results, nights), *more, *notes],
     }
+    text = _markdown(**filled)
+    filled["png"] = partial(_png, simulated=simulated)
     page = render(__package__, _TEMPLATE, filled, purpose="writing a report", extra="train")
-    text = _markdown(title, _SIMULATED if simulated else "", told, cards, shown)
     for name, content in (("report.md", text), ("report.html", page)):
         with write_atomically(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
@@ -95,19 +84,24 @@ def write_report(
 
 
 def _markdown(
-    title: str, warning: str, told: Sequence[str], cards: Sequence[Card], shown: Sequence[Section]
+    title: str,
+    warning: str,
+    verdict: Sequence[str],
+    cards: Sequence[Card],
+    sections: Sequence[Section],
 ) -> str:
     rows = tuple((card.name, card.value, card.note) for card in cards)
     numbers = Table("", ("mean over runs", "", ""), rows)
-    lead, *rest = map(escaped, told)
+    lead, *rest = map(escaped, verdict)
     parts = [f"# {escaped(title)}", f"**{warning}**" if warning else "", f"**{lead}**"]
     parts.append(" ".join(rest))
-    parts += [numbers.to_markdown(), *(section.to_markdown() for section in shown)]
+    parts += [numbers.to_markdown(), *(section.to_markdown() for section in sections)]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def _png(figure: Figure) -> str:
+def _png(picture: Picture, *, simulated: bool) -> str:
     """A picture's bytes in base64."""
     buffer = io.BytesIO()
+    figure = picture.figure(simulated=simulated)
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return base64.b64encode(buffer.getvalue()).decode()
