@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from research.held_out import held_out
-from sleepstage.evaluation.comparison import compare
+from sleepstage.evaluation.people import compare
 from sleepstage.evaluation.results import summarise
 from sleepstage.metrics import report
 from sleepstage.motion import MOTION_COLUMNS

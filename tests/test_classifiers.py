@@ -12,10 +12,8 @@ import pytest
 
 from sleepstage.classifiers.base import four_class_counts
 from sleepstage.classifiers.baselines import ElapsedTime, Logistic, Majority
-from sleepstage.classifiers.boosting import Boosting, with_past
-from sleepstage.classifiers.hmm import ForwardFilter
-from sleepstage.classifiers.walch import Walch
-from sleepstage.classifiers.walch_features import walch_features
+from sleepstage.classifiers.boosting import Boosting, ForwardFilter, with_past
+from sleepstage.classifiers.walch import Walch, walch_features
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.metrics import agreement

@@ -7,8 +7,7 @@ from hypothesis import given
 from scipy.stats import wilcoxon
 
 from sleepstage.errors import DataError
-from sleepstage.evaluation.comparison import Difference, compare
-from sleepstage.evaluation.people import Estimate
+from sleepstage.evaluation.people import Difference, Estimate, compare
 from sleepstage.metrics import ScoredNight
 from sleepstage.stages import FOUR_CLASS
 

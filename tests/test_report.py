@@ -15,8 +15,8 @@ from sleepstage.errors import DataError
 from sleepstage.evaluation.experiment import Task
 from sleepstage.evaluation.report import Picture, Section, Table, sections, write_report
 from sleepstage.evaluation.report.extracts import chosen_nights
-from sleepstage.evaluation.report.notes import DATASET
 from sleepstage.evaluation.report.probabilities import operating_point
+from sleepstage.evaluation.report.sections import DATASET
 from sleepstage.evaluation.report.verdict import key_numbers, verdict
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.metrics import ScoredNight
@@ -24,6 +24,7 @@ from sleepstage.plotting import plot_confusion
 from sleepstage.stages import FIVE_CLASS, THREE_CLASS, TWO_CLASS, Scheme
 
 from .evaluated import evaluated, groups, night, runs
+from .scored import night as scored_night
 
 HOSTILE = "<script>alert('x')</script> | $x$ **b**"
 MINE = Section(
@@ -234,6 +235,12 @@ def test_best_median_and_worst_night(several: Any) -> None:
     awake = Hypnogram(0.0, np.zeros(3, dtype=np.int8), TWO_CLASS)
     flat = {"x": ScoredNight(awake, awake, np.ones(3, dtype=np.bool_))}
     assert chosen_nights(flat, "two_class") == []
+
+
+def test_nights_of_one_person_are_chosen_from_one_by_one() -> None:
+    several = {"a/1": scored_night("wl", "ww"), "a/2": scored_night("wlll", "wlll")}
+    found = {key: one.accuracy for _, key, one in chosen_nights(several, "four_class")}
+    assert found == {"a/1": 1 / 2, "a/2": 1.0}
 
 
 def test_curves_calibration_trade_off_and_sleep_statistics(several: Any) -> None:

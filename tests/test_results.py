@@ -14,9 +14,8 @@ import pytest
 from sleepstage.classifiers.baselines import Majority
 from sleepstage.classifiers.walch import Walch
 from sleepstage.errors import DataError, SleepstageError
-from sleepstage.evaluation.comparison import compare
 from sleepstage.evaluation.experiment import Task
-from sleepstage.evaluation.people import estimate, per_person
+from sleepstage.evaluation.people import compare, estimate, per_person
 from sleepstage.evaluation.results import (
     by_model,
     nights_of,

@@ -15,7 +15,6 @@ import pytest
 from sleepstage.classifiers.baselines import Majority
 from sleepstage.classifiers.neural import Neural, fingerprint
 from sleepstage.errors import DataError
-from sleepstage.evaluation import run
 from sleepstage.evaluation.run import (
     Outcome,
     load_nights,
@@ -159,19 +158,6 @@ def test_epochs_that_count_are_those_with_both_signals(nights: list[Night]) -> N
         assert isinstance(one, ScoredNight)
         assert one.reference is night.recording.reference
         np.testing.assert_array_equal(one.mask, night.codes != UNSCORED)
-
-
-def test_training_nights_and_test_nights_are_changed_each_in_its_way(
-    nights: list[Night], split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut(n_epochs: int) -> Any:
-        return lambda night: replace(night, codes=np.where(np.arange(240) < n_epochs, 0, -1))
-
-    monkeypatch.setattr(run, "CHANGES", {"shorter": (cut(7), cut(5))})
-    seen: dict[str, Any] = {}
-    outcome = train_and_test(nights, Witness(seen), split, change="shorter")
-    assert {int(np.sum(night.codes == 0)) for night in seen["nights"]} == {7}
-    assert {int(night.mask.sum()) for night in outcome.scored.values()} == {5}
 
 
 def test_a_stage_missing_in_training_is_an_error(nights: list[Night], split: Split) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from click.testing import CliRunner
 from research import studies
 from research.changes import CHANGES, LEAK_COLUMN, keep_drawn
 from research.studies import STUDIES, Variation, Varied, evaluate_varied, study_tasks
-from sleepstage.classifiers.baselines import Logistic
+from sleepstage.classifiers.base import FittedOneStep
+from sleepstage.classifiers.baselines import Logistic, Majority
 from sleepstage.classifiers.neural import Neural
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.errors import DataError
@@ -25,6 +27,7 @@ from sleepstage.features import FEATURE_NAMES, FEATURES
 from sleepstage.stages import UNSCORED
 from sleepstage.training.config import DEFAULT_FEATURES
 from sleepstage.training.network import RecurrentConfig
+from sleepstage.training.nights import Night
 from sleepstage.training.transformer import TransformerConfig
 
 PEOPLE = [f"{number:02d}" for number in range(26)]
@@ -236,6 +239,37 @@ def test_each_task_is_done_on_the_nights_that_it_asks_for(
     assert [one.metrics for one in again.values() if isinstance(one, Outcome)] == [
         one.metrics for one in outcomes
     ]
+
+
+class Witness(Majority):
+    """Remembers how many epochs of each night it was given to learn from."""
+
+    seen: ClassVar[set[int]] = set()
+
+    def fit(self, nights: Sequence[Night], groups: Any, **options: Any) -> FittedOneStep:
+        self.seen.update(int(np.sum(night.codes != UNSCORED)) for night in nights)
+        return super().fit(nights, groups, **options)
+
+
+def test_training_nights_and_test_nights_are_changed_each_in_its_way(
+    simulated_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights = load_nights(simulated_data)
+
+    def cut(n_epochs: int) -> Any:
+        return lambda night: replace(night, codes=every_stage_in(n_epochs, night))
+
+    def every_stage_in(n_epochs: int, night: Night) -> Any:
+        places = np.arange(len(night.codes))
+        return np.where(places < n_epochs, places % 4, UNSCORED).astype(np.int8)
+
+    monkeypatch.setattr(studies, "CHANGES", {"shorter": (cut(7), cut(5))})
+    (plain,) = plan([n.subject for n in nights], "holdout", {"w": Witness()}, number=1, seed=0)
+    task = Varied("w", 1, plain.classifier, plain.split, "a study", "shorter")
+    (outcome,) = evaluate_varied(nights, [task], tmp_path, jobs=1).values()
+    assert Witness.seen == {7}
+    assert isinstance(outcome, Outcome)
+    assert {int(night.mask.sum()) for night in outcome.scored.values()} == {5}
 
 
 @pytest.mark.usefixtures("quick", "code_as_it_is")

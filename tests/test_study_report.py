@@ -12,8 +12,8 @@ import pytest
 from research.studies import Varied, results_of
 from research.study_report import study_sections
 from sleepstage.errors import DataError, SleepstageError
-from sleepstage.evaluation.comparison import compare
 from sleepstage.evaluation.experiment import Task
+from sleepstage.evaluation.people import compare
 from sleepstage.evaluation.report import Table
 from sleepstage.evaluation.results import by_model, nights_of
 from sleepstage.evaluation.run import Outcome

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from sleepstage.classifiers.base import OneStep
-from sleepstage.classifiers.hmm import ForwardFilter
+from sleepstage.classifiers.base import OneStep, four_class_counts
 from sleepstage.features import SUMMARIES
-from sleepstage.stages import UNSCORED
+from sleepstage.stages import FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from sleepstage.classifiers.base import Probabilities
     from sleepstage.training.nights import Night
 
-__all__ = ["Boosting", "with_past"]
+__all__ = ["Boosting", "ForwardFilter", "with_past"]
 
 _LAGS: Final = (4, 10, 20, 40)  # epochs: 2, 5, 10 and 20 min
 _SIGNALS: Final = [i for i, one in enumerate(SUMMARIES) if one.signal in {"heart_rate", "motion"}]
@@ -40,7 +39,7 @@ class Boosting(OneStep):
     column_share : float
         Share of the columns that each split may choose from, drawn by the seed.
     hmm : bool
-        Filter the probabilities with `sleepstage.classifiers.hmm.ForwardFilter`.
+        Filter the probabilities with `ForwardFilter`.
     hmm_weight : float
         Its weight.
     """
@@ -101,3 +100,59 @@ def with_past(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     history = np.vstack([unknown, signals])
     past = [history[max(_LAGS) - lag :][: len(rows)] for lag in _LAGS]
     return np.hstack([rows, *past])
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardFilter:
+    """A hidden Markov model's forward filter: online smoothing of a classifier's probabilities.
+
+    Rabiner 1989 (Proc. IEEE 77(2) 257-286) has the recursion; that a classifier's probability over
+    the class's share stands in for the likelihood is of Bourlard & Morgan 1994 (Connectionist
+    Speech Recognition, Kluwer). An epoch is told from itself and those before it.
+
+    Attributes
+    ----------
+    shares : ndarray, shape (4,)
+        Of the classes in the epochs that the classifier was fitted to.
+    first : ndarray, shape (4,)
+        Probability of the class of a night's first epoch.
+    transitions : ndarray, shape (4, 4)
+        Probability of the class of an epoch (column) after that of the one before (row).
+    weight : float
+        Exponent of the likelihood. Neighbouring epochs share most of what their features look
+        back on, so that each brings less news than its probabilities claim: below 1.
+    """
+
+    shares: NDArray[np.float64]
+    first: NDArray[np.float64]
+    transitions: NDArray[np.float64]
+    weight: float = 1.0
+
+    @classmethod
+    def estimate(cls, nights: Sequence[Night], *, weight: float = 1.0) -> ForwardFilter:
+        """Count in scored nights, with one epoch and one transition of every kind added."""
+        counts = four_class_counts(nights)
+        first = np.ones(len(FOUR_CLASS))
+        transitions = np.ones((len(FOUR_CLASS), len(FOUR_CLASS)))
+        for night in nights:
+            scored = night.codes != UNSCORED
+            first[night.codes[scored][0]] += 1
+            both = scored[:-1] & scored[1:]
+            np.add.at(transitions, (night.codes[:-1][both], night.codes[1:][both]), 1)
+        return cls(
+            shares=counts / counts.sum(),
+            first=first / first.sum(),
+            transitions=transitions / transitions.sum(axis=1, keepdims=True),
+            weight=weight,
+        )
+
+    def filter(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities of each epoch given all up to it, both of shape (n_epochs, 4)."""
+        likelihoods = (probabilities / self.shares) ** self.weight
+        filtered = np.empty(likelihoods.shape)
+        expected = self.first
+        for epoch, likelihood in enumerate(likelihoods):
+            belief = expected * likelihood
+            filtered[epoch] = belief / belief.sum()
+            expected = filtered[epoch] @ self.transitions
+        return filtered

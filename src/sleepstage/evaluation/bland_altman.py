@@ -95,16 +95,12 @@ def bland_altman(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str,
             for hypnogram in (night.predicted, night.reference)
         )
         for person, night in nights.items()
-        if (counted := _counted(night)).any()
+        if (counted := night.counted & np.not_equal(night.predicted.codes, UNSCORED)).any()
     }
     return {
         name: _analyse({who: (one[name], two[name]) for who, (one, two) in measured.items()})
         for name in (*_MEASURES, *(f"minutes {name}" for name in scheme.classes))
     }
-
-
-def _counted(night: ScoredNight) -> NDArray[np.bool_]:
-    return night.counted & np.not_equal(night.predicted.codes, UNSCORED)
 
 
 def _measure(hypnogram: Hypnogram, counted: NDArray[np.bool_]) -> dict[str, float | None]:
@@ -122,19 +118,8 @@ def _analyse(pairs: Mapping[str, tuple[float | None, float | None]]) -> BlandAlt
     predictions, references = ([pair[side] for pair in known.values()] for side in (0, 1))
     differences = [predicted - reference for predicted, reference in known.values()]
     bias = estimate(differences)
-    lower_limit, upper_limit = _limits(bias)
-    slope, intercept, p_value = _line(references, differences)
-    return BlandAltman(
-        people=list(known),
-        predicted=predictions,
-        reference=references,
-        bias=bias,
-        lower_limit=lower_limit,
-        upper_limit=upper_limit,
-        slope=slope,
-        intercept=intercept,
-        p_value=p_value,
-    )
+    sides = predictions, references
+    return BlandAltman(list(known), *sides, bias, *_limits(bias), *_line(references, differences))
 
 
 def _limits(bias: Estimate) -> tuple[float | None, float | None]:

@@ -172,10 +172,14 @@ def reliability(
     bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
     member = bins == np.arange(n_bins)[:, np.newaxis]  # (n_bins, n_epochs)
     n_epochs, sums, hits = member.sum(axis=1), member @ confidence, member @ right
+    means, shares = (
+        [float(part / n) if n else None for part, n in zip(parts, n_epochs, strict=True)]
+        for parts in (sums, hits)
+    )
     return Reliability(
         edges=np.linspace(0, 1, n_bins + 1).tolist(),
-        confidence=_shares(sums, n_epochs),
-        accuracy=_shares(hits, n_epochs),
+        confidence=means,
+        accuracy=shares,
         n_epochs=n_epochs.tolist(),
         expected_calibration_error=float(np.abs(hits - sums).sum() / len(bins)),
     )
@@ -240,22 +244,13 @@ def rem_trade_off(
         msg = f"{scheme.name} has no class 'rem': choose a scheme with one"
         raise DataError(msg)
     reference, probabilities = _pooled(nights, scheme)
-    return [_rem_point(reference, probabilities, float(factor), scheme) for factor in factors]
-
-
-def _rem_point(
-    reference: NDArray[np.int8], probabilities: NDArray[np.float64], factor: float, scheme: Scheme
-) -> RemPoint:
-    weights = np.where(np.array(scheme.classes) == "rem", factor, 1.0)
-    found = agreement(reference, likeliest(probabilities * weights), scheme)
-    return RemPoint(
-        factor=factor,
-        recall=found.recall["rem"],
-        precision=found.precision["rem"],
-        accuracy=found.accuracy,
-        kappa=found.kappa,
-        macro_f1=found.macro_f1,
-    )
+    points = []
+    for factor in map(float, factors):
+        weights = np.where(np.array(scheme.classes) == "rem", factor, 1.0)
+        found = agreement(reference, likeliest(probabilities * weights), scheme)
+        of_rem = found.recall["rem"], found.precision["rem"]
+        points.append(RemPoint(factor, *of_rem, found.accuracy, found.kappa, found.macro_f1))
+    return points
 
 
 def _each_class(
@@ -289,10 +284,6 @@ def _curve(
     """Keep points that lie evenly `along` the curve, the first and the last among them."""
     kept = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], _POINTS)))
     return Curve(x[kept].tolist(), y[kept].tolist(), float(area))
-
-
-def _shares(parts: NDArray[np.float64], wholes: NDArray[np.int64]) -> list[float | None]:
-    return [float(part / all_) if all_ else None for part, all_ in zip(parts, wholes, strict=True)]
 
 
 def _with_probabilities(

@@ -90,8 +90,8 @@ def plan(
         Of the first split and of the classifiers.
     """
     if protocol == "holdout":
-        splits = [holdout(subjects, seed=seed + repeat) for repeat in range(number)]
-        seeds = [seed + repeat for repeat in range(number)]
+        seeds = list(range(seed, seed + number))
+        splits = [holdout(subjects, seed=one) for one in seeds]
     else:
         n_folds = len(set(map(person_of, subjects))) if protocol == "loso" else number
         splits = kfold(subjects, n_folds=n_folds, seed=seed)

@@ -1,4 +1,4 @@
-"""How well each person is staged, and what to expect of the next one: people, not epochs, count."""
+"""How well each person is staged, by one model or two; people, not epochs, count."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, wilcoxon
 
-from sleepstage.metrics import agreement
+from sleepstage.errors import DataError
+from sleepstage.metrics import NUMBERS, agreement
 from sleepstage.recording import person_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
-__all__ = ["Estimate", "estimate", "per_night", "per_person"]
+__all__ = ["Difference", "Estimate", "compare", "estimate", "per_person"]
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it
@@ -83,10 +84,10 @@ def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def per_night(
+def per_person(
     nights: Mapping[str, ScoredNight], scheme: Scheme
 ) -> dict[str, dict[str, float | None]]:
-    """Agreement with the expert, night by night.
+    """Agreement with the expert, person by person, over all nights that each of them has.
 
     Parameters
     ----------
@@ -98,17 +99,10 @@ def per_night(
     Returns
     -------
     dict
-        For each night ``accuracy``, ``kappa``, ``macro_f1`` (over the classes that occur) and
+        For each person ``accuracy``, ``kappa``, ``macro_f1`` (over the classes that occur) and
         for each class such as ``sensitivity rem``, ``specificity rem`` and ``precision rem``;
         None where a number is not defined: there is no such epoch, or none was predicted.
     """
-    return {subject: _numbers([night], scheme) for subject, night in nights.items()}
-
-
-def per_person(
-    nights: Mapping[str, ScoredNight], scheme: Scheme
-) -> dict[str, dict[str, float | None]]:
-    """Do the same person by person, over all nights that each of them has."""
     people: dict[str, list[ScoredNight]] = {}
     for subject, night in nights.items():
         people.setdefault(person_of(subject), []).append(night)
@@ -130,3 +124,80 @@ def _numbers(nights: Sequence[ScoredNight], scheme: Scheme) -> dict[str, float |
         numbers[f"specificity {name}"] = float(np.mean(others != code)) if len(others) else None
         numbers[f"precision {name}"] = found.precision[name]
     return numbers
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number under two models, over the people for whom both define it.
+
+    Attributes
+    ----------
+    one, other : float or None
+        Mean over people of each; None where there are none.
+    difference : Estimate
+        Of one minus other, person by person, with its 95 % confidence interval.
+    p_value : float or None
+        Two-sided, of differences that lie evenly around zero (Wilcoxon signed-rank test, zeros
+        dropped); 1 where every difference is zero, None where there are no people.
+    """
+
+    one: float | None
+    other: float | None
+    difference: Estimate
+    p_value: float | None
+
+
+def compare(
+    one: Mapping[str, ScoredNight], other: Mapping[str, ScoredNight], scheme: Scheme
+) -> dict[str, Difference]:
+    """Compare accuracy, kappa and macro F1 of two models on the same people.
+
+    Parameters
+    ----------
+    one, other : mapping of str to ScoredNight
+        By subject. Each person counts as independent: where somebody was tested in several splits
+        under several names, intervals are too narrow and p values too small.
+    scheme : Scheme
+        The classes to compare in.
+
+    Returns
+    -------
+    dict
+        By ``accuracy``, ``kappa`` and ``macro_f1``.
+
+    Raises
+    ------
+    DataError
+        If a person occurs in only one of the two.
+
+    References
+    ----------
+    Demšar (2006), Statistical comparisons of classifiers over multiple data sets, JMLR 7, 1-30.
+    """
+    alone = sorted(one.keys() ^ other.keys())
+    if alone:
+        msg = f"only one of the two models staged {', '.join(alone)}: give the same people to both"
+        raise DataError(msg)
+    left, right = per_person(one, scheme), per_person(other, scheme)
+    return {
+        name: _difference([(left[person][name], right[person][name]) for person in left])
+        for name in NUMBERS
+    }
+
+
+def _difference(pairs: Sequence[tuple[float | None, float | None]]) -> Difference:
+    known = [(one, other) for one, other in pairs if one is not None and other is not None]
+    differences = [one - other for one, other in known]
+    return Difference(
+        one=estimate(one for one, _ in known).mean,
+        other=estimate(other for _, other in known).mean,
+        difference=estimate(differences),
+        p_value=_signed_rank(differences),
+    )
+
+
+def _signed_rank(differences: Sequence[float]) -> float | None:
+    if not differences:
+        return None
+    rounded = np.round(differences, 12)  # else differences that are equal get unequal ranks
+    return float(wilcoxon(rounded).pvalue) if rounded.any() else 1.0

@@ -9,7 +9,6 @@ import numpy as np
 
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation.bland_altman import bland_altman
-from sleepstage.evaluation.comparison import compare
 from sleepstage.evaluation.curves import (
     precision_recall_curves,
     reliability,
@@ -17,7 +16,7 @@ from sleepstage.evaluation.curves import (
     roc_curves,
     selective_accuracy,
 )
-from sleepstage.evaluation.people import estimate, per_person
+from sleepstage.evaluation.people import compare, estimate, per_person
 from sleepstage.evaluation.run import Outcome
 from sleepstage.metrics import NUMBERS, reported_schemes
 
@@ -46,8 +45,8 @@ def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any
         ``runs``: of each, ``model``, ``run``, ``split`` and what ``metrics.json`` holds;
         ``failed``: runs that could not be done, with the reason; ``summary``: of the first model
         of which a run could be done, as `summarise` gives it; ``models``: by name, ``live``,
-        ``summary``, ``people`` (means over people with confidence intervals), ``curves``,
-        ``bland_altman`` and ``against_first`` (paired difference to that first model).
+        ``summary``, ``people`` (means over people with confidence intervals), ``per_person``,
+        ``curves``, ``bland_altman`` and ``against_first`` (paired difference to that first model).
 
     Raises
     ------
@@ -138,10 +137,12 @@ def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[
     summary = summarise(metrics, schemes)
     if all("operating_point" in one for one in metrics):
         summary["operating_point"] = summarise([one["operating_point"] for one in metrics], schemes)
+    people = {scheme.name: _people(runs, scheme) for scheme in schemes}
     return {
         "live": next(iter(runs)).classifier.live,
         "summary": summary,
-        "people": {scheme.name: _people(runs, scheme) for scheme in schemes},
+        "people": {scheme: _estimates(numbers) for scheme, numbers in people.items()},
+        "per_person": people,
         "curves": {
             "roc": _curves(roc_curves(nights, own)),
             "precision_recall": _curves(precision_recall_curves(nights, own)),
@@ -158,18 +159,21 @@ def _curves(curves: Mapping[str, Curve | None]) -> dict[str, Any]:
     return {name: curve and asdict(curve) for name, curve in curves.items()}
 
 
-def _people(runs: Mapping[Task, Outcome], scheme: Scheme) -> dict[str, Any]:
-    """Numbers over people; of who tested in several runs the mean counts."""
-    values: dict[str, dict[str, list[float]]] = {}
+def _people(runs: Mapping[Task, Outcome], scheme: Scheme) -> dict[str, dict[str, float | None]]:
+    """Numbers of each person; of who tested in several runs the mean."""
+    tested: dict[str, list[dict[str, float | None]]] = {}
     for outcome in runs.values():
-        for subject, numbers in per_person(outcome.scored, scheme).items():
-            for name, value in numbers.items():
-                mine = values.setdefault(name, {}).setdefault(subject, [])
-                mine.extend([] if value is None else [value])
+        for person, numbers in per_person(outcome.scored, scheme).items():
+            tested.setdefault(person, []).append(numbers)
     return {
-        name: asdict(estimate(float(np.mean(mine)) for mine in people.values() if mine))
-        for name, people in values.items()
+        person: {name: _spread([one[name] for one in mine])["mean"] for name in mine[0]}
+        for person, mine in tested.items()
     }
+
+
+def _estimates(people: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+    names = next(iter(people.values()))
+    return {name: asdict(estimate(one[name] for one in people.values())) for name in names}
 
 
 def paired(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[str, Any] | None:

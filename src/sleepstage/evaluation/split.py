@@ -75,13 +75,9 @@ def everyone(subjects: Sequence[str], *, seed: int) -> Split:
     return _split(subjects, _shuffled(subjects, seed), [])
 
 
-def _people(subjects: Sequence[str]) -> list[str]:
-    """Sorted, so that a seed means the same split in whatever order people were found."""
-    return sorted({person_of(subject) for subject in subjects})
-
-
 def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
-    people = _people(subjects)
+    # Sorted, so that a seed means the same split in whatever order people were found.
+    people = sorted(set(map(person_of, subjects)))
     if len(people) < _MIN_PEOPLE:
         msg = f"{len(people)} people with stages; a split by person needs {_MIN_PEOPLE} or more"
         raise DataError(msg)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sleepstage.evaluation.report.extracts import (
     class_label,
-    numbers_of_people,
-    runs_of,
+    number_labels,
     scheme_words,
     shared_scheme,
 )
@@ -37,18 +36,10 @@ __all__ = [
 ]
 
 
-def _head(scheme: str) -> tuple[str, ...]:
-    recalls = (f"{class_label(name)} recall" for name in SCHEMES[scheme].classes)
-    return "accuracy", "kappa", "macro F1", *recalls
-
-
-def _numbers(report: Mapping[str, Any]) -> list[Cell]:
-    return [*(report[key] for key in NUMBERS), *report["recall"].values()]
-
-
-def _spread_of(summary: Mapping[str, Any], statistic: str) -> list[Cell]:
-    spreads = [*(summary[key] for key in NUMBERS), *summary["recall"].values()]
-    return [spread[statistic] for spread in spreads]
+def _numbers(of: Mapping[str, Any], statistic: str | None = None) -> list[Cell]:
+    """Numbers of a report, or a statistic of each of a summary."""
+    found = [*(of[key] for key in NUMBERS), *of["recall"].values()]
+    return [one[statistic] for one in found] if statistic else found
 
 
 def _runs_table(
@@ -62,9 +53,9 @@ def _runs_table(
         (f"run {run}", words, *_numbers(report[scheme])) for run, words, report in reports
     ]
     rows += [
-        (statistic, "", *_spread_of(summary[scheme], statistic)) for statistic in ("mean", "std")
+        (statistic, "", *_numbers(summary[scheme], statistic)) for statistic in ("mean", "std")
     ]
-    head = ("run", told, *_head(scheme))
+    head = ("run", told, *number_labels(scheme))
     return Table(scheme_words(scheme), head, tuple(rows), text_columns=2, totals=2)
 
 
@@ -101,13 +92,13 @@ def operating_point_section(
         for run in runs
     ]
     rows = tuple(
-        (words, *_spread_of(numbers[scheme], "mean"))
+        (words, *_numbers(numbers[scheme], "mean"))
         for words, numbers in (
             ("most probable class", summary),
             ("operating point", summary["operating_point"]),
         )
     )
-    beside = Table("mean over runs", ("decided by", *_head(scheme)), rows)
+    beside = Table("mean over runs", ("decided by", *number_labels(scheme)), rows)
     table = _runs_table(reports, summary["operating_point"], scheme, "factor")
     text = (
         "The same probabilities, decided so that more of a stage is found: its probability is "
@@ -162,7 +153,7 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
     )
     means = {name: model["people"][scheme] for name, model in models.items()}
     live = {name: model["live"] for name, model in models.items()}
-    people = {name: numbers_of_people(runs_of(results, name), scheme) for name in models}
+    people = {name: model["per_person"][scheme] for name, model in models.items()}
     pictures = (
         Picture(
             "mean over people of each model with its confidence interval",

@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sleepstage.evaluation.people import per_night
-from sleepstage.metrics import NUMBERS
+from sleepstage.metrics import agreement
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sleepstage.metrics import ScoredNight
+    from sleepstage.metrics import Agreement, ScoredNight
 
 __all__ = [
     "chosen_nights",
     "class_label",
     "first_model",
     "measure_label",
-    "numbers_of_people",
+    "number_labels",
     "pooled_confusion",
     "runs_of",
     "scheme_words",
@@ -68,56 +67,28 @@ def pooled_confusion(runs: Sequence[Mapping[str, Any]], scheme: str) -> list[lis
     return pooled
 
 
-def numbers_of_people(
-    runs: Sequence[Mapping[str, Any]], scheme: str
-) -> dict[str, dict[str, float | None]]:
-    """Accuracy, kappa, macro F1 and recalls of each person, the lowest kappa first.
-
-    Of who tested in several runs the mean counts.
-    """
-    reports: dict[str, list[Mapping[str, Any]]] = {}
-    for run in runs:
-        for person, report in run["per_person"].items():
-            reports.setdefault(person, []).append(report[scheme])
-    people = {
-        person: {
-            **{key: _mean([one[key] for one in all_]) for key in NUMBERS},
-            **{
-                f"{class_label(name)} recall": _mean([one["recall"][name] for one in all_])
-                for name in SCHEMES[scheme].classes
-            },
-        }
-        for person, all_ in reports.items()
-    }
-    return dict(sorted(people.items(), key=lambda item: _order(item[1]["kappa"])))
-
-
-def _order(kappa: float | None) -> tuple[bool, float]:
-    return kappa is None, kappa or 0.0
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+def number_labels(scheme: str) -> tuple[str, ...]:
+    """Names of accuracy, kappa, macro F1 and the recall of each class."""
+    recalls = (f"{class_label(name)} recall" for name in SCHEMES[scheme].classes)
+    return "accuracy", "kappa", "macro F1", *recalls
 
 
 def chosen_nights(
     nights: Mapping[str, ScoredNight], scheme: str
-) -> list[tuple[str, str, Mapping[str, float | None]]]:
-    """Worst, median and best night by kappa: which, its key and its numbers.
+) -> list[tuple[str, str, Agreement]]:
+    """Worst, median and best night by kappa: which, its key and its agreement.
 
     Nights without a kappa are left out; of two nights there is no median, one night is the only.
     """
-    numbers = per_night(nights, SCHEMES[scheme])
-    order = sorted(
-        (key for key in numbers if numbers[key]["kappa"] is not None),
-        key=lambda key: _order(numbers[key]["kappa"]),
-    )
+    classes = SCHEMES[scheme]
+    found = {key: agreement(*night.pair(classes), classes) for key, night in nights.items()}
+    kappas = {key: one.kappa for key, one in found.items() if one.kappa is not None}
+    order = sorted(kappas, key=kappas.__getitem__)
     last = len(order) - 1
     places = {"best": last, "median": last // 2, "worst": 0}
     if last < 2:
         places = {"best": 1, "worst": 0} if last == 1 else {"only": 0} if order else {}
-    return [(which, order[place], numbers[order[place]]) for which, place in places.items()]
+    return [(which, order[place], found[order[place]]) for which, place in places.items()]
 
 
 def measure_label(name: str) -> str:

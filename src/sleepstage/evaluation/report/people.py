@@ -9,6 +9,7 @@ from sleepstage.evaluation.report.extracts import (
     chosen_nights,
     class_label,
     measure_label,
+    number_labels,
     scheme_words,
 )
 from sleepstage.evaluation.report.tables import (
@@ -22,6 +23,7 @@ from sleepstage.evaluation.report.tables import (
 from sleepstage.metrics import NUMBERS
 from sleepstage.plotting import plot_bland_altman, plot_night, plot_people
 from sleepstage.plotting.style import drawable
+from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sleepstage.metrics import ScoredNight
+
+    Numbers = Mapping[str, float | None]
 
 __all__ = ["bland_altman_section", "nights_section", "people_section", "spread_section"]
 
@@ -60,12 +64,19 @@ def _label(key: str) -> str:
     return f"{number} {class_label(name)}" if name else number
 
 
-def spread_section(model: str, people: Mapping[str, Mapping[str, float | None]]) -> Section:
+def spread_section(model: str, people: Mapping[str, Numbers], scheme: str) -> Section:
     """Every person's numbers."""
-    head = tuple(_label(key) for key in next(iter(people.values())))
-    rows = tuple((person, *numbers.values()) for person, numbers in people.items())
+
+    def order(one: Numbers) -> tuple[bool, float]:
+        return one["kappa"] is None, one["kappa"] or 0.0
+
+    names = (*NUMBERS, *(f"sensitivity {name}" for name in SCHEMES[scheme].classes))
+    rows = tuple(
+        (person, *(people[person][name] for name in names))
+        for person in sorted(people, key=lambda person: order(people[person]))
+    )
     text = "Each person on their own, the lowest kappa first."
-    table = Table("", ("person", *head), rows)
+    table = Table("", ("person", *number_labels(scheme)), rows)
     drawn = Picture("kappa and accuracy of each person", partial(plot_people, {model: people}))
     return Section("spread", "Person by person", text, (table,), (drawn,))
 
@@ -75,17 +86,15 @@ def nights_section(nights: Mapping[str, ScoredNight], scheme: str) -> Section | 
     chosen = chosen_nights(nights, scheme)
     if not chosen:
         return None
-    rows = tuple(
-        (which, key, *(numbers[name] for name in NUMBERS)) for which, key, numbers in chosen
-    )
+    rows = tuple((which, key, one.accuracy, one.kappa, one.macro_f1) for which, key, one in chosen)
     table = Table("", ("night", "person", "accuracy", "kappa", "macro F1"), rows, text_columns=2)
     text = "By kappa. The expert's stages, the model's, and the probabilities that it gave."
     pictures = tuple(
         Picture(
             f"hypnogram of the {which} night, {key}",
-            partial(_draw, nights[key], which, key, numbers["kappa"]),
+            partial(_draw, nights[key], which, key, one.kappa),
         )
-        for which, key, numbers in chosen
+        for which, key, one in chosen
     )
     return Section("nights", "Best, median and worst night", text, (table,), pictures)
 

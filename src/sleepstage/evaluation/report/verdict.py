@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sleepstage.evaluation.report.extracts import first_model, runs_of, schemes
 from sleepstage.evaluation.report.tables import number
@@ -19,19 +18,8 @@ CONSISTENT_BELOW: Final = 0.05
 _WORDS: Final = {"five_class": "five", "four_class": "four", "three_class": "three"}
 
 
-@dataclass(frozen=True)
-class Card:
-    """A number that matters.
-
-    Attributes
-    ----------
-    name : str
-        What it is.
-    value : str
-        As it is shown.
-    note : str
-        How sure it is.
-    """
+class Card(NamedTuple):
+    """A number that matters: what it is, as it is shown, and how sure it is."""
 
     name: str
     value: str

@@ -7,8 +7,7 @@ import io
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.evaluation.report.notes import data_section, glossary_section
-from sleepstage.evaluation.report.sections import sections
+from sleepstage.evaluation.report.sections import data_section, glossary_section, sections
 from sleepstage.evaluation.report.tables import Picture, Section, Table, escaped
 from sleepstage.evaluation.report.verdict import Card, key_numbers, verdict
 from sleepstage.files import write_atomically
@@ -90,8 +89,7 @@ def _markdown(
     cards: Sequence[Card],
     sections: Sequence[Section],
 ) -> str:
-    rows = tuple((card.name, card.value, card.note) for card in cards)
-    numbers = Table("", ("mean over runs", "", ""), rows)
+    numbers = Table("", ("mean over runs", "", ""), tuple(cards))
     lead, *rest = map(escaped, verdict)
     parts = [f"# {escaped(title)}", f"**{warning}**" if warning else "", f"**{lead}**"]
     parts.append(" ".join(rest))
