@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["check_and_show", "data"]
 
 _DEFAULT_FOLDER = "data/sleep-accel"
-_CHECK_COLUMNS = (
-    *("person", "scored", "usable"),
-    *("hr gap", "motion", "err", "warn"),
-)
+_CHECK_COLUMNS = ("person", "scored", "usable", "hr gap", "motion", "err", "warn")
 
 
 @click.group()
@@ -78,8 +75,8 @@ def check_and_show(directory: Path, *, as_json: bool = False) -> int:
         report = check_dataset(directory, on_progress=progress)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
-        return report.status
-    _show_check(report)
+    else:
+        _show_check(report)
     return report.status
 
 

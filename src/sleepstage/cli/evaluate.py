@@ -137,9 +137,8 @@ def choose(names: tuple[str, ...], settings: tuple[str, ...]) -> Mapping[str, Cl
 
 def _people(subjects: Sequence[str]) -> str:
     """How many people, and how many nights where some have several."""
-    n_people = len(set(map(person_of, subjects)))
-    told = f"{n_people} people"
-    return told if n_people == len(subjects) else f"{told}, {len(subjects)} nights"
+    n_people, n_nights = len(set(map(person_of, subjects))), len(subjects)
+    return f"{n_people} people" + (f", {n_nights} nights" if n_nights > n_people else "")
 
 
 def show(title: str, tables: Sequence[Table], *, simulated: bool) -> None:

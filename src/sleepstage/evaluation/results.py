@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
+    Outcomes = Mapping[Task, Outcome | SleepstageError]
+
 __all__ = ["by_model", "failed_runs", "nights_of", "paired", "results", "summarise"]
 
 
-def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any]:
+def results(outcomes: Outcomes) -> dict[str, Any]:
     """Every run, and what they say together.
 
     Parameters
@@ -72,7 +74,7 @@ def results(outcomes: Mapping[Task, Outcome | SleepstageError]) -> dict[str, Any
     }
 
 
-def failed_runs(outcomes: Mapping[Task, Outcome | SleepstageError]) -> list[dict[str, Any]]:
+def failed_runs(outcomes: Outcomes) -> list[dict[str, Any]]:
     """Runs that could not be done, with the reason."""
     return [
         {"model": task.name, "run": task.number, "reason": str(outcome)}
@@ -81,9 +83,7 @@ def failed_runs(outcomes: Mapping[Task, Outcome | SleepstageError]) -> list[dict
     ]
 
 
-def by_model(
-    outcomes: Mapping[Task, Outcome | SleepstageError],
-) -> dict[str, dict[Task, Outcome]]:
+def by_model(outcomes: Outcomes) -> dict[str, dict[Task, Outcome]]:
     """Runs that could be done, by the name of their model."""
     grouped: dict[str, dict[Task, Outcome]] = {}
     for task, outcome in outcomes.items():

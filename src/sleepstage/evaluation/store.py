@@ -44,11 +44,7 @@ def remember(outcome: Outcome, out: Path, fingerprint: str) -> None:
 
 
 def recall(
-    out: Path,
-    fingerprint: str,
-    classifier: Classifier,
-    split: Split,
-    nights: Mapping[str, Night],
+    out: Path, fingerprint: str, classifier: Classifier, split: Split, nights: Mapping[str, Night]
 ) -> Outcome | None:
     """What `remember` wrote, or None if it is of another run, or was not finished."""
     try:

@@ -48,7 +48,8 @@ def plot_people(models: Mapping[str, Mapping[str, Numbers]]) -> Figure:
 
 
 def _sorted_people(axes: Sequence[Axes], people: Mapping[str, Numbers]) -> None:
-    order = sorted(people, key=lambda name: _sort_key(people[name][_NUMBERS[0]]))
+    first = [known(one[_NUMBERS[0]]) for one in people.values()]
+    order = [list(people)[place] for place in np.argsort(first, kind="stable")]  # NaN at the end
     places = range(len(order))
     for axis, number in zip(axes, _NUMBERS, strict=True):
         values = np.array([known(people[name][number]) for name in order])
@@ -63,10 +64,6 @@ def _sorted_people(axes: Sequence[Axes], people: Mapping[str, Numbers]) -> None:
     named = [drawable(name) for name in order] if len(order) <= _MOST_NAMES else []
     axes[-1].set_xticks(places[: len(named)], named, rotation=90)
     axes[-1].set_xlabel("person")
-
-
-def _sort_key(value: float | None) -> float:
-    return math.inf if value is None else value
 
 
 def _boxes(axis: Axes, models: Mapping[str, Mapping[str, Numbers]], number: str) -> None:

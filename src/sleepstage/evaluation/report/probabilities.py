@@ -28,13 +28,13 @@ _SHOWN: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 def curves_section(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]) -> Section:
     """Areas under the curves of each class, and its share of the epochs."""
-    roc, precision_recall = curves["roc"], curves["precision_recall"]
+    both = roc, precision_recall = curves["roc"], curves["precision_recall"]
     total = sum(map(sum, confusion))
     shares = {
         name: sum(row) / total if total else None for name, row in zip(roc, confusion, strict=True)
     }
     rows = tuple(
-        (class_label(name), share, _area(roc[name]), _area(precision_recall[name]))
+        (class_label(name), share, *(one[name] and one[name]["area"] for one in both))
         for name, share in shares.items()
     )
     head = ("class", "share of epochs", "ROC area", "average precision")
@@ -47,10 +47,6 @@ def curves_section(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]
         partial(plot_curves, roc, precision_recall, shares=shares),
     )
     return Section("curves", "ROC and precision-recall", text, (Table("", head, rows),), (drawn,))
-
-
-def _area(curve: Mapping[str, Any] | None) -> float | None:
-    return None if curve is None else curve["area"]
 
 
 def calibration_section(reliability: Mapping[str, Any]) -> Section:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.evaluation.report.agreement import (
@@ -70,11 +69,10 @@ _GLOSSARY: Final = {
     ),
     "std": "Sample standard deviation, over runs or over people as the table says.",
 }
-_NO_NIGHTS: Final[Mapping[str, ScoredNight]] = MappingProxyType({})
 
 
 def sections(
-    results: Mapping[str, Any], nights: Mapping[str, ScoredNight] = _NO_NIGHTS
+    results: Mapping[str, Any], nights: Mapping[str, ScoredNight] | None = None
 ) -> list[Section]:
     """Sections on an evaluation, in order; what there is nothing on is left out.
 
@@ -96,7 +94,7 @@ def sections(
         models_section(results),
         people_section(model["people"], own),
         spread_section(name, model["per_person"][own[0]], own[0]),
-        nights_section(nights, own[0]),
+        nights_section(nights or {}, own[0]),
         curves_section(curves, confusion),
         calibration_section(curves["reliability"]),
         certainty_section(curves["certainty"]),

@@ -31,11 +31,8 @@ def key_numbers(results: Mapping[str, Any]) -> list[Card]:
     summary = results["summary"]
     finest = schemes(summary)[0]
     main = summary[finest]
-    cards = [
-        _card("accuracy", main["accuracy"], share=True),
-        _card("kappa", main["kappa"]),
-        _card("macro F1", main["macro_f1"]),
-    ]
+    cards = [_card("accuracy", main["accuracy"], share=True), _card("kappa", main["kappa"])]
+    cards.append(_card("macro F1", main["macro_f1"]))
     if "rem" in main["recall"]:
         cards.append(_card("REM recall", main["recall"]["rem"], share=True))
         if "operating_point" in summary:
@@ -77,11 +74,8 @@ def _headline(results: Mapping[str, Any], finest: str, n_runs: int) -> str:
     main = results["summary"][finest]
     how = "from nothing later than the epoch itself" if model["live"] else "once the night is over"
     runs = "one run" if n_runs == 1 else f"mean over {n_runs} runs"
-    task = (
-        f"names the right one of {_WORDS[finest]} stages"
-        if finest in _WORDS
-        else "tells sleep from wake"
-    )
+    one_of = f"names the right one of {_WORDS[finest]} stages" if finest in _WORDS else ""
+    task = one_of or "tells sleep from wake"
     return (
         f"On people it has never seen, {name} {task} in "
         f"{_percent(main['accuracy']['mean'])} of epochs, {how} ({runs}); its agreement with the "
