@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sleepstage.evaluation.report.extracts import (
+    by_kappa,
     class_label,
     number_labels,
     scheme_words,
@@ -153,7 +154,7 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
     )
     means = {name: model["people"][scheme] for name, model in models.items()}
     live = {name: model["live"] for name, model in models.items()}
-    people = {name: model["per_person"][scheme] for name, model in models.items()}
+    people = {name: by_kappa(model["per_person"][scheme]) for name, model in models.items()}
     pictures = (
         Picture(
             "mean over people of each model with its confidence interval",

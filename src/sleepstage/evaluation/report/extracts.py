@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sleepstage.metrics import Agreement, ScoredNight
 
 __all__ = [
+    "by_kappa",
     "chosen_nights",
     "class_label",
     "first_model",
@@ -71,6 +72,12 @@ def number_labels(scheme: str) -> tuple[str, ...]:
     """Names of accuracy, kappa, macro F1 and the recall of each class."""
     recalls = (f"{class_label(name)} recall" for name in SCHEMES[scheme].classes)
     return "accuracy", "kappa", "macro F1", *recalls
+
+
+def by_kappa(people: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+    """Numbers of each person, the lowest kappa first, and none at the end."""
+    kappas = {name: (one["kappa"] is None, one["kappa"] or 0.0) for name, one in people.items()}
+    return {name: people[name] for name in sorted(people, key=kappas.__getitem__)}
 
 
 def chosen_nights(

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from sleepstage.metrics import ScoredNight
 
-    Numbers = Mapping[str, float | None]
-
 __all__ = ["bland_altman_section", "nights_section", "people_section", "spread_section"]
 
 
@@ -60,21 +58,16 @@ def people_section(people: Mapping[str, Mapping[str, Any]], own: Sequence[str]) 
 
 def _label(key: str) -> str:
     """Name of a number: macro F1, sensitivity REM."""
-    number, _, name = key.replace("macro_f1", "macro F1").partition(" ")
-    return f"{number} {class_label(name)}" if name else number
+    kind, _, name = key.replace("macro_f1", "macro F1").partition(" ")
+    return f"{kind} {class_label(name)}" if name else kind
 
 
-def spread_section(model: str, people: Mapping[str, Numbers], scheme: str) -> Section:
+def spread_section(
+    model: str, people: Mapping[str, Mapping[str, float | None]], scheme: str
+) -> Section:
     """Every person's numbers."""
-
-    def order(one: Numbers) -> tuple[bool, float]:
-        return one["kappa"] is None, one["kappa"] or 0.0
-
     names = (*NUMBERS, *(f"sensitivity {name}" for name in SCHEMES[scheme].classes))
-    rows = tuple(
-        (person, *(people[person][name] for name in names))
-        for person in sorted(people, key=lambda person: order(people[person]))
-    )
+    rows = tuple((person, *(one[name] for name in names)) for person, one in people.items())
     text = "Each person on their own, the lowest kappa first."
     table = Table("", ("person", *number_labels(scheme)), rows)
     drawn = Picture("kappa and accuracy of each person", partial(plot_people, {model: people}))
