@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from research import make_results
 from research.studies import Varied, results_of
 from research.study_report import study_sections
 from sleepstage.errors import DataError, SleepstageError
@@ -157,3 +159,21 @@ def test_studies_are_drawn_and_leaks_are_not() -> None:
     }
     for section in study_sections(STUDIES):
         assert all(picture.figure().axes for picture in section.pictures)
+
+
+def test_a_page_shows_chosen_sections_with_their_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_results, "DOCS", tmp_path)
+    names = ["study people", "study nothing", "study my own", "study ablation"]
+    page = make_results.markdown(study_sections(STUDIES), names, "study")
+    heads = [line for line in page.splitlines() if line.startswith(("## ", "!["))]
+    assert heads == [
+        "## How many people are needed (learning curve)",
+        "![learning curve](figures/study-people-1.png)",
+        "## Study: my own",
+        "## What each choice is worth",
+        "![difference of kappa to the unchanged model](figures/study-ablation-1.png)",
+    ]
+    written = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert written == ["study-ablation-1.png", "study-people-1.png"]
