@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sleepstage.evaluation.people import Estimate, estimate, per_person
+from sleepstage.evaluation.people import Estimate, estimate, per_night, per_person
 from sleepstage.metrics import ScoredNight
 from sleepstage.stages import FOUR_CLASS, TWO_CLASS
 
@@ -33,6 +33,7 @@ def test_all_nights_of_a_person_count_together() -> None:
         "b/1": night("lw", "lw"),
     }
     assert per_person(several, FOUR_CLASS)["a"]["accuracy"] == 5 / 6
+    assert per_night(several, FOUR_CLASS)["a/1"]["accuracy"] == 1 / 2
     assert set(per_person(several, FOUR_CLASS)) == {"a", "b"}
 
 

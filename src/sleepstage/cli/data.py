@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ from sleepstage.readers.sleep_accel import find_data
 from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sleepstage.checks import DatasetReport, Facts, Finding
 
 __all__ = ["check_and_show", "data"]
@@ -83,10 +82,11 @@ def check_and_show(directory: Path, *, as_json: bool = False) -> int:
 def _show_check(report: DatasetReport) -> None:
     if report.simulated:
         simulated_banner()
-    rows = [
-        [*_facts_row(night.subject, night.facts), *_counts(night.findings)]
-        for night in report.subjects
-    ]
+    rows = []
+    for night in report.subjects:
+        found = Counter(finding.severity for finding in night.findings)
+        counts = str(found["error"]), str(found["warning"])
+        rows.append([*_facts_row(night.subject, night.facts), *counts])
     total = _facts_row(f"all {len(rows)}", report.totals)
     rows.append([*total, str(report.errors), str(report.warnings)])
     table(
@@ -113,11 +113,6 @@ def _facts_row(name: str, facts: Facts) -> list[str]:
         for minutes in (facts.heart_rate_gap_min, facts.motion_gap_min)
     ]
     return [name, str(facts.n_scored), usable, *shares, *gaps]
-
-
-def _counts(findings: Sequence[Finding]) -> list[str]:
-    errors = sum(finding.severity == "error" for finding in findings)
-    return [str(errors), str(len(findings) - errors)]
 
 
 def _show_finding(who: str, finding: Finding) -> None:

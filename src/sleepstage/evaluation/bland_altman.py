@@ -118,8 +118,8 @@ def _analyse(pairs: Mapping[str, tuple[float | None, float | None]]) -> BlandAlt
     predictions, references = ([pair[side] for pair in known.values()] for side in (0, 1))
     differences = [predicted - reference for predicted, reference in known.values()]
     bias = estimate(differences)
-    line = _line(references, differences)
-    return BlandAltman(list(known), predictions, references, bias, *_limits(bias), *line)
+    rest = *_limits(bias), *_line(references, differences)
+    return BlandAltman(list(known), predictions, references, bias, *rest)
 
 
 def _limits(bias: Estimate) -> tuple[float | None, float | None]:

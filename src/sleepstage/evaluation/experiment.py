@@ -170,9 +170,8 @@ def _data(nights: Sequence[Night]) -> str:
     digest = hashlib.sha256()
     for night in sorted(nights, key=lambda night: night.subject):
         digest.update(night.recording.fingerprint().encode())
-        digest.update(night.codes.tobytes())
-        for rows in (night.rows, *night.thinned_rows):
-            digest.update(rows.tobytes())
+        rows = (night.rows, *night.thinned_rows)
+        digest.update(b"".join([night.codes.tobytes(), *(one.tobytes() for one in rows)]))
     return digest.hexdigest()
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
-__all__ = ["Difference", "Estimate", "compare", "estimate", "per_person"]
+    Numbers = dict[str, float | None]
+
+__all__ = ["Difference", "Estimate", "compare", "estimate", "per_night", "per_person"]
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it
@@ -84,9 +86,7 @@ def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def per_person(
-    nights: Mapping[str, ScoredNight], scheme: Scheme
-) -> dict[str, dict[str, float | None]]:
+def per_person(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Numbers]:
     """Agreement with the expert, person by person, over all nights that each of them has.
 
     Parameters
@@ -109,7 +109,12 @@ def per_person(
     return {person: _numbers(theirs, scheme) for person, theirs in people.items()}
 
 
-def _numbers(nights: Sequence[ScoredNight], scheme: Scheme) -> dict[str, float | None]:
+def per_night(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Numbers]:
+    """Do the same night by night."""
+    return {subject: _numbers([night], scheme) for subject, night in nights.items()}
+
+
+def _numbers(nights: Sequence[ScoredNight], scheme: Scheme) -> Numbers:
     pairs = [night.pair(scheme) for night in nights]
     reference, predicted = (np.concatenate(side) for side in zip(*pairs, strict=True))
     found = agreement(reference, predicted, scheme)

@@ -16,15 +16,16 @@ from sleepstage.evaluation.curves import (
     roc_curves,
     selective_accuracy,
 )
-from sleepstage.evaluation.people import compare, estimate, per_person
+from sleepstage.evaluation.people import compare, estimate, per_night, per_person
 from sleepstage.evaluation.run import Outcome
 from sleepstage.metrics import NUMBERS, reported_schemes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sleepstage.evaluation.curves import Curve
     from sleepstage.evaluation.experiment import Task
+    from sleepstage.evaluation.people import Numbers
     from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
@@ -47,7 +48,7 @@ def results(outcomes: Outcomes) -> dict[str, Any]:
         ``runs``: of each, ``model``, ``run``, ``split`` and what ``metrics.json`` holds;
         ``failed``: runs that could not be done, with the reason; ``summary``: of the first model
         of which a run could be done, as `summarise` gives it; ``models``: by name, ``live``,
-        ``summary``, ``people`` (means over people with confidence intervals), ``per_person``,
+        ``summary``, ``people`` (means over people with confidence intervals), ``per_night``,
         ``curves``, ``bland_altman`` and ``against_first`` (paired difference to that first model).
 
     Raises
@@ -137,12 +138,11 @@ def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[
     summary = summarise(metrics, schemes)
     if all("operating_point" in one for one in metrics):
         summary["operating_point"] = summarise([one["operating_point"] for one in metrics], schemes)
-    people = {scheme.name: _people(runs, scheme) for scheme in schemes}
     return {
         "live": next(iter(runs)).classifier.live,
         "summary": summary,
-        "people": {scheme: _estimates(numbers) for scheme, numbers in people.items()},
-        "per_person": people,
+        "people": {scheme.name: _estimates(_means(runs, scheme, per_person)) for scheme in schemes},
+        "per_night": {scheme.name: _means(runs, scheme, per_night) for scheme in schemes},
         "curves": {
             "roc": _curves(roc_curves(nights, own)),
             "precision_recall": _curves(precision_recall_curves(nights, own)),
@@ -159,11 +159,15 @@ def _curves(curves: Mapping[str, Curve | None]) -> dict[str, Any]:
     return {name: curve and asdict(curve) for name, curve in curves.items()}
 
 
-def _people(runs: Mapping[Task, Outcome], scheme: Scheme) -> dict[str, dict[str, float | None]]:
-    """Numbers of each person; of who tested in several runs the mean."""
-    tested: dict[str, list[dict[str, float | None]]] = {}
+def _means(
+    runs: Mapping[Task, Outcome],
+    scheme: Scheme,
+    measure: Callable[[Mapping[str, ScoredNight], Scheme], dict[str, Numbers]],
+) -> dict[str, Numbers]:
+    """Numbers of each person, or night; of who tested in several runs the mean."""
+    tested: dict[str, list[Numbers]] = {}
     for outcome in runs.values():
-        for person, numbers in per_person(outcome.scored, scheme).items():
+        for person, numbers in measure(outcome.scored, scheme).items():
             tested.setdefault(person, []).append(numbers)
     return {
         person: {name: _spread([one[name] for one in mine])["mean"] for name in mine[0]}
@@ -171,7 +175,7 @@ def _people(runs: Mapping[Task, Outcome], scheme: Scheme) -> dict[str, dict[str,
     }
 
 
-def _estimates(people: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+def _estimates(people: Mapping[str, Numbers]) -> dict[str, Any]:
     names = next(iter(people.values()))
     return {name: asdict(estimate(one[name] for one in people.values())) for name in names}
 

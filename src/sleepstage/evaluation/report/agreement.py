@@ -115,16 +115,15 @@ def _factors(factors: Mapping[str, float]) -> str:
 def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Section:
     """Confusion in epochs and in shares."""
     classes = tuple(map(class_label, SCHEMES[scheme].classes))
-    counts: tuple[tuple[Cell, ...], ...] = tuple(
-        (name, *row, sum(row)) for name, row in zip(classes, confusion, strict=True)
-    )
-    shares: tuple[tuple[Cell, ...], ...] = tuple(
-        (name, *(one / sum(row) if sum(row) else None for one in row))
-        for name, row in zip(classes, confusion, strict=True)
-    )
+    counts: list[tuple[Cell, ...]] = []
+    shares: list[tuple[Cell, ...]] = []
+    for name, row in zip(classes, confusion, strict=True):
+        counts.append((name, *row, sum(row)))
+        shares.append((name, *(one / sum(row) if sum(row) else None for one in row)))
+    head = ("expert \\ predicted", *classes)
     tables = (
-        Table("epochs", ("expert \\ predicted", *classes, "all"), counts),
-        Table("share of the expert's class", ("expert \\ predicted", *classes), shares),
+        Table("epochs", (*head, "all"), tuple(counts)),
+        Table("share of the expert's class", head, tuple(shares)),
     )
     text = "Rows: what the expert scored; columns: what the model told. All runs pooled."
     drawn = Picture("confusion matrix", partial(plot_confusion, confusion, SCHEMES[scheme].classes))
@@ -154,7 +153,7 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
     )
     means = {name: model["people"][scheme] for name, model in models.items()}
     live = {name: model["live"] for name, model in models.items()}
-    people = {name: by_kappa(model["per_person"][scheme]) for name, model in models.items()}
+    people = {name: by_kappa(model["per_night"][scheme]) for name, model in models.items()}
     pictures = (
         Picture(
             "mean over people of each model with its confidence interval",

@@ -94,7 +94,7 @@ def sections(
         confusion_section(confusion, own[0]),
         models_section(results),
         people_section(model["people"], own),
-        spread_section(name, by_kappa(model["per_person"][own[0]]), own[0]),
+        spread_section(name, by_kappa(model["per_night"][own[0]]), own[0]),
         nights_section(nights or {}, own[0]),
         curves_section(curves, confusion),
         calibration_section(curves["reliability"]),

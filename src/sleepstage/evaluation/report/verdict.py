@@ -96,13 +96,11 @@ def _over_people(people: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _coarser(summary: Mapping[str, Any]) -> str:
     parts = []
-    coarser = schemes(summary)[1:]
-    if "three_class" in coarser:
-        accuracy = summary["three_class"]["accuracy"]["mean"]
-        parts.append(f"With three classes (wake, NREM, REM) it is right in {_percent(accuracy)}")
-    if "two_class" in coarser:
-        accuracy = summary["two_class"]["accuracy"]["mean"]
-        parts.append(f"sleep is told from wake in {_percent(accuracy)}")
+    right = {name: _percent(summary[name]["accuracy"]["mean"]) for name in schemes(summary)[1:]}
+    if "three_class" in right:
+        parts.append(f"With three classes (wake, NREM, REM) it is right in {right['three_class']}")
+    if "two_class" in right:
+        parts.append(f"sleep is told from wake in {right['two_class']}")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}." if parts else ""
 
