@@ -72,6 +72,7 @@ def test_every_variation_is_done_on_every_split(tasks: list[Varied], baseline: l
                 assert task.classifier.seed == default.classifier.seed
                 assert task.split.test == default.split.test
                 assert task.change in CHANGES
+                assert type(task.plain) is Task  # workers of a cluster know the package alone
     assert [task.study for task in study_tasks(["leaks"], baseline)] == ["leaks"] * 6
     assert study_tasks([], baseline) == []
 
