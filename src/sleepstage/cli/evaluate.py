@@ -25,7 +25,7 @@ __all__ = ["choose", "evaluate", "raise_failed", "show"]
 
 _AT_LEAST_ONE = click.IntRange(min=1)
 _MARKS = {
-    "results.json": b'"studies"',
+    "results.json": b'"failed"',
     "report.html": b"Not a medical device.",
     "report.md": b"Not a medical device.",
 }
