@@ -19,6 +19,7 @@ from sleepstage.service.access import make_grant
 from sleepstage.service.api import Service
 from sleepstage.service.app import create_app
 from sleepstage.service.settings import Settings
+from sleepstage.service.upkeep import Upkeep
 from sleepstage.service.workers import Workers
 
 T = TypeVar("T")
@@ -59,6 +60,10 @@ class Running:
         assert answer.status_code == 200, answer.text
         night: dict[str, Any] = answer.json()
         return night
+
+    def sweep(self) -> None:
+        """Do at once what the server does by itself now and then."""
+        self.do(Upkeep(self.service.nights, self.service.settings).sweep)
 
     def token(self, owner: str, **given: Any) -> dict[str, str]:
         """Make a token, and give the header that it is sent in."""

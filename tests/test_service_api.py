@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sleepstage
-import sleepstage.service.nights
+import sleepstage.service.upkeep
 from sleepstage.errors import DataError, SnapshotError, StoreError
 from sleepstage.recording import Recording
 from sleepstage.service.message import Message
@@ -386,7 +386,7 @@ def test_acceleration_in_another_unit_that_shows_late_is_left_out(tmp_path: Path
 def test_sessions_are_looked_after_even_if_the_store_fails_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sleepstage.service.nights, "_SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(sleepstage.service.upkeep, "_SWEEP_SECONDS", 0.05)
     with running(tmp_path, silent_hours=1) as one:
         nights = one.service.nights
         session = one.open(start=START)
@@ -417,17 +417,17 @@ def test_undone_work_is_done_silent_nights_closed_and_old_ones_deleted(tmp_path:
         body = Message.from_object({"heart_rate": [[START, 60], [START + 70, 60]]}).to_bytes()
         described = {"digest": b"", "span": (START, START + 70), "now": nights.clock()}
         one.do(nights.store.add_message, "left", "1", body, **described)
-        one.do(nights.sweep)
+        one.sweep()
         assert one.client.get("/v1/sessions/left").status_code == 200
         assert len(one.hypnogram("left")["epochs"]) == 2
         now = nights.clock()
         nights.clock = lambda: now + 3700
-        one.do(nights.sweep)
+        one.sweep()
         closed = one.hypnogram(session)
         assert closed["session"]["closed"]
         assert len(closed["night"]["epochs"]) == len(closed["epochs"]) == 120
         nights.clock = lambda: now + 25 * 3600
-        one.do(nights.sweep)
+        one.sweep()
         assert one.client.get(f"/v1/sessions/{session}").status_code == 404
 
 
@@ -440,14 +440,14 @@ def test_one_session_that_can_t_be_closed_keeps_no_other_open(
         sessions = [one.open(start=START) for _ in range(3)]
         close = nights.close
 
-        async def fail_at_one(session_id: str) -> None:
+        async def fail_at_one(session_id: str, *, final: bool) -> None:
             if session_id == sessions[1]:
                 raise fault
-            await close(session_id)
+            await close(session_id, final=final)
 
         monkeypatch.setattr(nights, "close", fail_at_one)
         monkeypatch.setattr(nights, "clock", lambda: time.time() + 4000)
-        one.do(nights.sweep)
+        one.sweep()
         shown = [one.client.get(f"/v1/sessions/{session}").json() for session in sessions]
     assert [session["closed"] for session in shown] == [True, False, True]
 
@@ -462,7 +462,7 @@ def test_a_night_of_another_model_is_left_as_it_is(tmp_path: Path) -> None:
         answer = other.client.get(f"/v1/sessions/{session}/hypnogram")
         assert answer.status_code == 503
         assert "another model" in answer.json()["detail"]
-        other.do(other.service.nights.sweep)
+        other.sweep()
     with running(tmp_path) as one:
         assert len(one.hypnogram(session)["epochs"]) == 6
 

@@ -47,10 +47,11 @@ class Place:
 
     @property
     def leftovers(self) -> list[Any]:
-        """All rows, or all keys, but for the mark that there has been a token."""
+        """All rows, or all keys, but for marks: there has been a token, something was deleted."""
         if self.server is not None:
             with Redis.from_url(self.address) as client:
-                return [key for key in client.keys("*") if key != b"sleepstage:guarded"]
+                kept = {b"sleepstage:guarded", b"sleepstage:deleted"}
+                return [key for key in client.keys("*") if key not in kept]
         with closing(sqlite3.connect(Path(self.address) / "sessions.sqlite")) as db:
             tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             found = [row for (name,) in tables for row in db.execute(f"SELECT * FROM {name}")]
@@ -706,6 +707,9 @@ class Model:
 
     async def ping(self) -> None: ...
 
+    async def erase(self) -> bool:
+        return True
+
     async def aclose(self) -> None: ...
 
     async def open_session(self, record: SessionRecord) -> bool:
@@ -725,7 +729,10 @@ class Model:
     async def count_open(self, owner: str) -> int:
         return sum(one.owner == owner and not one.closed for one in self.records.values())
 
-    async def delete_session(self, session_id: str) -> bool:
+    async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
+        record = self.records.get(session_id)
+        if record is not None and heard_before is not None and record.heard >= heard_before:
+            return False
         self.given = [one for one in self.given if one.session != session_id]
         return self.records.pop(session_id, None) is not None
 
@@ -782,7 +789,9 @@ class Model:
     async def commit(self, version: int, advance: Advance) -> bool:
         name = advance.record.id
         backlog = await self.backlog(name)
-        if backlog is None or backlog.record.closed or backlog.record.version != version:
+        if backlog is None or backlog.record.version != version:
+            return False
+        if backlog.record.closed and not backlog.record.reopens:
             return False
         if advance.record.closed and any(n > advance.used for n, _ in backlog.messages):
             return False
@@ -922,6 +931,7 @@ CALLS: st.SearchStrategy[list[Callable[[Store], Any]]] = st.lists(
     st.one_of(
         asks("open_session", records),
         asks("delete_session", names),
+        asks("delete_session", names, heard_before=times),
         asks(
             "add_message",
             names,

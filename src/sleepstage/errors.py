@@ -14,6 +14,7 @@ __all__ = [
     "ModelFileError",
     "SleepstageError",
     "SnapshotError",
+    "SnapshotMismatchError",
     "StoreError",
     "needs_extra",
 ]
@@ -33,6 +34,10 @@ class ModelFileError(SleepstageError, ValueError):
 
 class SnapshotError(SleepstageError, ValueError):
     """A session's snapshot that is damaged, or of another version or model."""
+
+
+class SnapshotMismatchError(SnapshotError):
+    """A sound snapshot that another model, or another version of the package, can go on from."""
 
 
 class StoreError(SleepstageError, OSError):

@@ -99,6 +99,8 @@ class _State:
     def watermark(self) -> float:
         """All samples before this time have been given; before the night begins there is none."""
         time = self.clock - self.lateness
+        if self.features.n_epochs:  # `Session.finish` does not wait for late samples
+            return max(time, self.features.time)
         return time if time >= self.features.start else -math.inf
 
 
@@ -166,6 +168,14 @@ class Session:
     def watermark(self) -> float:
         """Samples older than this come too late; minus infinity before the night has begun."""
         return self._state.watermark
+
+    @property
+    def ended(self) -> float:
+        """End of the last epoch that is over by the newest time; minus infinity for none."""
+        n_epochs, features = self._state.features.n_epochs, self._state.features
+        while features.start + (n_epochs + 1) * EPOCH_SECONDS <= self._state.clock:
+            n_epochs += 1
+        return features.start + n_epochs * EPOCH_SECONDS if n_epochs else -math.inf
 
     @property
     def due(self) -> float:
@@ -252,17 +262,17 @@ class Session:
             duplicate=before.duplicate + n_given - n_implausible - n_clean,
         )
         state = _sort_in(self._state, given, intake, now)
-        return self._tell(state)
+        return self._tell(state, state.watermark)
 
     def finish(self) -> list[Epoch]:
-        """Tell the epochs that have ended by the newest time; no more samples are waited for."""
-        clock = self._state.clock
-        if not math.isfinite(clock):
-            return []
-        return self._tell(replace(self._state, clock=clock + self._state.lateness))
+        """Emit the epochs that are over by the newest time, without waiting for late samples.
 
-    def _tell(self, state: _State) -> list[Epoch]:
-        self._state, epochs, self._passed = _tell(self.model, state)
+        The session can go on afterwards: samples from the end of the last epoch on still count.
+        """
+        return self._tell(self._state, self.ended)
+
+    def _tell(self, state: _State, mark: float) -> list[Epoch]:
+        self._state, epochs, self._passed = _tell(self.model, state, mark)
         return epochs
 
     def _check_now(self, now: float | None) -> None:
@@ -356,9 +366,8 @@ def _sort_in(state: _State, given: Waiting, intake: Intake, now: float | None) -
     return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
 
 
-def _tell(model: LiveModel, state: _State) -> tuple[_State, list[Epoch], Waiting]:
-    """Let pass what the watermark has passed, and stage the epochs that end there."""
-    mark = state.watermark
+def _tell(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], Waiting]:
+    """Let samples before `mark` pass, and stage the epochs that end by then."""
     ends = state.features.next_time <= mark
     n_passed = int(np.searchsorted(state.waiting.acceleration.times, mark))
     if not ends and n_passed < _STRETCH:

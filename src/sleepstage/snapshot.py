@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from sleepstage.errors import SnapshotError
+from sleepstage.errors import SnapshotError, SnapshotMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,9 @@ def unpack(content: bytes, like: State, belongs_to: str) -> State:
     Raises
     ------
     SnapshotError
-        If the content is damaged, of another version, or belongs to something else.
+        If the content is damaged.
+    SnapshotMismatchError
+        If it is of another version, or belongs to something else.
     """
     try:
         version, owner, arrays = _open(content)
@@ -68,13 +70,13 @@ def unpack(content: bytes, like: State, belongs_to: str) -> State:
         raise SnapshotError(msg) from error
     if version != _FORMAT:
         msg = f"a snapshot of format {version}; this version of sleepstage reads format {_FORMAT}"
-        raise SnapshotError(msg)
+        raise SnapshotMismatchError(msg)
     if owner != belongs_to:
         msg = (
             f"the snapshot was taken with another model ({str(owner)[:12]}) than this one "
             f"({belongs_to[:12]}): load that model file to go on"
         )
-        raise SnapshotError(msg)
+        raise SnapshotMismatchError(msg)
     state: State = _rebuild(like, arrays, "")
     return state
 
@@ -127,5 +129,5 @@ def _rebuild(like: Any, arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
     found = arrays.get(path)
     if found is None or (found.dtype, found.ndim) != (expected.dtype, expected.ndim):
         msg = f"the snapshot's {path} is not what this version expects: it is of another version"
-        raise SnapshotError(msg)
+        raise SnapshotMismatchError(msg)
     return found if isinstance(like, np.ndarray) else type(like)(found[()])

@@ -122,6 +122,7 @@ async def forget_everything(visitor: Owner, service: Given) -> Response:
         for record in records:
             with suppress(UnknownSessionError):  # somebody was faster
                 await service.nights.delete(record.id)
+    await service.nights.erasing.wait()
     return Response(status_code=204)
 
 
@@ -137,6 +138,7 @@ async def delete_session(session_id: SessionId, visitor: Owner, service: Given) 
     """Delete a session and everything measured in it."""
     await see(service, visitor, session_id)
     await service.nights.delete(session_id)
+    await service.nights.erasing.wait()
     return Response(status_code=204)
 
 

@@ -25,6 +25,7 @@ from sleepstage.service.nights import Nights
 from sleepstage.service.problems import BusyError, add_handlers
 from sleepstage.service.store import open_store
 from sleepstage.service.streams import streams
+from sleepstage.service.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,7 +57,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
             Slots(settings.max_waiting, "viewers are connected", metrics.streams),
         )
         await workers.start()
-        upkeep = asyncio.create_task(nights.run())
+        upkeep = asyncio.create_task(Upkeep(nights, settings).run())
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,9 @@ from cachetools import LRUCache
 from sleepstage.errors import DataError, SleepstageError, StoreError
 from sleepstage.service.admission import OverError, admit, confirm
 from sleepstage.service.changes import Changes
-from sleepstage.service.records import SessionRecord
+from sleepstage.service.erasing import Erasing
+from sleepstage.service.failing import Failing
+from sleepstage.service.records import Advance, SessionRecord
 from sleepstage.service.report import describe_statistics
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from sleepstage.service.admission import Receipt
     from sleepstage.service.message import Message
     from sleepstage.service.metrics import Metrics
-    from sleepstage.service.records import Advance, Backlog
+    from sleepstage.service.records import Backlog
     from sleepstage.service.settings import Settings
     from sleepstage.service.store.contract import Store
     from sleepstage.service.workers import Workers
@@ -39,8 +42,6 @@ _log = logging.getLogger(__name__)
 
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
-_SWEEP_SECONDS: Final = 5.0
-_SWEPT: Final = 500  # sessions that a sweep takes at a time
 
 
 class UnknownSessionError(SleepstageError):
@@ -48,7 +49,7 @@ class UnknownSessionError(SleepstageError):
 
 
 class Nights:
-    """All that is done to sessions, for the HTTP interface and by itself.
+    """All that is done to sessions, for the HTTP interface and for `Upkeep`.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ class Nights:
         self._workers = workers
         self.clock = clock
         self.changes = Changes(store)
+        self.failing = Failing()
+        self.erasing = Erasing(store)
         self._settings = settings
         self._metrics = metrics
         self._known: LRUCache[str, SessionRecord] = LRUCache(maxsize=100_000)
@@ -162,8 +165,8 @@ class Nights:
         self._metrics.messages.labels(delivery.value).inc()
         receipt = confirm(delivery, record, message_id, admission)
         self.count(receipt.warnings)
-        if _is_due(record):
-            self._start(session_id)
+        if _is_due(record) and not self.failing.rests(session_id):
+            self.start(session_id)
         return receipt
 
     def count(self, warnings: list[dict[str, Any]]) -> None:
@@ -181,15 +184,18 @@ class Nights:
         """Give the night so far, with all in it that was acknowledged."""
         for _ in range(2):  # work that is under way may have begun before the last message came
             if _is_due(await self.session(session_id)):
-                await asyncio.shield(self._start(session_id))
+                await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id)
+        result = await self.store.result(session_id) if record.closed else None
+        problem = (result or {}).pop("problem", None)
         return {
             "record": record,
             "first": min(after, len(epochs)),
             "epochs": epochs[after:],
             "statistics": describe_statistics(epochs, self._workers.models.live.scheme),
-            "night": await self.store.result(session_id) if record.closed else None,
+            "night": result or None,
+            "problem": problem,
         }
 
     async def follow(
@@ -214,26 +220,49 @@ class Nights:
             if record.version == before.version:
                 yield None
 
-    async def close(self, session_id: str) -> None:
-        """End a night: tell its last epochs, and stage it as a whole. Again, it changes nothing."""
+    async def close(self, session_id: str, *, final: bool = True) -> None:
+        """End a night: emit its last epochs, and stage it as a whole. Again, it changes nothing.
+
+        A night that is not closed for good opens again when more samples come.
+
+        Raises
+        ------
+        SnapshotMismatchError
+            If it was begun with another model.
+        UnknownSessionError
+            If there is no such session.
+        """
         for _ in range(_TRIES):
             backlog = await self._backlog(session_id)
-            if backlog.record.closed:
+            record = backlog.record
+            if record.closed and not (final and record.reopens):
                 return
-            samples = await self.store.samples(session_id)
-            step = await self._timed(self._workers.close(backlog, samples))
+            if record.closed:
+                record = replace(record, reopens=False, version=record.version + 1)
+                step = Advance(record, None, -1, result=await self.store.result(session_id))
+            else:
+                samples = await self.store.samples(session_id)
+                step = await self._timed(self._workers.close(backlog, samples, final=final))
             if await self._commit(backlog, step):
                 return
-        raise _busy(session_id)
+        raise _busy()
 
-    async def delete(self, session_id: str) -> None:
-        """Remove all that is known of a session."""
+    async def delete(self, session_id: str, *, heard_before: float | None = None) -> None:
+        """Remove all that is known of a session; `erasing` takes it off the disk.
+
+        Raises
+        ------
+        UnknownSessionError
+            If there is no such session, or it was last heard at `heard_before` or later.
+        """
         self._known.pop(session_id, None)
-        if not await self.store.delete_session(session_id):
+        if not await self.store.delete_session(session_id, heard_before=heard_before):
             raise UnknownSessionError(session_id)
+        self.failing.forget(session_id)
+        self.erasing.ask()
         self.changes.tell(session_id)
 
-    def _start(self, session_id: str) -> asyncio.Task[None]:
+    def start(self, session_id: str) -> asyncio.Task[None]:
         """Have a session worked off, if that is not under way."""
         task = self._under_way.get(session_id)
         if task is None:
@@ -247,10 +276,10 @@ class Nights:
         self._under_way.pop(session_id, None)
         self._metrics.waiting.set(len(self._under_way))
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, SleepstageError):
-            _log.error("work failed, and is tried again later: %s", error)
-        elif error is not None:
-            _log.error("work failed, and is tried again later", exc_info=error)
+        if error is not None:
+            self.failing.add(session_id, error)
+        else:
+            self.failing.forget(session_id)
 
     async def _advance(self, session_id: str) -> None:
         for _ in range(_TRIES):
@@ -263,7 +292,7 @@ class Nights:
             step = await self._timed(self._workers.advance(backlog))
             if await self._commit(backlog, step):
                 return
-        raise _busy(session_id)
+        raise _busy()
 
     async def _backlog(self, session_id: str) -> Backlog:
         backlog = await self.store.backlog(session_id)
@@ -282,43 +311,10 @@ class Nights:
             self.changes.tell(step.record.id)
         return written
 
-    async def run(self) -> None:
-        """Look after sessions until cancelled: work left undone, nights that ended, old nights."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.changes.run())
-            while True:
-                await asyncio.sleep(_SWEEP_SECONDS)
-                try:
-                    await self.sweep()
-                except StoreError as error:
-                    _log.error("the store does not answer: %s", error)
-
-    async def sweep(self) -> None:
-        """Do once what `run` does again and again."""
-        now = self.clock()
-        for session_id in await self.store.due(limit=_SWEPT):
-            self._start(session_id)
-        since = now - 3600 * self._settings.silent_hours
-        for session_id in await self.store.silent(since=since, limit=_SWEPT):
-            await self._try(self.close(session_id))
-        since = now - 24 * 3600 * self._settings.keep_days
-        for session_id in await self.store.outdated(since=since, limit=_SWEPT):
-            await self._try(self.delete(session_id))
-
-    async def _try(self, step: Any) -> None:
-        """Do it; whatever is wrong with one session, the others are looked after all the same."""
-        try:
-            await step
-        except StoreError:
-            raise
-        except SleepstageError as error:
-            _log.warning("left as it is: %s", error)
-        except Exception:
-            _log.exception("left as it is")
-
     async def aclose(self) -> None:
         """Finish what is under way."""
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await self.erasing.aclose()
 
 
 def _is_due(record: SessionRecord) -> bool:
@@ -330,5 +326,5 @@ def _is_due(record: SessionRecord) -> bool:
     )
 
 
-def _busy(session_id: str) -> StoreError:
-    return StoreError(f"session {session_id[:6]}… is worked on by others all the time; try again")
+def _busy() -> StoreError:
+    return StoreError("other servers work on this session all the time; try again")

@@ -128,6 +128,7 @@ class HypnogramOut(BaseModel):
     epochs: list[_Epoch]
     statistics: _Statistics
     night: _Night | None
+    problem: str | None = Field(description="What could not be staged when the night was closed.")
 
 
 class PushOut(BaseModel):

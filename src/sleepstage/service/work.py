@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sleepstage.errors import DataError
+from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError
 from sleepstage.motion import MOTION_COLUMNS, WINDOW_SECONDS
 from sleepstage.pedometer import Pedometer, count_steps
 from sleepstage.recording import LONGEST_NIGHT, Recording
@@ -34,6 +34,8 @@ __all__ = ["advance", "close"]
 _log = logging.getLogger(__name__)
 
 _LENGTH: Final = 4  # bytes that say how long the session's part of a snapshot is
+_MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
+"""Errors that are not those of a night's own data: later, or on another server, it may succeed."""
 
 
 @dataclass
@@ -45,11 +47,11 @@ class _Night:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     passed: list[bytes] = field(default_factory=list)
 
-    def push(self, bodies: Sequence[bytes], *, newest: float, lateness: float) -> None:
+    def push(self, bodies: Sequence[bytes], *, newest: float, counted_until: float) -> None:
         given = join(bodies)
         times, counts = given.pop("step_counts", (np.empty(0), np.empty(0)))
         counted = Samples.clean(times, counts, name="step counts")
-        walked, pedometer = count_steps(self.pedometer, counted, newest - lateness)
+        walked, pedometer = count_steps(self.pedometer, counted, counted_until)
         if len(walked):
             known = given.get("steps", (np.empty(0), np.empty(0)))
             both = ((walked.times, known[0]), (walked.values, known[1]))
@@ -76,7 +78,7 @@ def advance(models: Models, backlog: Backlog) -> Advance:
     Raises
     ------
     SnapshotError
-        If the session was begun with another model.
+        If the snapshot is damaged, or the session was begun with another model.
     """
     record = backlog.record
     night = _work_off(models.live, backlog)
@@ -93,8 +95,11 @@ def advance(models: Models, backlog: Backlog) -> Advance:
     )
 
 
-def close(models: Models, backlog: Backlog, samples: Sequence[bytes]) -> Advance:
-    """Tell the last epochs, and stage the night as a whole.
+def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
+    """Emit the last epochs, and stage the night as a whole.
+
+    What can't be staged is left out, and the result says so under ``problem``: a night that stayed
+    open would never be whole either.
 
     Parameters
     ----------
@@ -104,61 +109,125 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes]) -> Advance
         The work that waits.
     samples : sequence of bytes
         What the epochs before rest on.
+    final : bool
+        If False, the session can go on from here when more samples come.
+
+    Raises
+    ------
+    SnapshotMismatchError
+        If the session was begun with another model.
     """
-    record, night = backlog.record, _work_off(models.live, backlog)
-    recording = None
+    record, problems = backlog.record, []
+    try:
+        night = _finish(models.live, backlog)
+    except _MAY_PASS:
+        raise
+    except Exception as error:
+        night, final = None, True
+        problems.append(f"the last samples could not be staged: {_reason(error)}")
     if night is not None:
-        # No more samples are waited for: the last counts are steps as well.
-        newest = min(_newest(record), night.session.start + LONGEST_NIGHT)
-        night.push([], newest=newest, lateness=-math.inf)
-        night.keep(night.session.finish())
         record = _afterwards(record, night)
-        recording = _recording(record, [*samples, *night.passed])
+    passed = night.passed if night is not None else []
+    try:
+        recording = _recording(record, [*samples, *passed])
+        result = describe_night(models.night, recording, find_rem=record.find_rem)
+    except _MAY_PASS:
+        raise
+    except Exception as error:
+        result = {}
+        problems.append(f"the whole night could not be staged: {_reason(error)}")
+    if problems:
+        _log.warning("a night is closed that could not be staged to its end")
+        result["problem"] = "; ".join(problems)
+    version = backlog.record.version + 1
     return Advance(
-        record=replace(record, closed=True, version=backlog.record.version + 1),
-        snapshot=None,
+        record=replace(record, closed=True, reopens=not final, version=version),
+        snapshot=None if final or night is None else night.snapshot(),
         used=backlog.last,
         epochs=night.epochs if night is not None else (),
-        samples=b"".join(night.passed) if night is not None else b"",
-        result=describe_night(models.night, recording, find_rem=record.find_rem),
+        samples=b"".join(passed),
+        result=result,
     )
+
+
+def _finish(stager: Stager, backlog: Backlog) -> _Night | None:
+    """Push what waits, and emit the last epochs."""
+    night = _work_off(stager, backlog)
+    if night is not None:
+        newest = min(_newest(backlog.record), night.session.start + LONGEST_NIGHT)
+        # Late counts of steps are not waited for either.
+        night.push([], newest=newest, counted_until=night.session.ended)
+        night.keep(night.session.finish())
+    return night
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SleepstageError):
+        return str(error)
+    return f"an error in the program ({type(error).__name__})"
 
 
 def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
     """Push what waits; None if nothing ever came, or nothing says when the night begins."""
-    record = backlog.record
-    bodies = [body for _, body in backlog.messages if body]  # of some nothing could count
+    record, bodies = backlog.record, _readable([body for _, body in backlog.messages])
     night = _resume(stager, record, backlog.snapshot, bodies)
     if night is None or record.newest is None:
         return None
     newest = min(record.newest, night.session.start + LONGEST_NIGHT)
+    counted_until = newest - record.lateness
     try:
-        night.push(bodies, newest=newest, lateness=record.lateness)
+        night.push(bodies, newest=newest, counted_until=counted_until)
     except DataError:
         # One of them is bad in a way that shows only beside the others. The rest shall count.
         for body in bodies:
+            latest = max(float(times.max()) for times, _ in join([body]).values())
             try:
-                night.push([body], newest=_latest(body), lateness=record.lateness)
+                night.push([body], newest=latest, counted_until=latest - record.lateness)
             except DataError as error:
-                _log.warning("a stored message is left out: %s", error)
-        night.push([], newest=newest, lateness=record.lateness)
+                _leave_out(error)
+        night.push([], newest=newest, counted_until=counted_until)
     return night
+
+
+def _readable(bodies: Sequence[bytes]) -> list[bytes]:
+    """Messages with samples, without those that can't be read."""
+    found = []
+    for body in bodies:
+        try:
+            if any(len(times) for times, _ in join([body]).values()):
+                found.append(body)
+        except Exception as error:  # whatever it is, it is this message's alone
+            _leave_out(error)
+    return found
+
+
+def _leave_out(error: Exception) -> None:
+    # Its text may have measured values.
+    _log.warning("a stored message is left out (%s)", type(error).__name__)
 
 
 def _resume(
     stager: Stager, record: SessionRecord, snapshot: bytes | None, bodies: Sequence[bytes]
 ) -> _Night | None:
     if snapshot is not None:
-        end = _LENGTH + int.from_bytes(snapshot[:_LENGTH], "little")
-        return _Night(
-            stager.restore(snapshot[_LENGTH:end]),
-            unpack(snapshot[end:], Pedometer(), stager.digest),
-        )
+        return _restore(stager, snapshot)
     start = record.start if record.start is not None else _first_time(bodies, _newest(record))
     if start is None:
         return None
     session = stager.session(start=start, lateness=record.lateness, find_rem=record.find_rem)
     return _Night(session, Pedometer())
+
+
+def _restore(stager: Stager, snapshot: bytes) -> _Night:
+    end = _LENGTH + int.from_bytes(snapshot[:_LENGTH], "little")
+    try:
+        return _Night(
+            stager.restore(snapshot[_LENGTH:end]),
+            unpack(snapshot[end:], Pedometer(), stager.digest),
+        )
+    except SnapshotMismatchError as error:
+        msg = f"{error}; start the server as the session was begun, or delete the session"
+        raise SnapshotMismatchError(msg) from error
 
 
 def _first_time(bodies: Sequence[bytes], newest: float) -> float | None:
@@ -177,10 +246,6 @@ def _first_time(bodies: Sequence[bytes], newest: float) -> float | None:
         if firsts:
             return min(firsts)
     return None
-
-
-def _latest(body: bytes) -> float:
-    return max(float(times.max()) for times, _ in join([body]).values())
 
 
 def _newest(record: SessionRecord) -> float:

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
     from sleepstage.service.records import Advance, Backlog
 
-__all__ = ["Models", "Workers"]
+__all__ = ["Models", "WorkerDiedError", "Workers"]
 
 _log = logging.getLogger(__name__)
+
+
+class WorkerDiedError(StoreError):
+    """A process that stages died at a step of work."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,9 @@ class Workers:
         """See `sleepstage.service.work.advance`."""
         return await self._do(work.advance, backlog)
 
-    async def close(self, backlog: Backlog, samples: Sequence[bytes]) -> Advance:
+    async def close(self, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
         """See `sleepstage.service.work.close`."""
-        return await self._do(work.close, backlog, samples)
+        return await self._do(partial(work.close, final=final), backlog, samples)
 
     async def _do(self, step: Callable[..., Advance], *given: Any) -> Advance:
         loop, executor = asyncio.get_running_loop(), self._executor
@@ -103,7 +107,7 @@ class Workers:
                 _log.error("a process that stages has died; another one is begun")
                 self._executor = self._make()
             msg = "a process that stages has died; try again"
-            raise StoreError(msg) from error
+            raise WorkerDiedError(msg) from error
 
     async def start(self) -> None:
         """Have the processes ready, so that the first epoch need not wait for them."""

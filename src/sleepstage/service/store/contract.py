@@ -21,6 +21,9 @@ class Store(Protocol):
     async def ping(self) -> None:
         """Raise `StoreError` if nothing can be stored now."""
 
+    async def erase(self) -> bool:
+        """Take what was deleted off the disk; False if others were in the way: ask again soon."""
+
     async def aclose(self) -> None:
         """Finish what is under way and let go of files and connections."""
 
@@ -38,8 +41,11 @@ class Store(Protocol):
     async def count_open(self, owner: str) -> int:
         """Number of this owner's sessions that are not closed."""
 
-    async def delete_session(self, session_id: str) -> bool:
-        """Remove a session and all that belongs to it, links included; False if there was none."""
+    async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
+        """Remove a session and all that belongs to it, links included; False if there was none.
+
+        Neither is one removed that was last heard at `heard_before` or later.
+        """
 
     # Messages and work
 
@@ -70,8 +76,9 @@ class Store(Protocol):
     async def commit(self, version: int, advance: Advance) -> bool:
         """Write a step of work; False, and nothing changed, if it does not fit any more.
 
-        That is so if the session is gone or closed, if its version is not `version`, or if
-        `advance` closes it while a message with a number above ``advance.used`` waits.
+        That is so if the session is gone, or closed and does not reopen, if its version is not
+        `version`, or if `advance` closes it while a message with a number above ``advance.used``
+        waits.
         """
 
     async def due(self, *, limit: int) -> list[str]:

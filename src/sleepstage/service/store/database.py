@@ -23,7 +23,13 @@ T = TypeVar("T")
 Step: TypeAlias = Callable[[sqlite3.Connection], T]
 
 _BUSY_SECONDS: Final = 5.0
+_ERASE_SECONDS: Final = 0.2
 _READERS: Final = 4
+# To see that there is room, as much is written as a usual message has; nothing of it stays.
+_TRIAL: Final = (
+    "INSERT INTO flag VALUES (hex(zeroblob(8192)))",
+    "DELETE FROM flag WHERE name = hex(zeroblob(8192))",
+)
 
 # What is asked for again and again has an index of just that: of many sessions few are due, and of
 # many messages few wait.
@@ -110,6 +116,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = _connect(path)
+        self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the log
+        # What is open: from now on, neither file is replaced by SQLite itself.
+        self._opened = _identity(path)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._gathered: list[tuple[Step[Any], asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -127,7 +136,8 @@ class Database:
         """
         with _errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             _prepare(path)
             return cls(path)
 
@@ -142,7 +152,35 @@ class Database:
 
     async def ping(self) -> None:
         """Raise `StoreError` if nothing can be written now."""
-        await self.write(lambda db: db.execute(f"PRAGMA user_version = {_VERSION}"))
+        await self.write(lambda db: [db.execute(one) for one in _TRIAL])
+
+    async def erase(self) -> bool:
+        """Empty the log, which keeps what was deleted or used; False if others read it now."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._empty_log)
+
+    def _empty_log(self) -> bool:
+        db = self._connection
+        with _errors(self._path):
+            self._check()
+            db.execute(f"PRAGMA busy_timeout = {1000 * _ERASE_SECONDS:.0f}")  # writers wait as well
+            try:
+                busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                db.execute(f"PRAGMA busy_timeout = {1000 * _BUSY_SECONDS:.0f}")
+        return not busy
+
+    def _check(self) -> None:
+        """Refuse if the files that are open are no longer those at the path."""
+        try:
+            found = _identity(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+        if found != self._opened:
+            msg = (
+                f"{self._path}: it was moved, deleted or replaced while the server had it open; "
+                "put it back, or restart the server"
+            )
+            raise StoreError(msg)
 
     async def read(self, step: Step[T]) -> T:
         """Read with a connection, in a thread.
@@ -156,7 +194,11 @@ class Database:
 
     def _look(self, step: Step[T]) -> T:
         with _errors(self._path):
-            connection = self._idle.pop() if self._idle else _connect(self._path)
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                self._check()
+                connection = _connect(self._path)
             try:
                 return step(connection)
             finally:
@@ -193,8 +235,12 @@ class Database:
 
     def _transact(self, steps: Sequence[Step[Any]]) -> list[Any]:
         """Write all in one transaction; the error of a step stands for its result."""
-        with _errors(self._path), _transaction(self._connection) as db:
-            return [self._try(step, db) for step in steps]
+        with _errors(self._path):
+            self._check()
+            with _transaction(self._connection) as db:
+                results = [self._try(step, db) for step in steps]
+            self._check()  # before anything is acknowledged
+        return results
 
     def _try(self, step: Step[Any], db: sqlite3.Connection) -> Any:
         db.execute("SAVEPOINT step")
@@ -221,7 +267,13 @@ def _tell(done: asyncio.Future[Any], result: Any) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # A connection is used by one thread at a time, but not always by the same.
-    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",  # a file that is gone is not made again
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
     try:
         db.execute("PRAGMA synchronous = FULL")  # what is committed outlives a power cut
         db.execute("PRAGMA foreign_keys = ON")
@@ -230,6 +282,12 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _identity(path: Path) -> tuple[tuple[int, int], ...]:
+    """What tells the file at the path, and its log, from any others."""
+    found = (path.stat(), path.with_name(f"{path.name}-wal").stat())
+    return tuple((one.st_dev, one.st_ino) for one in found)
 
 
 def _prepare(path: Path) -> None:

@@ -63,11 +63,12 @@ function steps.open_session(id, ...)
     return 1
 end
 
-function steps.delete_session(id)
+function steps.delete_session(id, heard_before)
     local s = load(id)
-    if not s then
+    if not s or (heard_before ~= 'null' and tonumber(s.heard) >= tonumber(heard_before)) then
         return 0
     end
+    redis.call('INCR', PREFIX .. 'deleted')
     redis.call('SREM', key('open', s.owner), id)
     redis.call('ZREM', key('owner', s.owner), id)
     redis.call('HDEL', PREFIX .. 'versions', id)
@@ -85,6 +86,12 @@ function steps.delete_session(id)
         redis.call('UNLINK', key(kind, id))
     end
     return 1
+end
+
+function steps.erased(n_deleted)
+    if redis.call('GET', PREFIX .. 'deleted') == n_deleted then
+        redis.call('DEL', PREFIX .. 'deleted')
+    end
 end
 
 -- A hash of the ids of messages and their digests; stores before version 2 have a set of ids.
@@ -171,7 +178,8 @@ end
 -- Fields are JSON as well here; empty text stands for no snapshot, samples or result.
 function steps.commit(id, version, used, fields, snapshot, samples, result, ...)
     local s = load(id)
-    if not s or s.closed == 'true' or s.version ~= version then
+    local over = s and s.closed == 'true' and s.reopens ~= 'true'
+    if not s or over or s.version ~= version then
         return 0
     end
     fields = cjson.decode(fields)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["RedisStore"]
 
 _PREFIX: Final = "sleepstage:"
+_DELETED: Final = f"{_PREFIX}deleted"  # how many sessions, since all that was deleted is erased
+_REWRITE: Final = f"{_PREFIX}rewrite"  # how many they were when a rewrite was begun
+_REWRITE_SECONDS: Final = 600  # from one to the next
 _ANSWER_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 5.0  # with what is tried again, and the wait for a connection
 _RETRIES: Final = 3
@@ -92,6 +95,26 @@ class RedisStore:
         """Raise `StoreError` if nothing can be stored now."""
         await self._run("ping")
 
+    async def erase(self) -> bool:
+        """Have Redis rewrite its append-only file, which keeps what was deleted until then.
+
+        Any server asks for it, and one does so within ten minutes. That it is done shows later.
+        """
+        async with self._call():
+            n_deleted = await self._redis.get(_DELETED)
+            if n_deleted is None:
+                return True
+            asked = await self._redis.get(_REWRITE)
+            state = await self._redis.info("persistence")
+            busy = state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]
+            if asked is None and state["aof_enabled"] and not busy:
+                if await self._redis.set(_REWRITE, b"", nx=True, ex=_REWRITE_SECONDS):
+                    await self._redis.bgrewriteaof()
+                    await self._redis.set(_REWRITE, n_deleted, xx=True, keepttl=True)
+            elif asked == n_deleted and not busy and state["aof_last_bgrewrite_status"] == "ok":
+                await self._script(args=["erased", n_deleted])
+        return True
+
     async def aclose(self) -> None:
         """Finish what is under way and let go of the connections."""
         for _ in range(_CONNECTIONS):
@@ -144,9 +167,9 @@ class RedisStore:
         async with self._call():
             return int(await self._redis.scard(_key("open", _json(owner))))
 
-    async def delete_session(self, session_id: str) -> bool:
+    async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
         """Remove a session and all that belongs to it, links included; False if there was none."""
-        return bool(await self._run("delete_session", session_id))
+        return bool(await self._run("delete_session", session_id, _json(heard_before)))
 
     # Messages and work
 

@@ -57,6 +57,10 @@ class SqliteStore:
         """Raise `StoreError` if nothing can be stored now."""
         await self._database.ping()
 
+    async def erase(self) -> bool:
+        """Take what was deleted off the disk; False if others were in the way: ask again soon."""
+        return await self._database.erase()
+
     async def aclose(self) -> None:
         """Finish what is under way and let go of the file."""
         await self._database.aclose()
@@ -86,10 +90,11 @@ class SqliteStore:
         sql = "SELECT count(*) FROM session WHERE owner = ? AND closed = 0"
         return int((await self._rows(sql, owner))[0][0])
 
-    async def delete_session(self, session_id: str) -> bool:
+    async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
         """Remove a session and all that belongs to it, links included; False if there was none."""
-        sql = "DELETE FROM session WHERE id = ?"
-        return await self._database.write(lambda db: db.execute(sql, (session_id,)).rowcount == 1)
+        sql = "DELETE FROM session WHERE id = ? AND ifnull(heard < ?, 1)"
+        given = (session_id, heard_before)
+        return await self._database.write(lambda db: db.execute(sql, given).rowcount == 1)
 
     # Messages and work
 
@@ -265,8 +270,8 @@ def _commit(db: Connection, version: int, advance: Advance) -> bool:
     given |= {"snapshot": advance.snapshot, "result": _value(advance.result)}
     row = db.execute(
         f"UPDATE session SET {', '.join(f'{name} = :{name}' for name in given)} "
-        "WHERE id = :id AND closed = 0 AND version = :expected AND NOT (:closed AND EXISTS ("
-        "SELECT 1 FROM message WHERE session = session.number AND body IS NOT NULL "
+        "WHERE id = :id AND (closed = 0 OR reopens) AND version = :expected AND NOT (:closed AND "
+        "EXISTS (SELECT 1 FROM message WHERE session = session.number AND body IS NOT NULL "
         "AND message.number > :used)) RETURNING number",
         {**given, "id": record.id, "expected": version, "used": advance.used},
     ).fetchone()
