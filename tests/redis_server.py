@@ -24,11 +24,14 @@ class RedisServer:
     ----------
     address : str
         For `open_store`.
+    folder : Path
+        Where it keeps its files.
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, **options: str) -> None:
         self._program = program
-        self._folder = folder
+        self._options = options
+        self.folder = folder
         self._socket = folder / "redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"unix://{self._socket}"
@@ -38,15 +41,21 @@ class RedisServer:
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
-            "dir": str(self._folder),
+            "dir": str(self.folder),
             "appendonly": "yes",
             "appendfsync": "always",
             "save": "",
+            **self._options,
         }
         given = [text for name, value in options.items() for text in (f"--{name}", value)]
-        with (self._folder / "redis.log").open("ab") as log:
+        with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([self._program, *given], stdout=log, stderr=log)
         self._wait()
+
+    @property
+    def log(self) -> str:
+        """What it logged."""
+        return (self.folder / "redis.log").read_text()
 
     def _wait(self) -> None:
         from redis import Redis
@@ -87,7 +96,7 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(**options: str) -> Iterator[RedisServer]:
     """Give a running server with no data; skip the test where none is installed, but not in CI."""
     program = shutil.which("redis-server")
     if program is None:
@@ -97,7 +106,7 @@ def redis_server() -> Iterator[RedisServer]:
         pytest.skip(reason)
     # Not in pytest's folder: the path of a socket may have some hundred characters only.
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        server = RedisServer(program, Path(folder))
+        server = RedisServer(program, Path(folder), **options)
         try:
             server.start()
             yield server

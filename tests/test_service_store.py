@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -50,7 +51,7 @@ class Place:
         """All rows, or all keys, but for marks: there has been a token, something was deleted."""
         if self.server is not None:
             with Redis.from_url(self.address) as client:
-                kept = {b"sleepstage:guarded", b"sleepstage:deleted"}
+                kept = {b"sleepstage:guarded", b"sleepstage:deleted", b"sleepstage:erased"}
                 return [key for key in client.keys("*") if key not in kept]
         with closing(sqlite3.connect(Path(self.address) / "sessions.sqlite")) as db:
             tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
@@ -402,6 +403,31 @@ async def test_no_step_for_a_session_that_is_gone_or_closed(store: Store, place:
     assert not await store.commit(over.record.version, step(over.record, n_epochs=1, closed=False))
     assert await waiting(store) == over
     assert await store.epochs("night") == []
+
+
+async def test_a_night_that_silence_closed_can_be_closed_for_good(store: Store) -> None:
+    await store.open_session(NIGHT)
+    await add(store, "m1")
+    assert await close(store, reopens=True)
+    over = await waiting(store)
+    assert over.snapshot is not None
+    assert not await store.commit(0, step(over.record, reopens=False))
+    assert await store.commit(over.record.version, step(over.record, reopens=False))
+    final = await waiting(store)
+    assert final.record == replace(over.record, reopens=False, version=over.record.version + 1)
+    assert final.snapshot is None
+    assert await store.result("night") == {"n": 0, "\u00e9": None}
+    assert (await add(store, "m2"))[0] is Delivery.CLOSED
+    assert not await store.commit(final.record.version, step(final.record))
+
+
+async def test_a_session_that_was_heard_since_is_not_deleted(store: Store) -> None:
+    await store.open_session(NIGHT)
+    await add(store, "m1", now=2000.0)
+    assert not await store.delete_session("night", heard_before=2000.0)
+    assert await store.session("night") is not None
+    assert await store.delete_session("night", heard_before=2000.5)
+    assert await store.session("night") is None
 
 
 async def test_no_session_is_closed_over_a_message_that_waits(store: Store) -> None:
@@ -1019,6 +1045,204 @@ async def test_a_deleted_night_is_wiped_from_the_file(folder: Path) -> None:
     assert b"secret message" not in file
 
 
+READER = """
+import asyncio, sys
+from sleepstage.service.store import open_store
+
+async def main(address):
+    store = await open_store(address)
+    for _ in sys.stdin:
+        await store.sessions("anna", limit=9)
+        await store.ping()
+        print("done", flush=True)
+    await store.aclose()
+
+asyncio.run(main(sys.argv[1]))
+"""
+SECRETS = (b"whose bed", b"secret message", b"secret state", b"secret epoch", b"secret sample")
+
+
+async def store_secrets(store: Store) -> None:
+    """A night with a secret in everything that is stored of it."""
+    await store.open_session(replace(NIGHT, label="whose bed"))
+    for number in range(50):
+        backlog = await waiting(store)
+        await add(store, f"{number}", digest=b"", now=backlog.record.heard)
+        await store.add_message(
+            "night", f"m{number}", b"secret message" * 99, digest=b"", span=None, now=2000.0
+        )
+        record = replace(backlog.record, version=number + 1, n_epochs=number + 1)
+        epochs, samples = [{"n": "secret epoch"}], b"secret sample" * 9
+        used = (await waiting(store)).last
+        step = Advance(record, b"secret state" * 99, used, epochs, samples)
+        assert await store.commit(number, step)
+
+
+def found_in(folder: Path) -> set[bytes]:
+    """Secrets that are in any file of a folder."""
+    # Were a file of SQLite opened and closed by this process, its locks would be lost.
+    search = ("grep", "-rqF")
+    return {one for one in SECRETS if not subprocess.run([*search, one, str(folder)]).returncode}
+
+
+async def test_what_was_deleted_is_in_no_file(folder: Path) -> None:
+    command = [sys.executable, "-c", READER, str(folder)]
+    async with opened(str(folder)) as store:
+        await store_secrets(store)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdin is not None
+            assert other.stdout is not None
+
+            def let_read() -> None:
+                other.stdin.write(b"\n")
+                other.stdin.flush()
+                assert other.stdout.readline() == b"done\n"
+
+            let_read()
+            assert found_in(folder) == set(SECRETS)
+            await store.delete_session("night")
+            assert await store.erase()
+            assert found_in(folder) == set()
+            let_read()
+            await store.open_session(NIGHT)
+            assert (await add(store, "m1"))[0] is Delivery.STORED
+            other.stdin.close()
+            assert other.wait(30) == 0
+        await store.ping()
+
+
+async def test_messages_that_are_used_leave_the_files_too(folder: Path) -> None:
+    async with opened(str(folder)) as store:
+        await store_secrets(store)
+        assert await store.erase()
+        assert b"secret message" not in found_in(folder)
+        assert len(await store.epochs("night")) == 50
+        assert (folder / "sessions.sqlite-wal").stat().st_size == 0
+
+
+async def test_who_reads_holds_up_erasing_and_nobody_else(folder: Path) -> None:
+    async with opened(str(folder)) as store:
+        await store_secrets(store)
+        with closing(sqlite3.connect(folder / "sessions.sqlite", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM session").fetchone()
+            await store.delete_session("night")
+            assert not await store.erase()
+            await store.open_session(NIGHT)
+            assert (await add(store, "m1"))[0] is Delivery.STORED
+            reader.execute("COMMIT")
+        assert await store.erase()
+        assert found_in(folder) == set()
+
+
+# A folder that goes away
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def remove_log(folder: Path) -> None:
+    (folder / "sessions.sqlite-wal").unlink()
+
+
+def remove_files(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def replace_it(folder: Path) -> None:
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    shutil.rmtree(folder)
+    copy.rename(folder)
+
+
+@pytest.mark.parametrize("vanish", [remove, remove_log, remove_files, replace_it])
+async def test_nothing_is_acknowledged_into_a_store_that_is_gone(
+    folder: Path, vanish: Callable[[Path], None]
+) -> None:
+    async with opened(str(folder)) as store:
+        await store.open_session(NIGHT)
+        await add(store, "m1")
+        vanish(folder)
+        files = sorted(folder.rglob("*"))
+        told = await asyncio.gather(
+            *(add(store, name) for name in NAMES),
+            *(store.ping(), store.erase(), store.delete_session("night")),
+            *(store.sessions("anna", limit=9) for _ in range(9)),  # with more than one connection
+            return_exceptions=True,
+        )
+        assert [type(one) for one in told[:6]] == [StoreError] * 6
+        assert "moved, deleted or replaced while the server had it open; put it back" in str(
+            told[0]
+        )
+        assert sorted(folder.rglob("*")) == files  # no empty file in its place
+
+
+async def test_a_store_that_goes_within_a_transaction_acknowledges_nothing(folder: Path) -> None:
+    store = await SqliteStore.open(folder)
+    await store.open_session(NIGHT)
+    writes: list[Any] = [add(store, "m1"), store._database.write(lambda _: remove(folder))]
+    told = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(one) for one in told] == [StoreError] * 2
+    await store.aclose()
+
+
+async def test_a_folder_that_comes_back_is_written_to_again(folder: Path) -> None:
+    async with opened(str(folder)) as store:
+        await store.open_session(NIGHT)
+        await add(store, "m1")
+        folder.rename(folder.with_name("elsewhere"))
+        with pytest.raises(StoreError, match="put it back"):
+            await add(store, "m2")
+        folder.with_name("elsewhere").rename(folder)
+        await store.ping()
+        assert (await add(store, "m2"))[0] is Delivery.STORED
+        assert await bodies(store) == [b"m1", b"m2"]
+
+
+async def test_an_old_server_takes_nothing_from_a_new_one_in_its_place(folder: Path) -> None:
+    old = await open_store(str(folder))
+    await old.open_session(NIGHT)
+    remove(folder)
+    with start_writer(Place(str(folder)), "new", 10**6) as new:
+        assert new.stdout is not None
+        # There is no session in the new store: make it, then let messages come.
+        async with opened(str(folder)) as helper:
+            await helper.open_session(NIGHT)
+        printed = [new.stdout.readline() for _ in range(100)]
+        await old.aclose()
+        assert (folder / "sessions.sqlite-wal").exists()
+        printed += [new.stdout.readline() for _ in range(100)]
+        new.kill()
+        printed += new.stdout.readlines()
+    assert all(printed)
+    async with opened(str(folder)) as again:
+        session = await waiting(again)
+        stored = {body for _, body in session.messages}
+        acknowledged = {line.strip() for line in printed[100:] if line.endswith(b"\n")}
+        assert acknowledged <= stored
+
+
+async def test_a_ping_writes_as_much_as_a_message(folder: Path) -> None:
+    store = await SqliteStore.open(folder)
+    log = folder / "sessions.sqlite-wal"
+    assert await store.erase()
+    assert log.stat().st_size == 0
+    await store.ping()
+    assert log.stat().st_size > 16_000
+    assert await store._rows("SELECT * FROM flag") == []
+    for _ in range(3):
+        await store.ping()
+    pages = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    for _ in range(3):
+        await store.ping()
+    after = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    assert after == pages
+    await store.aclose()
+
+
 async def test_many_open_a_new_store_at_once(tmp_path: Path) -> None:
     for number in range(5):
         address = str(tmp_path / str(number))
@@ -1112,6 +1336,16 @@ async def test_writes_at_once_wait_for_the_disk_together(
         said.clear()
         await asyncio.gather(*(add(store, f"m{number}") for number in range(200)))
     assert said.count("COMMIT") == 1
+
+
+async def test_a_full_disk_is_not_ready(folder: Path) -> None:
+    store = await SqliteStore.open(folder)
+    await store._database.write(lambda db: db.execute("PRAGMA max_page_count = 1"))
+    with pytest.raises(StoreError, match="disk is full"):
+        await store.ping()
+    await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
+    await store.ping()
+    await store.aclose()
 
 
 async def test_a_full_disk_stores_nothing_until_there_is_room(folder: Path) -> None:
@@ -1278,6 +1512,63 @@ async def test_a_redis_that_takes_no_writes_is_told_apart(server: RedisServer) -
                 await store.ping()
             client.config_set("maxmemory", "0")
         await store.ping()
+
+
+async def is_erased(store: Store, server: RedisServer) -> None:
+    """Ask as the server does, until nothing is to be erased any more."""
+    deadline = time.monotonic() + 20
+    with Redis.from_url(server.address) as client:
+        while client.get("sleepstage:deleted") != client.get("sleepstage:erased"):
+            assert time.monotonic() < deadline
+            assert await store.erase()
+            await asyncio.sleep(0.05)
+
+
+async def test_what_was_deleted_is_in_no_file_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_store, "_REWRITE_SECONDS", 1)
+    with redis_server() as server:
+        async with opened(server.address) as store, opened(server.address) as other:
+            await store.open_session(replace(NIGHT, id="kept"))
+            await store_secrets(store)
+            await store.delete_session("night")
+            assert found_in(server.folder) == set(SECRETS)
+            await asyncio.gather(is_erased(store, server), is_erased(other, server))
+            assert found_in(server.folder) == set()
+            assert server.log.count("rewriting started") == 1
+            await store_secrets(store)
+            await store.delete_session("night")
+            await is_erased(other, server)
+            assert found_in(server.folder) == set()
+            server.kill()
+            server.start()
+            assert await store.session("kept") is not None
+
+
+async def test_a_redis_that_may_not_rewrite_is_asked_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_store, "_REWRITE_SECONDS", 1)
+    with redis_server() as server, Redis.from_url(server.address) as client:
+        async with opened(server.address) as store:
+            await store_secrets(store)
+            await store.delete_session("night")
+            client.acl_setuser("default", enabled=True, nopass=True, commands=["-bgrewriteaof"])
+            with pytest.raises(StoreError, match="bgrewriteaof"):
+                await store.erase()
+            assert await store.erase()  # is not asked again at once
+            assert found_in(server.folder) == set(SECRETS)
+            client.acl_setuser("default", enabled=True, nopass=True, commands=["+bgrewriteaof"])
+            await is_erased(store, server)
+            assert found_in(server.folder) == set()
+
+
+async def test_a_redis_without_an_append_only_file_gets_none() -> None:
+    with redis_server(appendonly="no") as server:
+        async with opened(server.address) as store:
+            await store_secrets(store)
+            await store.delete_session("night")
+            assert await store.erase()
+            assert not (server.folder / "appendonlydir").exists()
 
 
 async def test_a_session_without_a_message_that_waits_can_be_closed(store: Store) -> None:

@@ -172,10 +172,8 @@ class Session:
     @property
     def ended(self) -> float:
         """End of the last epoch that is over by the newest time; minus infinity for none."""
-        n_epochs, features = self._state.features.n_epochs, self._state.features
-        while features.start + (n_epochs + 1) * EPOCH_SECONDS <= self._state.clock:
-            n_epochs += 1
-        return features.start + n_epochs * EPOCH_SECONDS if n_epochs else -math.inf
+        end = _last_end(self._state.features, self._state.clock)
+        return end if end > self.start else -math.inf
 
     @property
     def due(self) -> float:
@@ -368,17 +366,18 @@ def _sort_in(state: _State, given: Waiting, intake: Intake, now: float | None) -
 
 def _tell(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], Waiting]:
     """Let samples before `mark` pass, and stage the epochs that end by then."""
-    ends = state.features.next_time <= mark
+    end = _last_end(state.features, mark)
+    ends = end > state.features.time
     n_passed = int(np.searchsorted(state.waiting.acceleration.times, mark))
     if not ends and n_passed < _STRETCH:
         return state, [], Waiting.nothing()
     state = _summarise(state, mark)
     if not ends:
         return state, [], Waiting.nothing()
-    passed, waiting = state.waiting.divide(mark)
+    passed, waiting = state.waiting.divide(end)
     rows, features = push(
         state.features,
-        until=mark,
+        until=end,
         heart_rate=passed.heart_rate,
         motion=passed.summaries,
         steps=passed.steps,
@@ -389,6 +388,14 @@ def _tell(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Ep
     epochs = staged(model.scheme, features.start, first, probabilities, lit, state.weights)
     state = replace(state, waiting=waiting, features=features, model=of_model, lit=lit[len(rows) :])
     return state, epochs, passed
+
+
+def _last_end(features: FeatureState, time: float) -> float:
+    """End of the last epoch that is over by this time."""
+    n_epochs = features.n_epochs
+    while features.start + (n_epochs + 1) * EPOCH_SECONDS <= time:
+        n_epochs += 1
+    return features.start + n_epochs * EPOCH_SECONDS
 
 
 def _summarise(state: _State, mark: float) -> _State:

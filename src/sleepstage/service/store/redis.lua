@@ -88,12 +88,6 @@ function steps.delete_session(id, heard_before)
     return 1
 end
 
-function steps.erased(n_deleted)
-    if redis.call('GET', PREFIX .. 'deleted') == n_deleted then
-        redis.call('DEL', PREFIX .. 'deleted')
-    end
-end
-
 -- A hash of the ids of messages and their digests; stores before version 2 have a set of ids.
 local function messages(id)
     local name = key('messages', id)

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["RedisStore"]
 
 _PREFIX: Final = "sleepstage:"
-_DELETED: Final = f"{_PREFIX}deleted"  # how many sessions, since all that was deleted is erased
-_REWRITE: Final = f"{_PREFIX}rewrite"  # how many they were when a rewrite was begun
+_DELETED: Final = f"{_PREFIX}deleted"  # how many sessions ever were
+_ERASED: Final = f"{_PREFIX}erased"  # how many of them are in no file any more
+_REWRITE: Final = f"{_PREFIX}rewrite"  # how many were deleted before the last rewrite began
 _REWRITE_SECONDS: Final = 600  # from one to the next
 _ANSWER_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 5.0  # with what is tried again, and the wait for a connection
@@ -101,10 +102,9 @@ class RedisStore:
         Any server asks for it, and one does so within ten minutes. That it is done shows later.
         """
         async with self._call():
-            n_deleted = await self._redis.get(_DELETED)
-            if n_deleted is None:
+            n_deleted, n_erased, asked = await self._redis.mget(_DELETED, _ERASED, _REWRITE)
+            if n_deleted == n_erased:
                 return True
-            asked = await self._redis.get(_REWRITE)
             state = await self._redis.info("persistence")
             busy = state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]
             if asked is None and state["aof_enabled"] and not busy:
@@ -112,7 +112,7 @@ class RedisStore:
                     await self._redis.bgrewriteaof()
                     await self._redis.set(_REWRITE, n_deleted, xx=True, keepttl=True)
             elif asked == n_deleted and not busy and state["aof_last_bgrewrite_status"] == "ok":
-                await self._script(args=["erased", n_deleted])
+                await self._redis.set(_ERASED, n_deleted)
         return True
 
     async def aclose(self) -> None:
