@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
+import struct
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +24,7 @@ import sleepstage.service.upkeep
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
 from sleepstage.service import erasing, work
 from sleepstage.service.failing import Failing
-from sleepstage.service.message import Message
+from sleepstage.service.message import Message, join
 from sleepstage.service.records import Advance, Backlog, SessionRecord
 from sleepstage.service.workers import Models, WorkerDiedError
 
@@ -111,7 +118,9 @@ def test_what_its_owner_ends_is_over_also_after_silence(
         late = one.push(session, 1, heart_rate=beats(100, 200))
         assert late.status_code == 409
         assert "over; open another" in late.json()["detail"]
-        assert one.do(one.service.nights.store.backlog, session).snapshot is None
+        backlog = one.do(one.service.nights.store.backlog, session)
+        assert backlog is not None
+        assert backlog.snapshot is None
 
 
 @pytest.mark.parametrize("first", [61.0, 64.0, 90.0])
@@ -156,8 +165,8 @@ def test_a_pedometer_goes_on_after_silence() -> None:
     assert silent.record.reopens
     again = replace(silent.record, closed=False, reopens=False)
     later = work.close(models, backlog(again, silent.snapshot, messages[1:], 130), [], final=True)
-    steps = work.join([whole.samples])["steps"]
-    broken = work.join([silent.samples, later.samples])["steps"]
+    steps = join([whole.samples])["steps"]
+    broken = join([silent.samples, later.samples])["steps"]
     np.testing.assert_array_equal(np.column_stack(broken), np.column_stack(steps))
     assert list(steps[1]) == [5, 15, 8, 2, 11]
     assert list(whole.epochs) == [*silent.epochs, *later.epochs]
@@ -356,7 +365,9 @@ def test_a_bad_stored_message_keeps_no_other_back(
         told = one.hypnogram("night")
         assert len(told["epochs"]) == 3
         assert told["epochs"][0]["heart_rate"] is not None
-        assert one.do(store.backlog, "night").messages == []
+        backlog = one.do(store.backlog, "night")
+        assert backlog is not None
+        assert backlog.messages == []
     left_out = [line for line in caplog.messages if "left out" in line]
     assert left_out == ["a stored message is left out (DataError)"] * 3
     assert "61.73" not in caplog.text
@@ -471,6 +482,100 @@ def test_work_under_way_is_finished_when_the_server_stops(
 
 
 # Erasing
+
+SEARCH = """
+import sys
+from pathlib import Path
+folder, *patterns = sys.argv[1:]
+files = [file.read_bytes() for file in Path(folder).rglob("*") if file.is_file()]
+print([sum(content.count(bytes.fromhex(one)) for content in files) for one in patterns])
+"""
+
+
+def counted_in(folder: Path, *patterns: bytes) -> list[int]:
+    """How often each is in all files; in another process, as closing them here drops locks."""
+    given = [pattern.hex() for pattern in patterns]
+    command = [sys.executable, "-c", SEARCH, str(folder), *given]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    counts: list[int] = json.loads(told)
+    return counts
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("path", ["/v1/sessions/{}", "/v1/sessions"])
+def test_what_is_deleted_is_in_no_file(tmp_path: Path, path: str, closed: bool) -> None:
+    as_stored, as_text = struct.pack("<d", 61.7283), b":61.73"
+    with running(tmp_path) as one, running(tmp_path) as other:
+        session = one.open(start=START)
+        for number in range(30):
+            given = [[START + 30 * number + second, 61.7283] for second in range(0, 30, 5)]
+            one.push(session, number, heart_rate=given)
+        assert len(other.hypnogram(session)["epochs"]) == 29
+        if closed:
+            assert other.client.post(f"/v1/sessions/{session}/close").status_code == 200
+        assert all(counted_in(tmp_path, as_stored, as_text))
+        assert one.client.delete(path.format(session)).status_code == 204
+        assert counted_in(tmp_path, as_stored, as_text) == [0, 0]
+        kept = other.open(start=START)
+        other.push(kept, 0, heart_rate=beats(0, 100))
+        assert len(one.hypnogram(kept)["epochs"]) == 3
+
+
+def test_raw_acceleration_leaves_the_files_once_it_is_used(tmp_path: Path) -> None:
+    secret = struct.pack("<d", 0.987654321)
+    with running(tmp_path) as one:
+        session = one.open(start=START)
+        motion = [[START + second / 10, 0.0, 0.0, 0.987654321] for second in range(1000)]
+        one.push(session, 0, motion=motion)
+        assert len(one.hypnogram(session)["epochs"]) == 3
+        assert counted_in(tmp_path, secret)[0] >= 1000
+        one.sweep()
+        one.do(one.service.nights.erasing.wait)
+        # What is newer than the last summary is in the snapshot, which is compressed.
+        assert counted_in(tmp_path, secret) == [0]
+
+
+def test_a_reader_holds_up_erasing_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "_PATIENCE", 0.1)
+    monkeypatch.setattr(erasing, "_AGAIN", 0.05)
+    secret = struct.pack("<d", 61.7283)
+    with running(tmp_path) as one:
+        session = one.open(start=START)
+        one.push(session, 0, heart_rate=[[START, 61.7283], [START + 1, 61.7283]])
+        with closing(sqlite3.connect(tmp_path / "sessions.sqlite", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM session").fetchone()
+            assert one.client.delete(f"/v1/sessions/{session}").status_code == 204
+            assert one.client.get(f"/v1/sessions/{session}").status_code == 404
+            assert counted_in(tmp_path, secret) != [0]
+        one.do(one.service.nights.erasing.wait)
+        deadline = time.monotonic() + 20
+        while counted_in(tmp_path, secret) != [0]:
+            assert time.monotonic() < deadline
+
+
+def test_a_server_whose_folder_is_gone_is_not_ready_until_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "store"
+    with running(folder) as one:
+        session = one.open(start=START)
+        assert one.push(session, 0, heart_rate=beats(0, 20)).status_code == 201
+        folder.rename(tmp_path / "elsewhere")
+        for answer in (
+            one.push(session, 1, heart_rate=beats(20, 40)),
+            one.client.get("/readyz"),
+            one.client.post("/v1/sessions", json={}),
+            one.client.delete(f"/v1/sessions/{session}"),
+        ):
+            assert answer.status_code == 503
+        assert "moved, deleted or replaced" in caplog.text
+        (tmp_path / "elsewhere").rename(folder)
+        assert one.client.get("/readyz").status_code == 200
+        assert one.push(session, 1, heart_rate=beats(20, 40)).status_code == 201
+        assert one.client.get(f"/v1/sessions/{session}").json()["newest"] == START + 35
 
 
 class Slow:

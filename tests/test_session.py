@@ -65,6 +65,39 @@ def test_nothing_is_waited_for_in_the_end(session: Session) -> None:
     assert session.time == START + 60
 
 
+def test_after_the_end_samples_of_the_next_epoch_still_count(stager: Stager) -> None:
+    times, bpm = beats(0, 200)
+    whole, broken = (stager.session(start=START) for _ in range(2))
+    expected = whole.push(heart_rate=(times, bpm), now=START + 215)
+    emitted = broken.push(heart_rate=(times[:17], bpm[:17]), now=START + 83)
+    emitted += broken.finish()
+    assert broken.finish() == []
+    assert (broken.time, broken.watermark) == (START + 60, START + 78)
+    again = Session.restore(stager, broken.snapshot())
+    emitted += again.push(heart_rate=(times[16:], bpm[16:]), now=START + 215)
+    assert emitted == expected
+    assert (again.intake.late, again.intake.duplicate) == (0, 1)
+
+
+def test_the_watermark_stays_behind_what_was_emitted_in_the_end(session: Session) -> None:
+    session.push(heart_rate=beats(0, 65), now=START + 62)
+    session.finish()
+    assert session.watermark == START + 60
+    session.push(heart_rate=(START + np.array([59.0, 61.0]), [60.0, 60.0]), now=START + 63)
+    assert session.intake.late == 1
+    assert session.due == START + 95
+
+
+@pytest.mark.parametrize("overshoot", [0.0, 7.0, 29.0])
+def test_an_epoch_passes_with_all_of_its_samples(session: Session, overshoot: float) -> None:
+    times, bpm = beats(0, 100)
+    passed = []
+    for now in (35 + overshoot, 65 + overshoot):
+        session.push(heart_rate=(times, bpm), now=START + now)
+        passed.append(session.passed.heart_rate.times.tolist())
+    assert passed == [times[:6].tolist(), times[6:12].tolist()]
+
+
 def test_lateness_may_be_nothing(stager: Stager) -> None:
     session = stager.session(start=START, lateness=0)
     assert len(session.push(heart_rate=beats(0, 95), now=START + 90)) == 3

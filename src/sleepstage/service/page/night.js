@@ -48,7 +48,7 @@ export async function followNight(night, viewer) {
 /** Ask for what events do not say: statistics, when it was last heard, the night as a whole. */
 async function keepUp(night, work, { signal, onchange }) {
   let asked = Date.now();
-  while (!signal.aborted && !night.night) {
+  while (!signal.aborted && !night.night && !night.problem) {
     await pause(SOON);
     if (!work.stale && Date.now() - asked < QUIET) continue;
     try {

@@ -43,6 +43,7 @@ export async function showSession(main, id, page) {
 
 function nightView(night, page) {
   const name = make("h1", { tabindex: "-1" });
+  const problem = make("p.problem");
   const summary = make("p.summary");
   const statistics = make("section.statistics", { "aria-label": "Sleep statistics" });
   const [now, charts, epochs, demo] = [nowPart(), nightCharts(), epochsPart(), player(night.session.id)];
@@ -76,6 +77,8 @@ function nightView(night, page) {
     const other = night.night ? (shown === night ? night.night.epochs : night.epochs) : [];
     say(name, session.label || "A night");
     document.title = titleOf(night);
+    say(problem, night.problem ?? "");
+    problem.hidden = !night.problem;
     choice.element.hidden = !night.night?.epochs.length;
     now.draw(night, shown);
     warnings.draw(session);
@@ -95,6 +98,7 @@ function nightView(night, page) {
   return {
     elements: [
       make("div.title", {}, name, make("p.quiet", {}, when(night.session))),
+      problem,
       ...(night.session.simulated ? [simulatedBanner()] : []),
       make("div.top", {}, now.element, statistics),
       warnings.element,
