@@ -1504,10 +1504,12 @@ async def test_a_redis_that_hangs_is_given_up_and_then_answers_again(
 async def test_a_redis_that_takes_no_writes_is_told_apart(server: RedisServer) -> None:
     Place(server.address, server).clear()
     async with opened(server.address) as store:
+        await store.open_session(NIGHT)
         with Redis.from_url(server.address) as client:
             client.config_set("maxmemory", "1")
             with pytest.raises(StoreError, match="see that Redis runs and takes writes"):
                 await store.ping()
+            assert await store.delete_session("night")
             client.config_set("maxmemory", "0")
         await store.ping()
 

@@ -17,7 +17,8 @@ __all__ = ["Erasing"]
 _log = logging.getLogger(__name__)
 
 _PAUSE: Final = 0.5  # s between two times: others write to the store as well
-_AGAIN: Final = 1.0  # s until it is tried again
+_AGAIN: Final = 1.0  # s until it is tried again; then twice as many
+_LONGEST: Final = 60.0
 _PATIENCE: Final = 5.0  # s that a deletion waits
 
 
@@ -29,7 +30,7 @@ class Erasing:
         self._asked: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._ended = -_PAUSE
-        self._fails = False
+        self._logged = ""
 
     def ask(self) -> asyncio.Task[None]:
         """Have all erased that was deleted up to now."""
@@ -54,17 +55,17 @@ class Erasing:
         await asyncio.sleep(self._ended + _PAUSE - time.monotonic())
         # What is deleted from now on may not be erased by this.
         self._running, self._asked = self._asked, None
+        seconds = _AGAIN
         while not await self._is_erased():
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(seconds)
+            seconds = min(2 * seconds, _LONGEST)
         self._ended = time.monotonic()
 
     async def _is_erased(self) -> bool:
         try:
-            erased = await self._store.erase()
+            return await self._store.erase()
         except StoreError as error:
-            if not self._fails:
-                _log.warning("what was deleted is not erased yet, and is tried again: %s", error)
-            self._fails, erased = True, False
-        else:
-            self._fails = False
-        return erased
+            if str(error) != self._logged:
+                _log.warning("what was deleted is not erased yet; trying again: %s", error)
+            self._logged = str(error)
+            return False

@@ -68,7 +68,7 @@ function steps.delete_session(id, heard_before)
     if not s or (heard_before ~= 'null' and tonumber(s.heard) >= tonumber(heard_before)) then
         return 0
     end
-    redis.call('INCR', PREFIX .. 'deleted')
+    redis.pcall('INCR', PREFIX .. 'deleted')  -- in a full memory, what deletes must succeed still
     redis.call('SREM', key('open', s.owner), id)
     redis.call('ZREM', key('owner', s.owner), id)
     redis.call('HDEL', PREFIX .. 'versions', id)
