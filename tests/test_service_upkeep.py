@@ -26,7 +26,7 @@ from sleepstage.service import erasing, work
 from sleepstage.service.failing import Failing
 from sleepstage.service.message import Message, join
 from sleepstage.service.records import Advance, Backlog, SessionRecord
-from sleepstage.service.workers import Models, WorkerDiedError
+from sleepstage.service.workers import Models, WorkerDiedError, Workers
 
 from .service import START, Running, rows, running, simulated
 
@@ -315,6 +315,24 @@ def test_live_work_that_fails_is_not_tried_with_each_message(
         one.sweep()
         assert calls == [session]
     assert "ZeroDivisionError: 1" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("n_processes", [0, 1])
+def test_where_the_program_failed_is_logged_without_what_was_measured(
+    caplog: pytest.LogCaptureFixture, n_processes: int
+) -> None:
+    async def fail() -> None:
+        workers, failing = Workers("live", "night", n_processes), Failing()
+        backlog: Any = SECRET  # which is no backlog
+        with pytest.raises(AttributeError) as error:
+            await workers.advance(backlog)
+        await workers.aclose()
+        failing.add("a", error.value)
+        failing.report()
+
+    asyncio.run(fail())
+    assert "(AttributeError in work.py, line " in caplog.text
     assert SECRET not in caplog.text
 
 

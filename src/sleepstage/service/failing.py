@@ -49,13 +49,17 @@ class Failing:
         return self._clock() < until
 
     def add(self, session_id: str, error: BaseException) -> None:
-        """Let a session rest, unless it was the store that failed."""
+        """Let a session rest, unless it was the store that failed.
+
+        Of the error its type and notes are logged: its text may have measured values.
+        """
         if isinstance(error, StoreError) and not isinstance(error, WorkerDiedError):
             return
         before, _ = self._rests.get(session_id, (0.0, 0.0))
         seconds = min(max(2 * before, _SHORTEST), _LONGEST)
         self._rests[session_id] = seconds, self._clock() + seconds
-        self._unreported[type(error).__name__] += 1
+        name = " ".join([type(error).__name__, *getattr(error, "__notes__", [])])
+        self._unreported[name] += 1
 
     def forget(self, session_id: str) -> None:
         """Work on this session succeeded, or it was deleted."""

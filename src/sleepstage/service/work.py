@@ -119,7 +119,7 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: 
     """
     record, problems = backlog.record, []
     try:
-        night = _finish(models.live, backlog)
+        night = _finish(models.live, backlog, final=final)
     except _MAY_PASS:
         raise
     except Exception as error:
@@ -150,13 +150,14 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: 
     )
 
 
-def _finish(stager: Stager, backlog: Backlog) -> _Night | None:
+def _finish(stager: Stager, backlog: Backlog, *, final: bool) -> _Night | None:
     """Push what waits, and emit the last epochs."""
     night = _work_off(stager, backlog)
     if night is not None:
         newest = min(_newest(backlog.record), night.session.start + LONGEST_NIGHT)
-        # Late counts of steps are not waited for either.
-        night.push([], newest=newest, counted_until=night.session.ended)
+        # Counts of steps are not waited for either; if the night may go on, those of the epochs.
+        counted_until = math.inf if final else night.session.ended
+        night.push([], newest=newest, counted_until=counted_until)
         night.keep(night.session.finish())
     return night
 

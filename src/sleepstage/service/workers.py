@@ -6,13 +6,15 @@ import asyncio
 import logging
 import multiprocessing
 import signal
+import traceback
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sleepstage.errors import DataError, StoreError
+from sleepstage.errors import DataError, SleepstageError, StoreError
 from sleepstage.scale import end_with_parent
 from sleepstage.service import work
 from sleepstage.stager import Stager, load_model
@@ -99,7 +101,9 @@ class Workers:
     async def _do(self, step: Callable[..., Advance], *given: Any) -> Advance:
         loop, executor = asyncio.get_running_loop(), self._executor
         if not self._n_processes:
-            return await loop.run_in_executor(executor, partial(step, self.models, *given))
+            return await loop.run_in_executor(
+                executor, partial(_located, step, self.models, *given)
+            )
         try:
             return await loop.run_in_executor(executor, partial(_step, step, *given))
         except BrokenProcessPool as error:
@@ -135,4 +139,16 @@ def _ready() -> None:
 
 
 def _step(step: Callable[..., Advance], *given: Any) -> Advance:
-    return step(_models, *given)
+    return _located(step, _models, *given)
+
+
+def _located(step: Callable[..., Advance], *given: Any) -> Advance:
+    """Do it; note in an error of the program where it is, as its text may have measured values."""
+    try:
+        return step(*given)
+    except SleepstageError:
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        error.add_note(f"in {Path(last.filename).name}, line {last.lineno}")
+        raise
