@@ -26,6 +26,7 @@ from sleepstage.service import erasing, work
 from sleepstage.service.failing import Failing
 from sleepstage.service.message import Message, join
 from sleepstage.service.records import Advance, Backlog, SessionRecord
+from sleepstage.service.upkeep import Upkeep
 from sleepstage.service.workers import Models, WorkerDiedError, Workers
 
 from .service import START, Running, rows, running, simulated
@@ -206,6 +207,24 @@ def test_a_night_whose_whole_can_t_be_staged_closes_with_its_epochs(
     assert session not in caplog.text
 
 
+def test_a_night_that_can_t_be_staged_live_closes_with_the_epochs_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path) as one:
+        session = one.open(start=START)
+        one.push(session, 0, heart_rate=beats(0, 100))
+        assert len(one.hypnogram(session)["epochs"]) == 3
+        monkeypatch.setattr(work, "_work_off", fail(ZeroDivisionError(SECRET)))
+        one.push(session, 1, heart_rate=beats(100, 110))
+        let_pass(one, monkeypatch, 7)
+        closed = one.hypnogram(session)
+    assert closed["session"]["closed"]
+    assert len(closed["epochs"]) == len(closed["night"]["epochs"]) == 3
+    expected = "the last samples could not be staged: an error in the program (ZeroDivisionError)"
+    assert closed["problem"] == expected
+    assert SECRET not in caplog.text
+
+
 def damage(one: Running, session: str) -> None:
     store: Any = one.service.nights.store
     sql = "UPDATE session SET snapshot = x'0000' WHERE id = ?"
@@ -333,6 +352,24 @@ def test_where_the_program_failed_is_logged_without_what_was_measured(
 
     asyncio.run(fail())
     assert "(AttributeError in work.py, line " in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_sweep_that_fails_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sleepstage.service.upkeep, "_SWEEP_SECONDS", 0.01)
+    swept = threading.Event()
+
+    async def sweep(_: Upkeep) -> None:
+        if not caplog.messages:
+            raise ZeroDivisionError(SECRET)
+        swept.set()
+
+    monkeypatch.setattr(Upkeep, "sweep", sweep)
+    with running(tmp_path):
+        assert swept.wait(10)
+    assert "sessions are not looked after (ZeroDivisionError)" in caplog.messages
     assert SECRET not in caplog.text
 
 
