@@ -25,7 +25,7 @@ from redis import Redis
 
 from sleepstage.errors import StoreError
 from sleepstage.service.records import Advance, Backlog, Delivery, Grant, SessionRecord
-from sleepstage.service.store import database, open_store
+from sleepstage.service.store import database, open_store, tables
 from sleepstage.service.store import redis as redis_store
 from sleepstage.service.store.contract import Store
 from sleepstage.service.store.sqlite import SqliteStore
@@ -1269,7 +1269,7 @@ async def test_tables_of_others_are_refused(folder: Path) -> None:
 async def test_a_store_of_version_1_goes_on(folder: Path) -> None:
     folder.mkdir(parents=True)
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
-        db.executescript(database._VERSIONS[0] + "PRAGMA user_version = 1")
+        db.executescript(tables.VERSIONS[0] + "PRAGMA user_version = 1")
         db.execute(
             "INSERT INTO session VALUES (1, 'night', 'anna', '', 'api', 0, 1000, 5, 0, NULL, 0, "
             "35, 0, '{}', 0, 0, 20, 1000, NULL, NULL)"
