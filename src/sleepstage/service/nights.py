@@ -8,7 +8,6 @@ the session as it is, and is written only if nobody was faster.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from dataclasses import replace
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from sleepstage.service.workers import Workers
 
 __all__ = ["Nights", "OverError", "UnknownSessionError"]
-
-_log = logging.getLogger(__name__)
 
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
