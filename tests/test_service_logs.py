@@ -122,3 +122,16 @@ def test_lines_of_one_kind_are_bounded(capsys: pytest.CaptureFixture[str]) -> No
     assert len(lines) == 11
     assert "left out" in lines[9]
     assert lines[10].endswith("another")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.usefixtures("_logs")
+def test_log_lines_have_a_form(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs(form)
+    logging.getLogger("sleepstage.x").info("begun", extra={"route": "/"})
+    line = capsys.readouterr().err.strip()
+    if form == "json":
+        said = json.loads(line)
+        assert (said["message"], said["levelname"], said["route"]) == ("begun", "INFO", "/")
+    else:
+        assert line.endswith("INFO begun")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import pytest
 from sleepstage.errors import StoreError
 from sleepstage.service.api import api
 from sleepstage.service.limits import Slots
-from sleepstage.service.logs import set_up_logs
 from sleepstage.service.middleware.bodies import Bodies
 from sleepstage.service.settings import Settings
 
@@ -277,19 +275,3 @@ def test_metrics_and_log_tell_of_no_person(
 
 def _ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name.startswith("sleepstage")]
-
-
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_log_lines_have_a_form(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    before = logging.getLogger().handlers[:]
-    try:
-        set_up_logs(form)
-        logging.getLogger("sleepstage.x").info("begun", extra={"route": "/"})
-    finally:
-        logging.getLogger().handlers[:] = before
-    line = capsys.readouterr().err.strip()
-    if form == "json":
-        said = json.loads(line)
-        assert (said["message"], said["levelname"], said["route"]) == ("begun", "INFO", "/")
-    else:
-        assert line.endswith("INFO begun")

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         60.0, ge=0, le=600, description="Seconds that Sensor Logger's late samples are waited for."
     )
     keep_days: float = Field(
-        30.0, gt=0, description="Days after which a night that is over is deleted."
+        30.0, gt=0, description="Days after its last message that a night is deleted."
     )
     silent_hours: float = Field(
         6.0, gt=0, description="Hours of silence after which a night is taken to be over."
