@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, needs_extra
 from sleepstage.files import fingerprint, temporary_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -86,10 +86,8 @@ def fetch(
     MissingExtraError
         If pooch is not installed.
     """
-    try:
+    with needs_extra("downloading the dataset", "fetch"):
         import pooch
-    except ImportError as error:
-        raise MissingExtraError(purpose="downloading the dataset", extra="fetch") from error
     pooch.get_logger().setLevel("WARNING")  # It would announce each file on the terminal.
     url = (mirror or os.environ.get(MIRROR_VARIABLE) or BASE_URL).rstrip("/") + "/"
     directory = Path(directory).expanduser()

@@ -21,7 +21,6 @@ from sleepstage.readers.apple_nights import SHORTEST_NIGHT, Span, find_nights
 from sleepstage.readers.apple_xml import BEGINNING, is_export, read_export
 from sleepstage.readers.archive import member_names, open_member
 from sleepstage.readers.source import Format, Found, Night
-from sleepstage.readers.text import open_error
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
@@ -83,18 +82,12 @@ def _read(files: Sequence[Path], on_progress: Progress | None) -> list[Night]:
 
 def _load(path: Path, on_progress: Progress | None) -> Export:
     names = member_names(path)
-    if names is not None:
-        member = _export_in(names)
-        if member is None:
-            msg = f"{path}: has no export.xml; give the export.zip that the app Health makes"
-            raise DataError(msg)
-        with open_member(path, member) as (file, size):
-            return read_export(file, size, f"{path}, {member}", on_progress)
-    try:
-        with path.open("rb") as file:
-            return read_export(file, path.stat().st_size, str(path), on_progress)
-    except OSError as error:
-        raise open_error(path, error) from error
+    member = "" if names is None else _export_in(names)
+    if member is None:
+        msg = f"{path}: has no export.xml; give the export.zip that the app Health makes"
+        raise DataError(msg)
+    with open_member(path, member) as (file, size):
+        return read_export(file, size, f"{path}, {member}" if member else str(path), on_progress)
 
 
 def _nights(export: Export, name: str) -> list[Night]:

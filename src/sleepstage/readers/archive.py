@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError
 from sleepstage.readers.limits import MAX_UNPACKED
-from sleepstage.readers.text import open_error
+from sleepstage.readers.text import reading
 
 try:
     from lzma import LZMAError
@@ -39,7 +39,7 @@ def member_names(path: Path) -> list[str] | None:
         If it begins like an archive and can't be read as one, or a name leads out of it.
     """
     try:
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 return None
             file.seek(0)
@@ -48,8 +48,6 @@ def member_names(path: Path) -> list[str] | None:
     except _BROKEN as error:
         msg = f"{path}: a damaged zip archive ({error}); was it copied to its end? copy it again"
         raise DataError(msg) from error
-    except OSError as error:
-        raise open_error(path, error) from error
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
@@ -60,20 +58,22 @@ def member_names(path: Path) -> list[str] | None:
 
 @contextmanager
 def open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a file in an archive, and tell its length in bytes.
+    """Open a file in an archive or, where `name` is empty, a plain file; also gives its bytes.
 
     Raises
     ------
     DataError
-        If it is too large, or damaged, as it turns out while it is read.
+        If it can't be read, is too large, or turns out to be damaged while it is read.
     """
+    if not name:
+        with reading(path), path.open("rb") as file:
+            yield file, path.stat().st_size
+        return
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+        with reading(path), zipfile.ZipFile(path) as archive, archive.open(name) as member:
             size = archive.getinfo(name).file_size  # no more is read, whatever is packed
             MAX_UNPACKED.require(size, f"{path}, {name}")
             yield member, size
     except _BROKEN as error:
         msg = f"{path}: {name} is damaged ({error}); copy or export it again"
         raise DataError(msg) from error
-    except OSError as error:
-        raise open_error(path, error) from error

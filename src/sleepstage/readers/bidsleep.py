@@ -20,10 +20,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, needs_extra
 from sleepstage.readers.limits import MAX_MATLAB_BYTES
 from sleepstage.readers.source import Format, Found, Night
-from sleepstage.readers.text import first_fields, open_error, read_text_table
+from sleepstage.readers.text import first_fields, read_text_table, reading
 from sleepstage.recording import OF_PERSON, Recording
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
@@ -121,7 +121,7 @@ def _read_signals(folder: Path) -> dict[str, NDArray[np.float64]]:
     signals = {}
     path = folder / _MOTION
     if path.exists():
-        _, header = first_fields(path, remarks=True)
+        _, header = first_fields(path)
         if header != list(_MOTION_COLUMNS):
             msg = f"{path}: header {','.join(header)[:60]}; expected {','.join(_MOTION_COLUMNS)}"
             raise DataError(msg)
@@ -185,16 +185,12 @@ def _too_far(delay: float) -> float:
 
 
 def _read_labels(path: Path) -> _Labels:
-    try:
+    with needs_extra("reading BIDSleep", "train"):
         from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingExtraError(purpose="reading BIDSleep", extra="train") from error
     wanted = ["recStart", "expert_label"]
-    try:
+    with reading(path):
         MAX_MATLAB_BYTES.require(path.stat().st_size, str(path))
         content = path.read_bytes()
-    except OSError as error:
-        raise open_error(path, error) from error
     try:
         MAX_MATLAB_BYTES.require(_unpacked_size(content), str(path))
         found = loadmat(BytesIO(content), variable_names=wanted)

@@ -15,8 +15,8 @@ from sleepstage.readers.parquet import column_names, read_parquet, require_numbe
 from sleepstage.readers.text import (
     bounded_lines,
     first_fields,
-    open_error,
     read_text_table,
+    reading,
     require_rows,
     table_errors,
 )
@@ -93,7 +93,7 @@ def _place(path: Path, rows: pl.Series, at: int) -> str:
     row = int(rows[at])
     if path.suffix == ".parquet":
         return f"{path}, row {row + 1}"
-    _, fields = first_fields(path, remarks=True)
+    _, fields = first_fields(path)
     with path.open("rb") as file:
         # Blank lines are rows, too, once there was a first one; remarks are not.
         numbered = enumerate(bounded_lines(file, path), 1)
@@ -130,7 +130,7 @@ def _read_text(path: Path, signal: str) -> tuple[pl.DataFrame, str, list[str]]:
 def _text_frame(path: Path, signal: str) -> pl.DataFrame:
     import polars as pl
 
-    separator, fields = first_fields(path, remarks=True)
+    separator, fields = first_fields(path)
     if not _is_header(fields):
         for wanted in _SIGNALS[signal]:
             if len(fields) == 1 + len(wanted):
@@ -141,10 +141,9 @@ def _text_frame(path: Path, signal: str) -> pl.DataFrame:
         msg = f"{path}, line 1: expected numbers ({_expected(signal)}), found {found!r}"
         raise DataError(msg)
     try:
-        require_rows(path)
-        frame = _read_csv(path, separator)
-    except OSError as error:
-        raise open_error(path, error) from error
+        with reading(path):
+            require_rows(path)
+            frame = _read_csv(path, separator)
     except table_errors():
         # Read line by line, it finds the line to blame.
         table = read_text_table(path, fields, separator=separator, header=True)
@@ -182,10 +181,9 @@ def _read_csv(path: Path, separator: str) -> pl.DataFrame:
 
 def _read_parquet(path: Path, signal: str) -> tuple[pl.DataFrame, str, list[str]]:
     try:
-        time, values = _found(path, column_names(path), signal)
-        return read_parquet(path, [time, *values]), time, values
-    except OSError as error:
-        raise open_error(path, error) from error
+        with reading(path):
+            time, values = _found(path, column_names(path), signal)
+            return read_parquet(path, [time, *values]), time, values
     except table_errors() as error:
         msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
         raise DataError(msg) from error
@@ -260,7 +258,7 @@ def signals_of(path: Path, named: str | None) -> list[str]:
         except table_errors():
             return []
     elif path.suffix in _SUFFIXES:
-        _, names = first_fields(path, remarks=True)
+        _, names = first_fields(path)
         if not _is_header(names):
             return [named] if named else []
     else:

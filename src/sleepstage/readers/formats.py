@@ -18,7 +18,7 @@ from sleepstage.readers import (
 from sleepstage.readers.archive import member_names
 from sleepstage.readers.limits import MAX_DEPTH, MAX_FILES
 from sleepstage.readers.source import Format, Night, Source
-from sleepstage.readers.text import open_error
+from sleepstage.readers.text import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,14 +117,15 @@ def find_sources(
         msg = f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}"
         raise DataError(msg)
     formats = [FORMATS[as_format]] if as_format else list(FORMATS.values())
-    try:
+    with reading(path):
         if path.is_dir():
             folders, top = list(_walk(path)), path
+        elif path.exists():
+            folders, top = [(path.parent, [path])], path.parent
         else:
-            folders, top = [(path.parent, [_existing(path)])], path.parent
+            msg = f"{path}: no such file or folder"
+            raise DataError(msg)
         sources, broken = _find_in(folders, formats, top)
-    except OSError as error:
-        raise open_error(path, error) from error
     if not sources and not broken:
         known = "; ".join(one.title for one in formats)
         if as_format:
@@ -133,13 +134,6 @@ def find_sources(
             msg = f"{path}: nothing that can be staged; expected one of these: {known}"
         raise DataError(msg)
     return sources, broken
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        msg = f"{path}: no such file or folder"
-        raise DataError(msg)
-    return path
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:

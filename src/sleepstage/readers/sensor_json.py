@@ -6,10 +6,10 @@ import math
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, needs_extra
 from sleepstage.readers.limits import MAX_VALUE
 from sleepstage.readers.sensor_samples import FIELDS, ZONE, no_number, number, sample_row
-from sleepstage.readers.text import open_error
+from sleepstage.readers.text import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,15 +43,13 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
     They are built from single events: `ijson.items` remembers the whole way to each, of which a
     file of brackets alone makes more than there is memory.
     """
-    try:
+    with needs_extra("reading JSON recordings", "score"):
         import ijson
-    except ImportError as error:
-        raise MissingExtraError(purpose="reading JSON recordings", extra="score") from error
     n_read = 0
     item: dict[str, Any] = {}
     key = ""
     try:
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             stream = _Stream(file, path)
             events = ijson.basic_parse(stream, use_float=True)
             for depth, event, value in _with_depth(events, stream):
@@ -67,8 +65,6 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
     except ijson.JSONError as error:
         msg = f"{path}: malformed JSON after object {n_read} ({_told(error)}); export it again"
         raise DataError(msg) from error
-    except OSError as error:
-        raise open_error(path, error) from error
 
 
 def _with_depth(

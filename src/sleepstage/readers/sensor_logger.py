@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import re
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sleepstage.errors import DataError
@@ -30,12 +29,11 @@ from sleepstage.readers.sensor_samples import (
     times_and_values,
 )
 from sleepstage.readers.source import Format, Found, Night
-from sleepstage.readers.text import open_error
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sleepstage.readers.source import Progress
 
@@ -186,29 +184,16 @@ def _members(path: Path, names: Sequence[str]) -> dict[str, _Place]:
     return usable[0] if usable else {}
 
 
-@contextmanager
-def _opened(place: _Place) -> Iterator[IO[bytes]]:
-    if place.member:
-        with open_member(*place) as (file, _):
-            yield file
-        return
-    try:
-        with place.path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise open_error(place.path, error) from error
-
-
 def _read_csv(places: dict[str, _Place]) -> _Content:
     tables = {}
     for sensor, fields in FIELDS.items():
         if sensor in places:
             table = tables[sensor] = SensorTable(sensor, str(places[sensor]))
-            with _opened(places[sensor]) as file:
+            with open_member(*places[sensor]) as (file, _):
                 read_table(file, ("time", *fields), table)
     zone = ""
     if _METADATA in places:
-        with _opened(places[_METADATA]) as file:
+        with open_member(*places[_METADATA]) as (file, _):
             zone = told_zone(file)
     return _Content(tables, zone, [one.member or one.path.name for one in places.values()])
 

@@ -21,7 +21,7 @@ from sleepstage.files import fingerprint
 from sleepstage.motion import MOTION_COLUMNS, summarise_night
 from sleepstage.readers.parquet import read_parquet, require_numbers
 from sleepstage.readers.source import Format, Found, Night
-from sleepstage.readers.text import first_fields, open_error, read_text_table, table_errors
+from sleepstage.readers.text import first_fields, read_text_table, reading, table_errors
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
@@ -259,7 +259,7 @@ def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
         table = LAYOUT["summary_csv"].read(path)
-        _, header = first_fields(path, remarks=True)
+        _, header = first_fields(path)
         if header != list(_SUMMARY_COLUMNS):
             msg = f"{path}: header {','.join(header)}; expected {','.join(_SUMMARY_COLUMNS)}"
             raise DataError(msg)
@@ -267,11 +267,10 @@ def read_summary(path: Path) -> NDArray[np.float64]:
     import polars as pl
 
     try:
-        frame = read_parquet(path, _SUMMARY_COLUMNS)
+        with reading(path):
+            frame = read_parquet(path, _SUMMARY_COLUMNS)
         require_numbers(path, frame)
         frame = frame.cast(pl.Float64)
-    except OSError as error:
-        raise open_error(path, error) from error
     except table_errors() as error:
         msg = f"{path}: not a motion summary ({str(error).splitlines()[0]}); prepare it again"
         raise DataError(msg) from error

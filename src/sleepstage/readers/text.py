@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -23,8 +24,8 @@ __all__ = [
     "Line",
     "bounded_lines",
     "first_fields",
-    "open_error",
     "read_text_table",
+    "reading",
     "require_rows",
     "table_errors",
     "text_lines",
@@ -81,18 +82,17 @@ def read_text_table(
 
     path = Path(path)
     try:
-        require_rows(path)
-        frame = pl.read_csv(
-            path,
-            has_header=header,
-            separator=separator,
-            new_columns=list(columns),
-            schema_overrides=[pl.Float64] * len(columns),
-            comment_prefix="#" if header else None,
-            glob=False,
-        )
-    except OSError as error:
-        raise open_error(path, error) from error
+        with reading(path):
+            require_rows(path)
+            frame = pl.read_csv(
+                path,
+                has_header=header,
+                separator=separator,
+                new_columns=list(columns),
+                schema_overrides=[pl.Float64] * len(columns),
+                comment_prefix="#" if header else None,
+                glob=False,
+            )
     except table_errors():
         return _read_slowly(path, columns, separator=separator, header=header)
     table = frame.to_numpy()
@@ -106,14 +106,12 @@ def _read_slowly(
 ) -> NDArray[np.float64]:
     """Read line by line: finds the line to blame, and takes what only the fast way stumbles on."""
     rows = array("d")
-    try:
+    with reading(path):
         for line in text_lines(path, columns, separator=separator, header=header):
             if line.values is None:
                 msg = f"{path}, line {line.number}: {line.describe(columns)}"
                 raise DataError(msg)
             rows.extend(line.values)
-    except OSError as error:
-        raise open_error(path, error) from error
     if not rows:
         msg = f"{path}: the file is empty; expected lines of {', '.join(columns)}"
         raise DataError(msg)
@@ -163,25 +161,27 @@ def table_errors() -> tuple[type[BaseException], ...]:
     return pl.exceptions.PolarsError, pl.exceptions.PanicException
 
 
-def open_error(path: Path, error: OSError) -> DataError:
-    """What to say when a file can't be read."""
-    return DataError(f"{path}: can't be read ({error.strerror or error})")
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise a `DataError` that names the file if it can't be read in the block."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"{path}: can't be read ({error.strerror or error})"
+        raise DataError(msg) from error
 
 
-def first_fields(path: Path, *, remarks: bool) -> tuple[str, list[str]]:
-    """Separator and fields of the first line that is neither blank nor, if so told, a remark.
+def first_fields(path: Path) -> tuple[str, list[str]]:
+    """Separator and fields of the first line that is neither blank nor a remark.
 
     Raises
     ------
     DataError
         If the file can't be read or has no such line.
     """
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            lines = (line.strip() for line in bounded_lines(file, path))
-            first = next((x for x in lines if x and not (remarks and x.startswith("#"))), "")
-    except OSError as error:
-        raise open_error(path, error) from error
+    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
+        lines = (line.strip() for line in bounded_lines(file, path))
+        first = next((line for line in lines if line and not line.startswith("#")), "")
     if not first:
         msg = f"{path}: the file is empty"
         raise DataError(msg)
