@@ -11,18 +11,17 @@ from __future__ import annotations
 import struct
 import zlib
 from datetime import UTC, datetime
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.readers.limits import MAX_MATLAB_BYTES
-from sleepstage.readers.source import Format, Found, Night
+from sleepstage.readers.source import Format, Found, one_night
 from sleepstage.readers.text import first_fields, read_text_table, reading
 from sleepstage.recording import OF_PERSON, Recording
 from sleepstage.stages import EPOCH_SECONDS, Stage
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from sleepstage.readers.source import Progress
 
 __all__ = ["ATTRIBUTION", "FORMAT", "read_night"]
 
@@ -53,28 +50,13 @@ ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
 _MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
 _MOTION_COLUMNS: Final = ("Timestamp", "x", "y", "z")
 _HEADER: Final = 128  # bytes before the first element of a MATLAB file
-_ELEMENTS: Final = (14, 15)  # a matrix, plain or compressed
-_COMPRESSED: Final = 15
+_MATRIX, _COMPRESSED = 14, 15  # kinds of elements
 _ZONE: Final = "America/New_York"
 _EARLIEST, _LATEST = -600.0, 2940.0  # s from the first label to the first sample, in all nights
 _CLOCK: Final = "%Y-%m-%d %H:%M:%S"
 _FIRST_YEAR, _LAST_YEAR = 1970, 2262
 _STAGES: Final = (Stage.WAKE, Stage.N1, Stage.N2, Stage.N3, Stage.REM, Stage.UNSCORED)
 """By their codes in ``labels.mat``."""
-
-
-class _Labels(NamedTuple):
-    """What ``labels.mat`` tells."""
-
-    clock: datetime
-    """When the first epoch began, as a clock on the wall showed it."""
-    stages: NDArray[np.int8]
-    """The expert's."""
-
-
-def _name(folder: Path) -> str:
-    folder = folder.absolute()
-    return f"{folder.parent.name}{OF_PERSON}{folder.name}"
 
 
 def read_night(folder: str | Path) -> Recording:
@@ -96,11 +78,11 @@ def read_night(folder: str | Path) -> Recording:
         If scipy is not installed.
     """
     folder = Path(folder)
-    labels = _read_labels(folder / _LABELS)
+    clock, stages = _read_labels(folder / _LABELS)
     signals = _read_signals(folder)
     first = float(next(iter(signals.values()))[:, 0].min())
-    start, utc_offset = _moment(labels.clock, first)
-    end = start + EPOCH_SECONDS * len(labels.stages)
+    start, utc_offset = _moment(clock, first)
+    end = start + EPOCH_SECONDS * len(stages)
     _require_overlap(folder, signals, start, end)
     motion, beats = (_until(end, signals.get(name)) for name in (_MOTION, _HEART_RATE))
     return Recording.from_arrays(
@@ -108,8 +90,8 @@ def read_night(folder: str | Path) -> Recording:
         motion=None if motion is None else (motion[:, 0], motion[:, 1:]),
         start=start,
         end=end,
-        stages=labels.stages,
-        subject=_name(folder),
+        stages=stages,
+        subject=f"{folder.absolute().parent.name}{OF_PERSON}{folder.absolute().name}",
         dataset=ATTRIBUTION["name"],
         utc_offset=utc_offset,
         names={"heart_rate": str(folder / _HEART_RATE), "motion": str(folder / _MOTION)},
@@ -184,7 +166,8 @@ def _too_far(delay: float) -> float:
     return max(_EARLIEST - delay, delay - _LATEST, 0.0)
 
 
-def _read_labels(path: Path) -> _Labels:
+def _read_labels(path: Path) -> tuple[datetime, NDArray[np.int8]]:
+    """When the first epoch began, by the local clock, and the expert's stages."""
     with needs_extra("reading BIDSleep", "train"):
         from scipy.io import loadmat
     wanted = ["recStart", "expert_label"]
@@ -203,7 +186,7 @@ def _read_labels(path: Path) -> _Labels:
         if name not in found:
             msg = f"{path}: has no {name}; expected {' and '.join(wanted)}"
             raise DataError(msg)
-    return _Labels(_clock(path, found["recStart"]), _stages(path, found["expert_label"]))
+    return _clock(path, found["recStart"]), _stages(path, found["expert_label"])
 
 
 def _unpacked_size(content: bytes) -> int:
@@ -217,7 +200,7 @@ def _unpacked_size(content: bytes) -> int:
     at = _HEADER
     while at < len(content):
         kind, size = struct.unpack_from(f"{order}II", content, at)
-        if kind not in _ELEMENTS:
+        if kind not in (_MATRIX, _COMPRESSED):
             msg = f"unknown element {kind}"
             raise ValueError(msg)
         if kind == _COMPRESSED and total < most:
@@ -267,10 +250,10 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     return [Found("", together)] if _LABELS in here and len(together) > 1 else []
 
 
-def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:
-    return [Night("", partial(read_night, files[0].parent))]
+def _read(files: Sequence[Path]) -> Recording:
+    return read_night(files[0].parent)
 
 
 FORMAT: Final = Format(
-    "bidsleep", "a night of BIDSleep (motion.csv, hr.csv, labels.mat)", _find, _read
+    "bidsleep", "a night of BIDSleep (motion.csv, hr.csv, labels.mat)", _find, one_night(_read)
 )

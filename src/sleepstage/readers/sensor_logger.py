@@ -11,7 +11,6 @@ import math
 import re
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,8 +18,13 @@ from zoneinfo import ZoneInfo
 from sleepstage.errors import DataError
 from sleepstage.pedometer import Pedometer, count_steps
 from sleepstage.readers.archive import member_names, open_member
-from sleepstage.readers.sensor_csv import header_of, read_table, told_zone
-from sleepstage.readers.sensor_json import json_row, objects_of
+from sleepstage.readers.sensor_files import (
+    header_of,
+    json_row,
+    objects_of,
+    read_table,
+    told_zone,
+)
 from sleepstage.readers.sensor_samples import (
     FIELDS,
     ZONE,
@@ -28,14 +32,12 @@ from sleepstage.readers.sensor_samples import (
     sensor_named,
     times_and_values,
 )
-from sleepstage.readers.source import Format, Found, Night
+from sleepstage.readers.source import Format, Found, one_night
 from sleepstage.recording import Recording
 from sleepstage.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sleepstage.readers.source import Progress
 
 __all__ = ["FORMAT"]
 
@@ -116,10 +118,6 @@ class _Content(NamedTuple):
     tables: dict[str, SensorTable]
     zone: str
     has: Sequence[str]
-
-
-def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:
-    return [Night("", partial(_read_night, tuple(files)))]
 
 
 def _read_night(files: Sequence[Path]) -> Recording:
@@ -218,5 +216,8 @@ def _read_json(path: Path) -> _Content:
 
 
 FORMAT: Final = Format(
-    "sensor-logger", "a recording of Sensor Logger (zip, folder of CSV or JSON)", _find, _read
+    "sensor-logger",
+    "a recording of Sensor Logger (zip, folder of CSV or JSON)",
+    _find,
+    one_night(_read_night),
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,7 @@ from sleepstage.errors import DataError
 from sleepstage.files import fingerprint
 from sleepstage.motion import MOTION_COLUMNS, summarise_night
 from sleepstage.readers.parquet import read_parquet, require_numbers
-from sleepstage.readers.source import Format, Found, Night
+from sleepstage.readers.source import Format, Found, one_night
 from sleepstage.readers.text import first_fields, read_text_table, reading, table_errors
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.samples import Samples
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from sleepstage.readers.source import Progress
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -306,12 +303,15 @@ def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
     return [Found(subject, (*files[subject], *marker)) for subject in sorted(files)]
 
 
-def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:
+def _read(files: Sequence[Path]) -> Recording:
     path = files[0]
     (ending,) = (table.ending for table in LAYOUT.values() if path.name.endswith(table.ending))
-    return [Night("", partial(read_subject, path.parents[1], path.name.removesuffix(ending)))]
+    return read_subject(path.parents[1], path.name.removesuffix(ending))
 
 
 FORMAT: Final = Format(
-    "sleep-accel", "people of the dataset sleep-accel (heart_rate/, motion/, ...)", _find, _read
+    "sleep-accel",
+    "people of the dataset sleep-accel (heart_rate/, motion/, ...)",
+    _find,
+    one_night(_read),
 )

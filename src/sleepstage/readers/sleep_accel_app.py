@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sleepstage.readers.source import Format, Found, Night
+from sleepstage.readers.source import Format, Found, one_night
 from sleepstage.readers.tables import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sleepstage.readers.source import Progress
+    from sleepstage.recording import Recording
 
 __all__ = ["FORMAT"]
 
@@ -45,14 +44,14 @@ def _has_header(paths: Sequence[Path]) -> bool:
         return file.read(len(_HEADER)) == _HEADER
 
 
-def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:
+def _read(files: Sequence[Path]) -> Recording:
     signals = {_SIGNALS[found[2]]: path for path in files if (found := _NAME.fullmatch(path.name))}
-    return [Night("", partial(read_tables, **signals))]  # type: ignore[arg-type]
+    return read_tables(**signals)  # type: ignore[arg-type]
 
 
 FORMAT: Final = Format(
     "sleep-accel-app",
     "a night of the app sleep_accel (<start>_acceleration.csv, <start>_hr.csv)",
     _find,
-    _read,
+    one_night(_read),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int, str], None]
     """Called with what is done, of all, and a remark."""
 
-__all__ = ["Format", "Found", "Night", "Source"]
+__all__ = ["Format", "Found", "Night", "Source", "one_night"]
 
 
 class Found(NamedTuple):
@@ -67,6 +68,13 @@ class Format:
     find: Callable[[Path, Sequence[Path]], list[Found]]
     read: Callable[[Sequence[Path], Progress | None], list[Night]]
     many: bool = False
+
+
+def one_night(
+    read: Callable[[Sequence[Path]], Recording],
+) -> Callable[[Sequence[Path], Progress | None], list[Night]]:
+    """`Format.read` of a format whose sources are one night each; `read` can be pickled."""
+    return lambda files, _: [Night("", partial(read, tuple(files)))]
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import DataError
 from sleepstage.readers.columns import read_columns, signals_of
-from sleepstage.readers.source import Format, Found, Night
+from sleepstage.readers.source import Format, Found, one_night
 from sleepstage.recording import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sleepstage.readers.source import Progress
 
 __all__ = ["FORMAT", "read_tables", "table_signals"]
 
@@ -108,10 +105,6 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     return [Found(name, tuple(paths)) for name, paths in groups.items()]
 
 
-def _read(files: Sequence[Path], _: Progress | None) -> list[Night]:
-    return [Night("", partial(_read_together, tuple(files)))]
-
-
 def _read_together(files: Sequence[Path]) -> Recording:
     chosen: dict[str, Path] = {}
     for path in files:
@@ -125,5 +118,8 @@ def _read_together(files: Sequence[Path]) -> Recording:
 
 
 FORMAT: Final = Format(
-    "tables", "tables (CSV or Parquet with time, bpm, x, y, z or steps)", _find, _read
+    "tables",
+    "tables (CSV or Parquet with time, bpm, x, y, z or steps)",
+    _find,
+    one_night(_read_together),
 )
