@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from xml.parsers import expat
 
 import numpy as np
@@ -24,11 +24,14 @@ from sleepstage.readers.limits import MAX_ROWS, MAX_VALUE
 from sleepstage.signals import MAX_STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from sleepstage.readers.source import Progress
+
+    # Starts, ends, values and offsets of one source as they come; see `Series`.
+    _Columns = tuple[array[Any], array[Any], array[Any], array[Any]]
 
 __all__ = ["BEGINNING", "Export", "Series", "SleepRecord", "is_export", "read_export"]
 
@@ -85,18 +88,16 @@ class Series:
     def between(self, start: float, end: float) -> Series:
         """Samples that end within, as views."""
         first, last = np.searchsorted(self.ends, [start, end])
-        cut = slice(int(first), int(last))
-        return Series(self.starts[cut], self.ends[cut], self.values[cut], self.offsets[cut])
+        return self._take(slice(int(first), int(last)))
 
     def in_order(self) -> Series:
         """The same samples, sorted."""
         if (self.ends[1:] >= self.ends[:-1]).all():
             return self
-        order = np.argsort(self.ends, kind="stable")
-        return Series(self.starts[order], self.ends[order], self.values[order], self.offsets[order])
+        return self._take(np.argsort(self.ends, kind="stable"))
 
-    def __len__(self) -> int:
-        return len(self.ends)
+    def _take(self, rows: slice | NDArray[np.intp]) -> Series:
+        return Series(self.starts[rows], self.ends[rows], self.values[rows], self.offsets[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,22 +189,15 @@ def _refuse_entities(name: str) -> None:
     raise DataError(msg)
 
 
-@dataclass
-class _Columns:
-    """Samples of one source as they come."""
+def _new_columns() -> _Columns:
+    return array("d"), array("d"), array("f"), array("h")
 
-    starts: array[float] = field(default_factory=lambda: array("d"))
-    ends: array[float] = field(default_factory=lambda: array("d"))
-    values: array[float] = field(default_factory=lambda: array("f"))
-    offsets: array[int] = field(default_factory=lambda: array("h"))
 
-    def series(self) -> Series:
-        return Series(
-            np.frombuffer(self.starts, dtype=np.float64),
-            np.frombuffer(self.ends, dtype=np.float64),
-            np.frombuffer(self.values, dtype=np.float32),
-            np.frombuffer(self.offsets, dtype=np.int16),
-        ).in_order()
+def _series(sources: Mapping[str, _Columns]) -> dict[str, Series]:
+    return {
+        source: Series(*(np.frombuffer(column, column.typecode) for column in columns)).in_order()
+        for source, columns in sources.items()
+    }
 
 
 class _Records:
@@ -211,8 +205,8 @@ class _Records:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._heart_rate: defaultdict[str, _Columns] = defaultdict(_Columns)
-        self._steps: defaultdict[str, _Columns] = defaultdict(_Columns)
+        self._heart_rate: defaultdict[str, _Columns] = defaultdict(_new_columns)
+        self._steps: defaultdict[str, _Columns] = defaultdict(_new_columns)
         self._sleep: list[SleepRecord] = []
         self._n_odd = 0
         self._first_odd = ""
@@ -283,7 +277,7 @@ class _Records:
         place = f"{self._name}, line {self.parser.CurrentLineNumber}"
         MAX_VALUE.require(done - self._parsed, place)
         series = [*self._heart_rate.values(), *self._steps.values()]
-        MAX_ROWS.require(sum(len(one.ends) for one in series), place)
+        MAX_ROWS.require(sum(len(ends) for _, ends, *_ in series), place)
         for found, limit, what in (
             (self._depth, _DEEPEST, "elements within each other"),
             (len(series), _MOST_SOURCES, "sources of heart rate and steps"),
@@ -302,11 +296,7 @@ class _Records:
                 self._n_odd,
                 self._first_odd,
             )
-        return Export(
-            {source: columns.series() for source, columns in self._heart_rate.items()},
-            {source: columns.series() for source, columns in self._steps.items()},
-            sorted(self._sleep),
-        )
+        return Export(_series(self._heart_rate), _series(self._steps), sorted(self._sleep))
 
 
 def _source(attributes: dict[str, str]) -> str:
@@ -325,11 +315,9 @@ def _append(sources: defaultdict[str, _Columns], attributes: dict[str, str], fac
     if not (0 <= value <= MAX_STEPS and start <= end):
         msg = f"value {attributes['value']:.60} from {attributes['startDate']}"
         raise ValueError(msg)
-    columns = sources[_source(attributes)]
-    columns.starts.append(start)
-    columns.ends.append(end)
-    columns.values.append(value)
-    columns.offsets.append(offset)
+    sample = (start, end, value, offset)
+    for column, part in zip(sources[_source(attributes)], sample, strict=True):
+        column.append(part)
 
 
 def _time(text: str) -> tuple[float, int]:

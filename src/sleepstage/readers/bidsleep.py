@@ -22,7 +22,7 @@ import numpy as np
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.readers.limits import MAX_MATLAB_BYTES
 from sleepstage.readers.source import Format, Found, one_night
-from sleepstage.readers.text import first_fields, read_text_table, reading
+from sleepstage.readers.text import read_text_table, reading, require_header
 from sleepstage.recording import OF_PERSON, Recording
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
@@ -48,7 +48,6 @@ ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
 """What a model file says of the dataset."""
 
 _MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
-_MOTION_COLUMNS: Final = ("Timestamp", "x", "y", "z")
 _HEADER: Final = 128  # bytes before the first element of a MATLAB file
 _MATRIX, _COMPRESSED = 14, 15  # kinds of elements
 _ZONE: Final = "America/New_York"
@@ -103,11 +102,9 @@ def _read_signals(folder: Path) -> dict[str, NDArray[np.float64]]:
     signals = {}
     path = folder / _MOTION
     if path.exists():
-        _, header = first_fields(path)
-        if header != list(_MOTION_COLUMNS):
-            msg = f"{path}: header {','.join(header)[:60]}; expected {','.join(_MOTION_COLUMNS)}"
-            raise DataError(msg)
-        signals[_MOTION] = read_text_table(path, _MOTION_COLUMNS, separator=",", header=True)
+        columns = ("Timestamp", "x", "y", "z")
+        require_header(path, columns)
+        signals[_MOTION] = read_text_table(path, columns, separator=",", header=True)
     path = folder / _HEART_RATE
     if path.exists():
         signals[_HEART_RATE] = read_text_table(path, ("seconds", "bpm"), separator=",")

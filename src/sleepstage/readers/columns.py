@@ -71,8 +71,9 @@ def read_columns(path: Path, signal: str) -> Columns:
     """
     import polars as pl
 
-    read = _read_parquet if path.suffix == ".parquet" else _read_text
-    frame, time, values = read(path, signal)
+    read = _parquet_frame if path.suffix == ".parquet" else _text_frame
+    frame = read(path, signal)
+    time, values = _found(path, frame.columns, signal)
     dated = isinstance(frame[time].dtype, pl.Date | pl.Time | pl.Datetime)
     require_numbers(path, frame.select(values if dated else [time, *values]))
     measured = frame.with_row_index(_ROW).drop_nulls(subset=values)
@@ -120,11 +121,6 @@ def _found(path: Path, names: Sequence[str], signal: str) -> tuple[str, list[str
         msg = f"{path}: has columns {', '.join(names)[:200]}; expected {_expected(signal)}"
         raise DataError(msg)
     return time, values
-
-
-def _read_text(path: Path, signal: str) -> tuple[pl.DataFrame, str, list[str]]:
-    frame = _text_frame(path, signal)
-    return frame, *_found(path, frame.columns, signal)
 
 
 def _text_frame(path: Path, signal: str) -> pl.DataFrame:
@@ -179,11 +175,11 @@ def _read_csv(path: Path, separator: str) -> pl.DataFrame:
         return read(0)  # all text
 
 
-def _read_parquet(path: Path, signal: str) -> tuple[pl.DataFrame, str, list[str]]:
+def _parquet_frame(path: Path, signal: str) -> pl.DataFrame:
     try:
         with reading(path):
             time, values = _found(path, column_names(path), signal)
-            return read_parquet(path, [time, *values]), time, values
+            return read_parquet(path, [time, *values])
     except table_errors() as error:
         msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
         raise DataError(msg) from error
@@ -243,14 +239,9 @@ def _iso_seconds(column: pl.Series, place: _Place) -> tuple[NDArray[np.float64],
 
 
 def signals_of(path: Path, named: str | None) -> list[str]:
-    """Signals that a file can hold, by the names of its columns or, without, by its own.
+    """Signals that a file, local or remote, can hold, by the names of its columns.
 
-    Parameters
-    ----------
-    path : Path
-        Local, or of any file system; its beginning is read, of Parquet its description.
-    named : str, optional
-        Signal that its name says.
+    Where they have none, it is the signal that the file is `named` after, if any.
     """
     if path.suffix == ".parquet":
         try:

@@ -19,13 +19,7 @@ _LONGEST_TEXT: Final = 1000  # bytes: a longer one is no number and no time
 
 
 def column_names(path: Path) -> list[str]:
-    """Names of all columns; the path may be remote.
-
-    Raises
-    ------
-    OSError, or one of `sleepstage.readers.text.table_errors`
-        If the file can't be read or is no Parquet.
-    """
+    """Names of all columns; the path may be remote."""
     import polars as pl
 
     with path.open("rb") as file:
@@ -60,13 +54,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def require_numbers(path: Path, frame: pl.DataFrame) -> None:
-    """Refuse columns of which a cast to numbers fails, or gives others than are meant.
-
-    Raises
-    ------
-    DataError
-        If a column is of any type but numbers or text; names it and its type.
-    """
+    """Refuse columns, other than text, of which a cast to numbers fails or gives odd ones."""
     import polars as pl
 
     for name, kind in frame.schema.items():

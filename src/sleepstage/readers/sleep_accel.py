@@ -20,7 +20,7 @@ from sleepstage.files import fingerprint
 from sleepstage.motion import MOTION_COLUMNS, summarise_night
 from sleepstage.readers.parquet import read_parquet, require_numbers
 from sleepstage.readers.source import Format, Found, one_night
-from sleepstage.readers.text import first_fields, read_text_table, reading, table_errors
+from sleepstage.readers.text import read_text_table, reading, require_header, table_errors
 from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.samples import Samples
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
@@ -256,10 +256,7 @@ def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
         table = LAYOUT["summary_csv"].read(path)
-        _, header = first_fields(path)
-        if header != list(_SUMMARY_COLUMNS):
-            msg = f"{path}: header {','.join(header)}; expected {','.join(_SUMMARY_COLUMNS)}"
-            raise DataError(msg)
+        require_header(path, _SUMMARY_COLUMNS)
         return table
     import polars as pl
 

@@ -78,7 +78,7 @@ def read_tables(
 
 
 def table_signals(path: Path) -> list[str]:
-    """Signals that a file can hold; see `sleepstage.readers.columns.signals_of`."""
+    """Signals that a file can hold, by its columns or its name."""
     return signals_of(path, _split(path)[1])
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "first_fields",
     "read_text_table",
     "reading",
+    "require_header",
     "require_rows",
     "table_errors",
     "text_lines",
@@ -119,15 +120,7 @@ def _read_slowly(
 
 
 def require_rows(path: Path) -> None:
-    """Refuse a text file with too many lines.
-
-    Raises
-    ------
-    DataError
-        If there are more than `MAX_ROWS`.
-    OSError
-        If it can't be read.
-    """
+    """Refuse a text file with more lines than `MAX_ROWS`."""
     if path.stat().st_size <= _SHORTEST * MAX_ROWS.value:
         return  # it need not be read to know that it has fewer
     with path.open("rb") as file:
@@ -136,17 +129,10 @@ def require_rows(path: Path) -> None:
 
 
 def bounded_lines(file: IO[AnyStr], path: Path) -> Iterator[AnyStr]:
-    """Lines of a file, of which none is so long, nor are there so many, as to fill the memory.
-
-    Raises
-    ------
-    DataError
-        If a line is longer than `MAX_VALUE`, or there are more than `MAX_ROWS`.
-    """
+    """Lines of a file; refuses a line longer than `MAX_VALUE`, and more lines than `MAX_ROWS`."""
     longest, most = MAX_VALUE.value, MAX_ROWS.value
-    number = 0
-    while line := file.readline(longest + 1):
-        number += 1
+    lines = iter(partial(file.readline, longest + 1), file.read(0))
+    for number, line in enumerate(lines, start=1):
         if len(line) > longest:
             MAX_VALUE.require(len(line), f"{path}, line {number}")
         if number > most:
@@ -172,13 +158,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def first_fields(path: Path) -> tuple[str, list[str]]:
-    """Separator and fields of the first line that is neither blank nor a remark.
-
-    Raises
-    ------
-    DataError
-        If the file can't be read or has no such line.
-    """
+    """Separator and fields of the first line that is neither blank nor a remark."""
     with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
         lines = (line.strip() for line in bounded_lines(file, path))
         first = next((line for line in lines if line and not line.startswith("#")), "")
@@ -187,6 +167,14 @@ def first_fields(path: Path) -> tuple[str, list[str]]:
         raise DataError(msg)
     separator = next((mark for mark in (",", ";", "\t") if mark in first), " ")
     return separator, [field.strip().strip('"') for field in first.split(separator)]
+
+
+def require_header(path: Path, columns: Sequence[str]) -> None:
+    """Refuse a text file whose first line, after blank ones and remarks, has other names."""
+    _, header = first_fields(path)
+    if header != list(columns):
+        msg = f"{path}: header {','.join(header)[:200]}; expected {','.join(columns)}"
+        raise DataError(msg)
 
 
 def text_lines(
