@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.hypnogram import Hypnogram
-from sleepstage.readers.apple_nights import SHORTEST_NIGHT, Span, find_nights
 from sleepstage.readers.apple_xml import BEGINNING, is_export, read_export
 from sleepstage.readers.archive import member_names, open_member
 from sleepstage.readers.source import Format, Found, Night
@@ -25,8 +25,10 @@ from sleepstage.recording import LONGEST_NIGHT, Recording
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from sleepstage.readers.apple_xml import Export, Series, SleepRecord
     from sleepstage.readers.source import Progress
@@ -38,16 +40,30 @@ _log = logging.getLogger(__name__)
 _BEFORE: Final = 1800.0  # s of heart rate before a night that features look back on
 _DAY: Final = 86400.0
 _COVER: Final = 300.0  # s: a watch at rest measures about that often
+_SHORTEST_NIGHT: Final = 2 * 3600.0  # s: a shorter one is a nap, which no model was made for
+_BREAK: Final = 3600.0  # s: who is up for longer begins another night
+_LEAST_REST: Final = 4 * 3600.0  # s without a step that can be a night
+_WORN: Final = 0.5  # share of the ten minutes of a rest with heart rate
+_BIN: Final = 600.0
 _CLASSES: Final = {"Awake": "wake", "AsleepCore": "light", "AsleepDeep": "deep", "AsleepREM": "rem"}
 _SLEPT: Final = frozenset(("AsleepCore", "AsleepDeep", "AsleepREM"))
 
 
+class _Span(NamedTuple):
+    """When a night was, in Unix seconds."""
+
+    start: float
+    end: float
+    utc_offset: int  # seconds by which clocks were ahead of UTC at the start
+
+    @property
+    def morning(self) -> str:
+        """Date on which it ended, as Health names it."""
+        return datetime.fromtimestamp(self.end + self.utc_offset, UTC).date().isoformat()
+
+
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
-    return [Found(_name(path), (path,)) for path in files if _holds_export(path)]
-
-
-def _name(path: Path) -> str:
-    return path.name.removesuffix(path.suffix)
+    return [Found(path.stem, (path,)) for path in files if _holds_export(path)]
 
 
 def _holds_export(path: Path) -> bool:
@@ -92,15 +108,15 @@ def _load(path: Path, on_progress: Progress | None) -> Export:
 
 def _nights(export: Export, name: str) -> list[Night]:
     """Nights that have heart rate; says how many do not."""
-    spans = find_nights(export)
+    spans = _find_spans(export)
     if not spans:
         msg = f"{name}: has neither records of sleep nor rests of four hours between steps"
         raise DataError(msg)
-    nights = [span for span in spans if span.end - span.start >= SHORTEST_NIGHT]
+    nights = [span for span in spans if span.end - span.start >= _SHORTEST_NIGHT]
     measured = [(span, _heart_rate(export, span)) for span in nights]
     kept = [(span, beats) for span, beats in measured if beats is not None]
     for n_left, reason in (
-        (len(spans) - len(nights), f"shorter than {SHORTEST_NIGHT / 3600:.0f} h"),
+        (len(spans) - len(nights), f"shorter than {_SHORTEST_NIGHT / 3600:.0f} h"),
         (len(nights) - len(kept), "without heart rate"),
     ):
         if n_left:
@@ -109,7 +125,78 @@ def _nights(export: Export, name: str) -> list[Night]:
     return _named([(span, _recording(export, span, beats)) for span, beats in kept])
 
 
-def _named(nights: Sequence[tuple[Span, partial[Recording]]]) -> list[Night]:
+def _find_spans(export: Export) -> list[_Span]:
+    """Nights in order of time, naps among them.
+
+    Where somebody was told to be in bed, awake in bed or asleep, by any source, that is a night;
+    breaks of less than an hour are part of it. On days without such records, noon to noon, it is
+    the longest rest: four hours or more without a step, during half of which or more the watch
+    measured heart rate.
+    """
+    told = _join(export.sleep)
+    return sorted([*told, *_rests(export, told)], key=lambda span: span.start)
+
+
+def _join(records: Sequence[SleepRecord]) -> list[_Span]:
+    """Records, in order of their starts, put together where they overlap or nearly meet."""
+    spans: list[_Span] = []
+    for record in records:
+        if spans and record.start - spans[-1].end <= _BREAK:
+            last = spans.pop()
+            spans.append(_Span(last.start, max(last.end, record.end), last.utc_offset))
+        else:
+            spans.append(_Span(record.start, record.end, record.utc_offset))
+    return spans
+
+
+def _rests(export: Export, told: Sequence[_Span]) -> list[_Span]:
+    """The longest rest of each day of which no sleep is told."""
+    beats = np.sort(_joined(series.ends for series in export.heart_rate.values()))
+    taken = {_day(span) for span in told if span.end - span.start >= _SHORTEST_NIGHT}
+    longest: dict[int, _Span] = {}
+    for span in _stepless(list(export.steps.values())):
+        day = _day(span)
+        known = longest.get(day)
+        if (
+            day not in taken
+            and (known is None or span.end - span.start > known.end - known.start)
+            and _share_worn(span, beats) >= _WORN
+        ):
+            longest[day] = span
+    return list(longest.values())
+
+
+def _stepless(sources: Sequence[Series]) -> list[_Span]:
+    """Stretches between steps of whatever source, long enough for a night."""
+    starts, ends = (_joined(getattr(one, name) for one in sources) for name in ("starts", "ends"))
+    offsets = _joined(one.offsets for one in sources)
+    walked = _joined(one.values for one in sources) > 0
+    order = np.argsort(starts[walked], kind="stable")
+    starts, ends, offsets = (column[walked][order] for column in (starts, ends, offsets))
+    until = np.maximum.accumulate(ends) if len(ends) else ends
+    rest = starts[1:] - until[:-1]
+    return [
+        _Span(float(until[at]), float(starts[at + 1]), 60 * int(offsets[at]))
+        for at in np.flatnonzero((rest >= _LEAST_REST) & (rest < _DAY))
+    ]
+
+
+def _joined(columns: Iterable[NDArray[np.generic]]) -> NDArray[np.float64]:
+    return np.concatenate([np.empty(0), *columns])
+
+
+def _day(span: _Span) -> int:
+    """The day, from noon to noon by the clock, in which its middle lies."""
+    middle = (span.start + span.end) / 2 + span.utc_offset
+    return int((middle - _DAY / 2) // _DAY)
+
+
+def _share_worn(span: _Span, beats: NDArray[np.float64]) -> float:
+    edges = np.arange(span.start, span.end, _BIN)
+    return float((np.diff(np.searchsorted(beats, edges)) > 0).mean())
+
+
+def _named(nights: Sequence[tuple[_Span, partial[Recording]]]) -> list[Night]:
     """By the date of the morning; further nights that end on the same day are numbered."""
     seen: dict[str, int] = {}
     named = []
@@ -120,7 +207,7 @@ def _named(nights: Sequence[tuple[Span, partial[Recording]]]) -> list[Night]:
     return named
 
 
-def _heart_rate(export: Export, span: Span) -> Series | None:
+def _heart_rate(export: Export, span: _Span) -> Series | None:
     """Heart rate of the source that covers most of a night."""
     sources = [
         series.between(span.start - _BEFORE, span.end) for series in export.heart_rate.values()
@@ -129,13 +216,13 @@ def _heart_rate(export: Export, span: Span) -> Series | None:
     return best if best is not None and _cover(best, span)[0] else None
 
 
-def _cover(series: Series, span: Span) -> tuple[int, int]:
+def _cover(series: Series, span: _Span) -> tuple[int, int]:
     """Five minutes of a night in which there are samples, and number of samples."""
     inside = series.ends[series.ends >= span.start]
     return len(np.unique((inside - span.start) // _COVER)), len(inside)
 
 
-def _recording(export: Export, span: Span, beats: Series) -> partial[Recording]:
+def _recording(export: Export, span: _Span, beats: Series) -> partial[Recording]:
     """What builds the recording; it holds views of this night's samples, and no more."""
     walked = [one.between(span.start - _DAY, span.end) for one in export.steps.values()]
     steps = max(walked, key=lambda series: float(series.values.sum()), default=None)
@@ -156,7 +243,7 @@ def _recording(export: Export, span: Span, beats: Series) -> partial[Recording]:
     )
 
 
-def _watch_stages(told: Sequence[SleepRecord], span: Span) -> Hypnogram | None:
+def _watch_stages(told: Sequence[SleepRecord], span: _Span) -> Hypnogram | None:
     """Stages of the source that told most of them; an epoch has the stage of its middle."""
     minutes: dict[str, float] = {}
     for one in told:

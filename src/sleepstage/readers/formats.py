@@ -7,14 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError
-from sleepstage.readers import (
-    apple_health,
-    bidsleep,
-    sensor_logger,
-    sleep_accel,
-    sleep_accel_app,
-    tables,
-)
+from sleepstage.readers import apple_health, bidsleep, sensor_logger, sleep_accel, tables
 from sleepstage.readers.archive import member_names
 from sleepstage.readers.limits import MAX_DEPTH, MAX_FILES
 from sleepstage.readers.source import Format, Night, Source
@@ -29,14 +22,14 @@ __all__ = ["FORMATS", "find_nights", "find_sources", "read_source"]
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
-        module.FORMAT.name: module.FORMAT
-        for module in (
-            apple_health,
-            sensor_logger,
-            bidsleep,
-            sleep_accel,
-            sleep_accel_app,
-            tables,
+        one.name: one
+        for one in (
+            apple_health.FORMAT,
+            sensor_logger.FORMAT,
+            bidsleep.FORMAT,
+            sleep_accel.FORMAT,
+            tables.APP_FORMAT,
+            tables.FORMAT,
         )
     }
 )
@@ -85,13 +78,7 @@ def find_nights(
 def read_source(
     source: Source, files: Sequence[Path], *, on_progress: Progress | None = None
 ) -> list[Night]:
-    """Nights of a source, named in full, from local copies of its files.
-
-    Raises
-    ------
-    DataError
-        If the files are broken.
-    """
+    """Nights of a source, named in full, from local copies of its files."""
     nights = FORMATS[source.format].read(files, on_progress)
     return [Night("-".join(filter(None, (source.name, one.name))), one.read) for one in nights]
 

@@ -62,13 +62,9 @@ class _Place(NamedTuple):
 
 
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
-    found = [Found(_stem(path), (path,)) for path in files if _holds_recording(path)]
+    found = [Found(path.stem, (path,)) for path in files if _holds_recording(path)]
     together = _unpacked(files)
     return [*found, Found("", together)] if together else found
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(path.suffix)
 
 
 def _holds_recording(path: Path) -> bool:

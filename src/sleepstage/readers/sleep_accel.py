@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,8 +51,6 @@ __all__ = [
 
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
 """Says where the dataset lies, if no option does."""
-
-_USUAL_PLACES: Final = ("data/sleep-accel", "../shared/sleep-accel")
 
 GRID_TOLERANCE: Final = 1e-6
 """Epochs: label times are decimal numbers."""
@@ -115,7 +114,8 @@ def find_data(given: str | Path | None = None) -> Path:
     """
     if given is None:
         given = os.environ.get(ENVIRONMENT_VARIABLE) or None
-    places = [Path(given)] if given is not None else [Path(place) for place in _USUAL_PLACES]
+    usual = ("data/sleep-accel", "../shared/sleep-accel")
+    places = [Path(place) for place in (usual if given is None else (given,))]
     for place in places:
         if place.is_dir():
             return place
@@ -279,12 +279,9 @@ def summary_source(path: Path) -> str | None:
         return first[-1] if first[:2] == ["#", "source"] else None
     import polars as pl
 
-    try:
+    with suppress(OSError, *table_errors()):
         return pl.read_parquet_metadata(path).get("source")
-    except OSError:
-        return None
-    except table_errors():
-        return None
+    return None
 
 
 def _find(directory: Path, _: Sequence[Path]) -> list[Found]:

@@ -2,6 +2,10 @@
 
 Columns are found by name, in any order and case. A file without names may hold one signal, whose
 columns are taken in the order of `read_tables`.
+
+The app that recorded the dataset sleep-accel (github.com/ojwalch/sleep_accel) writes two tables a
+night, named after the Unix second in which the recording began: ``<start>_acceleration.csv``, in g
+and with a header, and ``<start>_hr.csv`` without one.
 """
 
 from __future__ import annotations
@@ -19,13 +23,15 @@ from sleepstage.recording import Recording
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FORMAT", "read_tables", "table_signals"]
+__all__ = ["APP_FORMAT", "FORMAT", "read_tables", "table_signals"]
 
 _ENDINGS: Final = {
     "heart_rate": "hr|heart[ _-]?rate|bpm",
     "motion": "motion|acc|accel|acceleration|accelerometer",
     "steps": "steps?",
 }
+_APP_NAME: Final = re.compile(r"(\d{9,10})_(?:acceleration|hr)\.csv")
+_APP_HEADER: Final = b"Timestamp,x,y,z"
 
 
 def read_tables(
@@ -122,4 +128,34 @@ FORMAT: Final = Format(
     "tables (CSV or Parquet with time, bpm, x, y, z or steps)",
     _find,
     one_night(_read_together),
+)
+
+
+def _find_app(_: Path, files: Sequence[Path]) -> list[Found]:
+    nights = defaultdict(list)
+    for path in files:
+        found = _APP_NAME.fullmatch(path.name)
+        if found:
+            nights[found[1]].append(path)
+    return [
+        Found(name, tuple(one)) for name, one in nights.items() if any(map(_is_app_motion, one))
+    ]
+
+
+def _is_app_motion(path: Path) -> bool:
+    if not path.name.endswith("_acceleration.csv"):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_APP_HEADER)) == _APP_HEADER
+
+
+def _read_app(files: Sequence[Path]) -> Recording:
+    return read_tables(**{_split(path)[1]: path for path in files})  # type: ignore[arg-type]
+
+
+APP_FORMAT: Final = Format(
+    "sleep-accel-app",
+    "a night of the app sleep_accel (<start>_acceleration.csv, <start>_hr.csv)",
+    _find_app,
+    one_night(_read_app),
 )
