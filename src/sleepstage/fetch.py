@@ -36,16 +36,11 @@ _MEND: Final = "check network and disk or name --mirror, then run it again: fini
 
 @dataclass(frozen=True, kw_only=True)
 class FetchReport:
-    """What a download did; paths are relative to the directory, in the server's order.
-
-    Attributes
-    ----------
-    downloaded, already_there : tuple of str
-        Files that came over the network, and files that were complete before.
-    """
+    """What a download did; paths are relative to the directory, in the server's order."""
 
     downloaded: tuple[str, ...]
     already_there: tuple[str, ...]
+    """Files that were complete before."""
 
 
 def fetch(

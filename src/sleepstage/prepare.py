@@ -72,13 +72,10 @@ def prepare(
     """
     directory = Path(directory)
     target = Path(out) if out is not None else directory
-    raw, without_motion = {}, []
-    for subject in find_subjects(directory):
-        files = subject_files(directory, subject)
-        if "motion" in files:
-            raw[subject] = files["motion"]
-        else:
-            without_motion.append(subject)
+    subjects = find_subjects(directory)
+    files = {subject: subject_files(directory, subject).get("motion") for subject in subjects}
+    raw = {subject: path for subject, path in files.items() if path is not None}
+    without_motion = [subject for subject in subjects if subject not in raw]
     if target.resolve() != directory.resolve():
         _copy_small_files(directory, target)
     table = _KINDS[form]

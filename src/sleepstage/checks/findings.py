@@ -17,58 +17,37 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
-
-    Attributes
-    ----------
-    severity : Severity
-        How bad it is.
-    code : str
-        Stable name of the kind of finding, such as ``duplicate-samples``.
-    message : str
-        What was found, with the value, and what to do.
-    file : Path, optional
-        Where it was found.
-    line : int, optional
-        The first line that it concerns, from 1 on.
-    count : int
-        Number of places that it concerns.
-    """
+    """One thing that is wrong, and the file in which it was found."""
 
     severity: Severity
     code: str
+    """Stable name of the kind of finding, such as ``duplicate-samples``."""
     message: str
+    """What was found, with the value, and what to do."""
     file: Path | None = None
     line: int | None = None
+    """The first line that it concerns, from 1 on."""
     count: int = 1
+    """Number of places that it concerns."""
 
 
 @dataclass(kw_only=True)
 class Facts:
-    """Numbers that describe a night, None where there is nothing to measure.
-
-    Attributes
-    ----------
-    n_scored, n_scorable : int
-        Epochs with a stage, and those of them with heart rate and motion (`Recording.covered`),
-        which are none if the reader refuses the night.
-    shares : dict of str to float
-        Share of each class of `FOUR_CLASS` in the scored epochs; empty if there are none.
-    heart_rate_gap_min, motion_gap_min : float or None
-        Longest time in the night without heart rate and without motion, in minutes.
-    motion_rate_hz : float or None
-        Median rate of raw motion in the night.
-    steps_day : int or None
-        Steps in the 24 h before the night.
-    """
+    """Numbers that describe a night, None where there is nothing to measure."""
 
     n_scored: int = 0
+    """Epochs with a stage."""
     n_scorable: int = 0
+    """Those of them with heart rate and motion (`Recording.covered`); 0 if it is refused."""
     shares: dict[str, float] = field(default_factory=dict)
+    """Share of each class of `FOUR_CLASS` in the scored epochs; empty if there are none."""
     heart_rate_gap_min: float | None = None
+    """Longest time in the night without heart rate, in minutes."""
     motion_gap_min: float | None = None
     motion_rate_hz: float | None = None
+    """Median rate of raw motion in the night."""
     steps_day: int | None = None
+    """Steps in the 24 h before the night."""
 
 
 @dataclass(frozen=True)

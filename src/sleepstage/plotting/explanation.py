@@ -102,7 +102,9 @@ def _draw_signals(
         ):
             axis.stairs(side, edges, fill=True, color=colour, label=meaning)
         axis.axhline(0, color=MUTED, linewidth=0.8)
-        _shade_unknown(axis, edges, effects)
+        across = axis.get_xaxis_transform()
+        unknown = np.isnan(effects).astype(np.float64)
+        axis.stairs(unknown, edges, fill=True, color=_NOTHING, zorder=0, transform=across)
         axis.set_ylim(low, high)
         axis.set_ylabel("effect on\nprobability", fontsize="small")
         axis.set_title(name.replace("_", " "), loc="left", fontsize="medium")
@@ -152,15 +154,3 @@ def _tint_stages(
         for start, end in runs(codes == code):
             colour = STAGE_COLOURS[name]
             axis.axvspan(edges[start], edges[end], color=colour, alpha=_TINT, lw=0, zorder=-1)
-
-
-def _shade_unknown(axis: Axes, edges: NDArray[np.float64], effects: Effects) -> None:
-    unknown = np.isnan(effects).astype(np.float64)
-    axis.stairs(
-        unknown,
-        edges,
-        fill=True,
-        color=_NOTHING,
-        zorder=0,
-        transform=axis.get_xaxis_transform(),
-    )

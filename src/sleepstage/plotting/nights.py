@@ -144,7 +144,11 @@ def draw_hypnogram(
     axis.set_yticks(lanes[:-1], scheme.classes)
     axis.set_ylim(-0.6, len(scheme) - 0.4)
     axis.spines[["top", "right"]].set_visible(False)
-    _format_clock(axis, edges)
+    if edges[0] > UNIX_TIME / 86400:
+        from matplotlib.dates import AutoDateLocator, DateFormatter
+
+        axis.xaxis.set_major_locator(AutoDateLocator())
+        axis.xaxis.set_major_formatter(DateFormatter("%H:%M"))
 
 
 def _draw_hypnodensity(
@@ -164,14 +168,6 @@ def _draw_hypnodensity(
     axis.set_ylabel("probability")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True)
     axis.spines[["top", "right"]].set_visible(False)
-
-
-def _format_clock(axis: Axes, edges: NDArray[np.float64]) -> None:
-    if edges[0] > UNIX_TIME / 86400:
-        from matplotlib.dates import AutoDateLocator, DateFormatter
-
-        axis.xaxis.set_major_locator(AutoDateLocator())
-        axis.xaxis.set_major_formatter(DateFormatter("%H:%M"))
 
 
 def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -11,10 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["ACCENT", "INK", "MUTED", "WIDTH", "drawable", "known", "mark_simulated", "panels"]
-
-WIDTH: Final = 11.0
-"""Of every picture, in inches."""
+__all__ = ["ACCENT", "INK", "MUTED", "drawable", "known", "mark_simulated", "panels"]
 
 INK: Final = "#1f4e79"
 ACCENT: Final = "#d64550"
@@ -24,7 +21,7 @@ _LONGEST_NAME: Final = 40
 
 
 def panels(
-    n_rows: int, n_columns: int, *, height: float, width: float = WIDTH, **options: Any
+    n_rows: int, n_columns: int, *, height: float, width: float = 11.0, **options: Any
 ) -> tuple[Figure, NDArray[Any]]:
     """Make an empty picture, and its panels as an array of shape (n_rows, n_columns).
 

@@ -13,7 +13,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from xml.parsers import expat
 
@@ -68,22 +68,15 @@ class SleepRecord(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Samples of one source, in order of their ends.
-
-    Attributes
-    ----------
-    starts, ends : ndarray of float64, shape (n,)
-        Unix seconds between which each was measured.
-    values : ndarray of float32, shape (n,)
-        Beats per minute, or steps.
-    offsets : ndarray of int16, shape (n,)
-        Minutes by which clocks were ahead of UTC.
-    """
+    """Samples of one source, in order of their ends; all columns are of shape (n,)."""
 
     starts: NDArray[np.float64]
     ends: NDArray[np.float64]
+    """Unix seconds, like `starts`: each sample was measured between the two."""
     values: NDArray[np.float32]
+    """Beats per minute, or steps."""
     offsets: NDArray[np.int16]
+    """Minutes by which clocks were ahead of UTC."""
 
     def between(self, start: float, end: float) -> Series:
         """Samples that end within, as views."""
@@ -214,7 +207,7 @@ class _Records:
         self._parsed = 0  # bytes
         self._takers: dict[str | None, Callable[[dict[str, str]], None]] = {
             "HKQuantityTypeIdentifierHeartRate": self._take_heart_rate,
-            "HKQuantityTypeIdentifierStepCount": self._take_steps,
+            "HKQuantityTypeIdentifierStepCount": partial(_append, self._steps, 1.0),
             "HKCategoryTypeIdentifierSleepAnalysis": self._take_sleep,
         }
         self.parser = expat.ParserCreate()
@@ -252,10 +245,7 @@ class _Records:
         if factor is None:
             msg = f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}"
             raise ValueError(msg)
-        _append(self._heart_rate, attributes, factor)
-
-    def _take_steps(self, attributes: dict[str, str]) -> None:
-        _append(self._steps, attributes, 1.0)
+        _append(self._heart_rate, factor, attributes)
 
     def _take_sleep(self, attributes: dict[str, str]) -> None:
         value = attributes["value"].removeprefix(_SLEEP_PREFIX)
@@ -307,7 +297,7 @@ def _source(attributes: dict[str, str]) -> str:
     return source
 
 
-def _append(sources: defaultdict[str, _Columns], attributes: dict[str, str], factor: float) -> None:
+def _append(sources: defaultdict[str, _Columns], factor: float, attributes: dict[str, str]) -> None:
     """One sample; nothing is appended where a part of it can't be read."""
     start, _ = _time(attributes["startDate"])
     end, offset = _time(attributes["endDate"])

@@ -33,10 +33,7 @@ _BROKEN: Final = (
 def member_names(path: Path) -> list[str] | None:
     """Names of the files in a zip archive; None if the file is none.
 
-    Raises
-    ------
-    DataError
-        If it begins like an archive and can't be read as one, or a name leads out of it.
+    A `DataError` if it begins like an archive and can't be read as one, or a name leads out of it.
     """
     try:
         with reading(path), path.open("rb") as file:
@@ -58,12 +55,9 @@ def member_names(path: Path) -> list[str] | None:
 
 @contextmanager
 def open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a file in an archive or, where `name` is empty, a plain file; also gives its bytes.
+    """Open a file in an archive or, where `name` is empty, a plain file; give also its size.
 
-    Raises
-    ------
-    DataError
-        If it can't be read, is too large, or turns out to be damaged while it is read.
+    A `DataError` if it can't be read, is too large, or turns out to be damaged while it is read.
     """
     if not name:
         with reading(path), path.open("rb") as file:

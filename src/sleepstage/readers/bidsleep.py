@@ -153,14 +153,10 @@ def _moment(clock: datetime, first: float) -> tuple[float, int]:
         msg = f"this computer does not know the time zone {_ZONE}: pip install tzdata"
         raise DataError(msg) from error
     readings = [clock.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)]
-    start = min(readings, key=lambda reading: _too_far(first - reading))
+    # By how much the first sample would be earlier, or later, than in any night.
+    start = min(readings, key=lambda at: max(_EARLIEST - (first - at), first - at - _LATEST, 0.0))
     ahead = datetime.fromtimestamp(start, zone).utcoffset()
     return start, int(ahead.total_seconds()) if ahead is not None else 0
-
-
-def _too_far(delay: float) -> float:
-    """Seconds by which the first sample is earlier or later than in any night."""
-    return max(_EARLIEST - delay, delay - _LATEST, 0.0)
 
 
 def _read_labels(path: Path) -> tuple[datetime, NDArray[np.int8]]:

@@ -14,31 +14,15 @@ __all__ = ["MAX_DEPTH", "MAX_FILES", "MAX_MATLAB_BYTES", "MAX_ROWS", "MAX_UNPACK
 
 
 class Limit(NamedTuple):
-    """A largest number of something.
+    """A largest number of something."""
 
-    Attributes
-    ----------
-    variable : str
-        Environment variable that sets it.
-    default : int
-        Its value where the variable is not set.
-    unit : str
-        What is counted, in the plural.
-    """
-
-    variable: str
+    variable: str  # the environment variable that sets it
     default: int
-    unit: str
+    unit: str  # what is counted, in the plural
 
     @property
     def value(self) -> int:
-        """The limit in force.
-
-        Raises
-        ------
-        DataError
-            If the environment variable is no whole number above zero.
-        """
+        """The limit in force; a `DataError` if the variable is no whole number above zero."""
         text = os.environ.get(self.variable) or str(self.default)
         if text.isdecimal() and len(text) < 19 and int(text):
             return int(text)
@@ -46,24 +30,13 @@ class Limit(NamedTuple):
         raise DataError(msg)
 
     def require(self, found: int, what: str) -> None:
-        """Refuse more than the limit.
+        """Raise a `DataError` that begins with `what` if there are more.
 
-        Parameters
-        ----------
-        found : int
-            How many there are, or how many were seen when reading stopped.
-        what : str
-            Where; begins the message.
-
-        Raises
-        ------
-        DataError
-            If `found` is above the limit; names both and the variable.
+        `found` is how many there are, or how many were seen when reading stopped.
         """
-        limit = self.value
-        if found > limit:
+        if found > self.value:
             msg = (
-                f"{what}: {found} {self.unit}, more than the limit of {limit}, which no night "
+                f"{what}: {found} {self.unit}, more than the limit of {self.value}, which no night "
                 f"reaches; if it is right all the same, raise the limit with {self.variable}"
             )
             raise DataError(msg)

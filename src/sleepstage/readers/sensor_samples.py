@@ -103,16 +103,12 @@ def motion_in_g(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not known
         length = np.linalg.norm(gravity, axis=1)
         # "Standardise Units & Frames" gives m/s² and Android's axes, which are the negative ones.
-        factor = np.select([_near_one(length), _near_one(length / _GRAVITY)], [1, -1 / _GRAVITY], 0)
+        in_g, in_si = (np.abs(length / unit - 1) < _SLACK for unit in (1, _GRAVITY))
+        factor = np.select([in_g, in_si], [1, -1 / _GRAVITY], 0)
         xyz = (gravity + own) * factor[:, np.newaxis]
         known = (factor != 0) & (np.linalg.norm(xyz, axis=1) < _HARDEST)
     table: NDArray[np.float64] = np.column_stack([rows[known, 0], xyz[known]])
     return table
-
-
-def _near_one(length: NDArray[np.float64]) -> NDArray[np.bool_]:
-    near: NDArray[np.bool_] = np.abs(length - 1) < _SLACK
-    return near
 
 
 def times_and_values(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -122,16 +118,10 @@ def times_and_values(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
 
 @dataclass
 class SensorTable:
-    """What one sensor measured, as it is read.
+    """What one sensor measured, as it is read."""
 
-    Attributes
-    ----------
-    sensor, name : str
-        As `sensor_named` calls it, and for error messages.
-    """
-
-    sensor: str
-    name: str
+    sensor: str  # as `sensor_named` calls it
+    name: str  # for error messages
     _n_read: int = 0
     _parts: list[NDArray[np.float64]] = field(default_factory=list)
     _waiting: list[list[float]] = field(default_factory=list)

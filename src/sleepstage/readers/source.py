@@ -28,46 +28,31 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Night:
-    """A night that is known to be there, and is read when it is asked for.
-
-    Attributes
-    ----------
-    name : str
-        What tells it from others in its source; empty where it is the only one.
-    read : callable
-        Gives the recording, or raises `DataError`. It can be pickled.
-    """
+    """A night that is known to be there, and is read when it is asked for."""
 
     name: str
+    """What tells it from others in its source; empty where it is the only one."""
     read: Callable[[], Recording]
+    """Gives the recording, or raises `DataError`. It can be pickled."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of input; each is a module of `sleepstage.readers`.
-
-    Attributes
-    ----------
-    name : str
-        As ``--format`` takes it.
-    title : str
-        For people.
-    find : callable
-        Takes a folder and the files directly in it that nobody has claimed, and gives those that
-        hold this format, by what is in them. Opens files, and reads their beginnings at most.
-        Paths may be local or, by way of `universal_pathlib`, of any file system.
-    read : callable
-        Takes local files that `find` put together, and a function that is told of progress; gives
-        the nights in them. Raises `DataError` where there can be none.
-    many : bool
-        True if one source holds many nights, which are best found in one go.
-    """
+    """One kind of input."""
 
     name: str
+    """As ``--format`` takes it."""
     title: str
+    """For people."""
     find: Callable[[Path, Sequence[Path]], list[Found]]
+    """Takes a folder and the files directly in it that nobody has claimed, and gives those that
+    hold this format, by what is in them. Opens files, and reads their beginnings at most.
+    Paths may be local or, by way of `universal_pathlib`, of any file system."""
     read: Callable[[Sequence[Path], Progress | None], list[Night]]
+    """Takes local files that `find` put together, and a callable for progress; gives the nights in
+    them. Raises `DataError` where there can be none."""
     many: bool = False
+    """True if one source holds many nights, which are best found in one go."""
 
 
 def one_night(
@@ -79,18 +64,11 @@ def one_night(
 
 @dataclass(frozen=True)
 class Source:
-    """Files that are read together.
-
-    Attributes
-    ----------
-    format : str
-        Name of a `Format`.
-    name : str
-        What it is called in tables and folders.
-    files : tuple of Path
-        Local, or of any file system.
-    """
+    """Files that are read together."""
 
     format: str
+    """Name of a `Format`."""
     name: str
+    """What it is called in tables and folders."""
     files: tuple[Path, ...]
+    """Local, or of any file system."""
