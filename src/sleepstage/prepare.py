@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -80,20 +81,18 @@ def prepare(
         _copy_small_files(directory, target)
     table = _KINDS[form]
     targets = {subject: (path, table.path(target, subject)) for subject, path in raw.items()}
-    made: list[str] = []
-    kept: list[str] = []
-    failures: list[str] = []
-    for done, (subject, outcome) in enumerate(_prepare_many(targets, jobs), start=1):
-        if isinstance(outcome, DataError):
-            failures.append(str(outcome))
-        else:
-            (made if outcome else kept).append(subject)
+    outcomes: dict[str, bool | DataError] = {}
+    for subject, outcome in _prepare_many(targets, jobs):
+        outcomes[subject] = outcome
         if on_progress:
-            on_progress(done, len(targets), subject)
+            on_progress(len(outcomes), len(targets), subject)
+    failures = sorted(str(one) for one in outcomes.values() if isinstance(one, DataError))
     if failures:
-        msg = "\n".join([f"{len(failures)} of {len(raw)} nights not prepared:", *sorted(failures)])
+        msg = "\n".join([f"{len(failures)} of {len(raw)} nights not prepared:", *failures])
         raise DataError(msg)
-    return PrepareReport(tuple(sorted(made)), tuple(sorted(kept)), tuple(without_motion))
+    made = tuple(sorted(subject for subject, is_new in outcomes.items() if is_new))
+    kept = tuple(sorted(outcomes.keys() - set(made)))
+    return PrepareReport(made, kept, tuple(without_motion))
 
 
 def _prepare_many(
@@ -167,10 +166,8 @@ def _prepare_one(raw: Path, summary: Path) -> bool:
 
 def _is_of_others(summary: Path) -> bool:
     """Tell a whole table that does not say what it was made from; a damaged one is replaced."""
-    if not summary.is_file() or summary_source(summary) is not None:
-        return False
-    try:
-        read_summary(summary)
-    except DataError:
-        return False
-    return True
+    if summary.is_file() and summary_source(summary) is None:
+        with suppress(DataError):
+            read_summary(summary)
+            return True
+    return False

@@ -108,9 +108,7 @@ class Source:
         """All rows, or the good ones if some lines are broken."""
         layout = self.layout
         try:
-            if layout.header:
-                return read_summary(self.path)
-            return layout.read(self.path)
+            return read_summary(self.path) if layout.header else layout.read(self.path)
         except DataError as error:
             if self.path.suffix != ".parquet" and not isinstance(error.__cause__, OSError):
                 return self._read_good_lines()
@@ -129,5 +127,5 @@ class Source:
         return np.array(good, dtype=np.float64).reshape(-1, len(columns))
 
     def _lines(self) -> Iterator[Line]:
-        columns, separator, header = self.layout.columns, self.layout.separator, self.layout.header
-        return text_lines(self.path, columns, separator=separator, header=header)
+        one = self.layout
+        return text_lines(self.path, one.columns, separator=one.separator, header=one.header)

@@ -2,11 +2,7 @@
 
 from sleepstage.plotting.explanation import plot_explanation
 from sleepstage.plotting.nights import STAGE_COLOURS, plot_night, save_figure
-from sleepstage.plotting.people import (
-    plot_bland_altman,
-    plot_models,
-    plot_people,
-)
+from sleepstage.plotting.people import plot_bland_altman, plot_models, plot_people
 from sleepstage.plotting.results import (
     plot_certainty,
     plot_confusion,

@@ -111,9 +111,8 @@ def plot_models(models: Mapping[str, Mapping[str, Numbers]], *, live: Mapping[st
         axis.set_axisbelow(True)
         axis.set_xlabel(f"{number}: mean over people, 95 % CI")
     if not all(live.values()):
-        axes[0, 0].set_title(
-            "hollow: needs the whole night", loc="left", fontsize="small", color="0.35"
-        )
+        note = "hollow: needs the whole night"
+        axes[0, 0].set_title(note, loc="left", fontsize="small", color="0.35")
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import DataError
 from sleepstage.readers.formats import find_nights
@@ -11,6 +11,7 @@ from sleepstage.readers.sleep_accel import find_data, read_subject
 from sleepstage.readers.tables import read_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from sleepstage.recording import Recording
@@ -22,7 +23,7 @@ def _read_sleep_accel(subject: str, *, data: str | Path | None = None) -> Record
     return read_subject(find_data(data), str(subject))
 
 
-_READERS = {
+_READERS: Final[Mapping[str, Callable[..., Recording]]] = {
     "sleep-accel": _read_sleep_accel,
     "simulated": simulate_night,
     "tables": read_tables,
@@ -54,6 +55,4 @@ def read(source: str, **options: Any) -> Recording:
     if source not in _READERS:
         msg = f"unknown source {source!r}; choose from {', '.join(_READERS)}"
         raise DataError(msg)
-    reader: Any = _READERS[source]
-    recording: Recording = reader(**options)
-    return recording
+    return _READERS[source](**options)

@@ -110,18 +110,9 @@ def is_export(beginning: bytes) -> bool:
 def read_export(
     file: IO[bytes], size: int, name: str, on_progress: Progress | None = None
 ) -> Export:
-    """Read an export from its beginning to its end.
+    """Read an export, called `name` in messages, from its beginning to its end.
 
-    Parameters
-    ----------
-    file : binary stream
-        The XML.
-    size : int
-        Its length in bytes, for `on_progress`.
-    name : str
-        What it is called in messages.
-    on_progress : callable, optional
-        Called with megabytes read, of all, and a remark.
+    Of its `size` in bytes, `on_progress` is called with megabytes read, of all, and a remark.
 
     Raises
     ------

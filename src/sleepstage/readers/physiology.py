@@ -75,19 +75,13 @@ _DEEP_AND_REM: Final = ((38, 12), (22, 22), (12, 28), (4, 32), (0, 34))
 
 
 class Person(NamedTuple):
-    """What makes one person's night differ from another's; spreads are set by eye.
-
-    Attributes
-    ----------
-    resting_bpm : float
-        Heart rate in N2 at lights out (Ostchega et al. 2011, Natl Health Stat Report 41, less
-        some).
-    restlessness : float
-        Factor, about 1, on the rate of movements and the odds of waking.
-    """
+    """What makes one person's night differ from another's; spreads are set by eye."""
 
     resting_bpm: float
+    """Heart rate in N2 at lights out (Ostchega et al. 2011, Natl Health Stat Report 41, less some).
+    """
     restlessness: float
+    """Factor, about 1, on the rate of movements and the odds of waking."""
 
     @classmethod
     def draw(cls, rng: Generator) -> Person:

@@ -18,13 +18,7 @@ from zoneinfo import ZoneInfo
 from sleepstage.errors import DataError
 from sleepstage.pedometer import Pedometer, count_steps
 from sleepstage.readers.archive import member_names, open_member
-from sleepstage.readers.sensor_files import (
-    header_of,
-    json_row,
-    objects_of,
-    read_table,
-    told_zone,
-)
+from sleepstage.readers.sensor_files import header_of, json_row, objects_of, read_table, told_zone
 from sleepstage.readers.sensor_samples import (
     FIELDS,
     ZONE,
