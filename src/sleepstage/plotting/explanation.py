@@ -67,9 +67,8 @@ def plot_explanation(
     """
     edges, label = time_axis(times)
     heights = [_STAGES, *[_SIGNAL] * len(by_signal), *[_PAST] * bool(by_past)]
-    figure, axes = panels(
-        len(heights), 1, height=1 + sum(heights), sharex=True, height_ratios=heights
-    )
+    height = 1 + sum(heights)
+    figure, axes = panels(len(heights), 1, height=height, sharex=True, height_ratios=heights)
     first, *others = axes[:, 0]
     draw_hypnogram(first, edges, codes, scheme)
     first.set_title("stage that was decided", loc="left", fontsize="medium")

@@ -154,9 +154,8 @@ def plot_bland_altman(measures: Mapping[str, Mapping[str, Any]]) -> Figure:
 def _differences(axis: Axes, measure: Mapping[str, Any], colour: str) -> None:
     reference = np.array(measure["reference"], dtype=np.float64)
     axis.axhline(0, color="0.8", linewidth=1)
-    axis.plot(
-        reference, np.array(measure["predicted"]) - reference, "o", color=colour, markersize=4
-    )
+    differences = np.array(measure["predicted"]) - reference
+    axis.plot(reference, differences, "o", color=colour, markersize=4)
     if measure["bias"]["mean"] is not None:
         axis.axhline(measure["bias"]["mean"], color="0.25", linewidth=1.2)
     for limit in (measure["lower_limit"], measure["upper_limit"]):

@@ -187,9 +187,8 @@ def plot_rem_trade_off(
     left.xaxis.set_major_formatter("{x:g}")
     left.set(xlabel="factor on the probability of REM", ylim=(-0.02, 1.02))
     left.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
-    right.plot(
-        [known(p["recall"]) for p in points], [known(p["accuracy"]) for p in points], color=INK
-    )
+    recalls, accuracies = ([known(p[name]) for p in points] for name in ("recall", "accuracy"))
+    right.plot(recalls, accuracies, color=INK)
     for point in points:
         if point["factor"] == 1:
             _mark(right, point, MUTED, "o", "most probable class")

@@ -1,4 +1,4 @@
-"""One module a format; each yields recordings."""
+"""Readers of each format; all give recordings."""
 
 from __future__ import annotations
 

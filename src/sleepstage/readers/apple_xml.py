@@ -218,9 +218,7 @@ class _Records:
 
     def _element(self, element: str, attributes: dict[str, str]) -> None:
         self._depth += 1
-        if element != "Record":
-            return
-        take = self._takers.get(attributes.get("type"))
+        take = self._takers.get(attributes.get("type")) if element == "Record" else None
         if take is None:
             return
         try:
@@ -271,12 +269,8 @@ class _Records:
     def export(self) -> Export:
         """All that was taken; says what was not."""
         if self._n_odd:
-            _log.warning(
-                "%s: left out %d records that can't be read, the first in %s",
-                self._name,
-                self._n_odd,
-                self._first_odd,
-            )
+            message = "%s: left out %d records that can't be read, the first in %s"
+            _log.warning(message, self._name, self._n_odd, self._first_odd)
         return Export(_series(self._heart_rate), _series(self._steps), sorted(self._sleep))
 
 

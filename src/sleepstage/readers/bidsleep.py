@@ -83,7 +83,9 @@ def read_night(folder: str | Path) -> Recording:
     start, utc_offset = _moment(clock, first)
     end = start + EPOCH_SECONDS * len(stages)
     _require_overlap(folder, signals, start, end)
-    motion, beats = (_until(end, signals.get(name)) for name in (_MOTION, _HEART_RATE))
+    before = {name: rows[rows[:, 0] < end] for name, rows in signals.items()}
+    kept = {name: rows for name, rows in before.items() if len(rows)}
+    motion, beats = kept.get(_MOTION), kept.get(_HEART_RATE)
     return Recording.from_arrays(
         heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
         motion=None if motion is None else (motion[:, 0], motion[:, 1:]),
@@ -112,14 +114,6 @@ def _read_signals(folder: Path) -> dict[str, NDArray[np.float64]]:
         msg = f"{folder}: a recording needs heart rate or motion; expected {_HEART_RATE}, {_MOTION}"
         raise DataError(msg)
     return signals
-
-
-def _until(end: float, rows: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    """Rows from before the end; None if there are none."""
-    if rows is None:
-        return None
-    kept = rows[rows[:, 0] < end]
-    return kept if len(kept) else None
 
 
 def _require_overlap(

@@ -27,14 +27,9 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Some columns of a table.
+    """Some columns of a table; refuses too many rows, and a text too long for a number or a time.
 
-    Raises
-    ------
-    DataError
-        If it has too many rows, or a text in them is too long to be a number or a time.
-    OSError, or one of `sleepstage.readers.text.table_errors`
-        If the file can't be read, is no Parquet or lacks a column.
+    What can't be read raises OSError or one of `sleepstage.readers.text.table_errors`.
     """
     import polars as pl
 

@@ -94,18 +94,9 @@ LAYOUT: Final = {
 
 
 def find_data(given: str | Path | None = None) -> Path:
-    """Where the dataset lies.
+    """Where the dataset lies: in `given` or, without it, in `ENVIRONMENT_VARIABLE`.
 
-    Parameters
-    ----------
-    given : path, optional
-        Where the user says it is; then nowhere else is looked.
-
-    Returns
-    -------
-    Path
-        The first that exists of `given`, ``$SLEEPSTAGE_DATA``, ``data/sleep-accel`` and
-        ``../shared/sleep-accel``.
+    Without both, it is looked for in ``data/sleep-accel`` and ``../shared/sleep-accel``.
 
     Raises
     ------
