@@ -24,16 +24,9 @@ Mask = NDArray[np.bool_]
 
 
 class Source:
-    """The good rows of a file, `table`, with the time first.
+    """The good rows, `table`, of a file of the kind that `LAYOUT` names, with the time first.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    name : str
-        What kind of file it is, one of `LAYOUT`.
-    findings : list of Finding
-        Where to report; what can't be read is reported at once.
+    Faults are appended to `findings`; what can't be read is reported at once.
     """
 
     def __init__(self, path: Path, name: str, findings: list[Finding]) -> None:

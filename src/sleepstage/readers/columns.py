@@ -57,12 +57,7 @@ class Columns(NamedTuple):
 def read_columns(path: Path, signal: str) -> Columns:
     """Times and values of a signal, by the first way to call it whose columns the file has.
 
-    Parameters
-    ----------
-    path : Path
-        CSV or, by its ending, Parquet.
-    signal : {"heart_rate", "motion", "steps"}
-        Which columns to look for.
+    The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps.
 
     Raises
     ------

@@ -88,12 +88,8 @@ def find_sources(
 ) -> tuple[list[Source], list[tuple[str, DataError]]]:
     """Files that are read together, and those that are damaged, in a file or folder.
 
-    Parameters
-    ----------
-    path : Path
-        Local, or of any file system by way of `universal_pathlib`.
-    as_format : str, optional
-        One of `FORMATS`; by default each is asked.
+    The path is local, or of any file system by way of `universal_pathlib`. Each of `FORMATS` is
+    asked, unless one is named.
 
     Raises
     ------

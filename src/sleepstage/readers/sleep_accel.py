@@ -231,13 +231,7 @@ def _read_motion(
 
 
 def summarise_file(path: Path) -> Samples:
-    """Summaries of a file of raw motion, on the grid of the dataset's clock.
-
-    Raises
-    ------
-    DataError
-        If the file is broken or its unit is not g.
-    """
+    """Summaries of a file of raw motion in g, on the grid of the dataset's clock."""
     rows = LAYOUT["motion"].read(path)
     acceleration = Samples.clean(rows[:, 0], rows[:, 1:], name=str(path), columns=3)
     return summarise_night(acceleration, name=str(path))
