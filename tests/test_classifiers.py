@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 
-from sleepstage.classifiers.base import four_class_counts
 from sleepstage.classifiers.baselines import ElapsedTime, Logistic, Majority
 from sleepstage.classifiers.boosting import Boosting, ForwardFilter, with_past
+from sleepstage.classifiers.contract import four_class_counts
 from sleepstage.classifiers.walch import Walch, walch_features
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features

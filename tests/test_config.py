@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sleepstage.classifiers.boosting import Boosting
-from sleepstage.classifiers.ensemble import Ensemble
-from sleepstage.classifiers.neural import Neural
+from sleepstage.classifiers.neural import Ensemble, Neural
 from sleepstage.errors import DataError
 from sleepstage.features import FEATURE_NAMES, TRACE
 from sleepstage.training.config import TrainingConfig, override

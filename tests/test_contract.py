@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sleepstage
-from sleepstage.classifiers.ensemble import Ensemble
+from sleepstage.classifiers.neural import Ensemble
 from sleepstage.epoch import Epoch
 from sleepstage.evaluation.run import load_nights
 from sleepstage.evaluation.split import holdout

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from sleepstage.calibration import temper
 from sleepstage.centring import Centring
-from sleepstage.classifiers import ensemble
-from sleepstage.classifiers.ensemble import Ensemble
+from sleepstage.classifiers import neural
 from sleepstage.classifiers.neural import (
     REM_TARGET,
+    Ensemble,
     Neural,
     best_temperature,
     decision,
@@ -190,7 +190,8 @@ def test_the_data_behind_a_model_are_named(*, simulated: bool) -> None:
     if simulated:
         made = replace(nights[1].recording, simulated=True)
         nights[1] = replace(nights[1], recording=made)
-    info = describe(nights, [["a"], ["b"]], ("hr_30s",), "five_class")
+    config = replace(TINY, features=("hr_30s",), trace=False, scheme="five_class")
+    info = describe(nights, [["a"], ["b"]], config)
     assert info.split == {"train": ["a", "b"], "validation": [["a"], ["b"]]}
     assert (info.features, info.scheme) == (("hr_30s",), "five_class")
     assert info.simulated is simulated
@@ -233,7 +234,7 @@ def test_an_ensemble_is_the_mean_of_all_its_networks(
         made.append((arguments[2], fit_members(*arguments, **options)))
         return made[-1][1]
 
-    monkeypatch.setattr(ensemble, "fit_members", kept)
+    monkeypatch.setattr(neural, "fit_members", kept)
     calls: list[int] = []
     fitted = tiny_ensemble(seed=3).fit(
         nights[:4], groups, on_pass=lambda done, total, _: calls.append(done)
@@ -263,8 +264,8 @@ def test_an_ensembles_operating_point_weighs_kinds_by_their_members(
         rows = np.array([say[type(config.network)]], dtype=np.float32)
         return Members([network("lstm")] * config.members, 1, {"a": rows})
 
-    monkeypatch.setattr(ensemble, "fit_members", fake)
-    monkeypatch.setattr(ensemble, "export_step", lambda *_: None)
+    monkeypatch.setattr(neural, "fit_members", fake)
+    monkeypatch.setattr(neural, "export_step", lambda *_: None)
     night = night_of("a", Stage.REM)
     fitted = tiny_ensemble().fit([night], [["a"]])
     expected = decision([night], {"a": together[np.newaxis]}, TINY)

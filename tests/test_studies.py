@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from research import studies
 from research.changes import CHANGES, LEAK_COLUMN, keep_drawn
 from research.studies import STUDIES, Variation, Varied, evaluate_varied, study_tasks
-from sleepstage.classifiers.base import FittedOneStep
 from sleepstage.classifiers.baselines import Logistic, Majority
+from sleepstage.classifiers.contract import FittedOneStep
 from sleepstage.classifiers.neural import Neural
 from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.errors import DataError

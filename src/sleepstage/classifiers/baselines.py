@@ -12,8 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sleepstage.classifiers.base import OneStep, four_class_counts
-from sleepstage.classifiers.contract import scored_rows
+from sleepstage.classifiers.contract import OneStep, four_class_counts, scored_rows
 from sleepstage.features import FEATURE_NAMES
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sleepstage.classifiers.base import Probabilities
+    from sleepstage.classifiers.contract import Probabilities
     from sleepstage.training.nights import Night
 
 __all__ = ["ElapsedTime", "Logistic", "Majority"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from sleepstage.classifiers.base import OneStep, four_class_counts
+from sleepstage.classifiers.contract import OneStep, four_class_counts
 from sleepstage.features import SUMMARIES
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sleepstage.classifiers.base import Probabilities
+    from sleepstage.classifiers.contract import Probabilities
     from sleepstage.training.nights import Night
 
 __all__ = ["Boosting", "ForwardFilter", "with_past"]

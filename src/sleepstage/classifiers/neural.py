@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from sleepstage.calibration import temper
 from sleepstage.centring import Centring
+from sleepstage.errors import DataError
 from sleepstage.model_info import ModelInfo
 from sleepstage.readers import bidsleep
 from sleepstage.recording import person_of
@@ -21,6 +22,7 @@ from sleepstage.stages import SCHEMES, UNSCORED
 from sleepstage.training.config import TrainingConfig
 from sleepstage.training.export import export_step, model_file
 from sleepstage.training.fit import fit_members
+from sleepstage.training.transformer import TransformerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sleepstage.hypnogram import Hypnogram
+    from sleepstage.training.fit import Network
     from sleepstage.training.nights import Night
 
 __all__ = [
     "REM_TARGET",
+    "Ensemble",
     "FittedNetworks",
     "Neural",
     "best_temperature",
@@ -70,15 +74,80 @@ class Neural(TrainingConfig):
         on_pass: Callable[[int, int, str], None] | None = None,
     ) -> FittedNetworks:
         """Learn; see `sleepstage.training.fit.fit_members`."""
-        members = fit_members(nights, groups, self, on_pass=on_pass)
-        info = replace(
-            describe(nights, groups, self.columns, self.scheme),
-            config={**asdict(self), "passes": members.n_passes},
-            whole_night=self.whole_night,
-            look_ahead=self.look_ahead,
-            **decision(nights, members.validation, self),
-        )
-        return FittedNetworks(export_step(members.networks, len(self.columns)), info)
+        networks, n_passes, validation = fit_members(nights, groups, self, on_pass=on_pass)
+        config = {**asdict(self), "passes": n_passes}
+        return _export(nights, groups, networks, validation, self, config)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of LSTMs and Transformers, each fitted as it would be alone.
+
+    Attributes
+    ----------
+    lstm, transformer : Neural
+        Of the same features and classes.
+    seed : int
+        Used in place of theirs.
+    """
+
+    lstm: Neural = field(default_factory=lambda: Neural(members=3))
+    transformer: Neural = field(
+        default_factory=lambda: Neural(members=3, max_passes=30, network=TransformerConfig())
+    )
+    seed: int = 0
+
+    def _require_alike(self) -> None:
+        for name in ("columns", "scheme", "whole_night", "look_ahead", "centring"):
+            if getattr(self.lstm, name) != getattr(self.transformer, name):
+                msg = f"{name} of lstm and transformer differ: set both to the same"
+                raise DataError(msg)
+
+    @property
+    def live(self) -> bool:
+        """True if an epoch is told from nothing later than its own end."""
+        return self.lstm.live
+
+    def fit(
+        self,
+        nights: Sequence[Night],
+        groups: Sequence[Sequence[str]],
+        *,
+        on_pass: Callable[[int, int, str], None] | None = None,
+    ) -> FittedNetworks:
+        """Learn; see `sleepstage.training.fit.fit_members`.
+
+        Raises
+        ------
+        DataError
+            If the kinds do not read or tell the same, or a class is missing in the nights.
+        """
+        self._require_alike()
+        kinds = [replace(kind, seed=self.seed) for kind in (self.lstm, self.transformer)]
+        fitted = [fit_members(nights, groups, kind, on_pass=on_pass) for kind in kinds]
+        sizes = [len(members.networks) for members in fitted]
+        validation = {
+            subject: np.average(
+                [members.validation[subject] for members in fitted], axis=0, weights=sizes
+            )
+            for subject in fitted[0].validation
+        }
+        networks = [network for members in fitted for network in members.networks]
+        return _export(nights, groups, networks, validation, self.lstm, asdict(self))
+
+
+def _export(
+    nights: Sequence[Night],
+    groups: Sequence[Sequence[str]],
+    networks: Sequence[Network],
+    validation: Mapping[str, NDArray[np.floating]],
+    kind: TrainingConfig,
+    config: dict[str, Any],
+) -> FittedNetworks:
+    """Model of networks that read and predict as `kind` says, of the whole configuration."""
+    decided = decision(nights, validation, kind)
+    info = replace(describe(nights, groups, kind), config=config, **decided)
+    return FittedNetworks(export_step(networks, len(kind.columns)), info)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,16 +177,13 @@ class FittedNetworks:
 
 
 def describe(
-    nights: Sequence[Night],
-    groups: Sequence[Sequence[str]],
-    features: tuple[str, ...],
-    scheme: str,
+    nights: Sequence[Night], groups: Sequence[Sequence[str]], config: TrainingConfig
 ) -> ModelInfo:
     """What a model file says of the data behind it."""
     simulated = any(night.recording.simulated for night in nights)
     return ModelInfo(
-        features=features,
-        scheme=scheme,
+        features=config.columns,
+        scheme=config.scheme,
         version=version("sleepstage"),
         split={
             "train": [night.subject for night in nights],
@@ -129,6 +195,8 @@ def describe(
             "fingerprint": fingerprint(nights),
         },
         simulated=simulated,
+        whole_night=config.whole_night,
+        look_ahead=config.look_ahead,
     )
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sleepstage.classifiers.baselines import ElapsedTime, Logistic, Majority
 from sleepstage.classifiers.boosting import Boosting
-from sleepstage.classifiers.ensemble import Ensemble
-from sleepstage.classifiers.neural import Neural
+from sleepstage.classifiers.neural import Ensemble, Neural
 from sleepstage.classifiers.walch import Walch
 from sleepstage.training.config import HEART_RATE_FEATURES
 from sleepstage.training.network import RecurrentConfig

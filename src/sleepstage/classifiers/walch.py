@@ -37,8 +37,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 
-from sleepstage.classifiers.base import OneStep
-from sleepstage.classifiers.contract import scored_rows
+from sleepstage.classifiers.contract import OneStep, scored_rows
 from sleepstage.motion import WINDOW_SECONDS
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sleepstage.classifiers.base import Probabilities
+    from sleepstage.classifiers.contract import Probabilities
     from sleepstage.recording import Recording
     from sleepstage.training.nights import Night
 

@@ -48,8 +48,7 @@ def train_and_show(
 ) -> Split:
     """Train, print split and results, and say where everything lies."""
     with needs_extra("training", "train"):
-        from sleepstage.classifiers.ensemble import Ensemble
-        from sleepstage.classifiers.neural import Neural
+        from sleepstage.classifiers.neural import Ensemble, Neural
         from sleepstage.classifiers.registry import CLASSIFIERS
         from sleepstage.evaluation.run import (
             MARKS,
