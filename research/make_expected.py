@@ -22,7 +22,7 @@ from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.run import Outcome
 from sleepstage.files import write_atomically
 from sleepstage.metrics import NUMBERS
-from sleepstage.scoring.expected import EXPECTED
+from sleepstage.scoring.night import EXPECTED
 from sleepstage.training.nights import thin
 
 if TYPE_CHECKING:

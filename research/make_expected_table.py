@@ -8,7 +8,7 @@ from typing import Final
 from research import DOCS
 from sleepstage.files import write_atomically
 from sleepstage.scoring.batch import HEART_RATE_MODEL
-from sleepstage.scoring.expected import EXPECTED
+from sleepstage.scoring.night import EXPECTED
 
 PAGE: Final = DOCS / "my-apple-watch.md"
 BEGIN: Final = "<!-- expected -->\n"

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from sleepstage.features import FEATURE_NAMES
-from sleepstage.training.network import CausalNetwork, RecurrentConfig
+from sleepstage.training.network import CausalNetwork, RecurrentConfig, WholeNightNetwork
 from sleepstage.training.transformer import TransformerConfig
-from sleepstage.training.whole_night import WholeNightNetwork
 
 N_FEATURES: Final = 5
 NAMES: Final = FEATURE_NAMES[:N_FEATURES]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sleepstage.training.inputs import Inputs
+from sleepstage.training.network import Inputs
 
 MEAN, STD = torch.tensor([0.0, 60.0, -1.0]), torch.tensor([1.0, 10.0, 0.5])
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sleepstage.errors import DataError
-from sleepstage.training.network import CausalNetwork, RecurrentConfig
+from sleepstage.training.network import CausalNetwork, RecurrentConfig, WholeNightNetwork, flip
 from sleepstage.training.transformer import TransformerConfig
-from sleepstage.training.whole_night import WholeNightNetwork, flip
 
 from .networks import KINDS, MEAN, N_FEATURES, network, some_rows, whole_night
 

@@ -19,9 +19,16 @@ from sleepstage.recording import Recording
 from sleepstage.samples import Samples
 from sleepstage.scoring import batch
 from sleepstage.scoring.batch import HEART_RATE_MODEL, Work, find_tasks, score_all
-from sleepstage.scoring.expected import EXPECTED, expected_accuracy
 from sleepstage.scoring.exports import write_edf, write_yasa
-from sleepstage.scoring.night import SUMMARY, Summary, Wanted, read_summary, score
+from sleepstage.scoring.night import (
+    EXPECTED,
+    SUMMARY,
+    Summary,
+    Wanted,
+    expected_accuracy,
+    read_summary,
+    score,
+)
 from sleepstage.scoring.overview import agreements, write_overview
 from sleepstage.scoring.places import local_copies, place
 from sleepstage.stager import load_model, read_model

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from sleepstage.classifiers.baselines import Majority
+from sleepstage.evaluation.experiment import recall, remember
 from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.split import Split
-from sleepstage.evaluation.store import recall, remember
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.metrics import ScoredNight
 from sleepstage.recording import Recording

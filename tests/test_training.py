@@ -18,10 +18,9 @@ from sleepstage.training import fit as fitting
 from sleepstage.training.batches import Example, example, input_rows
 from sleepstage.training.config import TrainingConfig
 from sleepstage.training.fit import Network, fit, fit_members, predict
-from sleepstage.training.network import RecurrentNetwork
+from sleepstage.training.network import RecurrentNetwork, WholeNightNetwork
 from sleepstage.training.nights import Night, prepare_nights
 from sleepstage.training.transformer import TransformerConfig
-from sleepstage.training.whole_night import WholeNightNetwork
 
 from .conftest import SMALL
 from .networks import N_FEATURES, network

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,26 +15,26 @@ from sleepstage.errors import DataError
 from sleepstage.files import write_atomically
 from sleepstage.hypnogram import Hypnogram, clock_time, stage_runs
 from sleepstage.metrics import agreement
-from sleepstage.scoring.expected import expected_accuracy
 from sleepstage.scoring.exports import write_edf, write_yasa
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
 from sleepstage.statistics import sleep_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from sleepstage.recording import Recording
     from sleepstage.samples import Samples
     from sleepstage.stager import Stager
 
 __all__ = [
+    "EXPECTED",
     "FILES",
     "HYPNOGRAM",
     "PICTURE",
     "SUMMARY",
     "Summary",
     "Wanted",
+    "expected_accuracy",
     "read_summary",
     "score",
     "summary_text",
@@ -45,6 +47,10 @@ SUMMARY: Final = "summary.json"
 _YASA: Final = "hypnogram.yasa.json"
 _EDF: Final = "hypnogram.edf"
 _CHECKSUM: Final = "checksum"
+
+EXPECTED: Final = Path(__file__).parents[1] / "models" / "expected.json"
+"""Of each model, its recipe's accuracy on people it was not trained on; ``make results`` writes
+it."""
 
 FILES: Final = (HYPNOGRAM, _YASA, _EDF, PICTURE, SUMMARY)
 """All that are ever written of a night, the summary last."""
@@ -97,7 +103,7 @@ class Summary:
         Of heart rate, motion summaries and steps: number of samples during the night and the
         median of seconds between them.
     expected : dict or None
-        How well the model does with such signals; see `sleepstage.scoring.expected`.
+        How well the model does with such signals; see `expected_accuracy`.
     statistics : dict or None
         As `SleepStatistics`.
     agreement : dict of str to dict
@@ -211,6 +217,35 @@ def _describe(samples: Samples, recording: Recording) -> dict[str, float | None]
     times = samples.between(recording.start, recording.end).times
     every = float(np.median(np.diff(times))) if len(times) > 1 else None
     return {"samples": len(times), "seconds_between": every}
+
+
+def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None:
+    """What was measured with signals most like these.
+
+    Parameters
+    ----------
+    model : str
+        Name of a model in the package.
+    recording : Recording
+        The night.
+
+    Returns
+    -------
+    dict or None
+        ``accuracy``, ``kappa`` and ``macro_f1``, means over ten folds of so many ``people``, in
+        four classes; with ``motion`` or without, and with a heart rate in so many ``seconds``. None
+        for another model, for a night without heart rate, and for one with motion where the model
+        was measured without.
+    """
+    beats = recording.heart_rate.between(recording.start, recording.end).times
+    motion = len(recording.motion) > 0
+    rows = json.loads(EXPECTED.read_text(encoding="utf-8")).get(model, [])
+    fitting = [row for row in rows if row["motion"] == motion]
+    if len(beats) < 2 or not fitting:
+        return None
+    gap = max(float(np.median(np.diff(beats))), 1.0)
+    best: dict[str, Any] = min(fitting, key=lambda row: abs(math.log(row["seconds"] / gap)))
+    return best
 
 
 def _runs(hypnogram: Hypnogram) -> list[tuple[int, str]]:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sleepstage.model_info import METADATA_KEY, ModelInfo
-from sleepstage.training.network import CausalNetwork
-from sleepstage.training.whole_night import WholeNightNetwork
+from sleepstage.training.network import CausalNetwork, WholeNightNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,9 +18,8 @@ from sleepstage.errors import DataError
 from sleepstage.metrics import agreement
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 from sleepstage.training.batches import Example, batches, example
-from sleepstage.training.network import CausalNetwork
+from sleepstage.training.network import CausalNetwork, WholeNightNetwork
 from sleepstage.training.nights import class_counts
-from sleepstage.training.whole_night import WholeNightNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

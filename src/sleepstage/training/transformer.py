@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from sleepstage.errors import DataError
-from sleepstage.training.inputs import Inputs
-from sleepstage.training.network import CausalNetwork, State, require_positive
+from sleepstage.training.network import CausalNetwork, Inputs, State, require_positive
 
 __all__ = ["TransformerConfig", "TransformerNetwork"]
 
@@ -49,7 +48,7 @@ class TransformerConfig:
     def build(
         self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int = 0
     ) -> TransformerNetwork:
-        """Make a new network; see `sleepstage.training.inputs.Inputs` for the rest."""
+        """Make a new network; see `sleepstage.training.network.Inputs` for the rest."""
         return TransformerNetwork(Inputs(mean, std, n_trace), n_classes, self)
 
 

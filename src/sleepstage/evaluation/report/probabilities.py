@@ -93,7 +93,7 @@ def certainty_section(points: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def rem_section(
-    points: Sequence[Mapping[str, float | None]], chosen: Mapping[str, float | None] | None
+    points: Sequence[Mapping[str, float | None]], runs: Sequence[Mapping[str, Any]], scheme: str
 ) -> Section:
     """Numbers at each factor on the probability of REM; the picture shows the chosen one."""
     names = ("factor", "recall", "precision", "accuracy", "kappa", "macro_f1")
@@ -105,6 +105,7 @@ def rem_section(
         "here: these are test people."
     )
     table = Table("", head, rows, text_columns=0)
+    chosen = operating_point(runs, scheme)
     drawn = Picture(
         "REM recall against accuracy", partial(plot_rem_trade_off, points, operating_point=chosen)
     )

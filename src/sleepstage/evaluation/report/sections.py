@@ -4,32 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.evaluation.report.agreement import (
-    confusion_section,
-    failed_section,
-    models_section,
-    operating_point_section,
-    runs_section,
-)
+from sleepstage.evaluation.report import agreement, people, probabilities
 from sleepstage.evaluation.report.extracts import (
     by_kappa,
     first_model,
     pooled_confusion,
     runs_of,
     schemes,
-)
-from sleepstage.evaluation.report.people import (
-    bland_altman_section,
-    nights_section,
-    people_section,
-    spread_section,
-)
-from sleepstage.evaluation.report.probabilities import (
-    calibration_section,
-    certainty_section,
-    curves_section,
-    operating_point,
-    rem_section,
 )
 from sleepstage.evaluation.report.tables import Section, Table
 
@@ -88,19 +69,19 @@ def sections(
     own, runs = schemes(model["summary"]), runs_of(results, name)
     confusion, curves = pooled_confusion(runs, own[0]), model["curves"]
     found = [
-        runs_section(runs, model["summary"], own),
-        failed_section(results["failed"]),
-        operating_point_section(runs, model["summary"], own[0]),
-        confusion_section(confusion, own[0]),
-        models_section(results),
-        people_section(model["people"], own),
-        spread_section(name, by_kappa(model["per_night"][own[0]]), own[0]),
-        nights_section(nights or {}, own[0]),
-        curves_section(curves, confusion),
-        calibration_section(curves["reliability"]),
-        certainty_section(curves["certainty"]),
-        rem_section(curves["rem_trade_off"], operating_point(runs, own[0])),
-        bland_altman_section(model["bland_altman"]),
+        agreement.runs_section(runs, model["summary"], own),
+        agreement.failed_section(results["failed"]),
+        agreement.operating_point_section(runs, model["summary"], own[0]),
+        agreement.confusion_section(confusion, own[0]),
+        agreement.models_section(results),
+        people.people_section(model["people"], own),
+        people.spread_section(name, by_kappa(model["per_night"][own[0]]), own[0]),
+        people.nights_section(nights or {}, own[0]),
+        probabilities.curves_section(curves, confusion),
+        probabilities.calibration_section(curves["reliability"]),
+        probabilities.certainty_section(curves["certainty"]),
+        probabilities.rem_section(curves["rem_trade_off"], runs, own[0]),
+        people.bland_altman_section(model["bland_altman"]),
     ]
     return [section for section in found if section is not None]
 
