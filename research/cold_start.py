@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from research.held_out import held_out
+from research.held_out import held_out, in_order
 from sleepstage.metrics import Agreement, agreement
 from sleepstage.motion import WINDOW_SECONDS
-from sleepstage.scale import in_order
 from sleepstage.stager import Stager
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 

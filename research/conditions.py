@@ -10,13 +10,12 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from research.held_out import held_out
+from research.held_out import held_out, in_order
 from sleepstage.evaluation.people import compare
 from sleepstage.evaluation.results import summarise
 from sleepstage.metrics import report
 from sleepstage.motion import MOTION_COLUMNS
 from sleepstage.samples import Samples
-from sleepstage.scale import in_order
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 from sleepstage.training.nights import SPARSE, Night, thin
@@ -122,7 +121,7 @@ def under_conditions(
     conditions : mapping of str to callable
         What is left of a recording; `EVERYTHING` among them.
     jobs : int
-        Runs at a time; see `sleepstage.scale.in_order`.
+        Runs at a time; see `research.held_out.in_order`.
     on_run : callable, optional
         Called with runs done, of all, and a remark.
 

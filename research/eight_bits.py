@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from research.held_out import held_out
+from research.held_out import held_out, in_order
 from research.quantise import quantise
 from sleepstage.metrics import agreement
-from sleepstage.scale import in_order
 from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
 

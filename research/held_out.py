@@ -1,19 +1,26 @@
-"""The models of an evaluation, each beside the nights that it was tested on."""
+"""The models of an evaluation, each beside the nights that it was tested on, and work on them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from sleepstage.scale import run_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sleepstage.evaluation.run import Outcome
     from sleepstage.metrics import ScoredNight
+    from sleepstage.readers.source import Progress
     from sleepstage.training.nights import Night
 
     HeldOut = tuple[bytes, Sequence[tuple[Night, ScoredNight]]]
 
-__all__ = ["held_out"]
+__all__ = ["held_out", "in_order"]
+
+Shared = TypeVar("Shared")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def held_out(outcomes: Sequence[Outcome], nights: Sequence[Night]) -> list[HeldOut]:
@@ -31,3 +38,20 @@ def held_out(outcomes: Sequence[Outcome], nights: Sequence[Night]) -> list[HeldO
         (one.model, [(people[name], scored) for name, scored in one.scored.items()])
         for one in outcomes
     ]
+
+
+def in_order(
+    function: Callable[[Shared, Task], Result],
+    shared: Shared,
+    tasks: Sequence[Task],
+    *,
+    jobs: int = -1,
+    on_run: Progress | None = None,
+) -> list[Result]:
+    """What `run_tasks` gives, in the order of the tasks; `on_run` gets done, of all, a remark."""
+    found: dict[int, Result] = {}
+    for index, result in run_tasks(function, shared, tasks, jobs=jobs):
+        found[index] = result
+        if on_run:
+            on_run(len(found), len(tasks), "")
+    return [found[index] for index in range(len(tasks))]

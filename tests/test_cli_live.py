@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sleepstage.cli import main
-from sleepstage.cli.terminal import NightView, hypnogram_rows
+from sleepstage.cli.terminal import hypnogram_rows, night_view
 from sleepstage.epoch import Epoch
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.readers.sleep_accel import read_subject
@@ -226,7 +226,7 @@ def test_a_terminal_shows_the_night_and_the_expert() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=120)
     reference = Hypnogram.from_stages([Stage.WAKE, Stage.N2, Stage.UNSCORED], start=10.0)
     shares = {"wake": 0.75, "light": 0.25, "deep": 0.0, "rem": 0.0}
-    with NightView(screen, FOUR_CLASS, "me", reference) as show:
+    with night_view(screen, FOUR_CLASS, "me", reference) as show:
         for number in range(3):
             show(Epoch(10.0 + 30 * number, "wake", shares, 0.5))
         show(Epoch(100.0, "unscored", dict.fromkeys(shares, math.nan), 0.0))

@@ -14,7 +14,7 @@ from sleepstage.classifiers.walch import Walch
 from sleepstage.errors import DataError
 from sleepstage.evaluation.experiment import Task
 from sleepstage.evaluation.report import Picture, Section, Table, sections, write_report
-from sleepstage.evaluation.report.extracts import chosen_nights
+from sleepstage.evaluation.report.people import chosen_nights
 from sleepstage.evaluation.report.probabilities import operating_point
 from sleepstage.evaluation.report.sections import DATASET
 from sleepstage.evaluation.report.verdict import key_numbers, verdict

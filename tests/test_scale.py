@@ -16,9 +16,10 @@ import pytest
 from distributed import Client
 from numpy.typing import NDArray
 
+from research.held_out import in_order
 from sleepstage import scale
 from sleepstage.errors import DataError, MissingExtraError
-from sleepstage.scale import in_order, run_tasks
+from sleepstage.scale import run_tasks
 
 CLUSTER = """
 import sys, dask

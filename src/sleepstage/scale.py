@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-__all__ = ["end_with_parent", "in_order", "run_tasks", "time_limit"]
+__all__ = ["end_with_parent", "run_tasks", "time_limit"]
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -62,11 +62,9 @@ def run_tasks(
     if cluster is not None:
         yield from _on_cluster((function, shared, tasks), range(len(tasks)), cluster)
         return
-    try:
+    with needs_extra("working on several cores", "score"):
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
-    except ImportError as error:
-        raise MissingExtraError(purpose="working on several cores", extra="score") from error
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
     try:
         yield from Parallel(
@@ -78,23 +76,6 @@ def run_tasks(
             "done is kept; run it again, with --jobs 1 if it dies again"
         )
         raise DataError(message) from error
-
-
-def in_order(
-    function: Callable[[Shared, Task], Result],
-    shared: Shared,
-    tasks: Sequence[Task],
-    *,
-    jobs: int = -1,
-    on_run: Callable[[int, int, str], None] | None = None,
-) -> list[Result]:
-    """What `run_tasks` gives, in the order of the tasks; `on_run` gets done, of all, a remark."""
-    found: dict[int, Result] = {}
-    for index, result in run_tasks(function, shared, tasks, jobs=jobs):
-        found[index] = result
-        if on_run:
-            on_run(len(found), len(tasks), "")
-    return [found[index] for index in range(len(tasks))]
 
 
 def end_with_parent() -> None:
@@ -161,19 +142,17 @@ def _call(number: int, work: Any) -> tuple[int, Any]:
 
 def _on_cluster(work: Any, numbers: range, address: str) -> Generator[tuple[int, Any]]:
     with ExitStack() as stack:
-        try:
+        with needs_extra("running on a cluster", "cluster"):
             from dask import config
             from distributed import CancelledError, Client, KilledWorker, as_completed
             from distributed.comm.addressing import get_address_host_port
             from distributed.protocol.pickle import dumps, loads
-
+        try:
             with socket.create_connection(get_address_host_port(address), _PATIENCE) as probe:
                 probe.recv(1)  # a scheduler greets; with another server Client would hang
             client = stack.enter_context(Client(address, timeout=_PATIENCE, set_as_default=False))
             client.wait_for_workers(1, timeout=_PATIENCE)
             versions: Any = client.get_versions(packages=["sleepstage"])
-        except ImportError as error:
-            raise MissingExtraError(purpose="running on a cluster", extra="cluster") from error
         except (OSError, ValueError) as error:
             message = f"no cluster at {address} ({error}): start 'dask scheduler' and 'dask worker'"
             raise DataError(message) from error

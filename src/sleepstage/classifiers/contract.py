@@ -21,18 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sleepstage.readers.source import Progress
     from sleepstage.training.nights import Night
 
+    Groups = Sequence[Sequence[str]]
     Probabilities = Callable[[Night], NDArray[Any]]
 
-__all__ = [
-    "Classifier",
-    "Fitted",
-    "FittedOneStep",
-    "OneStep",
-    "four_class_counts",
-    "scored_rows",
-]
+__all__ = ["Classifier", "Fitted", "FittedOneStep", "OneStep", "four_class_counts", "scored_rows"]
 
 
 class Fitted(Protocol):
@@ -64,11 +59,7 @@ class Classifier(Protocol):
     def live(self) -> bool: ...  # noqa: D102
 
     def fit(
-        self,
-        nights: Sequence[Night],
-        groups: Sequence[Sequence[str]],
-        *,
-        on_pass: Callable[[int, int, str], None] | None = None,
+        self, nights: Sequence[Night], groups: Groups, *, on_pass: Progress | None = None
     ) -> Fitted:
         """Learn from nights of training people.
 
@@ -133,9 +124,9 @@ class OneStep(ABC):
     def fit(
         self,
         nights: Sequence[Night],
-        groups: Sequence[Sequence[str]],  # noqa: ARG002 - part of the contract
+        groups: Groups,  # noqa: ARG002 - part of the contract
         *,
-        on_pass: Callable[[int, int, str], None] | None = None,
+        on_pass: Progress | None = None,
     ) -> FittedOneStep:
         """Learn from all nights at once; see `sleepstage.classifiers.contract.Classifier`.
 

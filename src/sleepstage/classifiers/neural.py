@@ -25,12 +25,14 @@ from sleepstage.training.fit import fit_members
 from sleepstage.training.transformer import TransformerConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import onnx
     from numpy.typing import NDArray
 
+    from sleepstage.classifiers.contract import Groups
     from sleepstage.hypnogram import Hypnogram
+    from sleepstage.readers.source import Progress
     from sleepstage.training.fit import Network
     from sleepstage.training.nights import Night
 
@@ -67,11 +69,7 @@ class Neural(TrainingConfig):
     """An ensemble of networks in one file; see `TrainingConfig` for its settings."""
 
     def fit(
-        self,
-        nights: Sequence[Night],
-        groups: Sequence[Sequence[str]],
-        *,
-        on_pass: Callable[[int, int, str], None] | None = None,
+        self, nights: Sequence[Night], groups: Groups, *, on_pass: Progress | None = None
     ) -> FittedNetworks:
         """Learn; see `sleepstage.training.fit.fit_members`."""
         networks, n_passes, validation = fit_members(nights, groups, self, on_pass=on_pass)
@@ -109,11 +107,7 @@ class Ensemble:
         return self.lstm.live
 
     def fit(
-        self,
-        nights: Sequence[Night],
-        groups: Sequence[Sequence[str]],
-        *,
-        on_pass: Callable[[int, int, str], None] | None = None,
+        self, nights: Sequence[Night], groups: Groups, *, on_pass: Progress | None = None
     ) -> FittedNetworks:
         """Learn; see `sleepstage.training.fit.fit_members`.
 
@@ -138,7 +132,7 @@ class Ensemble:
 
 def _export(
     nights: Sequence[Night],
-    groups: Sequence[Sequence[str]],
+    groups: Groups,
     networks: Sequence[Network],
     validation: Mapping[str, NDArray[np.floating]],
     kind: TrainingConfig,
@@ -176,9 +170,7 @@ class FittedNetworks:
         return model_file(self.graph, replace(self.info, **described))
 
 
-def describe(
-    nights: Sequence[Night], groups: Sequence[Sequence[str]], config: TrainingConfig
-) -> ModelInfo:
+def describe(nights: Sequence[Night], groups: Groups, config: TrainingConfig) -> ModelInfo:
     """What a model file says of the data behind it."""
     simulated = any(night.recording.simulated for night in nights)
     return ModelInfo(
@@ -207,9 +199,7 @@ def _attribution(nights: Sequence[Night]) -> Mapping[str, str]:
 
 
 def decision(
-    nights: Sequence[Night],
-    validation: Mapping[str, NDArray[np.floating]],
-    config: TrainingConfig,
+    nights: Sequence[Night], validation: Mapping[str, NDArray[np.floating]], config: TrainingConfig
 ) -> dict[str, Any]:
     """What validation people say on how to decide.
 

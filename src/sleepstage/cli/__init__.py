@@ -15,8 +15,7 @@ from sleepstage.cli.live import live
 from sleepstage.cli.predict import predict
 from sleepstage.cli.run import run
 from sleepstage.cli.score import score
-from sleepstage.cli.serve import serve
-from sleepstage.cli.token import token
+from sleepstage.cli.serve import serve, token
 from sleepstage.cli.train import train
 from sleepstage.errors import SleepstageError
 

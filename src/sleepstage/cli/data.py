@@ -136,11 +136,7 @@ def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | 
     directory = find_data(directory)
     with progress_bar("preparing") as progress:
         report = prepare_dataset(
-            directory,
-            out,
-            form="csv" if as_csv else "parquet",
-            jobs=jobs,
-            on_progress=progress,
+            directory, out, form="csv" if as_csv else "parquet", jobs=jobs, on_progress=progress
         )
     console.print(
         f"{out or directory}: {len(report.made)} nights prepared, {len(report.kept)} up to date, "

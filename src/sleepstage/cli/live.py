@@ -14,7 +14,7 @@ import numpy as np
 
 from sleepstage.cli.console import console, errors
 from sleepstage.cli.predict import read_named
-from sleepstage.cli.terminal import NightView
+from sleepstage.cli.terminal import night_view
 from sleepstage.errors import DataError
 from sleepstage.stager import load_model
 
@@ -97,9 +97,8 @@ def _view(
 ) -> AbstractContextManager[Callable[[Epoch], None]]:
     if as_json or not console.is_terminal:
         return nullcontext(_write_line)
-    if night is None:
-        return NightView(console, scheme, "", None)
-    return NightView(console, scheme, night.subject, night.reference)
+    subject, reference = (night.subject, night.reference) if night else ("", None)
+    return night_view(console, scheme, subject, reference)
 
 
 def _write_line(epoch: Epoch) -> None:

@@ -11,13 +11,7 @@ import click
 from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
 from sleepstage.files import refuse_other_files
 from sleepstage.readers.formats import FORMATS
-from sleepstage.scoring.batch import (
-    HEART_RATE_MODEL,
-    NIGHT_SECONDS,
-    Work,
-    find_tasks,
-    score_all,
-)
+from sleepstage.scoring.batch import HEART_RATE_MODEL, NIGHT_SECONDS, Work, find_tasks, score_all
 from sleepstage.scoring.exports import require_edfio
 from sleepstage.scoring.night import Wanted
 from sleepstage.scoring.overview import MARKS, TABLE, agreements, hours, write_overview

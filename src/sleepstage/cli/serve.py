@@ -1,14 +1,24 @@
-"""sleepstage serve: the live service."""
+"""sleepstage serve and token: the live service, and who may use it."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sleepstage.errors import needs_extra
+from sleepstage.cli.console import console, errors, table
+from sleepstage.errors import DataError, needs_extra
 
-__all__ = ["serve"]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sleepstage.service.store.contract import Store
+
+__all__ = ["serve", "token"]
+
+_Result = TypeVar("_Result")
 
 
 @click.command(
@@ -33,3 +43,78 @@ def serve(**flags: Any) -> None:
         from sleepstage.service.server import serve as run
         from sleepstage.service.settings import read_settings
     run(read_settings(**flags))
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke the tokens of a server.
+
+    A running server knows a new token at once, and forgets a revoked one within seconds.
+    """
+
+
+_store_option = click.option(
+    "--store", help="The server's store: a folder (~/.sleepstage), or redis://…"
+)
+
+
+@token.command()
+@click.argument("owner")
+@click.option("--days", type=float, help="Until it expires; never if not given.")
+@_store_option
+def add(owner: str, days: float | None, store: str | None) -> None:
+    """Make a token for OWNER, and print it: it can't be looked up later.
+
+    One person may have several; all see the same sessions. Sessions that were opened without a
+    token belong to the owner "local".
+    """
+    from sleepstage.service.access import make_grant
+
+    grant, secret = make_grant(owner, days=days)
+    _with_store(store, lambda opened: opened.add_grant(grant))
+    errors.print(f"token {grant.id} of {owner}, {_until(grant.expires)}; apps send it as")
+    errors.print("Authorization: Bearer <token>")
+    console.print(secret)
+
+
+@token.command(name="list")
+@_store_option
+def list_(store: str | None) -> None:
+    """List tokens, without their secrets."""
+    grants = _with_store(store, lambda opened: opened.grants())
+    rows = [[one.id, one.owner, _day(one.created), _until(one.expires)] for one in grants]
+    table(f"{len(rows)} tokens", ["token", "owner", "made", "valid"], rows)
+
+
+@token.command()
+@click.argument("token_id")
+@_store_option
+def revoke(token_id: str, store: str | None) -> None:
+    """Revoke the token that is listed as TOKEN_ID."""
+    if not _with_store(store, lambda opened: opened.remove_grant(token_id)):
+        msg = f"there is no token {token_id}; see sleepstage token list"
+        raise DataError(msg)
+    console.print(f"token {token_id} is revoked")
+
+
+def _with_store(address: str | None, step: Callable[[Store], Awaitable[_Result]]) -> _Result:
+    with needs_extra("the server", "serve"):
+        from sleepstage.service.settings import read_settings
+        from sleepstage.service.store import open_store
+
+    async def run() -> _Result:
+        store = await open_store(read_settings(store=address).store)
+        try:
+            return await step(store)
+        finally:
+            await store.aclose()
+
+    return asyncio.run(run())
+
+
+def _day(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d")
+
+
+def _until(time: float | None) -> str:
+    return "for good" if time is None else f"until {_day(time)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from rich.text import Text
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sleepstage.hypnogram import Hypnogram
     from sleepstage.stages import Scheme
 
-__all__ = ["NightView", "hypnogram_rows"]
+__all__ = ["hypnogram_rows", "night_view"]
 
 _COLOURS: Final = {"wake": "yellow", "rem": "red", "deep": "blue", "n3": "blue"}
 _OTHER: Final = "cyan"
@@ -28,8 +29,11 @@ _MARGIN: Final = 8  # columns for the names of the classes
 _BAR: Final = 20
 
 
-class NightView:
-    """Draws each epoch as it comes; a context manager that gives the function to call.
+@contextmanager
+def night_view(
+    console: Console, scheme: Scheme, subject: str, reference: Hypnogram | None
+) -> Iterator[Callable[[Epoch], None]]:
+    """Give a function that draws the night with each epoch as it comes.
 
     Parameters
     ----------
@@ -42,54 +46,41 @@ class NightView:
     reference : Hypnogram, optional
         The expert's stages, to say how many agree so far.
     """
+    expert = _scored(reference, scheme)
+    epochs: list[Epoch] = []
 
-    def __init__(
-        self, console: Console, scheme: Scheme, subject: str, reference: Hypnogram | None
-    ) -> None:
-        self._console = console
-        self._classes = scheme.from_top
-        self._subject = subject
-        self._expert = _scored(reference, scheme)
-        self._epochs: list[Epoch] = []
-        self._screen = Live(console=console, auto_refresh=False, transient=False)
-
-    def __enter__(self) -> Callable[[Epoch], None]:
-        self._screen.start()
-        return self._show
-
-    def __exit__(self, *_: object) -> None:
-        self._screen.stop()
-
-    def _show(self, epoch: Epoch) -> None:
-        self._epochs.append(epoch)
-        self._screen.update(self._draw(), refresh=True)
-
-    def _draw(self) -> Group:
-        now = self._epochs[-1]
-        colour = _COLOURS.get(now.stage, _OTHER)
-        title = Text.assemble(
-            (f" {now.stage.upper()} ", f"bold reverse {colour}"),
-            f"  {self._subject}  {_clock(len(self._epochs) * EPOCH_SECONDS)}",
-            f"  confidence {now.confidence:.0%}",
-            self._agreement(),
+    def show(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        same = [one.stage == expert[one.time] for one in epochs if one.time in expert]
+        agreeing = f"  agrees with the expert in {np.mean(same):.0%}" if same else ""
+        screen.update(
+            _draw(epochs, scheme.from_top, subject, agreeing, console.width), refresh=True
         )
-        width = max(self._console.width - _MARGIN, 1)
-        rows = hypnogram_rows([one.stage for one in self._epochs], self._classes, width)
-        night = [
-            Text.assemble((f"{name:>{_MARGIN - 2}}  ", "dim"), (row, _COLOURS.get(name, _OTHER)))
-            for name, row in zip(self._classes, rows, strict=True)
-        ]
-        bars = Text("  ").join(
-            Text.assemble((f"{name} ", "dim"), (_bar(now.probabilities[name]), "bold"))
-            for name in self._classes
-        )
-        return Group(title, Text(), *night, Text(), bars)
 
-    def _agreement(self) -> str:
-        same = [
-            one.stage == self._expert[one.time] for one in self._epochs if one.time in self._expert
-        ]
-        return f"  agrees with the expert in {np.mean(same):.0%}" if same else ""
+    with Live(console=console, auto_refresh=False, transient=False) as screen:
+        yield show
+
+
+def _draw(
+    epochs: Sequence[Epoch], classes: Sequence[str], subject: str, agreeing: str, width: int
+) -> Group:
+    now = epochs[-1]
+    title = Text.assemble(
+        (f" {now.stage.upper()} ", f"bold reverse {_COLOURS.get(now.stage, _OTHER)}"),
+        f"  {subject}  {_clock(len(epochs) * EPOCH_SECONDS)}",
+        f"  confidence {now.confidence:.0%}",
+        agreeing,
+    )
+    rows = hypnogram_rows([one.stage for one in epochs], classes, max(width - _MARGIN, 1))
+    night = [
+        Text.assemble((f"{name:>{_MARGIN - 2}}  ", "dim"), (row, _COLOURS.get(name, _OTHER)))
+        for name, row in zip(classes, rows, strict=True)
+    ]
+    bars = Text("  ").join(
+        Text.assemble((f"{name} ", "dim"), (_bar(now.probabilities[name]), "bold"))
+        for name in classes
+    )
+    return Group(title, Text(), *night, Text(), bars)
 
 
 def _scored(reference: Hypnogram | None, scheme: Scheme) -> dict[float, str]:

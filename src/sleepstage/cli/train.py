@@ -50,14 +50,7 @@ def train_and_show(
     with needs_extra("training", "train"):
         from sleepstage.classifiers.neural import Ensemble, Neural
         from sleepstage.classifiers.registry import CLASSIFIERS
-        from sleepstage.evaluation.run import (
-            MARKS,
-            MODEL_FILE,
-            log_to,
-            save,
-            save_pictures,
-            train_and_test,
-        )
+        from sleepstage.evaluation import run
         from sleepstage.evaluation.split import holdout
         from sleepstage.training.config import override
 
@@ -69,18 +62,18 @@ def train_and_show(
         raise DataError(msg)
     config = override(networks[model], (f"seed={seed}", *settings))
     keep_apart([out], [data, *data.glob("*/")])
-    refuse_other_files(out, MARKS)
+    refuse_other_files(out, run.MARKS)
     nights, simulated = load_and_announce(data)
     split = holdout([night.subject for night in nights], seed=seed)
-    with log_to(out / "train.log"), progress_bar("training") as progress:
-        outcome = train_and_test(nights, config, split, on_pass=progress)
-    save(outcome, out)
-    save_pictures(outcome.scored, out)
+    with run.log_to(out / "train.log"), progress_bar("training") as progress:
+        outcome = run.train_and_test(nights, config, split, on_pass=progress)
+    run.save(outcome, out)
+    run.save_pictures(outcome.scored, out)
     groups = "  |  ".join(" ".join(group) for group in split.validation)
     console.print(f"train ({len(split.train)}), in groups that take turns to validate: {groups}")
     console.print(f"test ({len(split.test)}): {' '.join(split.test)}")
     _show_metrics(outcome.metrics, simulated=simulated)
-    console.print(f"model: {out / MODEL_FILE}\neverything else: {out}/")
+    console.print(f"model: {out / run.MODEL_FILE}\neverything else: {out}/")
     return split
 
 

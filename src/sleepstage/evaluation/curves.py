@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from sleepstage.metrics import ScoredNight
 
+    Floats = NDArray[np.float64]
+    Nights = Mapping[str, ScoredNight]
+
 __all__ = [
     "REM_FACTORS",
     "CertaintyPoint",
@@ -124,7 +127,7 @@ class RemPoint:
     macro_f1: float
 
 
-def roc_curves(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Curve | None]:
+def roc_curves(nights: Nights, scheme: Scheme) -> dict[str, Curve | None]:
     """Receiver operating characteristic of each class; None where it or every other is absent.
 
     Epochs without probabilities are left out, in all functions here but `rem_trade_off` and
@@ -145,9 +148,7 @@ def roc_curves(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, C
     return _each_class(nights, scheme, _roc)
 
 
-def precision_recall_curves(
-    nights: Mapping[str, ScoredNight], scheme: Scheme
-) -> dict[str, Curve | None]:
+def precision_recall_curves(nights: Nights, scheme: Scheme) -> dict[str, Curve | None]:
     """Precision against recall of each class; otherwise as `roc_curves`.
 
     The curve of chance is flat, at the share of the class: for rare classes this tells more.
@@ -155,9 +156,7 @@ def precision_recall_curves(
     return _each_class(nights, scheme, _precision_recall)
 
 
-def reliability(
-    nights: Mapping[str, ScoredNight], scheme: Scheme, *, n_bins: int = 15
-) -> Reliability:
+def reliability(nights: Nights, scheme: Scheme, *, n_bins: int = 15) -> Reliability:
     """Reliability curve and expected calibration error of the most probable class.
 
     Parameters and errors as of `roc_curves`; `n_bins` is the number of bins between 0 and 1.
@@ -186,10 +185,7 @@ def reliability(
 
 
 def selective_accuracy(
-    nights: Mapping[str, ScoredNight],
-    scheme: Scheme,
-    *,
-    shares: Sequence[float] = _SET_ASIDE,
+    nights: Nights, scheme: Scheme, *, shares: Sequence[float] = _SET_ASIDE
 ) -> list[CertaintyPoint]:
     """Agreement of the epochs that are left when the least certain ones are set aside.
 
@@ -216,10 +212,7 @@ def selective_accuracy(
 
 
 def rem_trade_off(
-    nights: Mapping[str, ScoredNight],
-    *,
-    factors: Sequence[float] = REM_FACTORS,
-    scheme: Scheme = FOUR_CLASS,
+    nights: Nights, *, factors: Sequence[float] = REM_FACTORS, scheme: Scheme = FOUR_CLASS
 ) -> list[RemPoint]:
     """Agreement when REM is made more or less probable before the most probable class is taken.
 
@@ -254,9 +247,7 @@ def rem_trade_off(
 
 
 def _each_class(
-    nights: Mapping[str, ScoredNight],
-    scheme: Scheme,
-    draw: Callable[[NDArray[np.bool_], NDArray[np.float64]], Curve],
+    nights: Nights, scheme: Scheme, draw: Callable[[NDArray[np.bool_], Floats], Curve]
 ) -> dict[str, Curve | None]:
     reference, probabilities = _with_probabilities(nights, scheme)
     return {
@@ -267,36 +258,30 @@ def _each_class(
     }
 
 
-def _roc(is_class: NDArray[np.bool_], probability: NDArray[np.float64]) -> Curve:
+def _roc(is_class: NDArray[np.bool_], probability: Floats) -> Curve:
     false, true, _ = roc_curve(is_class, probability)
     return _curve(false, true, roc_auc_score(is_class, probability), along=false + true)
 
 
-def _precision_recall(is_class: NDArray[np.bool_], probability: NDArray[np.float64]) -> Curve:
+def _precision_recall(is_class: NDArray[np.bool_], probability: Floats) -> Curve:
     precision, recall, _ = precision_recall_curve(is_class, probability)
     area = average_precision_score(is_class, probability)
     return _curve(recall[::-1], precision[::-1], area, along=recall[::-1])
 
 
-def _curve(
-    x: NDArray[np.float64], y: NDArray[np.float64], area: float, *, along: NDArray[np.float64]
-) -> Curve:
+def _curve(x: Floats, y: Floats, area: float, *, along: Floats) -> Curve:
     """Keep points that lie evenly `along` the curve, the first and the last among them."""
     kept = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], _POINTS)))
     return Curve(x[kept].tolist(), y[kept].tolist(), float(area))
 
 
-def _with_probabilities(
-    nights: Mapping[str, ScoredNight], scheme: Scheme
-) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+def _with_probabilities(nights: Nights, scheme: Scheme) -> tuple[NDArray[np.int8], Floats]:
     reference, probabilities = _pooled(nights, scheme)
     known = ~np.isnan(probabilities).any(axis=1)
     return reference[known], probabilities[known]
 
 
-def _pooled(
-    nights: Mapping[str, ScoredNight], scheme: Scheme
-) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+def _pooled(nights: Nights, scheme: Scheme) -> tuple[NDArray[np.int8], Floats]:
     """Expert's codes, shape (n,), and probabilities, (n, n_classes), of the epochs that count."""
     codes = [np.empty(0, dtype=np.int8)]
     rows = [np.empty((0, len(scheme)))]

@@ -25,10 +25,11 @@ from sleepstage.scale import run_tasks
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sleepstage.classifiers.contract import Classifier
     from sleepstage.evaluation.split import Split
+    from sleepstage.readers.source import Progress
     from sleepstage.training.nights import Night
 
 __all__ = ["Task", "evaluate", "plan", "recall", "remember"]
@@ -119,7 +120,7 @@ def evaluate(
     *,
     jobs: int = -1,
     cluster: str | None = None,
-    on_run: Callable[[int, int, str], None] | None = None,
+    on_run: Progress | None = None,
 ) -> dict[Task, Outcome | SleepstageError]:
     """Do all tasks that are not done yet; what is done is written at once.
 

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sleepstage.errors import DataError, SleepstageError
+from sleepstage.evaluation import curves
 from sleepstage.evaluation.bland_altman import bland_altman
-from sleepstage.evaluation.curves import (
-    precision_recall_curves,
-    reliability,
-    rem_trade_off,
-    roc_curves,
-    selective_accuracy,
-)
 from sleepstage.evaluation.people import compare, estimate, per_night, per_person
 from sleepstage.evaluation.run import Outcome
 from sleepstage.metrics import NUMBERS, reported_schemes
@@ -23,7 +17,6 @@ from sleepstage.metrics import NUMBERS, reported_schemes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sleepstage.evaluation.curves import Curve
     from sleepstage.evaluation.experiment import Task
     from sleepstage.evaluation.people import Numbers
     from sleepstage.metrics import ScoredNight
@@ -144,19 +137,19 @@ def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[
         "people": {scheme.name: _estimates(_means(runs, scheme, per_person)) for scheme in schemes},
         "per_night": {scheme.name: _means(runs, scheme, per_night) for scheme in schemes},
         "curves": {
-            "roc": _curves(roc_curves(nights, own)),
-            "precision_recall": _curves(precision_recall_curves(nights, own)),
-            "reliability": asdict(reliability(nights, own)),
-            "certainty": [asdict(point) for point in selective_accuracy(nights, own)],
-            "rem_trade_off": [asdict(point) for point in rem_trade_off(nights, scheme=own)],
+            "roc": _curves(curves.roc_curves(nights, own)),
+            "precision_recall": _curves(curves.precision_recall_curves(nights, own)),
+            "reliability": asdict(curves.reliability(nights, own)),
+            "certainty": [asdict(point) for point in curves.selective_accuracy(nights, own)],
+            "rem_trade_off": [asdict(point) for point in curves.rem_trade_off(nights, scheme=own)],
         },
         "bland_altman": {name: asdict(one) for name, one in bland_altman(nights, own).items()},
         "against_first": paired(runs, first),
     }
 
 
-def _curves(curves: Mapping[str, Curve | None]) -> dict[str, Any]:
-    return {name: curve and asdict(curve) for name, curve in curves.items()}
+def _curves(found: Mapping[str, curves.Curve | None]) -> dict[str, Any]:
+    return {name: curve and asdict(curve) for name, curve in found.items()}
 
 
 def _means(

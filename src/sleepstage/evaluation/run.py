@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sleepstage.classifiers.contract import Classifier, Fitted
     from sleepstage.evaluation.split import Split
+    from sleepstage.readers.source import Progress
     from sleepstage.recording import Recording
 
 __all__ = [
@@ -74,27 +75,20 @@ class Outcome:
     factors: dict[str, float]
     model: bytes = b""
 
-    @property
-    def at_operating_point(self) -> dict[str, ScoredNight]:
-        """The same nights decided at the operating point."""
-        return {
-            subject: replace(night, predicted=night.predicted.decide(self.factors))
-            for subject, night in self.scored.items()
-        }
-
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """`report` of the test people, and at the operating point in addition."""
         result = report(self.scored)
         if self.factors:
-            decided = report(self.at_operating_point)
-            result["operating_point"] = {"factors": self.factors, **decided}
+            decided = {
+                subject: replace(night, predicted=night.predicted.decide(self.factors))
+                for subject, night in self.scored.items()
+            }
+            result["operating_point"] = {"factors": self.factors, **report(decided)}
         return result
 
 
-def load_nights(
-    directory: str | Path, *, on_progress: Callable[[int, int, str], None] | None = None
-) -> list[Night]:
+def load_nights(directory: str | Path, *, on_progress: Progress | None = None) -> list[Night]:
     """Read all nights of a dataset that can be trained on or tested.
 
     Parameters
@@ -139,7 +133,7 @@ def train_and_test(
     classifier: Classifier,
     split: Split,
     *,
-    on_pass: Callable[[int, int, str], None] | None = None,
+    on_pass: Progress | None = None,
 ) -> Outcome:
     """Fit to the training people and stage the test people; writes nothing.
 

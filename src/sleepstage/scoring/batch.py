@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["HEART_RATE_MODEL", "NIGHT_SECONDS", "Task", "Work", "find_tasks", "score_all"]
 
 _log = logging.getLogger(__name__)
+_load = lru_cache(maxsize=2)(Stager)  # models are kept from night to night within a process
 
 HEART_RATE_MODEL: Final = "heart-rate"
 """Name of the model for nights without motion, where it is among those to choose from."""
@@ -97,10 +98,7 @@ class Task:
 
 
 def find_tasks(
-    addresses: Sequence[str],
-    *,
-    as_format: str | None = None,
-    on_progress: Progress | None = None,
+    addresses: Sequence[str], *, as_format: str | None = None, on_progress: Progress | None = None
 ) -> tuple[list[Task], list[Summary]]:
     """All nights at some addresses, and what can't be read as summaries with an error.
 
@@ -171,12 +169,10 @@ def _apart(tasks: Iterable[Task]) -> Iterator[Task]:
 
 def _folder_name(name: str) -> str:
     """The name without what would lead elsewhere, and what terminals and pages can't show."""
-    plain = "".join("_" if one in "/\\" or not _is_shown(one) else one for one in name)
+    plain = "".join(
+        "_" if one in "/\\" or unicodedata.category(one) in {"Cc", "Cs"} else one for one in name
+    )
     return f"_{plain}" if plain.startswith(".") else plain
-
-
-def _is_shown(sign: str) -> bool:
-    return unicodedata.category(sign) not in {"Cc", "Cs"}
 
 
 def score_all(
@@ -255,10 +251,8 @@ def _score(work: Work, task: Task) -> Summary:
         return _failure(task.source, task.name, error)
     except Exception as error:
         _log.exception("%s", task.name)
-        fault = RuntimeError(
-            f"{type(error).__name__}: {error}; this is a fault of sleepstage: report it, please"
-        )
-        return _failure(task.source, task.name, fault)
+        told = f"{type(error).__name__}: {error}; this is a fault of sleepstage: report it, please"
+        return _failure(task.source, task.name, told)
     return summary
 
 
@@ -285,11 +279,5 @@ def _read(task: Task) -> Recording:
         return night.read()
 
 
-@lru_cache(maxsize=2)
-def _load(content: bytes) -> Stager:
-    """The model, kept from night to night within a process."""
-    return Stager(content)
-
-
-def _failure(source: Source, name: str, error: Exception) -> Summary:
+def _failure(source: Source, name: str, error: Exception | str) -> Summary:
     return Summary(name, shown(source.files[0]), source.format, str(error))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.errors import MissingExtraError
+from sleepstage.errors import needs_extra
 from sleepstage.files import write_atomically
 from sleepstage.hypnogram import clock_time, stage_runs
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME
@@ -31,16 +31,7 @@ _EDF: Final = {
     "rem": "R",
     "unscored": "?",
 }
-_YASA: Final = {
-    "wake": "WAKE",
-    "light": "LIGHT",
-    "deep": "DEEP",
-    "rem": "REM",
-    "n1": "N1",
-    "n2": "N2",
-    "n3": "N3",
-    "unscored": "UNS",
-}
+_YASA: Final = {name: name.upper() for name in _EDF} | {"unscored": "UNS"}
 
 
 def require_edfio() -> None:
@@ -51,10 +42,8 @@ def require_edfio() -> None:
     MissingExtraError
         If edfio is not installed.
     """
-    try:
+    with needs_extra("writing EDF+", "edf"):
         import edfio  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(purpose="writing EDF+", extra="edf") from error
 
 
 def write_edf(hypnogram: Hypnogram, path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.files import write_atomically
 from sleepstage.hypnogram import Hypnogram, clock_time, stage_runs
 from sleepstage.metrics import agreement
 from sleepstage.scoring.exports import write_edf, write_yasa
+from sleepstage.scoring.places import write_text
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
 from sleepstage.statistics import sleep_statistics
 
@@ -268,8 +268,7 @@ def write_night(
             reference=others.get("expert"), watch=others.get("watch"), title=_title(summary)
         )
         save_figure(figure, folder / PICTURE)
-    with write_atomically(folder / SUMMARY) as temporary:
-        temporary.write_text(summary_text(summary), encoding="utf-8")
+    write_text(folder / SUMMARY, summary_text(summary))
 
 
 def summary_text(summary: Summary) -> str:

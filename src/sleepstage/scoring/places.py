@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Final, cast
 
-from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.errors import DataError, MissingExtraError, needs_extra
 from sleepstage.files import temporary_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["is_local", "local_copies", "place", "scratch", "shown", "stamp", "write_text"]
 
 _LEVELS: Final = 3  # of a file's path that readers look at: dataset, folder, file
-_EXTRAS: Final = {"s3": "s3"}
 
 
 def place(address: str) -> Path:
@@ -34,19 +33,16 @@ def place(address: str) -> Path:
         return Path(address)
     if protocol in {"file", "local"}:
         return Path(path_of_file)
-    try:
+    with needs_extra(f"reading {address}", "score"):
         from upath import UPath
-    except ImportError as error:
-        raise MissingExtraError(purpose=f"reading {address}", extra="score") from error
     try:
         path = UPath(address)
         _ = path.fs
     except ImportError as error:
-        extra = _EXTRAS.get(protocol)
-        if extra is None:
-            msg = f"{address}: needs a library for {protocol} ({error}); install it beside this"
-            raise DataError(msg) from error
-        raise MissingExtraError(purpose=f"reading {address}", extra=extra) from error
+        if protocol == "s3":
+            raise MissingExtraError(purpose=f"reading {address}", extra="s3") from error
+        msg = f"{address}: needs a library for {protocol} ({error}); install it beside this"
+        raise DataError(msg) from error
     except ValueError as error:
         msg = f"{address}: {error}; give a folder, or an address as s3://bucket/folder"
         raise DataError(msg) from error

@@ -176,15 +176,16 @@ def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
     known = [one.name for one in fields(config)]
     parts = {name: getattr(config, name) for name in known if is_dataclass(getattr(config, name))}
     if path[0] not in known:
-        named = [name for name, part in parts.items() if path[0] in _names_in(part)]
+        named = [
+            name for name, part in parts.items() if path[0] in {one.name for one in fields(part)}
+        ]
         if not named:
             msg = (
                 f"{assignment!r}: no {path[0]!r} in the configuration; there are {', '.join(known)}"
             )
             raise DataError(msg)
         return replace(
-            config,
-            **{name: _replaced(parts[name], path, text, assignment) for name in named},
+            config, **{name: _replaced(parts[name], path, text, assignment) for name in named}
         )
     old = getattr(config, path[0])
     if is_dataclass(old) and len(path) > 1:
@@ -194,10 +195,6 @@ def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
         msg = f"{assignment!r}: expected a value like {old!r}"
         raise DataError(msg)
     return replace(config, **{path[0]: new})
-
-
-def _names_in(config: Any) -> set[str]:
-    return {one.name for one in fields(config)}
 
 
 def _parse(text: str, old: Any) -> Any:

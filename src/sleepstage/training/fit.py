@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sleepstage.readers.source import Progress
     from sleepstage.training.config import TrainingConfig
     from sleepstage.training.nights import Night
 
@@ -53,7 +54,7 @@ class _Progress:
     """Counts passes and passes them on."""
 
     planned: int
-    on_pass: Callable[[int, int, str], None] | None
+    on_pass: Progress | None
     done: int = 0
 
     def tell(self, remark: str) -> None:
@@ -68,7 +69,7 @@ def fit_members(
     groups: Sequence[Sequence[str]],
     config: TrainingConfig,
     *,
-    on_pass: Callable[[int, int, str], None] | None = None,
+    on_pass: Progress | None = None,
 ) -> Members:
     """Find out how long to fit on people taken out, then fit an ensemble that long on all.
 
@@ -104,7 +105,14 @@ def fit_members(
     n_passes = config.passes or int(mean.argmax()) + 1
     _log.info("%d passes, validation kappa %.3f", n_passes, mean[n_passes - 1])
     progress.planned = progress.done + config.members * n_passes
-    networks = _fit_all(people, config, n_passes, progress)
+    networks = [
+        fit(
+            list(people.values()),
+            replace(config, seed=config.members * config.seed + member, passes=n_passes),
+            after=lambda _, loss: progress.tell(f"loss {loss:.3f}, everybody learns"),
+        )
+        for member in range(config.members)
+    ]
     validation = {
         subject: probabilities
         for passes in told
@@ -130,19 +138,6 @@ def _take_out(
     others = [one for subject, one in people.items() if subject not in held_out]
     fit(others, config, after=validate)
     return passes, kappas
-
-
-def _fit_all(
-    people: dict[str, Example], config: TrainingConfig, n_passes: int, progress: _Progress
-) -> list[Network]:
-    return [
-        fit(
-            list(people.values()),
-            replace(config, seed=config.members * config.seed + member, passes=n_passes),
-            after=lambda _, loss: progress.tell(f"loss {loss:.3f}, everybody learns"),
-        )
-        for member in range(config.members)
-    ]
 
 
 def fit(

@@ -1,7 +1,6 @@
 """The report of an evaluation: one HTML page with pictures, and the same tables as Markdown."""
 
-from sleepstage.evaluation.report.sections import sections
+from sleepstage.evaluation.report.sections import sections, write_report
 from sleepstage.evaluation.report.tables import Picture, Section, Table
-from sleepstage.evaluation.report.write import write_report
 
 __all__ = ["Picture", "Section", "Table", "sections", "write_report"]

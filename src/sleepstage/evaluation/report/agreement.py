@@ -10,7 +10,7 @@ from sleepstage.evaluation.report.extracts import (
     class_label,
     number_labels,
     scheme_words,
-    shared_scheme,
+    schemes,
 )
 from sleepstage.evaluation.report.tables import (
     Cell,
@@ -135,7 +135,7 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
     models = results["models"]
     if len(models) < 2:
         return None
-    scheme = shared_scheme(results)
+    scheme = _shared_scheme(results)
     rows = tuple(_model_row(name, model, scheme) for name, model in models.items())
     compared = ("kappa to the first", "95 % CI", "p")
     head = ("model", "told", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
@@ -162,6 +162,12 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
         Picture("spread over people of each model", partial(plot_people, people)),
     )
     return Section("models", "Models compared", text, tables, pictures)
+
+
+def _shared_scheme(results: Mapping[str, Any]) -> str:
+    """The finest scheme in which all models are told."""
+    models = [model["people"] for model in results["models"].values()]
+    return next(name for name in schemes(models[0]) if all(name in people for people in models))
 
 
 def _model_row(name: str, model: Mapping[str, Any], scheme: str) -> tuple[Cell, ...]:

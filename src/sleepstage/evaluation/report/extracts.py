@@ -6,26 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sleepstage.metrics import agreement
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sleepstage.metrics import Agreement, ScoredNight
 
 __all__ = [
     "by_kappa",
-    "chosen_nights",
     "class_label",
     "first_model",
-    "measure_label",
     "number_labels",
     "pooled_confusion",
     "runs_of",
     "scheme_words",
     "schemes",
-    "shared_scheme",
 ]
 
 
@@ -56,12 +51,6 @@ def runs_of(results: Mapping[str, Any], model: str) -> list[Mapping[str, Any]]:
     return [run for run in results["runs"] if run["model"] == model]
 
 
-def shared_scheme(results: Mapping[str, Any]) -> str:
-    """The finest scheme in which all models are told."""
-    models = [model["people"] for model in results["models"].values()]
-    return next(name for name in schemes(models[0]) if all(name in people for people in models))
-
-
 def pooled_confusion(runs: Sequence[Mapping[str, Any]], scheme: str) -> list[list[int]]:
     """Confusion of all runs together; rows: the expert's class."""
     pooled: list[list[int]] = np.sum([run[scheme]["confusion"] for run in runs], axis=0).tolist()
@@ -78,28 +67,3 @@ def by_kappa(people: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]
     """Numbers of each person, the lowest kappa first, and none at the end."""
     kappas = {name: (one["kappa"] is None, one["kappa"] or 0.0) for name, one in people.items()}
     return {name: people[name] for name in sorted(people, key=kappas.__getitem__)}
-
-
-def chosen_nights(
-    nights: Mapping[str, ScoredNight], scheme: str
-) -> list[tuple[str, str, Agreement]]:
-    """Worst, median and best night by kappa: which, its key and its agreement.
-
-    Nights without a kappa are left out; of two nights there is no median, one night is the only.
-    """
-    classes = SCHEMES[scheme]
-    found = {key: agreement(*night.pair(classes), classes) for key, night in nights.items()}
-    kappas = {key: one.kappa for key, one in found.items() if one.kappa is not None}
-    order = sorted(kappas, key=kappas.__getitem__)
-    last = len(order) - 1
-    places = {"best": last, "median": last // 2, "worst": 0}
-    if last < 2:
-        places = {"best": 1, "worst": 0} if last == 1 else {"only": 0} if order else {}
-    return [(which, order[place], found[order[place]]) for which, place in places.items()]
-
-
-def measure_label(name: str) -> str:
-    """Name of a sleep statistic with its unit."""
-    unit = "share" if name == "sleep_efficiency" else "min"
-    words = class_label(name.removeprefix("minutes ")).replace("_", " ")
-    return f"{words} ({unit})"

@@ -5,22 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sleepstage.evaluation.report.extracts import (
-    chosen_nights,
-    class_label,
-    measure_label,
-    number_labels,
-    scheme_words,
-)
-from sleepstage.evaluation.report.tables import (
-    Picture,
-    Section,
-    Table,
-    interval,
-    number,
-    p_value,
-)
-from sleepstage.metrics import NUMBERS
+from sleepstage.evaluation.report.extracts import class_label, number_labels, scheme_words
+from sleepstage.evaluation.report.tables import Picture, Section, Table, interval, number, p_value
+from sleepstage.metrics import NUMBERS, agreement
 from sleepstage.plotting import plot_bland_altman, plot_night, plot_people
 from sleepstage.plotting.style import drawable
 from sleepstage.stages import SCHEMES
@@ -30,9 +17,15 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from sleepstage.metrics import ScoredNight
+    from sleepstage.metrics import Agreement, ScoredNight
 
-__all__ = ["bland_altman_section", "nights_section", "people_section", "spread_section"]
+__all__ = [
+    "bland_altman_section",
+    "chosen_nights",
+    "nights_section",
+    "people_section",
+    "spread_section",
+]
 
 
 def people_section(people: Mapping[str, Mapping[str, Any]], own: Sequence[str]) -> Section:
@@ -92,6 +85,24 @@ def nights_section(nights: Mapping[str, ScoredNight], scheme: str) -> Section | 
     return Section("nights", "Best, median and worst night", text, (table,), pictures)
 
 
+def chosen_nights(
+    nights: Mapping[str, ScoredNight], scheme: str
+) -> list[tuple[str, str, Agreement]]:
+    """Worst, median and best night by kappa: which, its key and its agreement.
+
+    Nights without a kappa are left out; of two nights there is no median, one night is the only.
+    """
+    classes = SCHEMES[scheme]
+    found = {key: agreement(*night.pair(classes), classes) for key, night in nights.items()}
+    kappas = {key: one.kappa for key, one in found.items() if one.kappa is not None}
+    order = sorted(kappas, key=kappas.__getitem__)
+    last = len(order) - 1
+    places = {"best": last, "median": last // 2, "worst": 0}
+    if last < 2:
+        places = {"best": 1, "worst": 0} if last == 1 else {"only": 0} if order else {}
+    return [(which, order[place], found[order[place]]) for which, place in places.items()]
+
+
 def _draw(night: ScoredNight, which: str, key: str, kappa: float | None) -> Figure:
     predicted = night.predicted
     return plot_night(
@@ -108,7 +119,7 @@ def bland_altman_section(measures: Mapping[str, Mapping[str, Any]]) -> Section:
     head = ("statistic", "people", "bias", "95 % CI of bias", "limits of agreement", "slope", "p")
     rows = tuple(
         (
-            measure_label(name),
+            _measure_label(name),
             one["bias"]["n"],
             one["bias"]["mean"],
             interval(one["bias"]),
@@ -123,7 +134,7 @@ def bland_altman_section(measures: Mapping[str, Mapping[str, Any]]) -> Section:
         "differences are expected within the limits (bias ± 1.96 std). A slope of the difference "
         "on the expert's value other than zero is a bias that grows with size; p is its t-test."
     )
-    labelled = {measure_label(name): one for name, one in measures.items()}
+    labelled = {_measure_label(name): one for name, one in measures.items()}
     return Section(
         "bland-altman",
         "Sleep statistics (Bland-Altman)",
@@ -131,3 +142,10 @@ def bland_altman_section(measures: Mapping[str, Mapping[str, Any]]) -> Section:
         (Table("", head, rows),),
         (Picture("Bland-Altman plots", partial(plot_bland_altman, labelled)),),
     )
+
+
+def _measure_label(name: str) -> str:
+    """Name of a sleep statistic with its unit."""
+    unit = "share" if name == "sleep_efficiency" else "min"
+    words = class_label(name.removeprefix("minutes ")).replace("_", " ")
+    return f"{words} ({unit})"
