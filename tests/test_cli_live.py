@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sleepstage.cli import main
-from sleepstage.cli.terminal import hypnogram_rows, night_view
+from sleepstage.cli.live import hypnogram_rows, night_view
 from sleepstage.epoch import Epoch
 from sleepstage.hypnogram import Hypnogram
 from sleepstage.readers.sleep_accel import read_subject

@@ -114,7 +114,7 @@ def test_an_unknown_cell_is_named() -> None:
 def test_a_transformer_looks_back_just_so_far(layers: int, context: int) -> None:
     config = TransformerConfig(width=8, heads=2, layers=layers, context=context)
     torch.manual_seed(0)
-    model = config.build(torch.zeros(N_FEATURES), torch.ones(N_FEATURES), 4).eval()
+    model = config.build(torch.zeros(N_FEATURES), torch.ones(N_FEATURES), 4, 0).eval()
     rows_BTF = some_rows(1, 30)
     changed_BTF = rows_BTF.clone()
     changed_BTF[:, 9] += 3.0
@@ -138,7 +138,7 @@ def test_what_was_not_seen_is_not_attended_to(n_epochs: int) -> None:
 def test_a_transformer_tells_distances_apart() -> None:
     one_layer = TransformerConfig(width=8, heads=2, layers=1, context=6)
     torch.manual_seed(0)
-    model = one_layer.build(torch.zeros(N_FEATURES), torch.ones(N_FEATURES), 4).eval()
+    model = one_layer.build(torch.zeros(N_FEATURES), torch.ones(N_FEATURES), 4, 0).eval()
     rows_BTF = some_rows(1, 4)
     swapped_BTF = rows_BTF[:, [1, 0, 2, 3]]
     assert not same(scores(model, rows_BTF)[:, 3], scores(model, swapped_BTF)[:, 3])

@@ -40,7 +40,7 @@ def exported(*kinds: str) -> bytes:
 def wide() -> bytes:
     """An LSTM in which weights are most of the file."""
     torch.manual_seed(0)
-    made = RecurrentConfig(hidden=64).build(MEAN.clone(), torch.ones(N_FEATURES), 4)
+    made = RecurrentConfig(hidden=64).build(MEAN.clone(), torch.ones(N_FEATURES), 4, 0)
     return model_file(export_step([made], N_FEATURES), ModelInfo(NAMES, "four_class"))
 
 

@@ -95,12 +95,6 @@ class Ensemble:
     )
     seed: int = 0
 
-    def _require_alike(self) -> None:
-        for name in ("columns", "scheme", "whole_night", "look_ahead", "centring"):
-            if getattr(self.lstm, name) != getattr(self.transformer, name):
-                msg = f"{name} of lstm and transformer differ: set both to the same"
-                raise DataError(msg)
-
     @property
     def live(self) -> bool:
         """True if an epoch is told from nothing later than its own end."""
@@ -116,7 +110,10 @@ class Ensemble:
         DataError
             If the kinds do not read or tell the same, or a class is missing in the nights.
         """
-        self._require_alike()
+        for name in ("columns", "scheme", "whole_night", "look_ahead", "centring"):
+            if getattr(self.lstm, name) != getattr(self.transformer, name):
+                msg = f"{name} of lstm and transformer differ: set both to the same"
+                raise DataError(msg)
         kinds = [replace(kind, seed=self.seed) for kind in (self.lstm, self.transformer)]
         fitted = [fit_members(nights, groups, kind, on_pass=on_pass) for kind in kinds]
         sizes = [len(members.networks) for members in fitted]

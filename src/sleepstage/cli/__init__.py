@@ -38,7 +38,7 @@ class _Group(click.Group):
             raise click.ClickException(msg) from error
 
 
-@click.group(cls=_Group)
+@click.group(cls=_Group, context_settings={"show_default": True})
 @click.version_option(__version__, prog_name="sleepstage")
 def main() -> None:
     """Tell sleep stages (wake, light, deep, REM) from a watch's heart rate, motion and steps."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sleepstage.cli.console import console, progress_bar, simulated_banner, table
+from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
 from sleepstage.readers.sleep_accel import find_data
 from sleepstage.stages import FOUR_CLASS
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["check_and_show", "data"]
 
 _DEFAULT_FOLDER = "data/sleep-accel"
-_CHECK_COLUMNS = ("person", "scored", "usable", "hr gap", "motion", "err", "warn")
 
 
 @click.group()
@@ -32,7 +31,7 @@ def data() -> None:
 @click.option("--subjects", help="Only these, separated by commas.")
 @click.option("--no-motion", is_flag=True, help="Leave out raw motion (2 GB).")
 @click.option("--mirror", help="Another address with the same files.", metavar="URL")
-@click.option("--jobs", default=4, show_default=True, type=click.IntRange(1), help="Files at once.")
+@click.option("--jobs", default=4, type=click.IntRange(1), help="Files at once.")
 def fetch(
     directory: Path, subjects: str | None, no_motion: bool, mirror: str | None, jobs: int
 ) -> None:
@@ -92,7 +91,7 @@ def _show_check(report: DatasetReport) -> None:
     table(
         f"{report.directory}: epochs scored, share of them usable with heart rate and motion, "
         "stages, longest gaps in minutes",
-        [*_CHECK_COLUMNS[:3], *FOUR_CLASS.classes, *_CHECK_COLUMNS[3:]],
+        ["person", "scored", "usable", *FOUR_CLASS.classes, "hr gap", "motion", "err", "warn"],
         rows,
         simulated=report.simulated,
     )
@@ -108,10 +107,7 @@ def _facts_row(name: str, facts: Facts) -> list[str]:
         f"{facts.shares[stage]:.0%}" if stage in facts.shares else "-"
         for stage in FOUR_CLASS.classes
     ]
-    gaps = [
-        "-" if minutes is None else f"{minutes:.1f}"
-        for minutes in (facts.heart_rate_gap_min, facts.motion_gap_min)
-    ]
+    gaps = [number(minutes, 1) for minutes in (facts.heart_rate_gap_min, facts.motion_gap_min)]
     return [name, str(facts.n_scored), usable, *shares, *gaps]
 
 
@@ -146,8 +142,8 @@ def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | 
 
 @data.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--subjects", "n_subjects", default=20, show_default=True, help="Number of people.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--subjects", "n_subjects", default=20, help="Number of people.")
+@click.option("--seed", default=0)
 @click.option("--raw-motion", is_flag=True, help="Motion at 50 Hz in place of its summary.")
 def simulate(directory: Path, n_subjects: int, seed: int, raw_motion: bool) -> None:
     """Write simulated nights to DIRECTORY in the dataset's layout."""

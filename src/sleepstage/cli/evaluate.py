@@ -38,18 +38,10 @@ _SHOWN = ("runs", "operating point", "models")  # sections of the report that ar
 @click.option(
     "--model", "models", multiple=True, metavar="NAME", help="Default: ensemble. Repeatable."
 )
-@click.option("--protocol", type=click.Choice(_PROTOCOLS), default="holdout", show_default=True)
-@click.option(
-    "--repeats",
-    type=_AT_LEAST_ONE,
-    default=6,
-    show_default=True,
-    help="Random 90/10 splits (holdout).",
-)
-@click.option(
-    "--folds", type=_AT_LEAST_ONE, default=10, show_default=True, help="Folds by person (kfold)."
-)
-@click.option("--seed", default=0, show_default=True, help="Of the first split.")
+@click.option("--protocol", type=click.Choice(_PROTOCOLS), default="holdout")
+@click.option("--repeats", type=_AT_LEAST_ONE, default=6, help="Random 90/10 splits (holdout).")
+@click.option("--folds", type=_AT_LEAST_ONE, default=10, help="Folds by person (kfold).")
+@click.option("--seed", default=0, help="Of the first split.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
 @click.option("--jobs", type=_AT_LEAST_ONE, help="Runs at a time; default: one a core.")
 @click.option("--cluster", metavar="ADDRESS", help="Of a Dask scheduler, to run there.")

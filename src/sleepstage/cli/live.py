@@ -1,4 +1,4 @@
-"""sleepstage live: samples in as they arrive, epochs out as they end."""
+"""sleepstage live: samples in as they arrive, epochs out as they end, drawn in a terminal."""
 
 from __future__ import annotations
 
@@ -6,46 +6,53 @@ import json
 import math
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import numpy as np
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from sleepstage.cli.console import console, errors
 from sleepstage.cli.predict import read_named
-from sleepstage.cli.terminal import night_view
 from sleepstage.errors import DataError
 from sleepstage.stager import load_model
+from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from rich.console import Console
+
     from sleepstage.epoch import Epoch
+    from sleepstage.hypnogram import Hypnogram
     from sleepstage.recording import Recording
     from sleepstage.session import Session
     from sleepstage.stages import Scheme
 
-__all__ = ["live"]
+__all__ = ["hypnogram_rows", "live", "night_view"]
 
 _SIGNALS: Final = ("heart_rate", "motion", "steps")
 _TICK: Final = 5.0  # s of a night that a replay pushes at a time
+_COLOURS: Final = {"wake": "yellow", "rem": "red", "deep": "blue", "n3": "blue"}
+_OTHER: Final = "cyan"
+_MARGIN: Final = 8  # columns for the names of the classes
+_BAR: Final = 20
 
 
 @click.command()
-@click.option("--model", default="live", show_default=True, help="live, or a model file.")
+@click.option("--model", default="live", help="live, or a model file.")
 @click.option("--start", type=float, help="Start of the night, in the samples' seconds.")
-@click.option(
-    "--lateness", default=5.0, show_default=True, help="Seconds that late samples are waited for."
-)
+@click.option("--lateness", default=5.0, help="Seconds that late samples are waited for.")
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--replay", metavar="RECORDING", help="Play this night: DIR:SUBJECT or SUBJECT.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
-    show_default=True,
     help="Of the replay, times real time; inf: as fast as it goes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on a terminal, too.")
@@ -199,3 +206,88 @@ def _play(night: Recording, session: Session, speed: float, show: Callable[[Epoc
     for epoch in session.finish():
         if epoch.time < night.end:
             show(epoch)
+
+
+@contextmanager
+def night_view(
+    console: Console, scheme: Scheme, subject: str, reference: Hypnogram | None
+) -> Iterator[Callable[[Epoch], None]]:
+    """Give a function that draws the night with each epoch as it comes.
+
+    Parameters
+    ----------
+    console : Console
+        Where to.
+    scheme : Scheme
+        The model's classes.
+    subject : str
+        Whose night it is, if known.
+    reference : Hypnogram, optional
+        The expert's stages, to say how many agree so far.
+    """
+    expert = _scored(reference, scheme)
+    epochs: list[Epoch] = []
+
+    def show(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        same = [one.stage == expert[one.time] for one in epochs if one.time in expert]
+        agreeing = f"  agrees with the expert in {np.mean(same):.0%}" if same else ""
+        screen.update(
+            _draw(epochs, scheme.from_top, subject, agreeing, console.width), refresh=True
+        )
+
+    with Live(console=console, auto_refresh=False, transient=False) as screen:
+        yield show
+
+
+def _draw(
+    epochs: Sequence[Epoch], classes: Sequence[str], subject: str, agreeing: str, width: int
+) -> Group:
+    now = epochs[-1]
+    title = Text.assemble(
+        (f" {now.stage.upper()} ", f"bold reverse {_COLOURS.get(now.stage, _OTHER)}"),
+        f"  {subject}  {_clock(len(epochs) * EPOCH_SECONDS)}",
+        f"  confidence {now.confidence:.0%}",
+        agreeing,
+    )
+    rows = hypnogram_rows([one.stage for one in epochs], classes, max(width - _MARGIN, 1))
+    night = [
+        Text.assemble((f"{name:>{_MARGIN - 2}}  ", "dim"), (row, _COLOURS.get(name, _OTHER)))
+        for name, row in zip(classes, rows, strict=True)
+    ]
+    bars = Text("  ").join(
+        Text.assemble((f"{name} ", "dim"), (_bar(now.probabilities[name]), "bold"))
+        for name in classes
+    )
+    return Group(title, Text(), *night, Text(), bars)
+
+
+def _scored(reference: Hypnogram | None, scheme: Scheme) -> dict[float, str]:
+    """What the expert says of each epoch."""
+    if reference is None:
+        return {}
+    merged = reference.merge(scheme)
+    told = zip(merged.times.tolist(), merged.stages.tolist(), strict=True)
+    return {time: stage for time, stage in told if stage != "unscored"}
+
+
+def hypnogram_rows(stages: Sequence[str], classes: Sequence[str], width: int) -> list[str]:
+    """A line of text for each class, with a block where it is the stage.
+
+    As many epochs share a column as it takes to show the whole night in `width` columns; the
+    column shows the stage that most of them have.
+    """
+    each = -(-len(stages) // width)
+    columns = [stages[begin : begin + each] for begin in range(0, len(stages), each)]
+    shown = [max(dict.fromkeys(column), key=list(column).count) for column in columns]
+    return ["".join("█" if one == name else " " for one in shown) for name in classes]
+
+
+def _bar(share: float) -> str:
+    full = 0 if np.isnan(share) else round(share * _BAR)
+    return "▪" * full + "·" * (_BAR - full)
+
+
+def _clock(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h"

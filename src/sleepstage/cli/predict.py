@@ -18,12 +18,9 @@ from sleepstage.stager import load_model
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sleepstage.explanation import Explanation
     from sleepstage.hypnogram import Hypnogram
     from sleepstage.recording import Recording
-    from sleepstage.stager import Stager
 
 __all__ = ["predict", "read_named", "show_hypnogram"]
 
@@ -34,9 +31,7 @@ _PICTURES: Final = (".png", ".svg", ".pdf")
 
 @click.command()
 @click.argument("recording", required=False)
-@click.option(
-    "--model", default="live", show_default=True, help="live, night, or a file of sleepstage train."
-)
+@click.option("--model", default="live", help="live, night, or a file of sleepstage train.")
 @click.option("--heart-rate", type=_File, help="CSV or Parquet: time (s), bpm.")
 @click.option("--motion", type=_File, help="CSV or Parquet: time (s), x, y, z (g) or summaries.")
 @click.option("--steps", type=_File, help="CSV or Parquet: time (s), steps.")
@@ -77,8 +72,9 @@ def predict(
         msg = "give either a RECORDING (DIR:SUBJECT) or files (--heart-rate, --motion, --steps)"
         raise click.UsageError(msg)
     _check_endings(explain_to)
-    inputs = [heart_rate, motion, steps] if recording is None else _files(recording)
-    keep_apart([out, plot, *explain_to], [*inputs, Path(model)])
+    files = [] if recording is None else subject_files(*_find(recording)).values()
+    inputs = [heart_rate, motion, steps, *files, Path(model)]
+    keep_apart([out, plot, *explain_to], inputs)
     stager = load_model(model)
     if recording is None:
         night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
@@ -96,7 +92,12 @@ def predict(
         save_figure(hypnogram.plot(reference=night.reference), plot)
         console.print(f"picture: {plot}")
     if explain_to:
-        explanation = _explain(stager, night, factors)
+        with progress_bar("explaining") as progress:
+            explanation = explain(stager, night, factors=factors, on_progress=progress)
+        if not explanation.lags:
+            console.print(
+                "this model reads the night from both ends: no past minutes are explained"
+            )
         for path in explain_to:
             _save_explanation(explanation, path)
             console.print(f"explanation: {path}")
@@ -111,14 +112,6 @@ def _check_endings(paths: tuple[Path, ...]) -> None:
             raise DataError(msg)
 
 
-def _explain(stager: Stager, night: Recording, factors: Mapping[str, float]) -> Explanation:
-    with progress_bar("explaining") as progress:
-        explanation = explain(stager, night, factors=factors, on_progress=progress)
-    if not explanation.lags:
-        console.print("this model reads the night from both ends: no past minutes are explained")
-    return explanation
-
-
 def _save_explanation(explanation: Explanation, path: Path) -> None:
     if path.suffix in _NUMBERS:
         explanation.save(path)
@@ -131,10 +124,6 @@ def _save_explanation(explanation: Explanation, path: Path) -> None:
 def read_named(recording: str) -> Recording:
     """Read DIR:SUBJECT, or SUBJECT of the dataset where it usually lies."""
     return read_subject(*_find(recording))
-
-
-def _files(recording: str) -> list[Path]:
-    return list(subject_files(*_find(recording)).values())
 
 
 def _find(recording: str) -> tuple[Path, str]:

@@ -24,10 +24,8 @@ _SIMULATED_PEOPLE = 20
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option("--seed", default=0, show_default=True, help="Of the split and the weights.")
-@click.option(
-    "--out", default=Path("runs/first"), show_default=True, type=click.Path(path_type=Path)
-)
+@click.option("--seed", default=0, help="Of the split and the weights.")
+@click.option("--out", default=Path("runs/first"), type=click.Path(path_type=Path))
 def run(data: Path | None, seed: int, out: Path) -> None:
     """Find data, check it, train on 90 %, test on 10 %, and stage one night of a test person.
 

@@ -19,7 +19,7 @@ from sleepstage.scoring.places import place
 from sleepstage.stager import read_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import FrameType
 
     from sleepstage.scoring.batch import Task
@@ -34,23 +34,21 @@ _SOME_FAILED: Final = 3
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--out", default="scored", show_default=True, help="Folder or address of results.")
+@click.option("--out", default="scored", help="Folder or address of results.")
 @click.option(
     "--model",
     default=_AUTO,
-    show_default=True,
     help="auto: night, or heart-rate where there is no motion; live, night, or a file.",
 )
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Instead of looking.")
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
-@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Of each night.")
+@click.option("--pictures/--no-pictures", default=True, help="Of each night.")
 @click.option("--edf", is_flag=True, help="EDF+ annotations, too (needs sleepstage[edf]).")
 @click.option("--jobs", type=click.IntRange(1), help="Nights at a time; default: one a core.")
 @click.option(
     "--night-seconds",
     type=click.FloatRange(min=0, min_open=True, max=1e6),
     default=NIGHT_SECONDS,
-    show_default=True,
     help="A night that takes longer is reported as an error. Not enforced on a cluster or on "
     "Windows, nor while a library does not return to Python.",
 )
@@ -148,7 +146,7 @@ def _show(nights: Sequence[Summary]) -> None:
 def _show_staged(staged: Sequence[Summary]) -> None:
     told = agreements(staged)
     columns = ["night", "asleep", "in bed", "efficiency", "light", "deep", "REM", "accuracy"]
-    rows = [[*_row(night), *(_same(night, name) for name in told)] for night in staged[-_SHOWN:]]
+    rows = [_row(night, told) for night in staged[-_SHOWN:]]
     left = f", the last {_SHOWN} of {len(staged)}" if len(staged) > _SHOWN else ""
     title = (
         f"nights{left}: h:min asleep and in bed, shares of the time asleep; accuracy, which is to "
@@ -162,7 +160,7 @@ def _show_staged(staged: Sequence[Summary]) -> None:
         )
 
 
-def _row(night: Summary) -> list[str]:
+def _row(night: Summary, compared: Iterable[str]) -> list[str]:
     told = night.statistics or {}
     shares = told["shares"]
     return [
@@ -172,11 +170,8 @@ def _row(night: Summary) -> list[str]:
         _percent(told["sleep_efficiency"]),
         *(_percent(shares.get(name)) for name in ("light", "deep", "rem")),
         _percent(night.expected["accuracy"] if night.expected else None),
+        *(_percent(night.agreement.get(name, {}).get("accuracy")) for name in compared),
     ]
-
-
-def _same(night: Summary, name: str) -> str:
-    return _percent(night.agreement.get(name, {}).get("accuracy"))
 
 
 def _percent(share: float | None) -> str:

@@ -25,9 +25,9 @@ SETTINGS_HELP = "Another value in the configuration, as members=1 or lstm.networ
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option("--model", default="ensemble", show_default=True, help="Or lstm, lstm-night, ...")
-@click.option("--seed", default=0, show_default=True, help="Of the split and the weights.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--model", default="ensemble", help="Or lstm, lstm-night, ...")
+@click.option("--seed", default=0, help="Of the split and the weights.")
+@click.option("--device", default="auto", help="auto, cpu, cuda or mps.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/MODEL-seedSEED.")
 def train(
@@ -48,9 +48,9 @@ def train_and_show(
 ) -> Split:
     """Train, print split and results, and say where everything lies."""
     with needs_extra("training", "train"):
+        import sleepstage.evaluation.run as runs
         from sleepstage.classifiers.neural import Ensemble, Neural
         from sleepstage.classifiers.registry import CLASSIFIERS
-        from sleepstage.evaluation import run
         from sleepstage.evaluation.split import holdout
         from sleepstage.training.config import override
 
@@ -62,18 +62,18 @@ def train_and_show(
         raise DataError(msg)
     config = override(networks[model], (f"seed={seed}", *settings))
     keep_apart([out], [data, *data.glob("*/")])
-    refuse_other_files(out, run.MARKS)
+    refuse_other_files(out, runs.MARKS)
     nights, simulated = load_and_announce(data)
     split = holdout([night.subject for night in nights], seed=seed)
-    with run.log_to(out / "train.log"), progress_bar("training") as progress:
-        outcome = run.train_and_test(nights, config, split, on_pass=progress)
-    run.save(outcome, out)
-    run.save_pictures(outcome.scored, out)
+    with runs.log_to(out / "train.log"), progress_bar("training") as progress:
+        outcome = runs.train_and_test(nights, config, split, on_pass=progress)
+    runs.save(outcome, out)
+    runs.save_pictures(outcome.scored, out)
     groups = "  |  ".join(" ".join(group) for group in split.validation)
     console.print(f"train ({len(split.train)}), in groups that take turns to validate: {groups}")
     console.print(f"test ({len(split.test)}): {' '.join(split.test)}")
     _show_metrics(outcome.metrics, simulated=simulated)
-    console.print(f"model: {out / run.MODEL_FILE}\neverything else: {out}/")
+    console.print(f"model: {out / runs.MODEL_FILE}\neverything else: {out}/")
     return split
 
 

@@ -167,13 +167,10 @@ def stage_nights(fitted: Fitted, nights: Sequence[Night]) -> dict[str, ScoredNig
 
 def save(outcome: Outcome, out: Path) -> None:
     """Write ``config.json``, ``split.json``, ``metrics.json`` and the model file, if it has one."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("config", asdict(outcome.classifier)),  # type: ignore[call-overload]  # a dataclass
-        ("split", asdict(outcome.split)),
-        ("metrics", outcome.metrics),
-    ):
-        write_json(out / f"{name}.json", content)
+    config = asdict(outcome.classifier)  # type: ignore[call-overload]  # a dataclass
+    write_json(out / "config.json", config)
+    write_json(out / "split.json", asdict(outcome.split))
+    write_json(out / "metrics.json", outcome.metrics)
     if outcome.model:
         with write_atomically(out / MODEL_FILE) as temporary:
             temporary.write_bytes(outcome.model)

@@ -69,11 +69,6 @@ class Work:
             digest.update(name.encode(errors="surrogatepass") + content)
         return digest.hexdigest()
 
-    def choose(self, recording: Recording) -> str:
-        """Name of the model for a night."""
-        alone = HEART_RATE_MODEL in self.models and not len(recording.motion)
-        return HEART_RATE_MODEL if alone else next(iter(self.models))
-
 
 @dataclass(frozen=True)
 class Task:
@@ -258,7 +253,8 @@ def _score(work: Work, task: Task) -> Summary:
 
 def _stage(work: Work, task: Task, folder: Path) -> Summary:
     recording = _read(task)
-    model = work.choose(recording)
+    alone = HEART_RATE_MODEL in work.models and not len(recording.motion)
+    model = HEART_RATE_MODEL if alone else next(iter(work.models))
     hypnogram, values = score(recording, _load(work.models[model]), model, work.wanted)
     summary = Summary(
         task.name,

@@ -237,14 +237,14 @@ def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None
         for another model, for a night without heart rate, and for one with motion where the model
         was measured without.
     """
-    beats = recording.heart_rate.between(recording.start, recording.end).times
+    gap = _describe(recording.heart_rate, recording)["seconds_between"]
     motion = len(recording.motion) > 0
     rows = json.loads(EXPECTED.read_text(encoding="utf-8")).get(model, [])
     fitting = [row for row in rows if row["motion"] == motion]
-    if len(beats) < 2 or not fitting:
+    if gap is None or not fitting:
         return None
-    gap = max(float(np.median(np.diff(beats))), 1.0)
-    best: dict[str, Any] = min(fitting, key=lambda row: abs(math.log(row["seconds"] / gap)))
+    seconds = max(gap, 1.0)
+    best: dict[str, Any] = min(fitting, key=lambda row: abs(math.log(row["seconds"] / seconds)))
     return best
 
 

@@ -66,6 +66,8 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
     MissingExtraError
         If Jinja is not installed.
     """
+    import polars as pl
+
     new = {night.night for night in nights if not night.error}
     nights = [*(one for one in read_results(out) if one.night not in new), *nights]
     staged = [night for night in nights if not night.error]
@@ -87,7 +89,8 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
     }
     page = render(__package__, _TEMPLATE, content, purpose="the page of all nights", extra="score")
     write_text(out / OVERVIEW, page)
-    write_text(out / TABLE, _table(nights))
+    table = pl.DataFrame([_row(night) for night in nights], infer_schema_length=None)
+    write_text(out / TABLE, table.write_csv(float_precision=4))
     return out / OVERVIEW
 
 
@@ -165,13 +168,6 @@ def _ticks(nights: Sequence[Summary]) -> list[tuple[float, str]]:
         )
         for moment in moments
     ]
-
-
-def _table(nights: Sequence[Summary]) -> str:
-    import polars as pl
-
-    frame = pl.DataFrame([_row(night) for night in nights], infer_schema_length=None)
-    return frame.write_csv(float_precision=4)
 
 
 def _row(night: Summary) -> dict[str, Any]:

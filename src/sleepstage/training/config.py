@@ -173,8 +173,8 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
 
 
 def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
-    known = [one.name for one in fields(config)]
-    parts = {name: getattr(config, name) for name in known if is_dataclass(getattr(config, name))}
+    known = {one.name: getattr(config, one.name) for one in fields(config)}
+    parts = {name: value for name, value in known.items() if is_dataclass(value)}
     if path[0] not in known:
         named = [
             name for name, part in parts.items() if path[0] in {one.name for one in fields(part)}
@@ -187,7 +187,7 @@ def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
         return replace(
             config, **{name: _replaced(parts[name], path, text, assignment) for name in named}
         )
-    old = getattr(config, path[0])
+    old = known[path[0]]
     if is_dataclass(old) and len(path) > 1:
         return replace(config, **{path[0]: _replaced(old, path[1:], text, assignment)})
     new = _parse(text, old)

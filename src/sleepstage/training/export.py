@@ -99,7 +99,7 @@ def export_step(networks: Sequence[Network], n_features: int) -> onnx.ModelProto
     step.cpu().eval()
     state = step.begin()
     with _quiet_exporter():
-        program = torch.onnx.export(
+        exported = torch.onnx.export(
             step,
             (torch.zeros(2 if both_ways else 1, n_features), *state),
             dynamo=True,
@@ -107,10 +107,7 @@ def export_step(networks: Sequence[Network], n_features: int) -> onnx.ModelProto
             input_names=["features", *(f"state_{i}" for i in range(len(state)))],
             output_names=["told", *(f"next_state_{i}" for i in range(len(state)))],
         )
-    if program is None:
-        msg = "torch.onnx.export gave no program"
-        raise RuntimeError(msg)
-    proto = program.model_proto  # made anew at each call
+    proto = cast("torch.onnx.ONNXProgram", exported).model_proto  # made anew at each call
     _strip(proto)
     return proto
 

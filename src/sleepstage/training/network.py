@@ -137,9 +137,7 @@ class RecurrentConfig:
             msg = f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}"
             raise DataError(msg)
 
-    def build(
-        self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int = 0
-    ) -> RecurrentNetwork:
+    def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> RecurrentNetwork:
         """Make a new network; see `Inputs` for the rest."""
         return RecurrentNetwork(Inputs(mean, std, n_trace), n_classes, self)
 

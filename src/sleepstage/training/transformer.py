@@ -45,9 +45,7 @@ class TransformerConfig:
             msg = f"network.width={self.width}: expected a multiple of network.heads={self.heads}"
             raise DataError(msg)
 
-    def build(
-        self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int = 0
-    ) -> TransformerNetwork:
+    def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> TransformerNetwork:
         """Make a new network; see `sleepstage.training.network.Inputs` for the rest."""
         return TransformerNetwork(Inputs(mean, std, n_trace), n_classes, self)
 
