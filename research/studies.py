@@ -357,16 +357,17 @@ def run_studies(
 
 
 @click.command(
+    context_settings={"show_default": True},
     params=[
         click.Argument(["names"], nargs=-1, metavar="[STUDY]..."),
-        click.Option(["--model"], default="lstm", show_default=True, help="A network."),
+        click.Option(["--model"], default="lstm", help="A network."),
         *(one for one in verb.params if one.name not in {"models", "out"}),
         click.Option(
             ["--out"],
             type=click.Path(path_type=Path),
             help="Default: runs/studies-PROTOCOL-seedSEED.",
         ),
-    ]
+    ],
 )
 def main(
     names: tuple[str, ...],

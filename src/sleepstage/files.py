@@ -222,7 +222,7 @@ def fingerprint(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: str | Path, content: object) -> None:
-    """Write a JSON document whole or not at all."""
-    with write_atomically(path) as temporary:
+def write_json(path: str | Path, content: object, *, suffixes: tuple[str, ...] = ()) -> None:
+    """Write a JSON document whole or not at all; `suffixes` as of `write_atomically`."""
+    with write_atomically(path, suffixes=suffixes) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sleepstage.cli.console import console
-from sleepstage.files import keep_apart, write_atomically
+from sleepstage.files import keep_apart, write_json
 from sleepstage.stager import load_model
 
 __all__ = ["info"]
@@ -28,10 +28,8 @@ def info(model: str, out: Path | None) -> None:
     keep_apart([out], [Path(model)])
     stager = load_model(model)
     description = {**json.loads(stager.info.to_json()), "classes": stager.scheme.classes}
-    text = json.dumps(description, indent=1)
     if out is None:
-        click.echo(text)
+        click.echo(json.dumps(description, indent=1))
         return
-    with write_atomically(out, suffixes=(".json",)) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(out, description, suffixes=(".json",))
     console.print(f"what {model} says of itself: {out}")

@@ -232,11 +232,10 @@ def night_view(
         epochs.append(epoch)
         same = [one.stage == expert[one.time] for one in epochs if one.time in expert]
         agreeing = f"  agrees with the expert in {np.mean(same):.0%}" if same else ""
-        screen.update(
-            _draw(epochs, scheme.from_top, subject, agreeing, console.width), refresh=True
-        )
+        drawn = _draw(epochs, scheme.from_top, subject, agreeing, console.width)
+        screen.update(drawn, refresh=True)
 
-    with Live(console=console, auto_refresh=False, transient=False) as screen:
+    with Live(console=console, auto_refresh=False) as screen:
         yield show
 
 

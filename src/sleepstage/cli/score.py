@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
+from sleepstage.errors import needs_extra
 from sleepstage.files import refuse_other_files
 from sleepstage.readers.formats import FORMATS
 from sleepstage.scoring.batch import HEART_RATE_MODEL, NIGHT_SECONDS, Work, find_tasks, score_all
-from sleepstage.scoring.exports import require_edfio
 from sleepstage.scoring.night import Wanted
 from sleepstage.scoring.overview import MARKS, TABLE, agreements, hours, write_overview
 from sleepstage.scoring.places import place
@@ -81,9 +81,12 @@ def score(
     """
     ctx.with_resource(_ending_in_order())
     wanted = Wanted(find_rem=find_rem, pictures=pictures, edf=edf)
-    work = Work(_models(model), wanted, place(out), night_seconds)
+    names = ("night", HEART_RATE_MODEL) if model == _AUTO else (model,)
+    models = {name: read_model(name) for name in names}
+    work = Work(models, wanted, place(out), night_seconds)
     if edf:
-        require_edfio()
+        with needs_extra("writing EDF+", "edf"):  # it is named before the work
+            import edfio  # noqa: F401
     refuse_other_files(work.out, MARKS)
     with progress_bar("reading") as progress:
         tasks, nights = find_tasks(paths, as_format=format_, on_progress=progress)
@@ -109,12 +112,6 @@ def _ending_in_order() -> Iterator[None]:
 def _end(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
-
-
-def _models(name: str) -> dict[str, bytes]:
-    if name == _AUTO:
-        return {one: read_model(one) for one in ("night", HEART_RATE_MODEL)}
-    return {name: read_model(name)}
 
 
 def _stage(tasks: Sequence[Task], work: Work, jobs: int, cluster: str | None) -> list[Summary]:

@@ -118,14 +118,11 @@ def _analyse(pairs: Mapping[str, tuple[float | None, float | None]]) -> BlandAlt
     predictions, references = ([pair[side] for pair in known.values()] for side in (0, 1))
     differences = [predicted - reference for predicted, reference in known.values()]
     bias = estimate(differences)
-    rest = *_limits(bias), *_line(references, differences)
-    return BlandAltman(list(known), predictions, references, bias, *rest)
-
-
-def _limits(bias: Estimate) -> tuple[float | None, float | None]:
-    if bias.mean is None or bias.std is None:
-        return None, None
-    return bias.mean - _REACH * bias.std, bias.mean + _REACH * bias.std
+    lower = upper = None
+    if bias.mean is not None and bias.std is not None:
+        lower, upper = bias.mean - _REACH * bias.std, bias.mean + _REACH * bias.std
+    line = _line(references, differences)
+    return BlandAltman(list(known), predictions, references, bias, lower, upper, *line)
 
 
 def _line(

@@ -154,11 +154,9 @@ def evaluate(
     missing = [task for task, outcome in results.items() if outcome is None]
     if len(missing) < len(tasks):
         _log.info("%d of %d runs lie in %s", len(tasks) - len(missing), len(tasks), out)
-        if not missing:
-            cluster = None  # nothing to ask it
-    for done, (index, outcome) in enumerate(
-        run_tasks(_do, list(nights), missing, jobs=jobs, cluster=cluster), start=1
-    ):
+    asked = cluster if missing else None
+    finished = run_tasks(_do, list(nights), missing, jobs=jobs, cluster=asked)
+    for done, (index, outcome) in enumerate(finished, start=1):
         task = missing[index]
         results[task] = outcome
         if isinstance(outcome, Outcome):

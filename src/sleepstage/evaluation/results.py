@@ -178,8 +178,6 @@ def paired(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[
     mine, others = nights_of(runs), nights_of(first)
     if runs is first or mine.keys() != others.keys():
         return None
-    coarser = max(
-        (next(iter(nights.values())).predicted.scheme for nights in (mine, others)),
-        key=lambda scheme: -len(scheme),
-    )
+    own = (next(iter(nights.values())).predicted.scheme for nights in (mine, others))
+    coarser = min(own, key=len)
     return {name: asdict(one) for name, one in compare(mine, others, coarser).items()}

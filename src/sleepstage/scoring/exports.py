@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sleepstage.hypnogram import Hypnogram
 
-__all__ = ["require_edfio", "write_edf", "write_yasa"]
+__all__ = ["write_edf", "write_yasa"]
 
 # The standard texts of EDF+ know no class for N1 and N2 together, nor for all of NREM.
 _EDF: Final = {
@@ -34,18 +34,6 @@ _EDF: Final = {
 _YASA: Final = {name: name.upper() for name in _EDF} | {"unscored": "UNS"}
 
 
-def require_edfio() -> None:
-    """Say before the work that EDF+ can't be written.
-
-    Raises
-    ------
-    MissingExtraError
-        If edfio is not installed.
-    """
-    with needs_extra("writing EDF+", "edf"):
-        import edfio  # noqa: F401
-
-
 def write_edf(hypnogram: Hypnogram, path: Path) -> None:
     """Write an EDF+ file that holds annotations and no signal (edfplus.info, section 2.2).
 
@@ -57,8 +45,8 @@ def write_edf(hypnogram: Hypnogram, path: Path) -> None:
     MissingExtraError
         If edfio is not installed.
     """
-    require_edfio()
-    from edfio import Edf, EdfAnnotation, Recording
+    with needs_extra("writing EDF+", "edf"):
+        from edfio import Edf, EdfAnnotation, Recording
 
     begun = _clock_start(hypnogram) or datetime(1985, 1, 1)
     annotations = [

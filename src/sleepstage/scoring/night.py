@@ -263,9 +263,11 @@ def write_night(
     if wanted.pictures:
         from sleepstage.plotting import save_figure
 
-        others = _others(recording, len(hypnogram))
+        others, title = _others(recording, len(hypnogram)), summary.night
+        if summary.expected is not None:
+            title += f" (accuracy to expect: {summary.expected['accuracy']:.0%})"
         figure = hypnogram.plot(
-            reference=others.get("expert"), watch=others.get("watch"), title=_title(summary)
+            reference=others.get("expert"), watch=others.get("watch"), title=title
         )
         save_figure(figure, folder / PICTURE)
     write_text(folder / SUMMARY, summary_text(summary))
@@ -289,9 +291,3 @@ def read_summary(text: str) -> Summary | None:
 
 def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _title(summary: Summary) -> str:
-    if summary.expected is None:
-        return summary.night
-    return f"{summary.night} (accuracy to expect: {summary.expected['accuracy']:.0%})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ from sleepstage.scoring.night import HYPNOGRAM, PICTURE
 from sleepstage.scoring.places import write_text
 from sleepstage.scoring.results import read_results
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
+from sleepstage.statistics import SleepStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,18 +34,9 @@ MARKS: Final = {OVERVIEW: b"Made by sleepstage.", TABLE: b"night,error,start,epo
 
 _TEMPLATE: Final = "overview.html.j2"
 _DAY: Final = 86400.0
-_STATISTICS: Final = (
-    "time_in_bed",
-    "total_sleep_time",
-    "sleep_period_time",
-    "sleep_onset_latency",
-    "wake_after_sleep_onset",
-    "sleep_efficiency",
-    "sleep_maintenance_efficiency",
-    "awakenings",
-    "rem_latency",
-    "deep_latency",
-)
+_STATISTICS: Final = [
+    one.name for one in fields(SleepStatistics) if one.name not in {"minutes", "shares"}
+]
 
 
 def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
@@ -80,7 +73,6 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
         "middle": _middle(staged),
         "agreements": agreements(staged),
         "classes": FOUR_CLASS.classes,
-        "names": {name: "REM" if name == "rem" else name for name in FOUR_CLASS.classes},
         "links": [_link(out, night.night) for night in staged],
         "table": TABLE,
         "hours": hours,
@@ -174,10 +166,11 @@ def _row(night: Summary) -> dict[str, Any]:
     told: dict[str, Any] = night.statistics or {}
     classes = FOUR_CLASS.classes
     expected = night.expected or {}
+    start = None if night.start is None else str(night.start)  # a column is of one type: text
     return {
         "night": text_cell(night.night),
         "error": text_cell(night.error) or None,
-        "start": night.clock[0] if night.clock else _seconds(night.start),
+        "start": night.clock[0] if night.clock else start,
         "epochs": night.n_epochs,
         "unscored": night.n_unscored,
         **{name: told.get(name) for name in _STATISTICS},
@@ -193,8 +186,3 @@ def _row(night: Summary) -> dict[str, Any]:
         },
         "simulated": night.simulated,
     }
-
-
-def _seconds(start: float | None) -> str | None:
-    """As text, like the clock of other nights: a column is of one type."""
-    return None if start is None else str(start)

@@ -254,13 +254,10 @@ def _moments(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
 
 def _new_network(mean_F: Tensor, std_F: Tensor, config: TrainingConfig) -> Network:
     n_classes, n_trace = len(SCHEMES[config.scheme]), len(config.columns) - len(config.features)
-    if not config.whole_night:
-        return config.network.build(mean_F, std_F, n_classes, n_trace)
-    ahead, back = (
-        config.network.build(mean, std, n_classes, n_trace)
-        for mean, std in zip(mean_F.chunk(2), std_F.chunk(2), strict=True)
-    )
-    return WholeNightNetwork(ahead, back)
+    build = partial(config.network.build, n_classes=n_classes, n_trace=n_trace)
+    if config.whole_night:
+        return WholeNightNetwork(*map(build, mean_F.chunk(2), std_F.chunk(2)))
+    return build(mean_F, std_F)
 
 
 def _class_weights(examples: Sequence[Example], config: TrainingConfig) -> Tensor:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sleepstage.evaluation.report.extracts import class_label, pooled_confusion
+from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Picture, Section, Table
+from sleepstage.metrics import pooled
 from sleepstage.plotting import plot_certainty, plot_curves, plot_reliability, plot_rem_trade_off
 from sleepstage.stages import SCHEMES
 
@@ -123,12 +124,10 @@ def operating_point(
     factors = [one["factors"].get("rem") for one in decided]
     if None in factors or "rem" not in SCHEMES[scheme].classes:
         return None
-    confusion = np.array(pooled_confusion(decided, scheme))
-    rem = SCHEMES[scheme].classes.index("rem")
-    n_epochs = [one[scheme]["n_epochs"] for one in decided]
-    total, scored = sum(n_epochs), confusion[rem].sum()
+    found = pooled([one[scheme]["confusion"] for one in decided], SCHEMES[scheme])
+    n_epochs = sum(one[scheme]["n_epochs"] for one in decided)
     return {
         "factor": float(np.exp(np.mean(np.log(factors)))),
-        "recall": float(confusion[rem, rem] / scored) if scored else None,
-        "accuracy": float(np.trace(confusion) / total) if total else None,
+        "recall": found.recall["rem"],
+        "accuracy": float(np.trace(found.confusion) / n_epochs) if n_epochs else None,
     }

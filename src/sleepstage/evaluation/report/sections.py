@@ -138,7 +138,8 @@ def write_report(
         If Jinja or matplotlib is not installed.
     """
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
-    notes = (_glossary_section(), _data_section(simulated=simulated))
+    glossary = Table("", ("term", "meaning"), tuple(_GLOSSARY.items()), text_columns=2)
+    notes = (Section("glossary", "Terms", "", (glossary,)), _data_section(simulated=simulated))
     filled: dict[str, Any] = {
         "title": title,
         "warning": _SIMULATED if simulated else "",
@@ -176,12 +177,6 @@ def _png(picture: Picture, *, simulated: bool) -> str:
     figure = picture.figure(simulated=simulated)
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _glossary_section() -> Section:
-    """Terms and their meanings."""
-    table = Table("", ("term", "meaning"), tuple(_GLOSSARY.items()), text_columns=2)
-    return Section("glossary", "Terms", "", (table,))
 
 
 def _data_section(*, simulated: bool) -> Section:
