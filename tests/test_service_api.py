@@ -440,10 +440,10 @@ def test_one_session_that_can_t_be_closed_keeps_no_other_open(
         sessions = [one.open(start=START) for _ in range(3)]
         close = nights.close
 
-        async def fail_at_one(session_id: str, *, final: bool) -> None:
+        async def fail_at_one(session_id: str, *, silent_since: float) -> None:
             if session_id == sessions[1]:
                 raise fault
-            await close(session_id, final=final)
+            await close(session_id, silent_since=silent_since)
 
         monkeypatch.setattr(nights, "close", fail_at_one)
         monkeypatch.setattr(nights, "clock", lambda: time.time() + 4000)

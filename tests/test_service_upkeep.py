@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sqlite3
 import struct
 import subprocess
@@ -124,6 +125,31 @@ def test_what_its_owner_ends_is_over_also_after_silence(
         assert backlog.snapshot is None
 
 
+def test_a_night_that_is_heard_before_its_turn_is_not_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as one:
+        nights = one.service.nights
+        session = one.open(start=START, lateness=120)
+        one.push(session, 0, heart_rate=beats(0, 30))
+        close = nights.close
+
+        async def close_later(session_id: str, *, silent_since: float) -> None:
+            # The second message of the night overtakes the first while others are being closed.
+            message = Message.from_object({"heart_rate": beats(60, 90)})
+            await nights.push(session_id, "2", message)
+            await close(session_id, silent_since=silent_since)
+
+        monkeypatch.setattr(nights, "close", close_later)
+        let_pass(one, monkeypatch, 7)
+        assert not one.client.get(f"/v1/sessions/{session}").json()["closed"]
+        assert one.push(session, 1, heart_rate=beats(30, 60)).json()["warnings"] == []
+        monkeypatch.setattr(nights, "close", close)
+        one.client.post(f"/v1/sessions/{session}/close")
+        intake = one.hypnogram(session)["session"]["intake"]
+        assert (intake["taken"], intake["late"]) == (18, 0)
+
+
 @pytest.mark.parametrize("first", [61.0, 64.0, 90.0])
 def test_samples_after_the_last_epoch_of_a_silent_night_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: float
@@ -132,7 +158,7 @@ def test_samples_after_the_last_epoch_of_a_silent_night_count(
         sessions = [one.open(start=START) for _ in range(2)]
         for session in sessions:
             one.push(session, 0, heart_rate=[*beats(0, 60), [START + 65, 70]])
-        one.do(one.service.nights.close, sessions[0], final=False)
+        one.do(one.service.nights.close, sessions[0], silent_since=math.inf)
         assert one.hypnogram(sessions[0])["session"]["n_epochs"] == 2
         for session in sessions:
             one.push(session, 1, heart_rate=[[START + first, 80], [START + 89, 75]])
@@ -293,11 +319,11 @@ def test_many_nights_that_fail_keep_no_other_open(
         sessions = [one.open() for _ in range(10)]
         close, asked = nights.close, []
 
-        async def fail_at_old_ones(session_id: str, *, final: bool) -> None:
+        async def fail_at_old_ones(session_id: str, *, silent_since: float) -> None:
             asked.append(session_id)
             if session_id in sessions[:9]:
                 raise error
-            await close(session_id, final=final)
+            await close(session_id, silent_since=silent_since)
 
         monkeypatch.setattr(nights, "close", fail_at_old_ones)
         now = nights.clock()

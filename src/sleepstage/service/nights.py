@@ -217,10 +217,11 @@ class Nights:
             if record.version == before.version:
                 yield None
 
-    async def close(self, session_id: str, *, final: bool = True) -> None:
+    async def close(self, session_id: str, *, silent_since: float | None = None) -> None:
         """End a night: emit its last epochs, and stage it as a whole. Again, it changes nothing.
 
-        A night that is not closed for good opens again when more samples come.
+        With `silent_since`, only if it was last heard before that time; it then opens again when
+        more samples come.
 
         Raises
         ------
@@ -229,10 +230,14 @@ class Nights:
         UnknownSessionError
             If there is no such session.
         """
+        final = silent_since is None
         for _ in range(_TRIES):
             backlog = await self._backlog(session_id)
             record = backlog.record
             if record.closed and not (final and record.reopens):
+                return
+            # Heard meanwhile, it would no longer wait for samples that are out of order.
+            if silent_since is not None and record.heard >= silent_since:
                 return
             if record.closed:
                 record = replace(record, reopens=False, version=record.version + 1)

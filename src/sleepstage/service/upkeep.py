@@ -67,7 +67,7 @@ class Upkeep:
             nights.start(session_id)
         since = nights.clock() - 3600 * self._settings.silent_hours
         silent = await self._rested(partial(store.silent, since=since))
-        await self._each(silent, partial(nights.close, final=False))
+        await self._each(silent, partial(nights.close, silent_since=since))
         since = nights.clock() - 24 * 3600 * self._settings.keep_days
         outdated = await store.outdated(since=since, limit=_SWEPT)
         await self._each(outdated, partial(nights.delete, heard_before=since))
