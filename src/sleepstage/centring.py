@@ -29,16 +29,12 @@ _ENOUGH: Final = 0.2  # share of the nights that must be as long
 
 @dataclass(frozen=True)
 class Centring:
-    """Typical course of a model's running mean, and how to keep a night near it.
-
-    Attributes
-    ----------
-    typical : tuple of tuple of float, shape (n_knots, n_classes)
-        Mean over people of the running mean of centred log-probabilities, each 10 epochs from the
-        first; later than the last it stays. Empty: probabilities are left as they are.
-    """
+    """Typical course of a model's running mean, and how to keep a night near it."""
 
     typical: tuple[tuple[float, ...], ...] = ()
+    """Mean over people of the running mean of centred log-probabilities, each 10 epochs from the
+    first, shape (n_knots, n_classes); later than the last it stays. Empty: probabilities are left
+    as they are."""
 
     @classmethod
     def fit(cls, nights: Collection[NDArray[np.floating]]) -> Centring:

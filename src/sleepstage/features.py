@@ -108,29 +108,20 @@ FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
 
 @dataclass(frozen=True, eq=False)
 class FeatureState:
-    """All that is remembered between two pushes.
-
-    Attributes
-    ----------
-    start : float
-        Start of the first epoch, in seconds on the recording's clock.
-    n_epochs : int
-        Epochs closed so far.
-    heart_rate, motion, steps : Samples
-        Samples that later epochs look back on, and those of epochs not closed yet.
-    night : ndarray, shape (n,)
-        Mean heart rate of each epoch since `start` that had any: the running baseline.
-    last_movement : float
-        Time of the last summary with an activity count, NaN before the first.
-    """
+    """All that is remembered between two pushes."""
 
     start: float
+    """Start of the first epoch, in seconds on the recording's clock."""
     n_epochs: int
+    """Epochs closed so far."""
     heart_rate: Samples
     motion: Samples
     steps: Samples
+    """As the two above: samples that later epochs look back on, and those of open epochs."""
     night: NDArray[np.float64]
+    """Mean heart rate of each epoch since `start` that had any, the running baseline."""
     last_movement: float
+    """Time of the last summary with an activity count, NaN before the first."""
 
     @classmethod
     def begin(cls, start: float) -> FeatureState:

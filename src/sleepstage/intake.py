@@ -26,33 +26,22 @@ RAW_COLUMNS: Final = 3
 
 @dataclass(frozen=True)
 class Intake:
-    """What became of all samples pushed so far.
-
-    Attributes
-    ----------
-    taken : int
-        Samples that count.
-    duplicate : int
-        The same sample once more, dropped.
-    late : int
-        Older than the watermark, dropped.
-    ahead : int
-        Further ahead of the clock than can be, dropped.
-    implausible : int
-        Heart rates that are none, as the 0 of a watch that has lost the pulse, dropped.
-    clock_back : float
-        Seconds by which `now` has gone back at most. A session's time does not go back with it.
-    clock_ahead : float
-        Longest step of `now` between two pushes, in seconds: a silence, or a clock put forward.
-    """
+    """What became of all samples pushed so far."""
 
     taken: int = 0
+    """Samples that count."""
     duplicate: int = 0
+    """The same sample once more, dropped."""
     late: int = 0
+    """Older than the watermark, dropped."""
     ahead: int = 0
+    """Further ahead of the clock than can be, dropped."""
     implausible: int = 0
+    """Heart rates that are none, as the 0 of a watch that has lost the pulse, dropped."""
     clock_back: float = 0.0
+    """Seconds by which `now` has gone back at most. A session's time does not go back with it."""
     clock_ahead: float = 0.0
+    """Longest step of `now` between two pushes, in seconds: a silence, or a clock put forward."""
 
 
 @dataclass(frozen=True, eq=False)

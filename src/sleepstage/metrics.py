@@ -32,51 +32,35 @@ NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two sequences of classes.
-
-    Attributes
-    ----------
-    n_epochs : int
-        Number of epochs compared.
-    accuracy : float
-        Share of epochs in which both agree.
-    kappa : float or None
-        Cohen's kappa; None where it is not defined (both know one class only).
-    macro_f1 : float
-        Mean F1 over the classes that occur in the reference.
-    recall, precision, f1 : dict of str to float or None
-        Of each class; None where it never occurs (recall) or is never predicted (precision).
-    confusion : list of list of int
-        Rows: reference; columns: prediction; in the order of the scheme's classes.
-    """
+    """Agreement of two sequences of classes."""
 
     n_epochs: int
+    """Number of epochs compared."""
     accuracy: float
+    """Share of epochs in which both agree."""
     kappa: float | None
+    """Cohen's kappa; None where it is not defined (both know one class only)."""
     macro_f1: float
+    """Mean F1 over the classes that occur in the reference."""
     recall: dict[str, float | None]
     precision: dict[str, float | None]
     f1: dict[str, float | None]
+    """These three of each class; None where it never occurs (recall) or is never predicted
+    (precision)."""
     confusion: list[list[int]]
+    """Rows: reference; columns: prediction; in the order of the scheme's classes."""
 
 
 @dataclass(frozen=True)
 class ScoredNight:
-    """A predicted hypnogram beside the expert's, and the epochs that count.
-
-    Attributes
-    ----------
-    predicted : Hypnogram
-        In any of the schemes that can be merged to those reported.
-    reference : Hypnogram
-        Of the same epochs.
-    mask : ndarray of bool, shape (n_epochs,)
-        Epochs that are compared, such as those with heart rate and motion.
-    """
+    """A predicted hypnogram beside the expert's, and the epochs that count."""
 
     predicted: Hypnogram
+    """In any of the schemes that can be merged to those reported."""
     reference: Hypnogram
+    """Of the same epochs."""
     mask: NDArray[np.bool_]
+    """Epochs that are compared, such as those with heart rate and motion, shape (n_epochs,)."""
 
     @property
     def counted(self) -> NDArray[np.bool_]:

@@ -21,54 +21,36 @@ METADATA_KEY: Final = "sleepstage"
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says of itself.
-
-    Attributes
-    ----------
-    features : tuple of str
-        Names of the input columns, a selection of `sleepstage.features.FEATURES`.
-    scheme : str
-        Name of the scheme of its classes.
-    format : int
-        See `FORMAT`.
-    version : str
-        Version of the package that wrote it.
-    config : dict
-        How it was trained.
-    split : dict
-        Subjects of the training, validation and test parts.
-    metrics : dict
-        Results on the test subjects.
-    data : dict
-        Name, fingerprint, licence and attribution of the data it was trained on.
-    simulated : bool
-        True if trained on simulated nights.
-    whole_night : bool
-        True if the graph reads the night from both ends.
-    look_ahead : int
-        Epochs that pass before it decides on one.
-    factors : dict of str to float
-        Operating point: see `Hypnogram.decide`. Chosen on validation people; empty where none was.
-    typical : tuple of tuple of float
-        See `sleepstage.centring.Centring`.
-    temperature : float
-        Of the probabilities after it; see `sleepstage.calibration.temper`.
-    """
+    """What a model file says of itself."""
 
     features: tuple[str, ...]
+    """Names of the input columns, a selection of `sleepstage.features.FEATURES`."""
     scheme: str
+    """Name of the scheme of its classes."""
     format: int = FORMAT
+    """See `FORMAT`."""
     version: str = ""
+    """Version of the package that wrote it."""
     config: dict[str, Any] = field(default_factory=dict)
+    """How it was trained."""
     split: dict[str, Any] = field(default_factory=dict)
+    """Subjects of the training, validation and test parts."""
     metrics: dict[str, Any] = field(default_factory=dict)
+    """Results on the test subjects."""
     data: dict[str, Any] = field(default_factory=dict)
+    """Name, fingerprint, licence and attribution of the data it was trained on."""
     simulated: bool = False
+    """True if trained on simulated nights."""
     whole_night: bool = False
+    """True if the graph reads the night from both ends."""
     look_ahead: int = 0
+    """Epochs that pass before it decides on one."""
     factors: dict[str, float] = field(default_factory=dict)
+    """Operating point, chosen on validation people, for `Hypnogram.decide`; may be empty."""
     typical: tuple[tuple[float, ...], ...] = ()
+    """See `sleepstage.centring.Centring`."""
     temperature: float = 1.0
+    """Of the probabilities after it; see `sleepstage.calibration.temper`."""
 
     def to_json(self) -> str:
         """The text that goes into a model file."""

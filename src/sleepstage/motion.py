@@ -77,33 +77,22 @@ _KERNEL: Final = _impulse_response()
 
 @dataclass(frozen=True, eq=False)
 class MotionState:
-    """All that is remembered between two pushes of acceleration.
-
-    Attributes
-    ----------
-    origin : float
-        Where the grid of windows begins, in seconds on the recording's clock.
-    last : ndarray, shape (4,) or (0,)
-        Time since `origin` and x, y, z of the newest sample.
-    filter_tail : ndarray, shape (2 * _HALF,)
-        The resampled z axis before the next grid point.
-    next_point : int
-        Number of the next grid point of the resampled z axis.
-    seconds : ndarray of int, shape (m,)
-        The seconds since `origin` of the open window that have samples.
-    maxima : ndarray, shape (m, 4)
-        Their largest magnitudes of filtered z and of x, y and z, in g.
-    closed_until : float
-        End of the last closed window since `origin`: older samples come too late.
-    """
+    """All that is remembered between two pushes of acceleration."""
 
     origin: float
+    """Where the grid of windows begins, in seconds on the recording's clock."""
     last: NDArray[np.float64]
+    """Time since `origin` and x, y, z of the newest sample, shape (4,) or (0,)."""
     filter_tail: NDArray[np.float64]
+    """The resampled z axis before the next grid point, shape (2 * _HALF,)."""
     next_point: int
+    """Number of the next grid point of the resampled z axis."""
     seconds: NDArray[np.int64]
+    """The seconds since `origin` of the open window that have samples, shape (m,)."""
     maxima: NDArray[np.float64]
+    """Their largest magnitudes of filtered z and of x, y and z, in g, shape (m, 4)."""
     closed_until: float
+    """End of the last closed window since `origin`: older samples come too late."""
 
     @classmethod
     def begin(cls, origin: float = 0.0) -> MotionState:

@@ -18,21 +18,14 @@ __all__ = ["Pedometer", "count_steps"]
 
 @dataclass(frozen=True, eq=False)
 class Pedometer:
-    """All that is remembered between two pushes of counts.
-
-    Attributes
-    ----------
-    last : float
-        The newest count that was turned into steps.
-    until : float
-        Counts older than this come too late. None is lost: the next one has their steps.
-    waiting : Samples
-        Counts from `until` on.
-    """
+    """All that is remembered between two pushes of counts."""
 
     last: float = 0.0
+    """The newest count that was turned into steps."""
     until: float = -math.inf
+    """Counts older than this come too late. None is lost: the next one has their steps."""
     waiting: Samples = field(default_factory=Samples.empty)
+    """Counts from `until` on."""
 
 
 def count_steps(state: Pedometer, new: Samples, until: float) -> tuple[Samples, Pedometer]:

@@ -72,21 +72,14 @@ FILE_CODES: Final[Mapping[int, Stage]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Scheme:
-    """A way to merge the AASM stages into classes.
-
-    Attributes
-    ----------
-    name : str
-        Key of the scheme in result files, such as ``four_class``.
-    classes : tuple of str
-        Class names; the position of a name is the class code.
-    members : tuple of frozenset of Stage
-        The stages that each class holds, in the order of `classes`.
-    """
+    """A way to merge the AASM stages into classes."""
 
     name: str
+    """Key of the scheme in result files, such as ``four_class``."""
     classes: tuple[str, ...]
+    """Class names; the position of a name is the class code."""
     members: tuple[frozenset[Stage], ...]
+    """The stages that each class holds, in the order of `classes`."""
 
     def __len__(self) -> int:
         return len(self.classes)

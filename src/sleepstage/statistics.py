@@ -25,46 +25,32 @@ class SleepStatistics:
 
     Where somebody sleeps, time in bed is sleep onset latency + total sleep time + wake after
     sleep onset.
-
-    Attributes
-    ----------
-    time_in_bed : float
-        TIB: minutes that count.
-    total_sleep_time : float
-        TST: minutes of any class but wake.
-    sleep_period_time : float or None
-        SPT: minutes from the first epoch of sleep to the end of the last one.
-    sleep_onset_latency : float or None
-        SOL: minutes awake before the first epoch of sleep.
-    wake_after_sleep_onset : float or None
-        WASO: minutes awake from then to the end, lying awake in the morning included.
-    sleep_efficiency : float or None
-        SE: total sleep time as a share of time in bed, 0 to 1; None only where no epoch counts.
-    sleep_maintenance_efficiency : float or None
-        SME: total sleep time as a share of the sleep period time.
-    awakenings : int
-        Stretches of wake, of any length, with sleep before and after.
-    rem_latency, deep_latency : float or None
-        Minutes from the first epoch of sleep to the first one of REM, of deep sleep (N3); None
-        where there is none or the scheme does not tell it.
-    minutes : dict of str to float
-        Of each class of the hypnogram's scheme.
-    shares : dict of str to float
-        Of total sleep time, 0 to 1, of each class but wake; empty where there is no sleep.
     """
 
     time_in_bed: float
+    """TIB: minutes that count."""
     total_sleep_time: float
+    """TST: minutes of any class but wake."""
     sleep_period_time: float | None
+    """SPT: minutes from the first epoch of sleep to the end of the last one."""
     sleep_onset_latency: float | None
+    """SOL: minutes awake before the first epoch of sleep."""
     wake_after_sleep_onset: float | None
+    """WASO: minutes awake from then to the end, lying awake in the morning included."""
     sleep_efficiency: float | None
+    """SE: total sleep time as a share of time in bed, 0 to 1; None only where no epoch counts."""
     sleep_maintenance_efficiency: float | None
+    """SME: total sleep time as a share of the sleep period time."""
     awakenings: int
+    """Stretches of wake, of any length, with sleep before and after."""
     rem_latency: float | None
     deep_latency: float | None
+    """Minutes from the first epoch of sleep to the first one of deep sleep (N3), as for REM; both
+    None where there is none or the scheme does not have it."""
     minutes: dict[str, float]
+    """Of each class of the hypnogram's scheme."""
     shares: dict[str, float]
+    """Of total sleep time, 0 to 1, of each class but wake; empty where there is no sleep."""
 
 
 def sleep_statistics(

@@ -41,15 +41,11 @@ class ElapsedTime(OneStep):
     """Class shares by the time since recording start; no signal is looked at, nothing drawn.
 
     Deep sleep comes early in the night, REM late.
-
-    Attributes
-    ----------
-    bin_minutes : float
-        Length of the stretches of time that share their shares; the last one is that of all later
-        times. To each, one epoch of the overall shares is added.
     """
 
     bin_minutes: float = 30.0
+    """Length of the stretches of time that share their shares; the last one is that of all later
+    times. To each, one epoch of the overall shares is added."""
 
     def _learn(self, nights: Sequence[Night]) -> Probabilities:
         rows, codes = scored_rows(nights)
@@ -78,14 +74,10 @@ class Logistic(OneStep):
     """Multinomial logistic regression on all features of each epoch by itself; nothing is drawn.
 
     What is unknown is put at the mean.
-
-    Attributes
-    ----------
-    penalty : float
-        Weight of the squared coefficients: one over scikit-learn's ``C``.
     """
 
     penalty: float = 1.0
+    """Weight of the squared coefficients: one over scikit-learn's ``C``."""
 
     def _learn(self, nights: Sequence[Night]) -> Probabilities:
         model = make_pipeline(

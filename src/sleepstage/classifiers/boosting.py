@@ -29,29 +29,21 @@ _SIGNALS: Final = [i for i, one in enumerate(SUMMARIES) if one.signal in {"heart
 
 @dataclass(frozen=True)
 class Boosting(OneStep):
-    """Histogram gradient boosting (scikit-learn's, after LightGBM: Ke et al. 2017, NeurIPS 30).
-
-    Attributes
-    ----------
-    learning_rate, n_trees, max_leaves, min_leaf_epochs, l2 : float and int
-        ``learning_rate``, ``max_iter``, ``max_leaf_nodes``, ``min_samples_leaf`` and
-        ``l2_regularization`` of `sklearn.ensemble.HistGradientBoostingClassifier`.
-    column_share : float
-        Share of the columns that each split may choose from, drawn by the seed.
-    hmm : bool
-        Filter the probabilities with `ForwardFilter`.
-    hmm_weight : float
-        Its weight.
-    """
+    """Histogram gradient boosting (scikit-learn's, after LightGBM: Ke et al. 2017, NeurIPS 30)."""
 
     learning_rate: float = 0.05
     n_trees: int = 200
     max_leaves: int = 15
     min_leaf_epochs: int = 100
     l2: float = 10.0
+    """These five: ``learning_rate``, ``max_iter``, ``max_leaf_nodes``, ``min_samples_leaf`` and
+    ``l2_regularization`` of `sklearn.ensemble.HistGradientBoostingClassifier`."""
     column_share: float = 0.2
+    """Share of the columns that each split may choose from, drawn by the seed."""
     hmm: bool = False
+    """Filter the probabilities with `ForwardFilter`."""
     hmm_weight: float = 1.0
+    """Weight of the filter."""
 
     def _learn(self, nights: Sequence[Night]) -> Probabilities:
         model = HistGradientBoostingClassifier(
@@ -109,24 +101,17 @@ class ForwardFilter:
     Rabiner 1989 (Proc. IEEE 77(2) 257-286) has the recursion; that a classifier's probability over
     the class's share stands in for the likelihood is of Bourlard & Morgan 1994 (Connectionist
     Speech Recognition, Kluwer). An epoch is told from itself and those before it.
-
-    Attributes
-    ----------
-    shares : ndarray, shape (4,)
-        Of the classes in the epochs that the classifier was fitted to.
-    first : ndarray, shape (4,)
-        Probability of the class of a night's first epoch.
-    transitions : ndarray, shape (4, 4)
-        Probability of the class of an epoch (column) after that of the one before (row).
-    weight : float
-        Exponent of the likelihood. Neighbouring epochs share most of what their features look
-        back on, so that each brings less news than its probabilities claim: below 1.
     """
 
     shares: NDArray[np.float64]
+    """Of the classes in the epochs that the classifier was fitted to, shape (4,)."""
     first: NDArray[np.float64]
+    """Probability of the class of a night's first epoch, shape (4,)."""
     transitions: NDArray[np.float64]
+    """Probability of an epoch's class (column) after the class before (row), shape (4, 4)."""
     weight: float = 1.0
+    """Exponent of the likelihood. Neighbouring epochs share most of what their features look back
+    on, so that each brings less news than its probabilities claim: below 1."""
 
     @classmethod
     def estimate(cls, nights: Sequence[Night], *, weight: float = 1.0) -> ForwardFilter:

@@ -83,16 +83,11 @@ def scored_rows(nights: Sequence[Night]) -> tuple[NDArray[np.float32], NDArray[n
 
 @dataclass(frozen=True, eq=False)
 class FittedOneStep:
-    """A fitted classifier that takes the likeliest class.
-
-    Attributes
-    ----------
-    probabilities : callable
-        What was learnt: gives the probabilities of the four classes in a night, shape
-        (n_epochs, 4). Of a kind that can be pickled.
-    """
+    """A fitted classifier that takes the likeliest class."""
 
     probabilities: Probabilities
+    """What was learnt: gives the probabilities of the four classes in a night, shape (n_epochs, 4).
+    Of a kind that can be pickled."""
     factors: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def predict(self, night: Night) -> Hypnogram:
@@ -110,15 +105,10 @@ class FittedOneStep:
 
 @dataclass(frozen=True)
 class OneStep(ABC):
-    """Settings of a classifier that needs no choice on groups left out.
-
-    Attributes
-    ----------
-    seed : int
-        Of what is drawn, where anything is.
-    """
+    """Settings of a classifier that needs no choice on groups left out."""
 
     seed: int = 0
+    """Of what is drawn, where anything is."""
     live: ClassVar[bool] = True
 
     def fit(

@@ -79,21 +79,15 @@ class Neural(TrainingConfig):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The mean of LSTMs and Transformers, each fitted as it would be alone.
-
-    Attributes
-    ----------
-    lstm, transformer : Neural
-        Of the same features and classes.
-    seed : int
-        Used in place of theirs.
-    """
+    """The mean of LSTMs and Transformers, each fitted as it would be alone."""
 
     lstm: Neural = field(default_factory=lambda: Neural(members=3))
     transformer: Neural = field(
         default_factory=lambda: Neural(members=3, max_passes=30, network=TransformerConfig())
     )
+    """Both are of the same features and classes."""
     seed: int = 0
+    """Used in place of the seeds of both."""
 
     @property
     def live(self) -> bool:

@@ -69,18 +69,13 @@ class Walch(OneStep):
     """The neural network of Walch et al. 2019; the module says what differs from theirs.
 
     Not live: windows reach 285 s into the future, and heart rate is normalised by the whole night.
-
-    Attributes
-    ----------
-    alpha : float
-        Weight of the squared coefficients.
-    max_steps : int
-        Steps of L-BFGS at most.
     """
 
     live: ClassVar[bool] = False
     alpha: float = 0.01
+    """Weight of the squared coefficients."""
     max_steps: int = 1000
+    """Steps of L-BFGS at most."""
 
     def _learn(self, nights: Sequence[Night]) -> Probabilities:
         network = MLPClassifier(

@@ -40,81 +40,55 @@ HEART_RATE_FEATURES: Final = (
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained; `docs/approach.md` says how the values were found.
-
-    Attributes
-    ----------
-    features : tuple of str
-        Input columns, of `sleepstage.features.SUMMARIES`.
-    trace : bool
-        Give the network the shape of the last minutes' heart rate, too.
-    network : RecurrentConfig or TransformerConfig
-        Kind and size of the networks.
-    scheme : {"four_class", "five_class"}
-        Classes to tell apart.
-    whole_night : bool
-        Read the night from both ends, on the morning after; not live.
-    look_ahead : int
-        Epochs that a live network waits before it decides on an epoch.
-    members : int
-        Networks whose mean is the model.
-    passes : int
-        Passes over the nights; 0 for as many as validation people find best.
-    max_passes : int
-        Among how many they choose.
-    batch_size : int
-        Nights per step.
-    learning_rate, weight_decay : float
-        Of AdamW.
-    warm_up_steps : int
-        Steps until the learning rate is reached.
-    averaging : float
-        Weight of what was before in the running mean of the weights.
-    class_balance : float
-        Exponent of the inverse class frequency as weight: 0 none, 1 full balance.
-    label_smoothing : float
-        Experts agree in four epochs of five only: no label is certain.
-    noise, offset : float
-        Random change of each value, and one for a whole night, in standard deviations.
-    crop_epochs, crop_share : int, float
-        This share of the nights is cut to a stretch of this length.
-    signal_dropout : float
-        Share of the nights from which motion, less often heart rate, is taken away.
-    thinning : float
-        Share of the nights with one heart rate in a minute or in five.
-    centring : bool
-        Measure what is told against the night so far; see `sleepstage.centring`.
-    seed : int
-        Of the weights and the order.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    """
+    """How a network is trained; `docs/approach.md` says how the values were found."""
 
     features: tuple[str, ...] = DEFAULT_FEATURES
+    """Input columns, of `sleepstage.features.SUMMARIES`."""
     trace: bool = True
+    """Give the network the shape of the last minutes' heart rate, too."""
     network: RecurrentConfig | TransformerConfig = field(default_factory=RecurrentConfig)
+    """Kind and size of the networks."""
     scheme: str = FOUR_CLASS.name
+    """Classes to tell apart: ``four_class`` or ``five_class``."""
     whole_night: bool = False
+    """Read the night from both ends, on the morning after; not live."""
     look_ahead: int = 0
+    """Epochs that a live network waits before it decides on an epoch."""
     members: int = 5
+    """Networks whose mean is the model."""
     passes: int = 0
+    """Passes over the nights; 0 for as many as validation people find best."""
     max_passes: int = 45
+    """Among how many they choose."""
     batch_size: int = 4
+    """Nights per step."""
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    """Both of AdamW."""
     warm_up_steps: int = 30
+    """Steps until the learning rate is reached."""
     averaging: float = 0.98
+    """Weight of what was before in the running mean of the weights."""
     class_balance: float = 0.25
+    """Exponent of the inverse class frequency as weight: 0 none, 1 full balance."""
     label_smoothing: float = 0.05
+    """Experts agree in four epochs of five only: no label is certain."""
     noise: float = 0.1
     offset: float = 0.1
+    """Random change of each value (noise) and one for a whole night, in standard deviations."""
     crop_epochs: int = 480
     crop_share: float = 0.5
+    """This share of the nights is cut to a stretch of `crop_epochs`."""
     signal_dropout: float = 0.25
+    """Share of the nights from which motion, less often heart rate, is taken away."""
     thinning: float = 0.25
+    """Share of the nights with one heart rate in a minute or in five."""
     centring: bool = True
+    """Measure what is told against the night so far; see `sleepstage.centring`."""
     seed: int = 0
+    """Of the weights and the order."""
     device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``mps``."""
 
     def __post_init__(self) -> None:
         schemes = (FOUR_CLASS.name, FIVE_CLASS.name)

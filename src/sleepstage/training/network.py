@@ -112,24 +112,16 @@ class CausalNetwork(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class RecurrentConfig:
-    """Size of a recurrent network.
-
-    Attributes
-    ----------
-    cell : {"lstm", "gru"}
-        Its kind.
-    hidden : int
-        Units of each layer.
-    layers : int
-        Number of layers.
-    dropout : float
-        Share of units left out, between layers and before the output.
-    """
+    """Size of a recurrent network."""
 
     cell: str = "lstm"
+    """Its kind: ``lstm`` or ``gru``."""
     hidden: int = 64
+    """Units of each layer."""
     layers: int = 1
+    """Number of layers."""
     dropout: float = 0.4
+    """Share of units left out, between layers and before the output."""
 
     def __post_init__(self) -> None:
         require_positive(self, "hidden", "layers")

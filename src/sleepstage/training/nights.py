@@ -31,25 +31,17 @@ take one in about five minutes."""
 
 @dataclass(frozen=True, eq=False)
 class Night:
-    """A scored recording and what a classifier sees of it.
-
-    Attributes
-    ----------
-    recording : Recording
-        Where it comes from.
-    rows : ndarray of float32, shape (n_epochs, n_features)
-        All features of `sleepstage.features`.
-    codes : ndarray of int8, shape (n_epochs,)
-        The expert's stages in four classes; unscored where heart rate or motion is missing, too:
-        these epochs are neither trained on nor tested.
-    thinned_rows : tuple of ndarray
-        Features of the same night with its heart rate thinned, for each of `SPARSE`.
-    """
+    """A scored recording and what a classifier sees of it."""
 
     recording: Recording
+    """Where it comes from."""
     rows: NDArray[np.float32]
+    """All features of `sleepstage.features`, shape (n_epochs, n_features)."""
     codes: NDArray[np.int8]
+    """The expert's stages in four classes, shape (n_epochs,); unscored where heart rate or motion
+    is missing, too: these epochs are neither trained on nor tested."""
     thinned_rows: tuple[NDArray[np.float32], ...] = ()
+    """Features of the same night with its heart rate thinned, for each of `SPARSE`."""
 
     @property
     def subject(self) -> str:

@@ -21,23 +21,16 @@ __all__ = ["TransformerConfig", "TransformerNetwork"]
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Size of a Transformer.
-
-    Attributes
-    ----------
-    width, heads, layers : int
-        Of the encoder; the width is a multiple of the heads.
-    dropout : float
-        Share of values left out within the layers and before the output.
-    context : int
-        Epochs that a layer attends to, the present one included.
-    """
+    """Size of a Transformer."""
 
     width: int = 32
     heads: int = 4
     layers: int = 2
+    """All three of the encoder; the width is a multiple of the heads."""
     dropout: float = 0.3
+    """Share of values left out within the layers and before the output."""
     context: int = 50
+    """Epochs that a layer attends to, the present one included."""
 
     def __post_init__(self) -> None:
         require_positive(self, "width", "heads", "layers", "context")
