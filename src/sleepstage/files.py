@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sleepstage.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import polars as pl
 
 __all__ = [
+    "check_ending",
     "discard",
     "fingerprint",
     "keep_apart",
@@ -159,6 +160,13 @@ def refuse_other_files(folder: Path, marks: Mapping[str, bytes]) -> None:
             raise DataError(msg)
 
 
+def check_ending(path: Path, suffixes: Sequence[str]) -> None:
+    """Raise a `DataError` if the ending of `path` is not among `suffixes`."""
+    if path.suffix not in suffixes:
+        msg = f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(suffixes)}"
+        raise DataError(msg)
+
+
 @contextmanager
 def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, and move it there once all went well.
@@ -180,9 +188,8 @@ def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Ite
         If the ending of `path` is not among `suffixes`.
     """
     path = Path(path)
-    if suffixes and path.suffix not in suffixes:
-        msg = f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(suffixes)}"
-        raise DataError(msg)
+    if suffixes:
+        check_ending(path, suffixes)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in stale(path.parent):
         discard(left)

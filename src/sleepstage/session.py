@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -36,40 +36,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from sleepstage.samples import Samples
-    from sleepstage.stages import Scheme
+    from sleepstage.stager import Stager
 
-__all__ = ["AHEAD_SECONDS", "LiveModel", "Session"]
+__all__ = ["AHEAD_SECONDS", "Session"]
 
 AHEAD_SECONDS: Final = 60.0
 """So far may a sample's time be ahead of `now`; what is further ahead comes from a wrong clock."""
 
-
 _STRETCH: Final = 250
 """So much acceleration is summarised at a time: each time costs, whatever its length."""
-
-
-class LiveModel(Protocol):
-    """What a session asks of a model; `sleepstage.Stager` is one."""
-
-    @property
-    def scheme(self) -> Scheme:
-        """Its classes."""
-
-    @property
-    def look_ahead(self) -> int:
-        """Epochs that pass before it decides on one."""
-
-    @property
-    def digest(self) -> str:
-        """What tells it from any other model."""
-
-    def begin(self) -> tuple[NDArray[Any], ...]:
-        """State before the first epoch."""
-
-    def advance(
-        self, rows: NDArray[np.float32], state: tuple[NDArray[Any], ...]
-    ) -> tuple[NDArray[np.float32], tuple[NDArray[Any], ...]]:
-        """Probabilities of the next epochs, and the state after them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +84,8 @@ class Session:
 
     Parameters
     ----------
-    model : LiveModel
-        What stages it.
+    model : Stager
+        A live model, which stages it.
     start : float
         Start of the first epoch, in seconds on the clock of the samples, as Unix time.
     lateness : float
@@ -126,7 +101,7 @@ class Session:
 
     def __init__(
         self,
-        model: LiveModel,
+        model: Stager,
         *,
         start: float,
         lateness: float = 5.0,
@@ -320,7 +295,7 @@ class Session:
         return pack(self._state, self.model.digest)
 
     @classmethod
-    def restore(cls, model: LiveModel, snapshot: bytes) -> Session:
+    def restore(cls, model: Stager, snapshot: bytes) -> Session:
         """Go on exactly where `snapshot` was taken.
 
         Raises
@@ -364,7 +339,7 @@ def _sort_in(state: _State, given: Waiting, intake: Intake, now: float | None) -
     return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
 
 
-def _tell(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], Waiting]:
+def _tell(model: Stager, state: _State, mark: float) -> tuple[_State, list[Epoch], Waiting]:
     """Let samples before `mark` pass, and stage the epochs that end by then."""
     end = _last_end(state.features, mark)
     ends = end > state.features.time

@@ -24,14 +24,9 @@ State = TypeVar("State")
 
 
 def pack(state: object, belongs_to: str) -> bytes:
-    """Write a state as bytes.
+    """Write a dataclass of arrays, numbers, tuples of arrays, and dataclasses of such, as bytes.
 
-    Parameters
-    ----------
-    state : dataclass
-        Of arrays, numbers, tuples of arrays, and dataclasses of such.
-    belongs_to : str
-        What it can be used with alone, as a model's digest.
+    It can only be used with what it `belongs_to`, as a model's digest.
     """
     arrays = _flatten(state, "")
     header = {
@@ -45,16 +40,7 @@ def pack(state: object, belongs_to: str) -> bytes:
 
 
 def unpack(content: bytes, like: State, belongs_to: str) -> State:
-    """Read what `pack` wrote.
-
-    Parameters
-    ----------
-    content : bytes
-        From `pack`.
-    like : dataclass
-        A state with the fields and kinds of array that are expected.
-    belongs_to : str
-        See `pack`.
+    """Read what `pack` wrote, a state with the fields and kinds of array of the one it is `like`.
 
     Raises
     ------
@@ -85,24 +71,14 @@ def _open(content: bytes) -> tuple[int, str, dict[str, NDArray[Any]]]:
     """Format, owner and arrays; no arrays of a format that this version does not know."""
     text, _, values = zlib.decompress(content).partition(b"\n")
     header = json.loads(text)
-    known = header["format"] == _FORMAT
-    return (
-        header["format"],
-        header["belongs_to"],
-        _arrays(header["arrays"], values) if known else {},
-    )
-
-
-def _arrays(
-    described: Mapping[str, tuple[str, list[int]]], values: bytes
-) -> dict[str, NDArray[Any]]:
+    described = header["arrays"] if header["format"] == _FORMAT else {}
     arrays, begin = {}, 0
     for name, (kind, shape) in described.items():
         count = int(np.prod(shape))
         found = np.frombuffer(values, np.dtype(kind), count, begin)
         arrays[name] = found.reshape(shape).copy()  # a view of bytes can't be written to
         begin += found.nbytes
-    return arrays
+    return header["format"], header["belongs_to"], arrays
 
 
 def _flatten(value: Any, name: str) -> dict[str, NDArray[Any]]:

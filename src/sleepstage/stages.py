@@ -56,18 +56,10 @@ class Stage(IntEnum):
     REM = 5
 
 
-# Codes as stored in scored files (PhysioNet sleep-accel and others that follow R&K numbering).
-FILE_CODES: Final[Mapping[int, Stage]] = MappingProxyType(
-    {
-        -1: Stage.UNSCORED,
-        0: Stage.WAKE,
-        1: Stage.N1,
-        2: Stage.N2,
-        3: Stage.N3,
-        4: Stage.N3,
-        5: Stage.REM,
-    }
-)
+_OLDER_STAGE_4: Final = 4  # part of N3 today
+
+FILE_CODES: Final = (*Stage, _OLDER_STAGE_4)
+"""As stored in scored files (PhysioNet sleep-accel and others that follow R&K numbering)."""
 
 
 @dataclass(frozen=True)
@@ -173,14 +165,9 @@ def stages_from_codes(codes: ArrayLike) -> NDArray[np.int8]:
         If a code is none of these; names the first one and its position.
     """
     codes = np.asarray(codes)
-    stages = np.full(codes.shape, Stage.UNSCORED, dtype=np.int8)
-    known = np.zeros(codes.shape, dtype=bool)
-    for code, stage in FILE_CODES.items():
-        here = codes == code
-        stages[here] = stage
-        known |= here
-    if not known.all():
-        at = int(np.flatnonzero(~known)[0])
+    unknown = np.flatnonzero(~np.isin(codes, FILE_CODES))
+    if len(unknown):
+        at = int(unknown[0])
         msg = f"unknown stage code {codes[at]:g} at position {at}: expected one of -1 to 5"
         raise DataError(msg)
-    return stages
+    return np.where(codes == _OLDER_STAGE_4, Stage.N3, codes).astype(np.int8)

@@ -11,7 +11,7 @@ import numpy as np
 from sleepstage.cli.console import console, progress_bar, simulated_banner, table
 from sleepstage.errors import DataError
 from sleepstage.explanation import explain
-from sleepstage.files import keep_apart
+from sleepstage.files import check_ending, keep_apart
 from sleepstage.readers.sleep_accel import find_data, read_subject, subject_files
 from sleepstage.readers.tables import read_tables
 from sleepstage.stager import load_model
@@ -71,7 +71,8 @@ def predict(
     if (recording is not None) == named:
         msg = "give either a RECORDING (DIR:SUBJECT) or files (--heart-rate, --motion, --steps)"
         raise click.UsageError(msg)
-    _check_endings(explain_to)
+    for path in explain_to:
+        check_ending(path, _NUMBERS + _PICTURES)  # before the work, and not after it
     files = [] if recording is None else subject_files(*_find(recording)).values()
     inputs = [heart_rate, motion, steps, *files, Path(model)]
     keep_apart([out, plot, *explain_to], inputs)
@@ -101,15 +102,6 @@ def predict(
         for path in explain_to:
             _save_explanation(explanation, path)
             console.print(f"explanation: {path}")
-
-
-def _check_endings(paths: tuple[Path, ...]) -> None:
-    """Before the work, and not after it."""
-    known = _NUMBERS + _PICTURES
-    for path in paths:
-        if path.suffix not in known:
-            msg = f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(known)}"
-            raise DataError(msg)
 
 
 def _save_explanation(explanation: Explanation, path: Path) -> None:
