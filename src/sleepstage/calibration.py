@@ -19,14 +19,8 @@ _TINY: Final = 1e-9
 def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
     """Sharpen (temperature below 1) or soften probabilities; which is largest stays.
 
-    One number is all that is fitted (Guo et al. 2017, ICML, arXiv 1706.04599).
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n_epochs, n_classes)
-        As a model tells them.
-    temperature : float
-        What log-probabilities are divided by.
+    Divides log-probabilities, shape (n_epochs, n_classes), by the temperature. That one number is
+    all that is fitted (Guo et al. 2017, ICML, arXiv 1706.04599).
     """
     logs = np.log(probabilities.astype(np.float64) + _TINY) / temperature
     odds = np.exp(logs - logs.max(axis=1, keepdims=True))

@@ -57,20 +57,10 @@ class Centring:
     def apply(
         self, probabilities: NDArray[np.floating], state: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Centre the probabilities of the next epochs.
+        """Centre a model's probabilities of the next epochs, shape (n_epochs, n_classes).
 
-        Parameters
-        ----------
-        probabilities : ndarray, shape (n_epochs, n_classes)
-            As the model tells them.
-        state : ndarray, shape (1 + n_classes,)
-            From the call before, or `begin`.
-
-        Returns
-        -------
-        probabilities : ndarray of float32, shape (n_epochs, n_classes)
-        state : ndarray
-            For the next call.
+        The state, shape (1 + n_classes,), is from the call before or `begin`; the one that is
+        returned is for the next call.
         """
         if not self.typical or not len(probabilities):
             return probabilities.astype(np.float32), state

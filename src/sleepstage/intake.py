@@ -66,16 +66,9 @@ class Waiting:
     def sort_in(
         self, given: Waiting, intake: Intake, *, watermark: float, limit: float
     ) -> tuple[Waiting, Intake]:
-        """Add samples, and count what becomes of them.
+        """Add the given samples, and count what becomes of them on top of the intake so far.
 
-        Parameters
-        ----------
-        given : Waiting
-            New samples.
-        intake : Intake
-            What became of those before.
-        watermark, limit : float
-            Samples older than the first are late, those from the second on are ahead.
+        Samples older than the watermark are late, those from the limit on are ahead.
         """
         joined, counts = {}, {"taken": 0, "duplicate": 0, "late": 0, "ahead": 0}
         for name, new in given.signals():

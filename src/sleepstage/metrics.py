@@ -76,14 +76,9 @@ class ScoredNight:
 def agreement(
     reference: NDArray[np.int8], predicted: NDArray[np.int8], scheme: Scheme
 ) -> Agreement:
-    """Compare class codes of the same epochs.
+    """Compare class codes of the same epochs, shape (n_epochs,) each.
 
-    Parameters
-    ----------
-    reference, predicted : ndarray of int8, shape (n_epochs,)
-        Class codes of `scheme`; predictions may be unscored, which counts as wrong.
-    scheme : Scheme
-        The classes.
+    Predictions may be unscored, which counts as wrong.
     """
     with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
     np.add.at(with_unscored, (reference, predicted), 1)  # UNSCORED, -1, is the last one

@@ -16,21 +16,14 @@ __all__ = ["render"]
 def render(
     package: str, template: str, content: Mapping[str, Any], *, purpose: str, extra: str
 ) -> str:
-    """Fill a template; text is escaped, and what the template names must be there.
+    """Fill a template of a package; text is escaped, and all that it names must be in `content`.
 
-    Parameters
-    ----------
-    package, template : str
-        Where the template lies.
-    content : mapping of str to object
-        What it names; functions may be called, or used as filters.
-    purpose, extra : str
-        What the page is for, and the extra that installs Jinja for it.
+    Functions in `content` may be called, or used as filters.
 
     Raises
     ------
     MissingExtraError
-        If Jinja is not installed.
+        If Jinja is not installed: names the `purpose` of the page, and the `extra` to install.
     """
     with needs_extra(purpose, extra):
         from jinja2 import Environment, StrictUndefined

@@ -31,14 +31,8 @@ class Pedometer:
 def count_steps(state: Pedometer, new: Samples, until: float) -> tuple[Samples, Pedometer]:
     """Steps at the counts before `until`, and what to remember for the next call.
 
-    Parameters
-    ----------
-    state : Pedometer
-        From the call before; ``Pedometer()`` for the first.
-    new : Samples
-        Counts since the recording began, in any order to those of earlier calls.
-    until : float
-        Seconds up to which all counts have come.
+    The first state is ``Pedometer()``. New samples are counts since the recording began, in any
+    order to those of earlier calls; all counts up to `until`, in seconds, have come.
     """
     fresh = new.between(state.until, math.inf)
     counts = Samples.clean(

@@ -75,17 +75,10 @@ def _told(
 
 
 def with_past(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows beside what heart rate and motion were 2, 5, 10 and 20 min before.
+    """Rows of one night beside what heart rate and motion were 2, 5, 10 and 20 min before.
 
-    Parameters
-    ----------
-    rows : ndarray of float32, shape (n_epochs, n_features)
-        Of `sleepstage.features`, of one night.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_epochs, n_features + 4 * n_signal_features)
-        NaN where the past lies before the night.
+    From shape (n_epochs, n_features) to (n_epochs, n_features + 4 * n_signal_features); NaN where
+    the past lies before the night.
     """
     signals = rows[:, _SIGNALS]
     unknown = np.full((max(_LAGS), len(_SIGNALS)), np.nan, dtype=np.float32)

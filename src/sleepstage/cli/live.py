@@ -214,16 +214,7 @@ def night_view(
 ) -> Iterator[Callable[[Epoch], None]]:
     """Give a function that draws the night with each epoch as it comes.
 
-    Parameters
-    ----------
-    console : Console
-        Where to.
-    scheme : Scheme
-        The model's classes.
-    subject : str
-        Whose night it is, if known.
-    reference : Hypnogram, optional
-        The expert's stages, to say how many agree so far.
+    It shows whose night it is, if known, and in how many epochs so far the expert agrees.
     """
     expert = _scored(reference, scheme)
     epochs: list[Epoch] = []

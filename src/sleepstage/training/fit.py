@@ -78,16 +78,7 @@ def fit_members(
     a few more to learn from matter more than any other choice here; and the mean of a few networks
     is steadier than each (Krogh & Vedelsby 1994, NeurIPS 7).
 
-    Parameters
-    ----------
-    nights : sequence of Night
-        Of the training people.
-    groups : sequence of sequence of str
-        Their names.
-    config : TrainingConfig
-        How.
-    on_pass : callable, optional
-        Called with passes done, passes planned, and a remark.
+    Calls `on_pass` with passes done, passes planned, and a remark.
     """
     people = {night.subject: example(night, config) for night in nights}
     longest = config.passes or config.max_passes
@@ -152,14 +143,7 @@ def fit(
     30(4) 838-855) at a constant learning rate, so that the network after a number of passes does
     not depend on how many were planned. The same seed gives the same weights.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-        To learn from.
-    config : TrainingConfig
-        How.
-    after : callable, optional
-        Called after each pass with the network so far and the mean loss.
+    After each pass `after` is called with the network so far and the mean loss.
     """
     device = _choose_device(config.device)
     with _own_torch(config.seed):
