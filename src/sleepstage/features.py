@@ -117,7 +117,7 @@ class FeatureState:
     heart_rate: Samples
     motion: Samples
     steps: Samples
-    """As the two above: samples that later epochs look back on, and those of open epochs."""
+    """All three: samples that later epochs look back on, and those of epochs not closed yet."""
     night: NDArray[np.float64]
     """Mean heart rate of each epoch since `start` that had any, the running baseline."""
     last_movement: float

@@ -59,7 +59,7 @@ class TrainingConfig:
     passes: int = 0
     """Passes over the nights; 0 for as many as validation people find best."""
     max_passes: int = 45
-    """Among how many they choose."""
+    """Passes among which validation people choose."""
     batch_size: int = 4
     """Nights per step."""
     learning_rate: float = 3e-3
