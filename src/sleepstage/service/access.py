@@ -46,21 +46,14 @@ class ForbiddenError(SleepstageError):
 
 @dataclass(frozen=True)
 class Principal:
-    """An authenticated user, or a viewer by a link.
-
-    Attributes
-    ----------
-    owner : str
-        Whose sessions are open to them.
-    session : str or None
-        The one session that a link shows; None for all of the owner's.
-    token : Grant or None
-        The token that they have shown; None for a link, or for nothing.
-    """
+    """An authenticated user, or a viewer by a link."""
 
     owner: str
+    """Whose sessions are open to them."""
     session: str | None = None
+    """The one session that a link shows; None for all of the owner's."""
     token: Grant | None = None
+    """The token that they have shown; None for a link, or for nothing."""
 
     def may_see(self, record: SessionRecord) -> bool:
         """Whether a session is theirs to look at."""

@@ -66,18 +66,12 @@ class OverError(SleepstageError):
 
 @dataclass(frozen=True, eq=False)
 class Admission:
-    """What a session keeps of a message.
-
-    Attributes
-    ----------
-    message : Message
-        Samples to store; they may be none.
-    warnings : list of dict
-        Each with its kind, the number of samples it is about, and in words.
-    """
+    """What a session keeps of a message."""
 
     message: Message
+    """Samples to store; they may be none."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    """Each with its kind, the number of samples it is about, and in words."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -92,21 +86,14 @@ class Admission:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a message.
-
-    Attributes
-    ----------
-    repeated : bool
-        It had come before: nothing was changed.
-    n_stored : int
-        Samples that are stored now.
-    warnings : list of dict
-        About samples that were dropped or will not count; as of `Admission`.
-    """
+    """What became of a message."""
 
     repeated: bool
+    """It had come before: nothing was changed."""
     n_stored: int = 0
+    """Samples that are stored now."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    """About samples that were dropped or will not count; as of `Admission`."""
 
 
 def describe_warnings(counts: Mapping[str, int]) -> list[dict[str, Any]]:

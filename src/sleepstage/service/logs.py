@@ -28,7 +28,7 @@ def set_up_logs(form: Literal["json", "text"]) -> None:
     if form == "json":
         handler.setFormatter(_JsonLines(fields, rename_fields={"asctime": "time"}))
     else:
-        handler.setFormatter(_TextLines("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_WithoutValues("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(_Bounded())
     # Its warnings are about requests that make no sense, and name the addresses of WebSockets.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -65,10 +65,6 @@ def _stack(error: BaseException | None, depth: int = 0) -> list[str]:
     inner = [error.__cause__ or error.__context__, *getattr(error, "exceptions", ())]
     before = [line for one in inner for line in _stack(one, depth + 1)]
     return [*before, *traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"]
-
-
-class _TextLines(_WithoutValues):
-    pass
 
 
 class _JsonLines(_WithoutValues, JsonFormatter):

@@ -43,24 +43,16 @@ class TooManyError(DataError):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Message:
-    """Samples of any signals, each sorted by time.
-
-    Attributes
-    ----------
-    heart_rate : Samples
-        Beats per minute.
-    motion : Samples, values of shape (n, 3) or (n, 4)
-        Acceleration in g, or 15 s summaries at the end of their windows.
-    steps : Samples
-        Steps since the sample before, at the time when they were known.
-    step_counts : Samples
-        Steps since the recording began, as a pedometer counts them.
-    """
+    """Samples of any signals, each sorted by time."""
 
     heart_rate: Samples = field(default_factory=Samples.empty)
+    """Beats per minute."""
     motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
+    """Acceleration in g, of shape (n, 3), or 15 s summaries at the end of their windows, (n, 4)."""
     steps: Samples = field(default_factory=Samples.empty)
+    """Steps since the sample before, at the time when they were known."""
     step_counts: Samples = field(default_factory=Samples.empty)
+    """Steps since the recording began, as a pedometer counts them."""
 
     @classmethod
     def clean(cls, **given: tuple[Any, Any]) -> Message:

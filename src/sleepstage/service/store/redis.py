@@ -1,4 +1,5 @@
 """A store in Redis: for any number of servers on any number of machines."""
+# ruff: noqa: D102 - described by Store
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 
 from sleepstage.errors import StoreError
 from sleepstage.service.records import Backlog, Delivery, Grant, SessionRecord
+from sleepstage.service.store.contract import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -41,7 +43,7 @@ _ADVANCED: Final = (
 )
 
 
-class RedisStore:
+class RedisStore(Store):
     """Keeps the contract of `Store` in one Redis, version 7 or later.
 
     What is stored outlives a crash if Redis writes it to its disk before it answers
@@ -93,7 +95,6 @@ class RedisStore:
         return store
 
     async def ping(self) -> None:
-        """Raise `StoreError` if nothing can be stored now."""
         await self._run("ping")
 
     async def erase(self) -> bool:
@@ -116,7 +117,6 @@ class RedisStore:
         return True
 
     async def aclose(self) -> None:
-        """Finish what is under way and let go of the connections."""
         for _ in range(_CONNECTIONS):
             await self._turns.acquire()
         await self._redis.aclose()
@@ -139,7 +139,6 @@ class RedisStore:
     # Sessions
 
     async def open_session(self, record: SessionRecord) -> bool:
-        """Add a session; False, and nothing changed, if its id is taken."""
         said = _fields(record, _NAMES)
         return bool(
             await self._run(
@@ -148,12 +147,10 @@ class RedisStore:
         )
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        """Give a session, if there is one."""
         async with self._call():
             return _record(await self._redis.hgetall(_key("session", session_id)))
 
     async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
-        """Sessions of one owner, newest first."""
         async with self._call():
             ids = await self._redis.zrevrange(_key("owner", _json(owner)), 0, limit - 1)
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -163,12 +160,10 @@ class RedisStore:
         return [record for record in found if record is not None]
 
     async def count_open(self, owner: str) -> int:
-        """Number of this owner's sessions that are not closed."""
         async with self._call():
             return int(await self._redis.scard(_key("open", _json(owner))))
 
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
-        """Remove a session and all that belongs to it, links included; False if there was none."""
         return bool(await self._run("delete_session", session_id, _json(heard_before)))
 
     # Messages and work
@@ -184,7 +179,6 @@ class RedisStore:
         now: float,
         warnings: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, SessionRecord | None]:
-        """Store a message once; return what became of it, and the session as it is now."""
         times = (*map(_json, span or (None, None)), _json(now))
         told, flat = await self._run(
             "add_message", session_id, message_id, body, digest, *times, _json(dict(warnings or {}))
@@ -192,13 +186,11 @@ class RedisStore:
         return Delivery(told.decode()), _record(_pairs(flat))
 
     async def backlog(self, session_id: str) -> Backlog | None:
-        """Give the work that waits for a session, all of one moment."""
         flat, snapshot, first, bodies = await self._run("backlog", session_id)
         record = _record(_pairs(flat))
         return None if record is None else Backlog(record, snapshot, list(enumerate(bodies, first)))
 
     async def commit(self, version: int, advance: Advance) -> bool:
-        """Write a step of work; False, and nothing changed, if it does not fit any more."""
         return bool(
             await self._run(
                 "commit",
@@ -214,16 +206,13 @@ class RedisStore:
         )
 
     async def due(self, *, limit: int) -> list[str]:
-        """Sessions that are not closed and whose `newest` is `due` or newer."""
         async with self._call():
             return _texts(await self._redis.zrange(f"{_PREFIX}due", 0, limit - 1))
 
     async def silent(self, *, since: float, limit: int) -> list[str]:
-        """Sessions that are not closed and were last heard before `since`."""
         return await self._heard("open", since, limit)
 
     async def outdated(self, *, since: float, limit: int) -> list[str]:
-        """Sessions that were last heard before `since`, closed or not."""
         closed = await self._heard("closed", since, limit)
         return closed + await self._heard("open", since, limit - len(closed))
 
@@ -237,24 +226,20 @@ class RedisStore:
     # What came out
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
-        """Epochs of a session from number `after` on."""
         async with self._call():
             told = await self._redis.lrange(_key("epochs", session_id), after, -1)
         return [orjson.loads(said) for said in told]
 
     async def samples(self, session_id: str) -> list[bytes]:
-        """What the epochs rest on, in the order of the commits."""
         async with self._call():
             return list(await self._redis.lrange(_key("samples", session_id), 0, -1))
 
     async def result(self, session_id: str) -> dict[str, Any] | None:
-        """The night as a whole, once the session is closed."""
         async with self._call():
             said = await self._redis.get(_key("result", session_id))
         return None if said is None else orjson.loads(said)
 
     async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
-        """Versions of those of the sessions that are there."""
         if not session_ids:
             return {}
         async with self._call():
@@ -265,7 +250,6 @@ class RedisStore:
     # Grants
 
     async def add_grant(self, grant: Grant) -> None:
-        """Add a token or a link."""
         told = await self._run(
             "add_grant", grant.id, grant.digest, grant.session or "", _json(asdict(grant))
         )
@@ -275,13 +259,11 @@ class RedisStore:
             raise StoreError(msg)
 
     async def grant(self, digest: str) -> Grant | None:
-        """Find a grant by the digest of its secret."""
         async with self._call():
             said = await self._redis.hget(f"{_PREFIX}grants", digest)
         return None if said is None else Grant(**orjson.loads(said))
 
     async def grants(self, *, session_id: str | None = None) -> list[Grant]:
-        """All tokens, or the links of one session; oldest first."""
         key = f"{_PREFIX}tokens" if session_id is None else _key("links", session_id)
         async with self._call():
             digests = await self._redis.smembers(key)
@@ -290,11 +272,9 @@ class RedisStore:
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def remove_grant(self, grant_id: str) -> bool:
-        """Revoke a grant, and the links made with it; False if there was none."""
         return bool(await self._run("remove_grant", grant_id))
 
     async def guarded(self) -> bool:
-        """Whether there has ever been a token."""
         async with self._call():  # stores before version 2 have tokens only
             return bool(await self._redis.exists(f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
 

@@ -1,5 +1,6 @@
 """A store in a file of SQLite: for one machine, with any number of processes on it."""
 # ruff: noqa: S608 - values are bound; what is put into a statement are names of fields
+# ruff: noqa: D102 - described by Store
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import orjson
 
 from sleepstage.errors import StoreError
 from sleepstage.service.records import Backlog, Delivery, Grant, SessionRecord
+from sleepstage.service.store.contract import Store
 from sleepstage.service.store.database import Database
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -35,7 +37,7 @@ _GRANT_NAMES: Final = tuple(one.name for one in fields(Grant))
 _GRANT_FIELDS: Final = ", ".join(_GRANT_NAMES)
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """Keeps the contract of `Store` in one file; `Database` says how it is written."""
 
     def __init__(self, database: Database) -> None:
@@ -54,44 +56,36 @@ class SqliteStore:
         return cls(await asyncio.to_thread(Database.open, path))
 
     async def ping(self) -> None:
-        """Raise `StoreError` if nothing can be stored now."""
         await self._database.ping()
 
     async def erase(self) -> bool:
-        """Take what was deleted off the disk; False if others were in the way: ask again soon."""
         return await self._database.erase()
 
     async def aclose(self) -> None:
-        """Finish what is under way and let go of the file."""
         await self._database.aclose()
 
     # Sessions
 
     async def open_session(self, record: SessionRecord) -> bool:
-        """Add a session; False, and nothing changed, if its id is taken."""
         row = [_value(getattr(record, name)) for name in _NAMES]
         marks = ", ".join("?" * len(row))
         sql = f"INSERT INTO session ({_FIELDS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
         return await self._database.write(lambda db: db.execute(sql, row).rowcount == 1)
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        """Give a session, if there is one."""
         return await self._database.read(lambda db: _session(db, session_id))
 
     async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
-        """Sessions of one owner, newest first."""
         sql = (
             f"SELECT {_FIELDS} FROM session WHERE owner = ? ORDER BY created DESC, id DESC LIMIT ?"
         )
         return [_record(row) for row in await self._rows(sql, owner, limit)]
 
     async def count_open(self, owner: str) -> int:
-        """Number of this owner's sessions that are not closed."""
         sql = "SELECT count(*) FROM session WHERE owner = ? AND closed = 0"
         return int((await self._rows(sql, owner))[0][0])
 
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
-        """Remove a session and all that belongs to it, links included; False if there was none."""
         sql = "DELETE FROM session WHERE id = ? AND ifnull(heard < ?, 1)"
         given = (session_id, heard_before)
         return await self._database.write(lambda db: db.execute(sql, given).rowcount == 1)
@@ -109,7 +103,6 @@ class SqliteStore:
         now: float,
         warnings: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, SessionRecord | None]:
-        """Store a message once; return what became of it, and the session as it is now."""
         given: dict[str, Any] = {"session": session_id, "id": message_id, "body": body}
         given |= {"digest": digest, "now": now, "due": None, "newest": None}
         if span is not None:  # the session's lateness is added to `due`
@@ -117,15 +110,12 @@ class SqliteStore:
         return await self._database.write(lambda db: _add_message(db, given, warnings or {}))
 
     async def backlog(self, session_id: str) -> Backlog | None:
-        """Give the work that waits for a session, all of one moment."""
         return await self._database.read(lambda db: _backlog(db, session_id))
 
     async def commit(self, version: int, advance: Advance) -> bool:
-        """Write a step of work; False, and nothing changed, if it does not fit any more."""
         return await self._database.write(lambda db: _commit(db, version, advance))
 
     async def due(self, *, limit: int) -> list[str]:
-        """Sessions that are not closed and whose `newest` is `due` or newer."""
         sql = (
             "SELECT id FROM session INDEXED BY session_due "  # unasked, SQLite may take another
             "WHERE closed = 0 AND newest >= due ORDER BY due LIMIT ?"
@@ -133,19 +123,16 @@ class SqliteStore:
         return [session_id for (session_id,) in await self._rows(sql, limit)]
 
     async def silent(self, *, since: float, limit: int) -> list[str]:
-        """Sessions that are not closed and were last heard before `since`."""
         sql = "SELECT id FROM session WHERE closed = 0 AND heard < ? ORDER BY heard LIMIT ?"
         return [session_id for (session_id,) in await self._rows(sql, since, limit)]
 
     async def outdated(self, *, since: float, limit: int) -> list[str]:
-        """Sessions that were last heard before `since`, closed or not."""
         sql = "SELECT id FROM session WHERE heard < ? ORDER BY heard LIMIT ?"
         return [session_id for (session_id,) in await self._rows(sql, since, limit)]
 
     # What came out
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
-        """Epochs of a session from number `after` on."""
         # One row for all: each row that is fetched costs a turn with Python's other threads.
         sql = (
             "SELECT '[' || group_concat(said) || ']' FROM (SELECT said FROM epoch "
@@ -156,7 +143,6 @@ class SqliteStore:
         return [] if said is None else orjson.loads(said)
 
     async def samples(self, session_id: str) -> list[bytes]:
-        """What the epochs rest on, in the order of the commits."""
         sql = (
             "SELECT body FROM sample JOIN session ON session.number = sample.session "
             "WHERE session.id = ? ORDER BY sample.number"
@@ -164,38 +150,31 @@ class SqliteStore:
         return [body for (body,) in await self._rows(sql, session_id)]
 
     async def result(self, session_id: str) -> dict[str, Any] | None:
-        """The night as a whole, once the session is closed."""
         sql = "SELECT result FROM session WHERE id = ? AND result IS NOT NULL"
         rows = await self._rows(sql, session_id)
         return orjson.loads(rows[0][0]) if rows else None
 
     async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
-        """Versions of those of the sessions that are there."""
         sql = "SELECT id, version FROM session WHERE id IN (SELECT value FROM json_each(?))"
         return dict(await self._rows(sql, _json(list(session_ids))))
 
     # Grants
 
     async def add_grant(self, grant: Grant) -> None:
-        """Add a token or a link."""
         await self._database.write(lambda db: _add_grant(db, grant))
 
     async def grant(self, digest: str) -> Grant | None:
-        """Find a grant by the digest of its secret."""
         rows = await self._rows(f"SELECT {_GRANT_FIELDS} FROM grant WHERE digest = ?", digest)
         return _grant(rows[0]) if rows else None
 
     async def grants(self, *, session_id: str | None = None) -> list[Grant]:
-        """All tokens, or the links of one session; oldest first."""
         sql = f"SELECT {_GRANT_FIELDS} FROM grant WHERE session IS ? ORDER BY created, id"
         return [_grant(row) for row in await self._rows(sql, session_id)]
 
     async def remove_grant(self, grant_id: str) -> bool:
-        """Revoke a grant, and the links made with it; False if there was none."""
         return await self._database.write(lambda db: _remove_grant(db, grant_id))
 
     async def guarded(self) -> bool:
-        """Whether there has ever been a token."""
         return bool(await self._rows("SELECT 1 FROM flag WHERE name = 'guarded'"))
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
