@@ -478,7 +478,7 @@ def test_a_simulated_night_can_be_had_to_play(
     shared: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = shared.client.get("/v1/demo")
-    monkeypatch.delattr("sleepstage.service.demo.simulate_night")  # it is made once
+    monkeypatch.delattr("sleepstage.service.app.simulate_night")  # it is made once
     assert shared.client.get("/v1/demo?seed=2").content == answer.content
     assert "max-age" in answer.headers["cache-control"]
     night = answer.json()

@@ -14,7 +14,7 @@ import pytest
 from sleepstage.errors import StoreError
 from sleepstage.service.api import api
 from sleepstage.service.limits import Slots
-from sleepstage.service.middleware.bodies import Bodies
+from sleepstage.service.middleware import Bodies
 from sleepstage.service.settings import Settings
 
 from .service import START, Running, running

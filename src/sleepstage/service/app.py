@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+import orjson
 from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from sleepstage import __version__
+from sleepstage.readers.simulated import simulate_night
 from sleepstage.service.access import Authenticator
 from sleepstage.service.api import Owner, Service, api, service_of
-from sleepstage.service.demo import show_demo
 from sleepstage.service.limits import Rate, Slots
 from sleepstage.service.metrics import Metrics
-from sleepstage.service.middleware.answers import Answers
-from sleepstage.service.middleware.authentication import Authentication
-from sleepstage.service.middleware.bodies import Bodies
-from sleepstage.service.middleware.origin import SameOrigin
+from sleepstage.service.middleware import Answers, Authentication, Bodies, SameOrigin
 from sleepstage.service.nights import Nights
 from sleepstage.service.problems import BusyError, add_handlers
 from sleepstage.service.store import open_store
@@ -121,5 +121,21 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    app.get("/v1/demo", include_in_schema=False)(show_demo)
+    @app.get("/v1/demo", include_in_schema=False)
+    async def demo() -> Response:
+        """Samples of a simulated night, in seconds from its start."""
+        night = _night() if _night.cache_info().currsize else await asyncio.to_thread(_night)
+        headers = {"Cache-Control": "public, max-age=86400"}
+        return Response(night, headers=headers, media_type="application/json")
+
     app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False))
+
+
+@cache
+def _night() -> bytes:
+    night = simulate_night(1)
+    told = {"seconds": night.end - night.start}
+    for name in ("heart_rate", "motion", "steps"):
+        samples = getattr(night, name)
+        told[name] = np.column_stack([samples.times, samples.values]).tolist()
+    return orjson.dumps(told)

@@ -28,10 +28,7 @@ _REMEMBERED: Final = 100_000
 class Failing:
     """Remembers which sessions failed; in memory, as another server may succeed.
 
-    Parameters
-    ----------
-    clock : callable
-        Seconds that only rise.
+    `clock` gives monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -42,16 +42,9 @@ class Rate:
 
 
 class Slots:
-    """Counts what goes on at the same time, and refuses too much.
+    """Counts what goes on at the same time, and refuses more than `limit`.
 
-    Parameters
-    ----------
-    limit : int
-        So many at once.
-    what : str
-        What they are, for whoever is refused.
-    gauge : Gauge, optional
-        Shows how many there are.
+    The refusal names `what` is counted, and `gauge` shows how many there are.
     """
 
     def __init__(self, limit: int, what: str, gauge: Gauge | None = None) -> None:

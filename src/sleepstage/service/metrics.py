@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -19,39 +21,27 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self._registry = registry
-        self.requests = Histogram(
-            "sleepstage_request_seconds",
-            "Time to answer a request",
-            ["method", "route", "status"],
-            buckets=_BUCKETS,
-            registry=registry,
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        seconds = partial(Histogram, buckets=_BUCKETS, registry=registry)
+        self.requests = seconds(
+            "sleepstage_request_seconds", "Time to answer a request", ["method", "route", "status"]
         )
-        self.messages = Counter(
-            "sleepstage_messages",
-            "Messages, by what became of them",
-            ["delivery"],
-            registry=registry,
+        self.messages = counter(
+            "sleepstage_messages", "Messages, by what became of them", ["delivery"]
         )
-        self.warnings = Counter(
+        self.warnings = counter(
             "sleepstage_warnings",
             "Samples that senders were warned about, by kind of warning",
             ["kind"],
-            registry=registry,
         )
-        self.opened = Counter("sleepstage_sessions_opened", "Sessions opened", registry=registry)
-        self.epochs = Counter("sleepstage_epochs", "Epochs told", registry=registry)
-        self.work = Histogram(
-            "sleepstage_work_seconds",
-            "Time of a step of work, with its turn to wait",
-            buckets=_BUCKETS,
-            registry=registry,
+        self.opened = counter("sleepstage_sessions_opened", "Sessions opened")
+        self.epochs = counter("sleepstage_epochs", "Epochs told")
+        self.work = seconds(
+            "sleepstage_work_seconds", "Time of a step of work, with its turn to wait"
         )
-        self.waiting = Gauge(
-            "sleepstage_sessions_waiting", "Sessions whose work is under way", registry=registry
-        )
-        self.streams = Gauge(
-            "sleepstage_streams", "Viewers and sockets that are connected", registry=registry
-        )
+        self.waiting = gauge("sleepstage_sessions_waiting", "Sessions whose work is under way")
+        self.streams = gauge("sleepstage_streams", "Viewers and sockets that are connected")
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

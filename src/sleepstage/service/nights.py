@@ -39,6 +39,7 @@ __all__ = ["Nights", "OverError", "UnknownSessionError"]
 
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
+_BUSY: Final = "other servers work on this session all the time; try again"
 
 
 class UnknownSessionError(SleepstageError):
@@ -48,18 +49,7 @@ class UnknownSessionError(SleepstageError):
 class Nights:
     """All that is done to sessions, for the HTTP interface and for `Upkeep`.
 
-    Parameters
-    ----------
-    store : Store
-        Where everything is kept.
-    workers : Workers
-        They stage.
-    settings : Settings
-        How long nights are kept, and so on.
-    metrics : Metrics
-        Counts what happens.
-    clock : callable
-        The time in Unix seconds.
+    Everything is kept in `store`; `workers` stage; `clock` gives the time in Unix seconds.
     """
 
     def __init__(
@@ -247,7 +237,7 @@ class Nights:
                 step = await self._timed(self._workers.close(backlog, samples, final=final))
             if await self._commit(backlog, step):
                 return
-        raise _busy()
+        raise StoreError(_BUSY)
 
     async def delete(self, session_id: str, *, heard_before: float | None = None) -> None:
         """Remove all that is known of a session; `erasing` takes it off the disk.
@@ -294,7 +284,7 @@ class Nights:
             step = await self._timed(self._workers.advance(backlog))
             if await self._commit(backlog, step):
                 return
-        raise _busy()
+        raise StoreError(_BUSY)
 
     async def _backlog(self, session_id: str) -> Backlog:
         backlog = await self.store.backlog(session_id)
@@ -326,7 +316,3 @@ def _is_due(record: SessionRecord) -> bool:
         and record.newest is not None
         and record.newest >= record.due
     )
-
-
-def _busy() -> StoreError:
-    return StoreError("other servers work on this session all the time; try again")

@@ -105,28 +105,25 @@ def _details(status: int, detail: str) -> dict[str, Any]:
 
 def add_handlers(app: FastAPI) -> None:
     """Have every error that is expected answered with problem details; faults are for `Answers`."""
-    app.add_exception_handler(SleepstageError, _known)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(SleepstageError, _known)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
 
 
-async def _known(_: Request, error: Exception) -> Response:
-    assert isinstance(error, SleepstageError)  # noqa: S101 - for the type checker
+async def _known(_: Request, error: SleepstageError) -> Response:
     return answer(error)
 
 
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+async def _http(_: Request, error: HTTPException) -> Response:
     # What goes wrong as FastAPI reads a body is hidden behind a status of 400.
     if isinstance(error.__cause__, SleepstageError):
-        return await _known(request, error.__cause__)
+        return answer(error.__cause__)
     if error.status_code == 400 and error.__cause__ is not None:
         return problem(422, f"body: not JSON ({error.__cause__})")
     return problem(error.status_code, error.detail, dict(error.headers or {}))
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+async def _invalid(_: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return problem(422, f"{where}: {first['msg']}")

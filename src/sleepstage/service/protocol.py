@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from sleepstage.service.middleware.answers import SECURITY_HEADERS
+from sleepstage.service.middleware import SECURITY_HEADERS
 from sleepstage.service.problems import problem
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Advance", "Backlog", "Delivery", "Grant", "SessionRecord"]
+__all__ = ["ADVANCED", "Advance", "Backlog", "Delivery", "Grant", "SessionRecord"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +84,19 @@ class Backlog:
         return self.messages[-1][0] if self.messages else -1
 
 
+ADVANCED: Final = (
+    *("start", "n_epochs", "due", "motion_columns", "intake", "closed", "reopens", "version"),
+)
+"""Fields of a session that a step of work writes; `newest`, `heard` and `warnings` belong to the
+messages."""
+
+
 @dataclass(frozen=True)
 class Advance:
     """What a step of work changes, all at once or not at all."""
 
     record: SessionRecord
-    """The session afterwards: start, n_epochs, due, motion_columns, intake, closed, reopens and
-    version are written (`newest`, `heard` and `warnings` belong to the messages)."""
+    """The session afterwards, of which the fields `ADVANCED` are written."""
     snapshot: bytes | None
     """Where work is left; None once the session is closed for good."""
     used: int

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from sleepstage.service.admission import describe_warnings
+from sleepstage.statistics import SleepStatistics  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from sleepstage.service.admission import Receipt
@@ -88,21 +89,6 @@ class SessionsOut(BaseModel):
     sessions: list[SessionOut]
 
 
-class _Statistics(BaseModel):
-    time_in_bed: float
-    total_sleep_time: float
-    sleep_period_time: float | None
-    sleep_onset_latency: float | None
-    wake_after_sleep_onset: float | None
-    sleep_efficiency: float | None
-    sleep_maintenance_efficiency: float | None
-    awakenings: int
-    rem_latency: float | None
-    deep_latency: float | None
-    minutes: dict[str, float]
-    shares: dict[str, float]
-
-
 class _NightEpoch(BaseModel):
     time: float
     stage: str
@@ -117,7 +103,7 @@ class _Epoch(_NightEpoch):
 
 class _Night(BaseModel):
     epochs: list[_NightEpoch]
-    statistics: _Statistics
+    statistics: SleepStatistics
 
 
 class HypnogramOut(BaseModel):
@@ -126,7 +112,7 @@ class HypnogramOut(BaseModel):
     session: SessionOut
     first: int = Field(description="Number of the first epoch given.")
     epochs: list[_Epoch]
-    statistics: _Statistics
+    statistics: SleepStatistics
     night: _Night | None
     problem: str | None = Field(description="What could not be staged when the night was closed.")
 
@@ -138,32 +124,27 @@ class PushOut(BaseModel):
     warnings: list[_Warning] = Field(description="Samples that were dropped or will not count.")
 
 
-class SensorLoggerOut(BaseModel):
+class SensorLoggerOut(PushOut):
     """What became of a message of Sensor Logger."""
 
     session: str | None
     page: str | None
     stored: int = Field(description="Samples.")
     ignored: int = Field(description="Readings of other sensors, and such that can't be used.")
-    repeated: bool
-    warnings: list[_Warning]
-
-
-class LinkOut(BaseModel):
-    """A link, with its secret: this is the only time it is shown."""
-
-    id: str
-    secret: str
-    session: str
-    created: float
-    expires: float | None
-    page: str
 
 
 class _ListedLink(BaseModel):
     id: str
     created: float
     expires: float | None
+
+
+class LinkOut(_ListedLink):
+    """A link, with its secret: this is the only time it is shown."""
+
+    secret: str
+    session: str
+    page: str
 
 
 class LinksOut(BaseModel):
@@ -182,18 +163,7 @@ class VisitorOut(BaseModel):
 def describe_session(record: SessionRecord) -> dict[str, Any]:
     """Give a session as `SessionOut`."""
     return {
-        "id": record.id,
-        "label": record.label,
-        "source": record.source,
-        "simulated": record.simulated,
-        "created": record.created,
-        "start": record.start,
-        "lateness": record.lateness,
-        "find_rem": record.find_rem,
-        "closed": record.closed,
-        "n_epochs": record.n_epochs,
-        "newest": record.newest,
-        "heard": record.heard,
+        **{name: getattr(record, name) for name in SessionOut.model_fields if name != "page"},
         "intake": dict(record.intake),
         "warnings": describe_warnings(record.warnings),
         "page": f"/#/sessions/{record.id}",
@@ -212,16 +182,9 @@ def describe_link(grant: Grant) -> dict[str, Any]:
 
 def _rows(*columns: str) -> dict[str, Any]:
     width = len(columns)
-    return {
-        "type": "array",
-        "items": {
-            "type": "array",
-            "items": {"type": "number"},
-            "minItems": width,
-            "maxItems": width,
-        },
-        "description": f"Rows of {', '.join(columns)}; times in seconds.",
-    }
+    row = {"type": "array", "items": {"type": "number"}, "minItems": width, "maxItems": width}
+    described = f"Rows of {', '.join(columns)}; times in seconds."
+    return {"type": "array", "items": row, "description": described}
 
 
 _MOTION: Final = {
@@ -232,60 +195,54 @@ _MOTION: Final = {
     "description": "Acceleration in g, or 15 s summaries at the end of their windows.",
 }
 
-MESSAGE_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "heart_rate": _rows("time", "beats per minute"),
-                        "motion": _MOTION,
-                        "steps": _rows("time", "steps since the sample before"),
-                    },
-                    "additionalProperties": False,
-                },
-                "example": {"heart_rate": [[1700000000, 61]], "motion": [[1700000000, 0, 0, 1]]},
-            },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
+_MESSAGE: Final = {
+    "type": "object",
+    "properties": {
+        "heart_rate": _rows("time", "beats per minute"),
+        "motion": _MOTION,
+        "steps": _rows("time", "steps since the sample before"),
+    },
+    "additionalProperties": False,
 }
 
-SENSOR_LOGGER_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "messageId": {"type": "integer"},
-                        "sessionId": {"type": "string"},
-                        "deviceId": {"type": "string"},
-                        "payload": {"type": "array", "items": {"type": "object"}},
-                    },
-                }
-            }
-        },
-    }
+_SENSOR_LOGGER: Final = {
+    "type": "object",
+    "properties": {
+        "messageId": {"type": "integer"},
+        "sessionId": {"type": "string"},
+        "deviceId": {"type": "string"},
+        "payload": {"type": "array", "items": {"type": "object"}},
+    },
 }
+
+
+_EXAMPLE: Final = {"heart_rate": [[1700000000, 61]], "motion": [[1700000000, 0, 0, 1]]}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
+
+
+MESSAGE_BODY: Final = _body(
+    {
+        "application/json": {"schema": _MESSAGE, "example": _EXAMPLE},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    }
+)
+
+SENSOR_LOGGER_BODY: Final = _body({"application/json": {"schema": _SENSOR_LOGGER}})
+
+
+class Problem(BaseModel):
+    """What went wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
 
 PROBLEM: Final[dict[str, Any]] = {
     "description": "A problem (RFC 9457)",
-    "content": {
-        "application/problem+json": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "type": {"type": "string"},
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string"},
-                },
-                "required": ["type", "title", "status", "detail"],
-            }
-        }
-    },
+    "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
 }

@@ -35,24 +35,16 @@ _MAX_ID: Final = 200  # characters
 
 @dataclass(frozen=True, eq=False)
 class Push:
-    """One push of the app.
-
-    Attributes
-    ----------
-    device, session, message_id : str
-        As the app says them; without a message's id, the SHA-256 of its body. Device and session
-        may be empty where there are no samples.
-    message : Message
-        Heart rate, motion in g and in Apple's axes, and counts of steps.
-    n_ignored : int
-        Number of items that are not used: other sensors, and samples that make no sense.
-    """
+    """One push of the app; device and session may be empty where there are no samples."""
 
     device: str
     session: str
     message_id: str
+    """As the app gives it; without one, the SHA-256 of the body."""
     message: Message
+    """Heart rate, motion in g and in Apple's axes, and counts of steps."""
     n_ignored: int
+    """Number of items that are not used: other sensors, and samples that make no sense."""
 
 
 def read_push(body: bytes, limit: float = math.inf) -> Push:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import StoreError
 from sleepstage.service.nights import UnknownSessionError
@@ -27,20 +27,8 @@ _TURN_SECONDS: Final = 10.0  # that a sweep closes nights, or deletes some
 _ERASE_SECONDS: Final = 60.0
 
 
-class _Ask(Protocol):
-    def __call__(self, *, limit: int) -> Awaitable[list[str]]: ...
-
-
 class Upkeep:
-    """Looks after all sessions of a store; every server does.
-
-    Parameters
-    ----------
-    nights : Nights
-        What can be done to sessions.
-    settings : Settings
-        How long nights are kept, and so on.
-    """
+    """Looks after all sessions of a store; every server does."""
 
     def __init__(self, nights: Nights, settings: Settings) -> None:
         self._nights = nights
@@ -78,7 +66,7 @@ class Upkeep:
             self._next_erasing = time.monotonic() + _ERASE_SECONDS
             nights.erasing.ask()
 
-    async def _rested(self, ask: _Ask) -> list[str]:
+    async def _rested(self, ask: Callable[..., Awaitable[list[str]]]) -> list[str]:
         failing = self._nights.failing
         found = await ask(limit=_SWEPT + len(failing))  # so that they hide no others
         return [session_id for session_id in found if not failing.rests(session_id)][:_SWEPT]

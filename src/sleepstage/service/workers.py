@@ -64,14 +64,9 @@ class Models:
 
 
 class Workers:
-    """Do steps of work.
+    """Do steps of work with two models, each given by name or file.
 
-    Parameters
-    ----------
-    live, night : str
-        Models, by name or file.
-    n_processes : int
-        So many processes share the work; 0 for a thread of this process.
+    `n_processes` processes share the work; with 0, a thread of this process does it.
     """
 
     def __init__(self, live: str, night: str, n_processes: int) -> None:

@@ -18,7 +18,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from sleepstage.errors import StoreError
-from sleepstage.service.records import Backlog, Delivery, Grant, SessionRecord
+from sleepstage.service.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
 from sleepstage.service.store.contract import Store
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ _CALL_SECONDS: Final = 5.0  # with what is tried again, and the wait for a conne
 _RETRIES: Final = 3
 _CONNECTIONS: Final = 32
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
-_ADVANCED: Final = (
-    *("start", "n_epochs", "due", "motion_columns", "intake", "closed", "reopens", "version"),
-)
 
 
 class RedisStore(Store):
@@ -197,7 +194,7 @@ class RedisStore(Store):
                 advance.record.id,
                 version,
                 advance.used,
-                _json(_fields(advance.record, _ADVANCED)),
+                _json(_fields(advance.record, ADVANCED)),
                 advance.snapshot or b"",
                 advance.samples,
                 b"" if advance.result is None else _json(dict(advance.result)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from sleepstage.errors import StoreError
-from sleepstage.service.records import Backlog, Delivery, Grant, SessionRecord
+from sleepstage.service.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
 from sleepstage.service.store.contract import Store
 from sleepstage.service.store.database import Database
 from sleepstage.stages import EPOCH_SECONDS
@@ -30,9 +30,6 @@ _FILE: Final = "sessions.sqlite"
 
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
 _FIELDS: Final = ", ".join(_NAMES)
-_ADVANCED: Final = (
-    *("start", "n_epochs", "due", "motion_columns", "intake", "closed", "reopens", "version"),
-)
 _GRANT_NAMES: Final = tuple(one.name for one in fields(Grant))
 _GRANT_FIELDS: Final = ", ".join(_GRANT_NAMES)
 
@@ -245,7 +242,7 @@ def _backlog(db: Connection, session_id: str) -> Backlog | None:
 
 def _commit(db: Connection, version: int, advance: Advance) -> bool:
     record = advance.record
-    given = {name: _value(getattr(record, name)) for name in _ADVANCED}
+    given = {name: _value(getattr(record, name)) for name in ADVANCED}
     given |= {"snapshot": advance.snapshot, "result": _value(advance.result)}
     row = db.execute(
         f"UPDATE session SET {', '.join(f'{name} = :{name}' for name in given)} "
