@@ -88,6 +88,18 @@ def test_a_folder_that_holds_the_inputs_is_refused(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("linked", ["kim_hr.csv", "nights"])
+def test_a_folder_that_links_to_the_inputs_is_refused(
+    night: Path, tmp_path: Path, linked: str
+) -> None:
+    (tmp_path / "study").mkdir()
+    link = tmp_path / "study" / linked
+    link.symlink_to(night.parent if linked == "nights" else night)
+    told = score(tmp_path / "study", "--out", tmp_path / "study", status=1)
+    assert "study holds an input, " in told
+    assert list((tmp_path / "study").iterdir()) == [link]
+
+
 def test_an_unrelated_folder_of_a_nights_name_is_left_alone(night: Path, tmp_path: Path) -> None:
     write_night(tmp_path / "one", "lee", motion=False)
     home = tmp_path / "home"
@@ -359,6 +371,19 @@ def test_names_that_no_screen_shows_become_folders(tmp_path: Path) -> None:
     folders = {one.name for one in (tmp_path / "out").iterdir() if one.is_dir()}
     assert folders == {"a_b_hr", "caf_", "_[31m", "=1+1"}
     assert set(nights_in(tmp_path / "out")) >= {"a_b_hr", "caf_", "_[31m", "'=1+1"}
+
+
+def test_names_in_errors_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    name = "\x1b]0;title\x07kim\x9b2J_hr.csv"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_text("time,bpm\nsoon,60\n")
+    told = score(tmp_path / "in", "--out", tmp_path / "out", status=1)
+    told += (tmp_path / "out" / "nights.csv").read_text()
+    told += (tmp_path / "out" / "index.html").read_text()
+    told += invoke("predict", "--heart-rate", tmp_path / "in" / name).output
+    told += score(tmp_path / "in" / "\x1b[2J", "--out", tmp_path / "out", status=1)
+    assert "kim_2J_hr.csv, line 2" in told
+    assert not {"\x1b", "\x07", "\x9b"} & set(told)
 
 
 def test_a_folder_whose_name_is_not_unicode_is_refused(night: Path, tmp_path: Path) -> None:

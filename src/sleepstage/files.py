@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from unicodedata import category
 
 from sleepstage.errors import DataError
 
@@ -31,6 +32,7 @@ __all__ = [
     "stale",
     "temporary_folder",
     "text_cell",
+    "visible",
     "write_atomically",
     "write_json",
     "write_table",
@@ -221,6 +223,11 @@ def text_cell(text: str) -> str:
     """Text for a CSV file that no spreadsheet takes for a formula, and that is Unicode."""
     shown = text.encode(errors="replace").decode()
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\t", "\r")) else shown
+
+
+def visible(text: str) -> str:
+    """Text without control characters but ends of lines: names of files can steer a terminal."""
+    return "".join("_" if category(one) == "Cc" and one != "\n" else one for one in text)
 
 
 def fingerprint(path: str | Path) -> str:

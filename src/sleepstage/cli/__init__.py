@@ -18,6 +18,7 @@ from sleepstage.cli.score import score
 from sleepstage.cli.serve import serve, token
 from sleepstage.cli.train import train
 from sleepstage.errors import SleepstageError
+from sleepstage.files import visible
 
 __all__ = ["main"]
 
@@ -29,13 +30,13 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except SleepstageError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
         except BrokenPipeError:
             raise  # whoever read has had enough: click ends quietly
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             msg = f"{where}{error.strerror or error}; nothing half-written was left behind"
-            raise click.ClickException(msg) from error
+            raise click.ClickException(visible(msg)) from error
 
 
 @click.group(cls=_Group, context_settings={"show_default": True})

@@ -8,10 +8,11 @@ import logging
 import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import DataError, SleepstageError
+from sleepstage.files import visible
 from sleepstage.readers.formats import FORMATS, find_sources, read_source
 from sleepstage.scale import run_tasks, time_limit
 from sleepstage.scoring.night import Summary, score, write_night
@@ -112,14 +113,14 @@ def find_tasks(
         try:
             sources, damaged = find_sources(place(address), as_format=as_format)
         except (SleepstageError, OSError) as error:
-            broken.append(Summary(address, address, as_format or "", str(error)))
+            broken.append(_damaged(address, address, error, as_format or ""))
             continue
-        broken += [Summary(name, address, "", str(error)) for name, error in damaged]
+        broken += [_damaged(name, address, error) for name, error in damaged]
         for source in sources:
             try:
                 tasks += _tasks_of(source, on_progress)
             except (SleepstageError, OSError) as error:
-                broken.append(_failure(source, source.name, error))
+                broken.append(_failure(source, visible(source.name), error))
     return list(_apart(tasks)), broken
 
 
@@ -221,9 +222,13 @@ def score_all(
 
 def _refuse_inputs(tasks: Iterable[Task], out: Path) -> None:
     """Results and inputs in one folder would be taken for each other, by people and programs."""
-    folder = _full(out)
+    resolve = cache(_full)
+    folder = resolve(out)
     for file in (file for task in tasks for file in task.source.files):
-        if _full(file).startswith(f"{folder}/"):
+        # A link within `out` to a file elsewhere is an input in it, as is a file that a link
+        # elsewhere leads to.
+        paths = (file.absolute(), file.resolve()) if is_local(file) else (file,)
+        if any(resolve(one) == folder for path in paths for one in path.parents):
             msg = (
                 f"{out} holds an input, {file}: name another folder for the results with --out, "
                 "such as one beside the inputs"
@@ -275,5 +280,9 @@ def _read(task: Task) -> Recording:
         return night.read()
 
 
+def _damaged(name: str, address: str, error: Exception, as_format: str = "") -> Summary:
+    return Summary(visible(name), visible(address), as_format, visible(str(error)))
+
+
 def _failure(source: Source, name: str, error: Exception | str) -> Summary:
-    return Summary(name, shown(source.files[0]), source.format, str(error))
+    return Summary(name, visible(shown(source.files[0])), source.format, visible(str(error)))
