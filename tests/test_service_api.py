@@ -130,6 +130,21 @@ def test_only_so_many_sessions_may_be_open(tmp_path: Path) -> None:
 # Messages
 
 
+def test_a_session_does_not_start_days_ahead(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        ahead = one.client.post("/v1/sessions", json={"start": time.time() + 1e6})
+        assert ahead.status_code == 422
+        assert "ahead of the server's clock" in ahead.json()["detail"]
+        assert one.client.post("/v1/sessions", json={"start": time.time() + 3600}).is_success
+
+
+def test_a_body_that_does_not_say_it_is_json_is_told_how(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        answer = one.client.post("/v1/sessions", content=b'{"label": "bedroom"}')
+        assert answer.status_code == 422
+        assert "Content-Type: application/json" in answer.json()["detail"]
+
+
 def test_what_is_answered_is_stored_and_the_same_again_changes_nothing(tmp_path: Path) -> None:
     with running(tmp_path) as one:
         session = one.open(start=START)

@@ -77,22 +77,22 @@ def test_late_samples_are_warned_of_everywhere(one: Running) -> None:
     late = [[START + 5 * t, 61] for t in range(719)]
     answer = one.push(session, 1, heart_rate=late)
     assert answer.status_code == 201
-    assert warned(answer) == {"late": 714}
+    assert warned(answer) == {"late": 718}
     detail = answer.json()["warnings"][0]["detail"]
-    assert "714 samples came too late" in detail
+    assert "718 samples came too late" in detail
     assert "longer lateness" in detail
-    assert f"up to {START + 119 * 30:.10g} s" in detail
-    assert shown(one, session) == {"late": 714}
-    assert counted(one)["late"] == before + 714
+    assert f"before {START + 3590:.10g} s" in detail
+    assert shown(one, session) == {"late": 718}
+    assert counted(one)["late"] == before + 718
     again = one.push(session, 1, heart_rate=late)
     assert again.json() == {"repeated": True, "warnings": []}
-    assert shown(one, session) == {"late": 714}
+    assert shown(one, session) == {"late": 718}
     everything = one.push(session, 2, heart_rate=late[:100])
     assert warned(everything) == {"late": 100, "unusable": 100}
     closed = one.client.post(f"/v1/sessions/{session}/close").json()["session"]
-    assert closed["intake"]["late"] == 718  # as of the newest sample; copies are counted once
+    assert closed["intake"]["late"] == 718  # copies are counted once
     assert [(one["kind"], one["count"]) for one in closed["warnings"]] == [
-        ("late", 814),
+        ("late", 818),
         ("unusable", 100),
     ]
 
@@ -290,8 +290,19 @@ def test_all_samples_after_the_end_are_refused_and_stale_ones_beside_them_too() 
             kinds_of(session, *times, now=now)
 
 
-def test_a_summary_at_the_end_of_the_last_epoch_is_late() -> None:
-    session = record(START, START, n_epochs=2)
+def test_samples_behind_the_watermark_are_warned_of_before_their_epoch_ends(one: Running) -> None:
+    session = one.open(start=START)
+    for name, times in enumerate((range(0, 61, 5), [89])):
+        one.push(session, name, heart_rate=[[START + time, 60] for time in times])
+        one.hypnogram(session)
+    answer = one.push(session, "late", heart_rate=[[START + 70, 99], [START + 72, 99]])
+    assert warned(answer) == {"late": 2, "unusable": 2}
+    one.push(session, "end", heart_rate=[[START + 200, 60]])
+    assert one.hypnogram(session)["session"]["intake"]["late"] == 2
+
+
+def test_a_summary_at_the_watermark_is_late() -> None:
+    session = record(START, START, watermark=START + 60)
     moved = [[START + t, 0, 0, 0, 1] for t in (60, 75)]
     assert admit(session, Message.from_object({"motion": moved}), now=NOW).counts == {"late": 1}
     assert kinds_of(session, START + 60) == {}

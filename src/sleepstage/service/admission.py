@@ -18,7 +18,6 @@ from sleepstage.recording import LONGEST_NIGHT
 from sleepstage.service.records import Delivery
 from sleepstage.session import AHEAD_SECONDS
 from sleepstage.signals import PLAUSIBLE_BPM
-from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +38,8 @@ _SPARSE: Final = 5.0  # s between samples of raw acceleration
 _TELLING: Final = 10  # samples that show their rate
 
 _WARNINGS: Final = {
-    "late": "{} came too late to count: the epochs they belong to had been emitted. Send samples "
-    "sooner, or open sessions with a longer lateness.",
+    "late": "{} came too late to count: newer ones had been worked off. Send samples sooner, or "
+    "open sessions with a longer lateness.",
     "stale": "Dropped {}: older than this session can use. Check the clock of the watch; old "
     "samples belong in a session of their own.",
     "ahead": "Dropped {}: ahead of the server's clock. Set the clock of the watch or of the "
@@ -247,12 +246,10 @@ def _warn_of_clock(admission: Admission, record: SessionRecord, now: float) -> N
 def _warn_of_values(admission: Admission, given: Message, record: SessionRecord) -> None:
     """Warn of samples that are stored, and will not count."""
     message = admission.message
-    mark = -math.inf
-    if record.start is not None and record.n_epochs:
-        mark = record.start + EPOCH_SECONDS * record.n_epochs
+    mark = -math.inf if record.watermark is None else record.watermark
     n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals()}
     late = sum(n_late.values())
-    fact = f"epochs up to {mark:.10g} s had been; the oldest sample is at {_oldest(message):.10g} s"
+    fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
     admission.warn("late", late, fact)
     values = message.heart_rate.values[n_late.get("heart_rate", 0) :]
     low, high = PLAUSIBLE_BPM

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cachetools import LRUCache
 
 from sleepstage.errors import DataError, SleepstageError, StoreError
+from sleepstage.recording import LONGEST_NIGHT
 from sleepstage.service.admission import OverError, admit, confirm
 from sleepstage.service.changes import Changes
 from sleepstage.service.erasing import Erasing
@@ -72,12 +73,19 @@ class Nights:
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def open(
-        self, owner: str, *, session_id: str | None = None, **details: Any
+        self,
+        owner: str,
+        *,
+        session_id: str | None = None,
+        start: float | None = None,
+        **details: Any,
     ) -> SessionRecord:
         """Begin a session, or give the one that has this id.
 
         Raises
         ------
+        DataError
+            If it starts further ahead than a night is long: nothing sent until then would count.
         OverError
             If the owner has as many open sessions as are allowed.
         """
@@ -85,11 +93,18 @@ class Nights:
             msg = f"{self._settings.max_open} sessions are open; close or delete some"
             raise OverError(msg)
         now = self.clock()
+        if start is not None and start > now + LONGEST_NIGHT:
+            msg = (
+                f"start={start:.10g} s is over a day ahead of the server's clock, {now:.10g} s; "
+                "give Unix time in seconds"
+            )
+            raise DataError(msg)
         record = SessionRecord(
             id=session_id or secrets.token_urlsafe(16),
             owner=owner,
             created=now,
             heard=now,
+            start=start,
             **details,
         )
         if await self.store.open_session(record):

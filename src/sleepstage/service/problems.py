@@ -123,7 +123,9 @@ async def _http(_: Request, error: HTTPException) -> Response:
     return problem(error.status_code, error.detail, dict(error.headers or {}))
 
 
-async def _invalid(_: Request, error: RequestValidationError) -> Response:
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
+    if first["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+        return problem(422, "body: send it as JSON, with the header Content-Type: application/json")
     where = ".".join(str(part) for part in first["loc"])
     return problem(422, f"{where}: {first['msg']}")

@@ -34,6 +34,8 @@ class SessionRecord:
     """Whether it is decided at the model's operating point for REM."""
     start: float | None = None
     """Start of the first epoch on the samples' clock; None until the first sample tells."""
+    watermark: float | None = None
+    """Samples before this time come too late; None before the first step of work."""
     n_epochs: int = 0
     """Epochs told so far."""
     due: float | None = None
@@ -85,7 +87,8 @@ class Backlog:
 
 
 ADVANCED: Final = (
-    *("start", "n_epochs", "due", "motion_columns", "intake", "closed", "reopens", "version"),
+    *("start", "watermark", "n_epochs", "due", "motion_columns", "intake"),
+    *("closed", "reopens", "version"),
 )
 """Fields of a session that a step of work writes; `newest`, `heard` and `warnings` belong to the
 messages."""

@@ -254,9 +254,11 @@ def _newest(record: SessionRecord) -> float:
 
 
 def _afterwards(record: SessionRecord, night: _Night) -> SessionRecord:
+    mark = night.session.watermark
     return replace(
         record,
         start=night.session.start,
+        watermark=mark if math.isfinite(mark) else None,
         n_epochs=record.n_epochs + len(night.epochs),
         due=night.session.due,
         motion_columns=night.session.motion_columns,

@@ -67,6 +67,7 @@ CREATE TABLE grant (
 CREATE INDEX grant_session ON grant (session, created, id);
 """,
     """
+ALTER TABLE session ADD COLUMN watermark REAL;
 ALTER TABLE session ADD COLUMN reopens INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE session ADD COLUMN warnings TEXT NOT NULL DEFAULT '{}';
 DROP INDEX session_heard;
