@@ -117,15 +117,7 @@ def discard(left: Path) -> None:
 def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
     """Refuse to write over what is read, by whatever name or link, or two outputs to one path.
 
-    Parameters
-    ----------
-    outputs, inputs : iterable of path or None
-        Files or folders; those that are None or do not exist are in nobody's way.
-
-    Raises
-    ------
-    DataError
-        If an output is an input, or another output.
+    Paths that are None, and inputs that do not exist, are in nobody's way; else: `DataError`.
     """
     written: set[Path] = set()
     there = [path for path in inputs if path is not None and path.exists()]
@@ -143,17 +135,8 @@ def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) ->
 def refuse_other_files(folder: Path, marks: Mapping[str, bytes]) -> None:
     """See that files to be written take the place of nothing but earlier ones of the same kind.
 
-    Parameters
-    ----------
-    folder : path
-        Where they will be, local or remote.
-    marks : mapping of str to bytes
-        By name of a file, what is in each one that this program wrote.
-
-    Raises
-    ------
-    DataError
-        If another file is in the way.
+    `marks` has, by the name of a file in a local or remote folder, what is in each one that this
+    program wrote. A file without it is in the way: a `DataError`.
     """
     for name, mark in marks.items():
         file = folder / name

@@ -89,13 +89,7 @@ def publish(written: Path, target: Path) -> None:
     new one; where it is neither as the process is killed, `recover` puts the old one back. A
     remote one is written file by file, and its summary has an error until it is complete.
 
-    Parameters
-    ----------
-    written : Path
-        Folder of `sleepstage.files.temporary_folder`, beside `target` if that is local. It is used
-        up.
-    target : Path
-        Where the result shall be.
+    `written` is of `sleepstage.files.temporary_folder`, beside a local `target`; it is used up.
 
     Raises
     ------

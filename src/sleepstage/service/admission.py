@@ -107,16 +107,7 @@ def _described(kind: str, count: int, fact: str = "") -> dict[str, Any]:
 
 
 def admit(record: SessionRecord, message: Message, *, now: float) -> Admission:
-    """Decide what a session keeps of a message.
-
-    Parameters
-    ----------
-    record : SessionRecord
-        The session as it is now.
-    message : Message
-        Has at least one sample.
-    now : float
-        The server's clock.
+    """Decide what a session keeps of a message, which has samples, by the server's clock.
 
     Raises
     ------
