@@ -53,11 +53,12 @@ SIGNALS: Final = ("heart_rate", "motion", "steps")
 WATCHES: Final = 12
 MESSAGE: Final = 30.0  # s of the night in a message
 LATENESS: Final = 120.0  # s; neighbours change places
-SILENT_HOURS: Final = 0.01
-PAUSE: Final = 50.0  # s, so that silence closes the night
+SILENT_HOURS: Final = 0.02  # longer than a watch may wait for a server that starts
+PAUSE: Final = 90.0  # s, so that silence closes the night
 OUTAGE: Final = 6.0  # s
 BETWEEN: Final = (10.0, 25.0)  # s from one event to the next
 SETTINGS: Final = {"silent_hours": str(SILENT_HOURS), "messages_per_second": "10000"}
+NEAR: Final = 1e-4  # of a probability to the one predicted
 GROWTH: Final = 1.2  # of memory and descriptors, from the second quarter of the run to the last
 
 
@@ -292,17 +293,22 @@ def lost(counts: Counts, store: Path) -> int:
 def different(nights: list[tuple[Recording, dict[str, Any]]]) -> tuple[int, int, int]:
     """Count epochs, those that are not as predicted, and samples that were not taken in."""
     n_epochs = n_different = n_missing = 0
+    stagers = {name: sleepstage.load_model(name) for name in ("live", "night")}
     for night, closed in nights:
         n_samples = sum(len(getattr(night, name)) for name in SIGNALS)
         intake = closed["session"]["intake"]
-        n_missing += n_samples - int(intake["taken"] + intake["implausible"])
+        missing = n_samples - int(intake["taken"] + intake["implausible"])
+        n_missing += missing
+        if missing:
+            session = closed["session"]
+            Console(stderr=True).print(missing, "missing:", intake, session["warnings"])
         for epochs, model in ((closed["epochs"], "live"), (closed["night"]["epochs"], "night")):
-            hypnogram = sleepstage.load_model(model).predict(night)
-            expected = list(hypnogram.stages)[: len(epochs)]
+            hypnogram = stagers[model].predict(night)
+            assert hypnogram.probabilities is not None
+            given = [list(epoch["probabilities"].values()) for epoch in epochs]
+            away = np.abs(np.array(given) - hypnogram.probabilities[: len(epochs)])
             n_epochs += len(epochs)
-            n_different += sum(
-                epoch["stage"] != stage for epoch, stage in zip(epochs, expected, strict=True)
-            )
+            n_different += int((away.max(axis=1) > NEAR).sum())
             n_different += abs(len(hypnogram) - len(epochs)) > 1  # the last one may not have ended
     return n_epochs, n_different, n_missing
 
