@@ -306,7 +306,7 @@ def different(nights: list[tuple[Recording, dict[str, Any]]]) -> tuple[int, int,
             hypnogram = stagers[model].predict(night)
             assert hypnogram.probabilities is not None
             given = [list(epoch["probabilities"].values()) for epoch in epochs]
-            away = np.abs(np.array(given) - hypnogram.probabilities[: len(epochs)])
+            away = np.abs(np.array(given, np.float64) - hypnogram.probabilities[: len(epochs)])
             n_epochs += len(epochs)
             n_different += int((away.max(axis=1) > NEAR).sum())
             n_different += abs(len(hypnogram) - len(epochs)) > 1  # the last one may not have ended
