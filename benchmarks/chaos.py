@@ -55,6 +55,7 @@ MESSAGE: Final = 30.0  # s of the night in a message
 LATENESS: Final = 120.0  # s; neighbours change places
 SILENT_HOURS: Final = 0.02  # longer than a watch may wait for a server that starts
 PAUSE: Final = 90.0  # s, so that silence closes the night
+LONGEST_PUSH: Final = 150.0  # s that a night takes, with its pause: no later one begins
 OUTAGE: Final = 6.0  # s
 BETWEEN: Final = (10.0, 25.0)  # s from one event to the next
 SETTINGS: Final = {"silent_hours": str(SILENT_HOURS), "messages_per_second": "10000"}
@@ -277,7 +278,7 @@ async def run(
     async with httpx2.AsyncClient(timeout=30) as client, asyncio.TaskGroup() as group:
         size = group.create_task(watch_size(servers[1], until))
         for rng in rngs[1:]:
-            group.create_task(Watch(urls, client, rng, counts).run(until))
+            group.create_task(Watch(urls, client, rng, counts).run(until - LONGEST_PUSH))
         group.create_task(Chaos(*servers, store, rngs[0], counts).run(until))
         group.create_task(show_progress(seconds))
     return counts, await size
