@@ -179,7 +179,7 @@ def messages(night: Recording) -> Iterator[dict[str, Any]]:
 
 def swap(numbers: list[int], rng: np.random.Generator) -> None:
     """Let some neighbours change places."""
-    for index in np.flatnonzero(rng.random(len(numbers) - 1) < 0.1):
+    for index in 2 * np.flatnonzero(rng.random(len(numbers) // 2) < 0.2):  # no pair shares one
         numbers[index], numbers[index + 1] = numbers[index + 1], numbers[index]
 
 
