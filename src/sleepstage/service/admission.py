@@ -17,7 +17,7 @@ from sleepstage.errors import DataError, SleepstageError
 from sleepstage.recording import LONGEST_NIGHT
 from sleepstage.service.records import Delivery
 from sleepstage.session import AHEAD_SECONDS
-from sleepstage.signals import PLAUSIBLE_BPM
+from sleepstage.signals import is_plausible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -243,8 +243,7 @@ def _warn_of_values(admission: Admission, given: Message, record: SessionRecord)
     fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
     admission.warn("late", late, fact)
     values = message.heart_rate.values[n_late.get("heart_rate", 0) :]
-    low, high = PLAUSIBLE_BPM
-    strange = int(np.count_nonzero((values < low) | (values > high)))
+    strange = len(values) - int(np.count_nonzero(is_plausible(values)))
     hertz = int(np.count_nonzero((values >= _HERTZ[0]) & (values <= _HERTZ[1])))
     hertz = hertz if 2 * hertz > len(values) else 0
     admission.warn("heart_rate_hertz", hertz)
