@@ -36,13 +36,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 import sleepstage
-from sleepstage.readers.simulated import simulate_night
-from sleepstage.recording import Recording
+from sleepstage.core.recording import Recording
+from sleepstage.simulate.nights import simulate_night
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.serving import Server, serving  # noqa: E402
+from tests.helpers.serving import Server, serving  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

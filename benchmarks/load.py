@@ -32,7 +32,7 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.serving import serving  # noqa: E402
+from tests.helpers.serving import serving  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator

@@ -27,9 +27,9 @@ def with_pandas(path: Path) -> None:
 
 def with_sleepstage(path: Path) -> None:
     """Parse the text, check and sort it, filter, and summarise every 15 s."""
-    from sleepstage.motion import summarise_motion
-    from sleepstage.readers.text import read_text_table
-    from sleepstage.samples import Samples
+    from sleepstage.core.motion import summarise_motion
+    from sleepstage.core.samples import Samples
+    from sleepstage.io.text import read_text_table
 
     table = read_text_table(path, ("seconds", "x", "y", "z"), separator=" ")
     summarise_motion(Samples.clean(table[:, 0], table[:, 1:], name=str(path), columns=3))
@@ -60,7 +60,7 @@ def run_one(name: str, path: Path) -> None:
 
 def main() -> int:
     """Print a table; exit status 1 if a limit is missed."""
-    from sleepstage.readers.simulated import write_dataset
+    from sleepstage.simulate.nights import write_dataset
 
     with tempfile.TemporaryDirectory() as folder:
         (subject,) = write_dataset(folder, 1, raw_motion=True)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import sleepstage
-from sleepstage.readers.simulated import simulate_night
+from sleepstage.simulate.nights import simulate_night
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

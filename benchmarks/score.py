@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from sleepstage.files import write_atomically
-from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.readers.simulated import simulate_night
+from sleepstage._utils.files import write_atomically
+from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.simulate.nights import simulate_night
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ def with_iterparse(path: Path) -> None:
 
 def with_sleepstage(path: Path) -> None:
     """Find and read all nights."""
-    from sleepstage.readers import find_nights
+    from sleepstage.io import find_nights
 
     print(sum(night.read().n_epochs > 0 for night in find_nights(path)), file=sys.stderr)
 

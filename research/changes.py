@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.features import FEATURE_NAMES, SUMMARIES, extract_features
+from sleepstage.engine.features import FEATURE_NAMES, SUMMARIES, extract_features
+from sleepstage.ml.dataset import PreparedNight, thin
 from sleepstage.stages import UNSCORED
-from sleepstage.training.nights import Night, thin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,19 +25,21 @@ LEAK_COLUMN: Final = "steps_24h"
 _TESTED_SHARE: Final = 0.10
 
 
-def sparse(night: Night, seconds: float) -> Night:
+def sparse(night: PreparedNight, seconds: float) -> PreparedNight:
     """One heart rate in so many seconds, as from a watch that saves its battery."""
     recording = thin(night.recording, seconds)
-    return Night(recording, extract_features(recording), night.codes)
+    return PreparedNight(recording, extract_features(recording), night.codes)
 
 
-def _with_rows(night: Night, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Night:
+def _with_rows(
+    night: PreparedNight, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> PreparedNight:
     return replace(
         night, rows=change(night.rows), thinned_rows=tuple(map(change, night.thinned_rows))
     )
 
 
-def normalise(night: Night) -> Night:
+def normalise(night: PreparedNight) -> PreparedNight:
     """LEAK: each heart-rate feature against its mean and spread over the whole night."""
 
     def change(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -51,7 +53,7 @@ def normalise(night: Night) -> Night:
     return _with_rows(night, change)
 
 
-def tell_stage_before(night: Night) -> Night:
+def tell_stage_before(night: PreparedNight) -> PreparedNight:
     """LEAK: the expert's stage of the epoch before stands among the features."""
     before = np.concatenate([[UNSCORED], night.codes[:-1]]).astype(np.float32)
 
@@ -63,23 +65,25 @@ def tell_stage_before(night: Night) -> Night:
     return _with_rows(night, change)
 
 
-def _drawn(night: Night) -> NDArray[np.bool_]:
+def _drawn(night: PreparedNight) -> NDArray[np.bool_]:
     """Epochs that test, a random tenth; the same whenever asked."""
     seed = int.from_bytes(night.subject.encode(), "little")
     return np.random.default_rng(seed).random(len(night.codes)) < _TESTED_SHARE
 
 
-def keep_most(night: Night) -> Night:
+def keep_most(night: PreparedNight) -> PreparedNight:
     """LEAK: nine epochs of ten, to train on; the others lie between them."""
     return replace(night, codes=np.where(_drawn(night), UNSCORED, night.codes).astype(np.int8))
 
 
-def keep_drawn(night: Night) -> Night:
+def keep_drawn(night: PreparedNight) -> PreparedNight:
     """LEAK: the other tenth, to test on."""
     return replace(night, codes=np.where(_drawn(night), night.codes, UNSCORED).astype(np.int8))
 
 
-Change = tuple["Callable[[Night], Night]", "Callable[[Night], Night]"]
+Change = tuple[
+    "Callable[[PreparedNight], PreparedNight]", "Callable[[PreparedNight], PreparedNight]"
+]
 
 CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
     {

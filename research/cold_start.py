@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from research.held_out import held_out, in_order
-from sleepstage.metrics import Agreement, agreement
-from sleepstage.motion import WINDOW_SECONDS
-from sleepstage.stager import Stager
+from sleepstage.core.agreement import Agreement, agreement
+from sleepstage.core.motion import WINDOW_SECONDS
+from sleepstage.engine.stager import Stager
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from research.held_out import HeldOut
+    from sleepstage.core.recording import Recording
     from sleepstage.evaluation.run import Outcome
-    from sleepstage.recording import Recording
-    from sleepstage.training.nights import Night
+    from sleepstage.ml.dataset import PreparedNight
 
 __all__ = ["NIGHT_START", "RESTART", "WINDOWS", "Window", "begin_at", "cold_start"]
 
@@ -87,7 +87,7 @@ def begin_at(recording: Recording, start: float) -> Recording:
 
 def cold_start(
     outcomes: Sequence[Outcome],
-    nights: Sequence[Night],
+    nights: Sequence[PreparedNight],
     *,
     jobs: int = -1,
     on_run: Callable[[int, int, str], None] | None = None,
@@ -95,8 +95,8 @@ def cold_start(
     """Compare recordings that have just begun with the whole night's, by time since the start.
 
     Each test night is begun at its start, and at each half hour after it from which a full hour is
-    left, so that all windows rest on the same starts. The epochs that count are those of `Night`;
-    an unscored label counts as wrong.
+    left, so that all windows rest on the same starts. The epochs that count are those of
+    `PreparedNight`; an unscored label counts as wrong.
 
     Parameters
     ----------

@@ -11,22 +11,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from research.held_out import held_out, in_order
+from sleepstage.core.agreement import report
+from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.core.samples import Samples
+from sleepstage.engine.stager import Stager
 from sleepstage.evaluation.people import compare
 from sleepstage.evaluation.results import summarise
-from sleepstage.metrics import report
-from sleepstage.motion import MOTION_COLUMNS
-from sleepstage.samples import Samples
-from sleepstage.stager import Stager
+from sleepstage.ml.dataset import SPARSE, PreparedNight, thin
 from sleepstage.stages import FOUR_CLASS, UNSCORED
-from sleepstage.training.nights import SPARSE, Night, thin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from research.held_out import HeldOut
+    from sleepstage.core.agreement import ScoredNight
+    from sleepstage.core.recording import Recording
     from sleepstage.evaluation.run import Outcome
-    from sleepstage.metrics import ScoredNight
-    from sleepstage.recording import Recording
 
     Condition = Callable[[Recording], Recording]
 
@@ -99,7 +99,7 @@ CONDITIONS: Final[Mapping[str, Condition]] = MappingProxyType(
 
 def under_conditions(
     outcomes: Sequence[Outcome],
-    nights: Sequence[Night],
+    nights: Sequence[PreparedNight],
     *,
     conditions: Mapping[str, Condition] = CONDITIONS,
     jobs: int = -1,
@@ -116,7 +116,7 @@ def under_conditions(
     ----------
     outcomes : sequence of Outcome
         Runs with model files.
-    nights : sequence of Night
+    nights : sequence of PreparedNight
         One for each person.
     conditions : mapping of str to callable
         What is left of a recording; `EVERYTHING` among them.

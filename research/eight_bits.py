@@ -9,8 +9,8 @@ import numpy as np
 
 from research.held_out import held_out, in_order
 from research.quantise import quantise
-from sleepstage.metrics import agreement
-from sleepstage.stager import Stager
+from sleepstage.core.agreement import agreement
+from sleepstage.engine.stager import Stager
 from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from research.held_out import HeldOut
     from sleepstage.evaluation.run import Outcome
-    from sleepstage.training.nights import Night
+    from sleepstage.ml.dataset import PreparedNight
 
 __all__ = ["Cost", "cost_of_int8"]
 
@@ -49,7 +49,7 @@ class Cost:
 
 def cost_of_int8(
     outcomes: Sequence[Outcome],
-    nights: Sequence[Night],
+    nights: Sequence[PreparedNight],
     *,
     jobs: int = -1,
     on_run: Callable[[int, int, str], None] | None = None,

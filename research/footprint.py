@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import onnx
 from onnx import numpy_helper, shape_inference
 
-from sleepstage.stager import Stager
+from sleepstage.engine.stager import Stager
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def weight_bytes(model_file: bytes) -> int:
 
 def state_bytes(model_file: bytes) -> int:
     """Bytes that a live session remembers from epoch to epoch, without the samples of features."""
-    return sum(part.nbytes for part in Stager(model_file).begin())
+    return sum(part.nbytes for part in Stager(model_file).initial_state())
 
 
 def milliseconds(model_file: bytes, rows: NDArray[np.float32]) -> float:
@@ -74,7 +74,7 @@ def milliseconds(model_file: bytes, rows: NDArray[np.float32]) -> float:
 
     def once() -> float:
         begin = time.perf_counter()
-        stager.advance(rows, stager.begin())
+        stager.step(rows, stager.initial_state())
         return time.perf_counter() - begin
 
     return 1e3 * min(once() for _ in range(_ROUNDS)) / len(rows)

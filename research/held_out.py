@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from sleepstage.scale import run_tasks
+from sleepstage._utils.parallel import run_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sleepstage.core.agreement import ScoredNight
     from sleepstage.evaluation.run import Outcome
-    from sleepstage.metrics import ScoredNight
-    from sleepstage.readers.source import Progress
-    from sleepstage.training.nights import Night
+    from sleepstage.io.source import Progress
+    from sleepstage.ml.dataset import PreparedNight
 
-    HeldOut = tuple[bytes, Sequence[tuple[Night, ScoredNight]]]
+    HeldOut = tuple[bytes, Sequence[tuple[PreparedNight, ScoredNight]]]
 
 __all__ = ["held_out", "in_order"]
 
@@ -23,14 +23,14 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def held_out(outcomes: Sequence[Outcome], nights: Sequence[Night]) -> list[HeldOut]:
+def held_out(outcomes: Sequence[Outcome], nights: Sequence[PreparedNight]) -> list[HeldOut]:
     """Model file of each run, and its test nights: what it read, and how it was scored.
 
     Parameters
     ----------
     outcomes : sequence of Outcome
         Runs with model files.
-    nights : sequence of Night
+    nights : sequence of PreparedNight
         One for each person.
     """
     people = {night.subject: night for night in nights}

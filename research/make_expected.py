@@ -16,20 +16,20 @@ import numpy as np
 from research.conditions import EVERYTHING, under_conditions, without_motion
 from research.make_models import RECIPES
 from research.make_results import OUT, SEEDS, real_nights
-from sleepstage.classifiers.registry import CLASSIFIERS
+from sleepstage._utils.files import write_atomically
+from sleepstage.batch.night import EXPECTED
 from sleepstage.cli.console import console, progress_bar
+from sleepstage.core.agreement import NUMBERS
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.run import Outcome
-from sleepstage.files import write_atomically
-from sleepstage.metrics import NUMBERS
-from sleepstage.scoring.night import EXPECTED
-from sleepstage.training.nights import thin
+from sleepstage.ml.dataset import thin
+from sleepstage.ml.registry import CLASSIFIERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sleepstage.recording import Recording
-    from sleepstage.training.nights import Night
+    from sleepstage.core.recording import Recording
+    from sleepstage.ml.dataset import PreparedNight
 
     Left = Callable[[Recording], Recording]
 
@@ -56,7 +56,7 @@ def left_of(night: Recording, *, motion: bool, seconds: float | None) -> Recordi
     return thinned if motion else without_motion(thinned)
 
 
-def measure(nights: Sequence[Night], model: str) -> list[dict[str, Any]]:
+def measure(nights: Sequence[PreparedNight], model: str) -> list[dict[str, Any]]:
     """What a model's recipe reaches under each condition."""
     people = [night.subject for night in nights]
     tasks = plan(
@@ -91,7 +91,7 @@ def measure(nights: Sequence[Night], model: str) -> list[dict[str, Any]]:
     ]
 
 
-def usual_seconds(nights: Sequence[Night]) -> float:
+def usual_seconds(nights: Sequence[PreparedNight]) -> float:
     """Median over people of the median time between heart rates."""
     gaps = [np.median(np.diff(night.recording.heart_rate.times)) for night in nights]
     return round(float(np.median(gaps)), 1)

@@ -6,9 +6,9 @@ import json
 from typing import Final
 
 from research import DOCS
-from sleepstage.files import write_atomically
-from sleepstage.scoring.batch import HEART_RATE_MODEL
-from sleepstage.scoring.night import EXPECTED
+from sleepstage._utils.files import write_atomically
+from sleepstage.batch.night import EXPECTED
+from sleepstage.batch.tasks import HEART_RATE_MODEL
 
 PAGE: Final = DOCS / "my-apple-watch.md"
 BEGIN: Final = "<!-- expected -->\n"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from research import DOCS
-from sleepstage.features import SUMMARIES, TRACE
-from sleepstage.training.config import DEFAULT_FEATURES
+from sleepstage.engine.features import SUMMARIES, TRACE
+from sleepstage.ml.config import DEFAULT_FEATURES
 
 PAGE = DOCS / "features.md"
 
 HEAD = """\
-<!-- Written by `make docs`; edit src/sleepstage/features.py in its place. -->
+<!-- Written by `make docs`; edit src/sleepstage/engine/features.py in its place. -->
 # Features
 
 One row per 30 s epoch, made at the epoch's end from what was known by then, in
-`sleepstage/features.py`. What is not known is NaN, and the network is told so. *m* is minutes
-looked back; *night* is since the recording's start; a *log* is `log(1 + value)` but for posture,
-which is `log(value + 0.001 g)`. The default model uses those marked ●; the others were measured
+`sleepstage/engine/features.py`. What is not known is NaN, which the network
+can see. *m* is minutes looked back; *night* is since the recording's start; a *log* is
+`log(1 + value)` but for posture, which is `log(value + 0.001 g)`. The default model uses those marked ●; the
+others were measured
 not to help on people not trained on ([approach](approach.md)).
 
 | | name | from | unit | what it is for |

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, Final
 from research import DOCS
 from research.make_results import real_nights
 from research.quantise import quantise
-from sleepstage.classifiers.registry import CLASSIFIERS
+from sleepstage._utils.files import write_atomically
 from sleepstage.cli.console import console, number, progress_bar
-from sleepstage.evaluation.split import everyone
-from sleepstage.files import write_atomically
-from sleepstage.stager import SHIPPED_MODELS, load_model
+from sleepstage.engine.stager import SHIPPED_MODELS, load_model
+from sleepstage.evaluation.splits import everyone
+from sleepstage.ml.registry import CLASSIFIERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sleepstage.classifiers.neural import FittedNetworks
-    from sleepstage.training.nights import Night
+    from sleepstage.ml.dataset import PreparedNight
+    from sleepstage.ml.neural import FittedNetworks
 
 CARD: Final = DOCS / "models.md"
 RESULTS: Final = Path("runs/results/kfold/results.json")
@@ -81,12 +81,12 @@ another processor sums round otherwise, and a run's kappa moves by some thousand
 """
 
 
-def build(nights: Sequence[Night], name: str) -> FittedNetworks:
+def build(nights: Sequence[PreparedNight], name: str) -> FittedNetworks:
     """Fit a recipe to everybody."""
     split = everyone([night.subject for night in nights], seed=SEED)
     with progress_bar(f"training {name}") as progress:
         fitted: FittedNetworks = CLASSIFIERS[RECIPES[name]].fit(  # type: ignore[assignment]
-            nights, split.validation, on_pass=progress
+            nights, split.validation, on_epoch=progress
         )
     return fitted
 
@@ -149,7 +149,7 @@ def _describe(name: str) -> Mapping[str, str]:
         **{f"{stage} found": mean(four["recall"], stage) for stage in four["recall"]},
         "at the operating point: accuracy": mean(point, "accuracy"),
         "at the operating point: REM found": mean(point["recall"], "rem"),
-        "operating point: REM times": number(info.factors["rem"], 2),
+        "operating point: REM times": number(info.class_weights["rem"], 2),
         "temperature": number(info.temperature, 2),
         "written by version": info.version,
     }

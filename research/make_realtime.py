@@ -20,17 +20,17 @@ from research.eight_bits import cost_of_int8
 from research.footprint import milliseconds, operations, state_bytes, weight_bytes
 from research.make_results import OUT, SEEDS, real_nights
 from research.quantise import quantise
-from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
 from sleepstage.cli.console import console, progress_bar
+from sleepstage.core.agreement import NUMBERS
+from sleepstage.engine.explanation import explain
+from sleepstage.engine.stager import Stager
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.report import Section, Table
 from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Cell, interval, number
 from sleepstage.evaluation.run import Outcome
-from sleepstage.explanation import explain
-from sleepstage.metrics import NUMBERS
+from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
 from sleepstage.plotting import save_figure
-from sleepstage.stager import Stager
 from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from research.cold_start import Window
     from research.eight_bits import Cost
-    from sleepstage.training.nights import Night
+    from sleepstage.ml.dataset import PreparedNight
 
 PAGE = DOCS / "realtime.md"
 
@@ -110,7 +110,7 @@ def _window_row(window: Window) -> tuple[Cell, ...]:
     )
 
 
-def size_section(models: Sequence[bytes], costs: Sequence[Cost], night: Night) -> Section:
+def size_section(models: Sequence[bytes], costs: Sequence[Cost], night: PreparedNight) -> Section:
     """What a step costs, with weights of 32 and of eight bits."""
     first = models[0]
     small = quantise(first)
@@ -153,7 +153,7 @@ def _kappa_change(cost: Cost) -> float:
     return abs((cost.kappa_int8 or 0.0) - (cost.kappa or 0.0))
 
 
-def default_runs(nights: Sequence[Night]) -> list[Outcome]:
+def default_runs(nights: Sequence[PreparedNight]) -> list[Outcome]:
     """Runs of the default model on ten folds, as `make_results` did and left them."""
     people = [night.subject for night in nights]
     models = {DEFAULT: CLASSIFIERS[DEFAULT]}
@@ -163,7 +163,7 @@ def default_runs(nights: Sequence[Night]) -> list[Outcome]:
     return [outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)]
 
 
-def explain_one(run: Outcome, nights: Sequence[Night]) -> None:
+def explain_one(run: Outcome, nights: Sequence[PreparedNight]) -> None:
     """Picture for docs/explaining.md: a test night, by the model that does not know the person."""
     people = {night.subject: night.recording for night in nights}
     subject = run.split.test[0]

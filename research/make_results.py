@@ -15,30 +15,30 @@ import sleepstage
 from research import DOCS
 from research.studies import STUDIES, run_studies
 from research.study_report import study_sections
-from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
+from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.report import sections, write_report
 from sleepstage.evaluation.results import by_model, nights_of, results
 from sleepstage.evaluation.run import load_nights
-from sleepstage.files import write_json
+from sleepstage.io.sleep_accel.read import find_data
+from sleepstage.ml.config import override
+from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
 from sleepstage.plotting import save_figure
-from sleepstage.readers.sleep_accel import find_data
-from sleepstage.training.config import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sleepstage.evaluation.experiment import Task
     from sleepstage.evaluation.report import Section
-    from sleepstage.training.nights import Night
+    from sleepstage.ml.dataset import PreparedNight
 
 OUT = Path("runs/results")
 README = DOCS.parent / "README.md"
 MARKER = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 SEEDS: Final = {"holdout": 0, "kfold": 100, "studies": 200}
 # Two dozen variations: one network for a fixed number of passes, the same for all.
-LIGHT: Final = ("members=1", "passes=25")
+LIGHT: Final = ("members=1", "training_epochs=25")
 NIGHT: Final = "ensemble-night"
 MODELS: Final = (
     *(DEFAULT, "lstm", NIGHT, "heart-rate-night", "boosting"),
@@ -62,7 +62,7 @@ NOTES: Final = {
 }
 
 
-def real_nights() -> list[Night]:
+def real_nights() -> list[PreparedNight]:
     """All nights of the dataset; documents are written of real ones only."""
     data = find_data()
     with progress_bar("reading") as progress:
@@ -74,7 +74,7 @@ def real_nights() -> list[Night]:
 
 
 def run(
-    nights: Sequence[Night], tasks: Sequence[Task], name: str
+    nights: Sequence[PreparedNight], tasks: Sequence[Task], name: str
 ) -> tuple[dict[str, Any], list[Section]]:
     """Do what is not done yet; results of an evaluation, and the sections of its report."""
     with progress_bar(name) as progress:

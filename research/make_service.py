@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic_core import PydanticUndefined
 
 from research import DOCS
-from sleepstage.service.settings import Settings
+from sleepstage.server.settings import Settings
 
 PAGE = DOCS / "service.md"
 MARKER = re.compile(r"(<!-- settings -->\n).*?(<!-- /settings -->)", re.DOTALL)

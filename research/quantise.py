@@ -9,8 +9,8 @@ from typing import Final
 
 import onnx
 
-from sleepstage.model_info import METADATA_KEY
-from sleepstage.stager import Stager
+from sleepstage.engine.model_info import METADATA_KEY
+from sleepstage.engine.stager import Stager
 
 __all__ = ["quantise"]
 

@@ -18,29 +18,29 @@ import numpy as np
 
 from research.changes import CHANGES, LEAK_COLUMN
 from research.study_report import study_results, study_sections
-from sleepstage.classifiers.neural import Neural
+from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, progress_bar
 from sleepstage.cli.evaluate import choose, raise_failed, show
 from sleepstage.cli.evaluate import evaluate as verb
 from sleepstage.cli.train import load_and_announce
+from sleepstage.core.recording import person_of
+from sleepstage.engine.features import SUMMARIES
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation.experiment import Task, evaluate, plan
 from sleepstage.evaluation.report import write_report
 from sleepstage.evaluation.results import by_model, failed_runs, nights_of, results
 from sleepstage.evaluation.run import Outcome
-from sleepstage.evaluation.split import Split
-from sleepstage.features import SUMMARIES
-from sleepstage.files import write_json
-from sleepstage.readers.sleep_accel import find_data
-from sleepstage.recording import person_of
-from sleepstage.training.config import DEFAULT_FEATURES, override
-from sleepstage.training.network import RecurrentConfig
-from sleepstage.training.transformer import TransformerConfig
+from sleepstage.evaluation.splits import Split
+from sleepstage.io.sleep_accel.read import find_data
+from sleepstage.ml.config import DEFAULT_FEATURES, override
+from sleepstage.ml.networks import RecurrentConfig
+from sleepstage.ml.neural import Neural
+from sleepstage.ml.transformer import TransformerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sleepstage.training.nights import Night
+    from sleepstage.ml.dataset import PreparedNight
 
     Outcomes = Mapping[Task, Outcome | SleepstageError]
     Progress = Callable[[int, int, str], None]
@@ -113,7 +113,9 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
             "no heart rate against the night so far": Variation(_features(*_ALL, without="night")),
             "heart rate each minute": Variation(change="heart rate each minute"),
             "heart rate each 5 minutes": Variation(change="heart rate each 5 minutes"),
-            "no comparison of what is told with the night so far": Variation(("centring=false",)),
+            "no comparison of what is told with the night so far": Variation(
+                ("prior_correction=false",)
+            ),
             "no class weights": Variation(("class_balance=0",)),
             "five classes": Variation(("scheme=five_class",)),
         },
@@ -235,7 +237,7 @@ def fewer(split: Split, people: int, *, seed: int) -> Split:
 
 
 def evaluate_varied(
-    nights: Sequence[Night],
+    nights: Sequence[PreparedNight],
     tasks: Sequence[Task],
     out: Path,
     *,
@@ -267,7 +269,7 @@ def _change(task: Task) -> str:
     return task.change if isinstance(task, Varied) else ""
 
 
-def _changed(nights: Sequence[Night], change: str) -> list[Night]:
+def _changed(nights: Sequence[PreparedNight], change: str) -> list[PreparedNight]:
     """Nights to train on, and beside them those to test on, which have names of their own."""
     if not change:
         return list(nights)
@@ -313,7 +315,7 @@ def results_of(outcomes: Outcomes) -> dict[str, Any]:
 
 def run_studies(
     names: Sequence[str],
-    nights: Sequence[Night],
+    nights: Sequence[PreparedNight],
     baseline: Sequence[Task],
     out: Path,
     *,
@@ -326,7 +328,7 @@ def run_studies(
     ----------
     names, baseline
         See `study_tasks`.
-    nights : sequence of Night
+    nights : sequence of PreparedNight
         Of all people.
     out : path
         Folder of the runs, of ``results.json`` and of the report.

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from sleepstage.classifiers.neural import Neural
-from sleepstage.classifiers.registry import CLASSIFIERS
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, load_nights, log_to, save, train_and_test
-from sleepstage.evaluation.split import Split, holdout
-from sleepstage.readers.simulated import write_dataset
-from sleepstage.training.network import RecurrentConfig
+from sleepstage.evaluation.splits import Split, holdout
+from sleepstage.ml.networks import RecurrentConfig
+from sleepstage.ml.neural import Neural
+from sleepstage.ml.registry import CLASSIFIERS
+from sleepstage.simulate.nights import write_dataset
 
 settings.register_profile("sleepstage", deadline=None, max_examples=25)
 settings.load_profile("sleepstage")
@@ -43,7 +43,7 @@ def simulated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SMALL = Neural(
     network=RecurrentConfig(hidden=16),
     members=2,
-    max_passes=4,
+    max_training_epochs=4,
     crop_epochs=120,
     batch_size=2,
     device="cpu",
@@ -87,6 +87,6 @@ def small_run(simulated_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in a second, whatever the command says."""
 
-    tiny = replace(SMALL, members=1, max_passes=2)
+    tiny = replace(SMALL, members=1, max_training_epochs=2)
     small = {**CLASSIFIERS, "lstm": tiny, "ensemble": tiny}
-    monkeypatch.setattr("sleepstage.classifiers.registry.CLASSIFIERS", small)
+    monkeypatch.setattr("sleepstage.ml.registry.CLASSIFIERS", small)

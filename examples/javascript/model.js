@@ -1,6 +1,6 @@
 // A model at work, epoch by epoch: the graph, then the centring, then the temperature.
 //
-// The same as Stager.advance in src/sleepstage/stager.py; docs/edge.md has it in words. Nothing
+// The same as Stager.advance in src/sleepstage/engine/stager.py; docs/edge.md has it in words. Nothing
 // here is particular to Node: it runs in a browser, too.
 
 import * as ort from "onnxruntime-web";

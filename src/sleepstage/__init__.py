@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from sleepstage.epoch import Epoch
+from sleepstage.core.epoch import Epoch
+from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.recording import Recording
+from sleepstage.core.samples import Samples
+from sleepstage.engine.explanation import explain
+from sleepstage.engine.session import Session
+from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, ModelFileError, SleepstageError, SnapshotError
-from sleepstage.explanation import explain
-from sleepstage.hypnogram import Hypnogram
-from sleepstage.readers import find_nights, read
-from sleepstage.recording import Recording
-from sleepstage.samples import Samples
-from sleepstage.session import Session
-from sleepstage.stager import Stager, load_model
+from sleepstage.io import find_nights, read
 from sleepstage.stages import Stage
 
 __all__ = [

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sleepstage import __version__
+from sleepstage._utils.files import visible
 from sleepstage.cli.data import data
 from sleepstage.cli.evaluate import evaluate
 from sleepstage.cli.info import info
@@ -18,7 +19,6 @@ from sleepstage.cli.score import score
 from sleepstage.cli.serve import serve, token
 from sleepstage.cli.train import train
 from sleepstage.errors import SleepstageError
-from sleepstage.files import visible
 
 __all__ = ["main"]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
-from sleepstage.readers.sleep_accel import find_data
+from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
-    from sleepstage.checks import DatasetReport, Facts, Finding
+    from sleepstage.io.sleep_accel import DatasetReport, Facts, Finding
 
 __all__ = ["check_and_show", "data"]
 
@@ -36,7 +36,7 @@ def fetch(
     directory: Path, subjects: str | None, no_motion: bool, mirror: str | None, jobs: int
 ) -> None:
     """Download the official files from PhysioNet to DIRECTORY; go on where it stopped."""
-    from sleepstage.fetch import fetch as fetch_files
+    from sleepstage.io.sleep_accel.download import fetch as fetch_files
 
     with progress_bar("fetching") as progress:
         report = fetch_files(
@@ -67,7 +67,7 @@ def check(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
 
 def check_and_show(directory: Path, *, as_json: bool = False) -> int:
     """Validate the dataset, show what was found and return the exit status."""
-    from sleepstage.checks import check_dataset
+    from sleepstage.io.sleep_accel import check_dataset
 
     with progress_bar("checking") as progress:
         report = check_dataset(directory, on_progress=progress)
@@ -127,7 +127,7 @@ def _show_finding(who: str, finding: Finding) -> None:
 @click.option("--jobs", type=click.IntRange(1), help="Nights at once; one a core by default.")
 def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | None) -> None:
     """Summarise raw motion of DIRECTORY once; after that it may be deleted."""
-    from sleepstage.prepare import prepare as prepare_dataset
+    from sleepstage.io.sleep_accel.summarise import prepare as prepare_dataset
 
     directory = find_data(directory)
     with progress_bar("preparing") as progress:
@@ -147,7 +147,7 @@ def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | 
 @click.option("--raw-motion", is_flag=True, help="Motion at 50 Hz in place of its summary.")
 def simulate(directory: Path, n_subjects: int, seed: int, raw_motion: bool) -> None:
     """Write simulated nights to DIRECTORY in the dataset's layout."""
-    from sleepstage.readers.simulated import write_dataset
+    from sleepstage.simulate.nights import write_dataset
 
     with progress_bar("simulating") as progress:
         names = write_dataset(

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sleepstage._utils.files import keep_apart, refuse_other_files, write_json
 from sleepstage.cli.console import console, progress_bar, table
 from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
+from sleepstage.core.recording import person_of
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.files import keep_apart, refuse_other_files, write_json
-from sleepstage.readers.sleep_accel import find_data
-from sleepstage.recording import person_of
+from sleepstage.io.sleep_accel.read import find_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sleepstage.classifiers.contract import Classifier
     from sleepstage.evaluation.report import Table
+    from sleepstage.ml.classifier import Classifier
 
 __all__ = ["choose", "evaluate", "raise_failed", "show"]
 
@@ -107,8 +107,8 @@ def raise_failed(failed: Sequence[Mapping[str, Any]], n_runs: int) -> None:
 
 def choose(names: tuple[str, ...], settings: tuple[str, ...]) -> Mapping[str, Classifier]:
     """Models by name, with the settings that each of them knows; the default if none is named."""
-    from sleepstage.classifiers.registry import CLASSIFIERS, DEFAULT
-    from sleepstage.training.config import override
+    from sleepstage.ml.config import override
+    from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
 
     unknown = ", ".join(name for name in names if name not in CLASSIFIERS)
     if unknown:

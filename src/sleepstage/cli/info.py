@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from sleepstage._utils.files import keep_apart, write_json
 from sleepstage.cli.console import console
-from sleepstage.files import keep_apart, write_json
-from sleepstage.stager import load_model
+from sleepstage.engine.stager import load_model
 
 __all__ = ["info"]
 

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from sleepstage.cli.console import console, errors
 from sleepstage.cli.predict import read_named
+from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
-from sleepstage.stager import load_model
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sleepstage.epoch import Epoch
-    from sleepstage.hypnogram import Hypnogram
-    from sleepstage.recording import Recording
-    from sleepstage.session import Session
+    from sleepstage.core.epoch import Epoch
+    from sleepstage.core.hypnogram import Hypnogram
+    from sleepstage.core.recording import Recording
+    from sleepstage.engine.session import Session
     from sleepstage.stages import Scheme
 
 __all__ = ["hypnogram_rows", "live", "night_view"]

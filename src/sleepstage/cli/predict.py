@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Final
 import click
 import numpy as np
 
+from sleepstage._utils.files import check_ending, keep_apart
 from sleepstage.cli.console import console, progress_bar, simulated_banner, table
+from sleepstage.engine.explanation import explain
+from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
-from sleepstage.explanation import explain
-from sleepstage.files import check_ending, keep_apart
-from sleepstage.readers.sleep_accel import find_data, read_subject, subject_files
-from sleepstage.readers.tables import read_tables
-from sleepstage.stager import load_model
+from sleepstage.io.sleep_accel.read import find_data, read_subject, subject_files
+from sleepstage.io.tables import read_tables
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from sleepstage.explanation import Explanation
-    from sleepstage.hypnogram import Hypnogram
-    from sleepstage.recording import Recording
+    from sleepstage.core.hypnogram import Hypnogram
+    from sleepstage.core.recording import Recording
+    from sleepstage.engine.explanation import Explanation
 
 __all__ = ["predict", "read_named", "show_hypnogram"]
 
@@ -81,8 +81,8 @@ def predict(
         night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
     else:
         night = read_named(recording)
-    factors = stager.info.factors if find_rem else {}
-    hypnogram = stager.predict(night).decide(factors)
+    class_weights = stager.info.class_weights if find_rem else {}
+    hypnogram = stager.predict(night).decide(class_weights)
     show_hypnogram(hypnogram, night)
     if out is not None:
         hypnogram.save(out)
@@ -94,7 +94,7 @@ def predict(
         console.print(f"picture: {plot}")
     if explain_to:
         with progress_bar("explaining") as progress:
-            explanation = explain(stager, night, factors=factors, on_progress=progress)
+            explanation = explain(stager, night, class_weights=class_weights, on_progress=progress)
         if not explanation.lags:
             console.print(
                 "this model reads the night from both ends: no past minutes are explained"

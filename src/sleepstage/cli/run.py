@@ -11,9 +11,9 @@ from sleepstage.cli.console import console, progress_bar
 from sleepstage.cli.data import check_and_show
 from sleepstage.cli.predict import show_hypnogram
 from sleepstage.cli.train import train_and_show
+from sleepstage.engine.stager import load_model
 from sleepstage.errors import SleepstageError
-from sleepstage.readers.sleep_accel import ENVIRONMENT_VARIABLE, find_data, read_subject
-from sleepstage.stager import load_model
+from sleepstage.io.sleep_accel.read import ENVIRONMENT_VARIABLE, find_data, read_subject
 
 __all__ = ["run"]
 
@@ -46,8 +46,8 @@ def run(data: Path | None, seed: int, out: Path) -> None:
 
 
 def _find_or_make_data() -> Path:
-    from sleepstage.fetch import fetch
-    from sleepstage.readers.simulated import write_dataset
+    from sleepstage.io.sleep_accel.download import fetch
+    from sleepstage.simulate.nights import write_dataset
 
     try:
         return find_data()

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from sleepstage._utils.files import refuse_other_files
+from sleepstage.batch.night import Wanted
+from sleepstage.batch.overview import MARKS, TABLE, agreements, hours, write_overview
+from sleepstage.batch.places import place
+from sleepstage.batch.tasks import HEART_RATE_MODEL, NIGHT_SECONDS, Work, find_tasks, score_all
 from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
+from sleepstage.engine.stager import read_model
 from sleepstage.errors import needs_extra
-from sleepstage.files import refuse_other_files
-from sleepstage.readers.formats import FORMATS
-from sleepstage.scoring.batch import HEART_RATE_MODEL, NIGHT_SECONDS, Work, find_tasks, score_all
-from sleepstage.scoring.night import Wanted
-from sleepstage.scoring.overview import MARKS, TABLE, agreements, hours, write_overview
-from sleepstage.scoring.places import place
-from sleepstage.stager import read_model
+from sleepstage.io.registry import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import FrameType
 
-    from sleepstage.scoring.batch import Task
-    from sleepstage.scoring.night import Summary
+    from sleepstage.batch.night import Summary
+    from sleepstage.batch.tasks import Task
 
 __all__ = ["score"]
 

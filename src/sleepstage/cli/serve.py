@@ -14,7 +14,7 @@ from sleepstage.errors import DataError, needs_extra
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sleepstage.service.store.contract import Store
+    from sleepstage.server.store.contract import Store
 
 __all__ = ["serve", "token"]
 
@@ -40,8 +40,8 @@ def serve(**flags: Any) -> None:
     On another address than this machine's own it asks for tokens: sleepstage token.
     """
     with needs_extra("the server", "serve"):
-        from sleepstage.service.server import serve as run
-        from sleepstage.service.settings import read_settings
+        from sleepstage.server.server import serve as run
+        from sleepstage.server.settings import read_settings
     run(read_settings(**flags))
 
 
@@ -68,7 +68,7 @@ def add(owner: str, days: float | None, store: str | None) -> None:
     One person may have several; all see the same sessions. Sessions that were opened without a
     token belong to the owner "local".
     """
-    from sleepstage.service.access import make_grant
+    from sleepstage.server.auth import make_grant
 
     grant, secret = make_grant(owner, days=days)
     _with_store(store, lambda opened: opened.add_grant(grant))
@@ -99,8 +99,8 @@ def revoke(token_id: str, store: str | None) -> None:
 
 def _with_store(address: str | None, step: Callable[[Store], Awaitable[_Result]]) -> _Result:
     with needs_extra("the server", "serve"):
-        from sleepstage.service.settings import read_settings
-        from sleepstage.service.store import open_store
+        from sleepstage.server.settings import read_settings
+        from sleepstage.server.store import open_store
 
     async def run() -> _Result:
         store = await open_store(read_settings(store=address).store)

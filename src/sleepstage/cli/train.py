@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sleepstage._utils.files import keep_apart, refuse_other_files
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.files import keep_apart, refuse_other_files
-from sleepstage.readers.sleep_accel import find_data
+from sleepstage.io.sleep_accel.read import find_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sleepstage.evaluation.split import Split
-    from sleepstage.training.nights import Night
+    from sleepstage.evaluation.splits import Split
+    from sleepstage.ml.dataset import PreparedNight
 
 __all__ = ["SETTINGS_HELP", "load_and_announce", "train", "train_and_show"]
 
@@ -49,10 +49,10 @@ def train_and_show(
     """Train, print split and results, and say where everything lies."""
     with needs_extra("training", "train"):
         import sleepstage.evaluation.run as runs
-        from sleepstage.classifiers.neural import Ensemble, Neural
-        from sleepstage.classifiers.registry import CLASSIFIERS
-        from sleepstage.evaluation.split import holdout
-        from sleepstage.training.config import override
+        from sleepstage.evaluation.splits import holdout
+        from sleepstage.ml.config import override
+        from sleepstage.ml.neural import Ensemble, Neural
+        from sleepstage.ml.registry import CLASSIFIERS
 
     networks = {
         name: one for name, one in CLASSIFIERS.items() if isinstance(one, Neural | Ensemble)
@@ -66,7 +66,7 @@ def train_and_show(
     nights, simulated = load_and_announce(data)
     split = holdout([night.subject for night in nights], seed=seed)
     with runs.log_to(out / "train.log"), progress_bar("training") as progress:
-        outcome = runs.train_and_test(nights, config, split, on_pass=progress)
+        outcome = runs.train_and_test(nights, config, split, on_epoch=progress)
     runs.save(outcome, out)
     runs.save_pictures(outcome.scored, out)
     groups = "  |  ".join(" ".join(group) for group in split.validation)
@@ -77,7 +77,7 @@ def train_and_show(
     return split
 
 
-def load_and_announce(data: Path) -> tuple[list[Night], bool]:
+def load_and_announce(data: Path) -> tuple[list[PreparedNight], bool]:
     """Read all nights, and say where they come from; whether they are simulated."""
     from sleepstage.evaluation.run import load_nights
 

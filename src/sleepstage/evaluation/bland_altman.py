@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.stats import linregress
 
+from sleepstage.core.statistics import sleep_statistics
 from sleepstage.evaluation.people import Estimate, estimate
 from sleepstage.stages import UNSCORED
-from sleepstage.statistics import sleep_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from sleepstage.hypnogram import Hypnogram
-    from sleepstage.metrics import ScoredNight
+    from sleepstage.core.agreement import ScoredNight
+    from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.stages import Scheme
 
 __all__ = ["BlandAltman", "bland_altman"]

@@ -16,9 +16,9 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from sleepstage.calibration import certainty, likeliest
+from sleepstage.core.agreement import agreement
+from sleepstage.core.probabilities import certainty, likeliest
 from sleepstage.errors import DataError
-from sleepstage.metrics import agreement
 from sleepstage.stages import FOUR_CLASS, Scheme
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sleepstage.metrics import ScoredNight
+    from sleepstage.core.agreement import ScoredNight
 
     Floats = NDArray[np.float64]
     Nights = Mapping[str, ScoredNight]
@@ -103,7 +103,7 @@ class CertaintyPoint:
     n_epochs : int
         Those that are left.
     certainty : float
-        Of the least certain epoch that is left; see `sleepstage.calibration.certainty`.
+        Of the least certain epoch that is left; see `sleepstage.core.probabilities.certainty`.
     accuracy, kappa : float, float or None
         As of `Agreement`, of the epochs that are left.
     """
@@ -212,18 +212,18 @@ def selective_accuracy(
 
 
 def rem_trade_off(
-    nights: Nights, *, factors: Sequence[float] = REM_FACTORS, scheme: Scheme = FOUR_CLASS
+    nights: Nights, *, weights: Sequence[float] = REM_FACTORS, scheme: Scheme = FOUR_CLASS
 ) -> list[RemPoint]:
     """Agreement when REM is made more or less probable before the most probable class is taken.
 
     Epochs without probabilities stay unscored, which counts as wrong: where the stages are the
-    most probable classes of `scheme`, factor 1 gives the numbers of `sleepstage.metrics.report`.
+    most probable classes of `scheme`, weight 1 gives `sleepstage.core.agreement.report`.
 
     Parameters
     ----------
     nights : mapping of str to ScoredNight
         By person.
-    factors : sequence of float
+    weights : sequence of float
         By which the probability of REM is multiplied.
     scheme : Scheme
         The classes, with ``rem`` among them.
@@ -238,11 +238,11 @@ def rem_trade_off(
         raise DataError(msg)
     reference, probabilities = _pooled(nights, scheme)
     points = []
-    for factor in map(float, factors):
-        weights = np.where(np.array(scheme.classes) == "rem", factor, 1.0)
-        found = agreement(reference, likeliest(probabilities * weights), scheme)
+    for weight in map(float, weights):
+        by_class = np.where(np.array(scheme.classes) == "rem", weight, 1.0)
+        found = agreement(reference, likeliest(probabilities * by_class), scheme)
         of_rem = found.recall["rem"], found.precision["rem"]
-        points.append(RemPoint(factor, *of_rem, found.accuracy, found.kappa, found.macro_f1))
+        points.append(RemPoint(weight, *of_rem, found.accuracy, found.kappa, found.macro_f1))
     return points
 
 

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 import sleepstage
-from sleepstage.calibration import likeliest
+from sleepstage._utils.files import write_atomically, write_json
+from sleepstage._utils.parallel import run_tasks
+from sleepstage.core.agreement import ScoredNight
+from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.probabilities import likeliest
+from sleepstage.core.recording import person_of
 from sleepstage.errors import SleepstageError
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save, train_and_test
-from sleepstage.evaluation.split import holdout, kfold
-from sleepstage.files import write_atomically, write_json
-from sleepstage.hypnogram import Hypnogram
-from sleepstage.metrics import ScoredNight
-from sleepstage.recording import person_of
-from sleepstage.scale import run_tasks
+from sleepstage.evaluation.splits import holdout, kfold
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sleepstage.classifiers.contract import Classifier
-    from sleepstage.evaluation.split import Split
-    from sleepstage.readers.source import Progress
-    from sleepstage.training.nights import Night
+    from sleepstage.evaluation.splits import Split
+    from sleepstage.io.source import Progress
+    from sleepstage.ml.classifier import Classifier
+    from sleepstage.ml.dataset import PreparedNight
 
 __all__ = ["Task", "evaluate", "plan", "recall", "remember"]
 
@@ -114,7 +114,7 @@ def plan(
 
 
 def evaluate(
-    nights: Sequence[Night],
+    nights: Sequence[PreparedNight],
     tasks: Sequence[Task],
     out: Path,
     *,
@@ -126,7 +126,7 @@ def evaluate(
 
     Parameters
     ----------
-    nights : sequence of Night
+    nights : sequence of PreparedNight
         Of all people.
     tasks : sequence of Task
         From `plan`.
@@ -166,7 +166,7 @@ def evaluate(
     return {task: outcome for task, outcome in results.items() if outcome is not None}
 
 
-def _do(nights: Sequence[Night], task: Task) -> Outcome | SleepstageError:
+def _do(nights: Sequence[PreparedNight], task: Task) -> Outcome | SleepstageError:
     try:
         return train_and_test(nights, task.classifier, task.split)
     except SleepstageError as error:  # the other runs go on
@@ -184,12 +184,16 @@ def remember(outcome: Outcome, out: Path, fingerprint: str) -> None:
     with write_atomically(out / _PREDICTIONS) as temporary:
         frame.write_parquet(temporary)
     scheme = next(iter(outcome.scored.values())).predicted.scheme.name
-    stamp = {"fingerprint": fingerprint, "scheme": scheme, "factors": outcome.factors}
+    stamp = {"fingerprint": fingerprint, "scheme": scheme, "factors": outcome.class_weights}
     write_json(out / _STAMP, stamp)
 
 
 def recall(
-    out: Path, fingerprint: str, classifier: Classifier, split: Split, nights: Mapping[str, Night]
+    out: Path,
+    fingerprint: str,
+    classifier: Classifier,
+    split: Split,
+    nights: Mapping[str, PreparedNight],
 ) -> Outcome | None:
     """What `remember` wrote, or None if it is of another run, or was not finished."""
     try:
@@ -221,7 +225,7 @@ def recall(
     return Outcome(classifier, split, scored, stamp["factors"], model)
 
 
-def _data(nights: Sequence[Night]) -> str:
+def _data(nights: Sequence[PreparedNight]) -> str:
     """SHA-256 of all that is trained on and tested; features and stages need not be as recorded."""
     digest = hashlib.sha256()
     for night in sorted(nights, key=lambda night: night.subject):

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.stats import bootstrap, wilcoxon
 
+from sleepstage.core.agreement import NUMBERS, agreement
+from sleepstage.core.recording import person_of
 from sleepstage.errors import DataError
-from sleepstage.metrics import NUMBERS, agreement
-from sleepstage.recording import person_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from sleepstage.metrics import ScoredNight
+    from sleepstage.core.agreement import ScoredNight
     from sleepstage.stages import Scheme
 
     Numbers = dict[str, float | None]

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sleepstage.core.agreement import NUMBERS, reported_schemes
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import curves
 from sleepstage.evaluation.bland_altman import bland_altman
 from sleepstage.evaluation.people import compare, estimate, per_night, per_person
 from sleepstage.evaluation.run import Outcome
-from sleepstage.metrics import NUMBERS, reported_schemes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sleepstage.core.agreement import ScoredNight
     from sleepstage.evaluation.experiment import Task
     from sleepstage.evaluation.people import Numbers
-    from sleepstage.metrics import ScoredNight
     from sleepstage.stages import Scheme
 
     Outcomes = Mapping[Task, Outcome | SleepstageError]

@@ -9,23 +9,23 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.classifiers.neural import FittedNetworks
+from sleepstage._utils.files import write_atomically, write_json
+from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.errors import DataError
-from sleepstage.files import write_atomically, write_json
-from sleepstage.metrics import ScoredNight, report
+from sleepstage.io.registry import find_sources, read_source
+from sleepstage.io.sleep_accel.read import find_subjects, read_subject
+from sleepstage.ml.dataset import PreparedNight, prepare_nights
+from sleepstage.ml.neural import FittedNetworks
 from sleepstage.plotting import save_figure
-from sleepstage.readers.formats import find_sources, read_source
-from sleepstage.readers.sleep_accel import find_subjects, read_subject
 from sleepstage.stages import UNSCORED
-from sleepstage.training.nights import Night, prepare_nights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sleepstage.classifiers.contract import Classifier, Fitted
-    from sleepstage.evaluation.split import Split
-    from sleepstage.readers.source import Progress
-    from sleepstage.recording import Recording
+    from sleepstage.core.recording import Recording
+    from sleepstage.evaluation.splits import Split
+    from sleepstage.io.source import Progress
+    from sleepstage.ml.classifier import Classifier, Fitted
 
 __all__ = [
     "MARKS",
@@ -48,7 +48,7 @@ MARKS: Final = {
     "metrics.json": b'"per_person"',
     MODEL_FILE: b"sleepstage",
 }
-"""What `sleepstage.files.refuse_other_files` knows the files of a trained network by."""
+"""What `sleepstage._utils.files.refuse_other_files` knows the files of a trained network by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Outcome:
         Who trained, who tested.
     scored : dict of str to ScoredNight
         Each night of the test people, decided by the largest probability.
-    factors : dict of str to float
+    class_weights : dict of str to float
         Operating point that validation people chose; empty where the classifier has none.
     model : bytes
         Content of the model file; empty where the classifier has none.
@@ -72,23 +72,25 @@ class Outcome:
     classifier: Classifier
     split: Split
     scored: dict[str, ScoredNight]
-    factors: dict[str, float]
+    class_weights: dict[str, float]
     model: bytes = b""
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """`report` of the test people, and at the operating point in addition."""
         result = report(self.scored)
-        if self.factors:
+        if self.class_weights:
             decided = {
-                subject: replace(night, predicted=night.predicted.decide(self.factors))
+                subject: replace(night, predicted=night.predicted.decide(self.class_weights))
                 for subject, night in self.scored.items()
             }
-            result["operating_point"] = {"factors": self.factors, **report(decided)}
+            result["operating_point"] = {"factors": self.class_weights, **report(decided)}
         return result
 
 
-def load_nights(directory: str | Path, *, on_progress: Progress | None = None) -> list[Night]:
+def load_nights(
+    directory: str | Path, *, on_progress: Progress | None = None
+) -> list[PreparedNight]:
     """Read all nights of a dataset that can be trained on or tested.
 
     Parameters
@@ -129,11 +131,11 @@ def _readers(directory: Path) -> dict[str, Callable[[], Recording]]:
 
 
 def train_and_test(
-    nights: Sequence[Night],
+    nights: Sequence[PreparedNight],
     classifier: Classifier,
     split: Split,
     *,
-    on_pass: Progress | None = None,
+    on_epoch: Progress | None = None,
 ) -> Outcome:
     """Fit to the training people and stage the test people; writes nothing.
 
@@ -145,16 +147,16 @@ def train_and_test(
     people = {night.subject: night for night in nights}
     _log.info("split: %s", asdict(split))
     training = [people[subject] for subject in split.train]
-    fitted = classifier.fit(training, split.validation, on_pass=on_pass)
+    fitted = classifier.fit(training, split.validation, on_epoch=on_epoch)
     scored = stage_nights(fitted, [people[subject] for subject in split.test])
-    outcome = Outcome(classifier, split, scored, dict(fitted.factors))
+    outcome = Outcome(classifier, split, scored, dict(fitted.class_weights))
     if not isinstance(fitted, FittedNetworks):
         return outcome
     model = fitted.file(split=asdict(split), metrics=outcome.metrics)
     return replace(outcome, model=model)
 
 
-def stage_nights(fitted: Fitted, nights: Sequence[Night]) -> dict[str, ScoredNight]:
+def stage_nights(fitted: Fitted, nights: Sequence[PreparedNight]) -> dict[str, ScoredNight]:
     """Stage nights, beside the expert's stages."""
     return {
         night.subject: ScoredNight(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sleepstage._utils.files import write_atomically
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.files import write_atomically
 from sleepstage.plotting.style import mark_simulated
 from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sleepstage.core.agreement import NUMBERS
 from sleepstage.evaluation.report.extracts import (
     by_kappa,
     class_label,
@@ -21,7 +22,6 @@ from sleepstage.evaluation.report.tables import (
     number,
     p_value,
 )
-from sleepstage.metrics import NUMBERS
 from sleepstage.plotting import plot_confusion, plot_models, plot_people
 from sleepstage.stages import SCHEMES
 
@@ -89,7 +89,7 @@ def operating_point_section(
     if "operating_point" not in summary:
         return None
     reports = [
-        (run["run"], _factors(run["operating_point"]["factors"]), run["operating_point"])
+        (run["run"], _class_weights(run["operating_point"]["factors"]), run["operating_point"])
         for run in runs
     ]
     rows = tuple(
@@ -108,8 +108,10 @@ def operating_point_section(
     return Section("operating point", "At the operating point", text, (beside, table))
 
 
-def _factors(factors: Mapping[str, float]) -> str:
-    return ", ".join(f"{class_label(name)} {number(factor)}" for name, factor in factors.items())
+def _class_weights(class_weights: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{class_label(name)} {number(factor)}" for name, factor in class_weights.items()
+    )
 
 
 def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Section:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sleepstage.core.agreement import NUMBERS, agreement
 from sleepstage.evaluation.report.extracts import class_label, number_labels, scheme_words
 from sleepstage.evaluation.report.tables import Picture, Section, Table, interval, number, p_value
-from sleepstage.metrics import NUMBERS, agreement
 from sleepstage.plotting import plot_bland_altman, plot_night, plot_people
 from sleepstage.plotting.style import drawable
 from sleepstage.stages import SCHEMES
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from sleepstage.metrics import Agreement, ScoredNight
+    from sleepstage.core.agreement import Agreement, ScoredNight
 
 __all__ = [
     "bland_altman_section",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sleepstage.core.agreement import pooled
 from sleepstage.evaluation.report.extracts import class_label
 from sleepstage.evaluation.report.tables import Picture, Section, Table
-from sleepstage.metrics import pooled
 from sleepstage.plotting import plot_certainty, plot_curves, plot_reliability, plot_rem_trade_off
 from sleepstage.stages import SCHEMES
 
@@ -121,13 +121,13 @@ def operating_point(
     None where a run has no factor for REM.
     """
     decided = [run.get("operating_point", {"factors": {}}) for run in runs]
-    factors = [one["factors"].get("rem") for one in decided]
-    if None in factors or "rem" not in SCHEMES[scheme].classes:
+    class_weights = [one["factors"].get("rem") for one in decided]
+    if None in class_weights or "rem" not in SCHEMES[scheme].classes:
         return None
     found = pooled([one[scheme]["confusion"] for one in decided], SCHEMES[scheme])
     n_epochs = sum(one[scheme]["n_epochs"] for one in decided)
     return {
-        "factor": float(np.exp(np.mean(np.log(factors)))),
+        "factor": float(np.exp(np.mean(np.log(class_weights)))),
         "recall": found.recall["rem"],
         "accuracy": float(np.trace(found.confusion) / n_epochs) if n_epochs else None,
     }

@@ -10,6 +10,8 @@ import io
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from sleepstage._utils.files import write_atomically
+from sleepstage._utils.page import render
 from sleepstage.evaluation.report import agreement, people, probabilities
 from sleepstage.evaluation.report.extracts import (
     by_kappa,
@@ -18,16 +20,14 @@ from sleepstage.evaluation.report.extracts import (
     runs_of,
     schemes,
 )
+from sleepstage.evaluation.report.narrative import Card, key_numbers, verdict
 from sleepstage.evaluation.report.tables import Picture, Section, Table, escaped
-from sleepstage.evaluation.report.verdict import Card, key_numbers, verdict
-from sleepstage.files import write_atomically
-from sleepstage.page import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sleepstage.metrics import ScoredNight
+    from sleepstage.core.agreement import ScoredNight
 
 __all__ = ["DATASET", "sections", "write_report"]
 

@@ -1,0 +1,1 @@
+"""Files, pages and parallel runs: what every room needs and no user calls."""

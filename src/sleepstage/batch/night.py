@@ -1,0 +1,293 @@
+"""One night: read, staged, written to a folder of its own, and summed up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.batch.exports import write_edf, write_yasa
+from sleepstage.batch.places import write_text
+from sleepstage.core.agreement import agreement
+from sleepstage.core.hypnogram import Hypnogram, clock_time, stage_runs
+from sleepstage.core.statistics import sleep_statistics
+from sleepstage.errors import DataError
+from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sleepstage.core.recording import Recording
+    from sleepstage.core.samples import Samples
+    from sleepstage.engine.stager import Stager
+
+__all__ = [
+    "EXPECTED",
+    "FILES",
+    "HYPNOGRAM",
+    "PICTURE",
+    "SUMMARY",
+    "Summary",
+    "Wanted",
+    "expected_accuracy",
+    "read_summary",
+    "score",
+    "summary_text",
+    "write_night",
+]
+
+HYPNOGRAM: Final = "hypnogram.csv"
+PICTURE: Final = "night.png"
+SUMMARY: Final = "summary.json"
+_YASA: Final = "hypnogram.yasa.json"
+_EDF: Final = "hypnogram.edf"
+_CHECKSUM: Final = "checksum"
+
+EXPECTED: Final = Path(__file__).parents[1] / "models" / "expected.json"
+"""Of each model, its recipe's accuracy on people it was not trained on; ``make results`` writes
+it."""
+
+FILES: Final = (HYPNOGRAM, _YASA, _EDF, PICTURE, SUMMARY)
+"""All that are ever written of a night, the summary last."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is decided and written.
+
+    Attributes
+    ----------
+    find_rem : bool
+        Decide at the model's operating point for REM.
+    pictures : bool
+        Draw each night.
+    edf : bool
+        Write EDF+ annotations, too.
+    """
+
+    find_rem: bool = False
+    pictures: bool = True
+    edf: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A night in one object, as ``summary.json`` has it; with an error, little else is known.
+
+    Attributes
+    ----------
+    night : str
+        Its name, and that of its folder.
+    source, format : str
+        Where it comes from.
+    error : str
+        Why it could not be staged; empty if it was.
+    subject : str
+        Whose night it is, where that is told.
+    simulated : bool
+        True if a simulator made the night or what the model was trained on.
+    start : float or None
+        In seconds on the recording's clock.
+    clock : list of str
+        Start and end as clocks showed them; empty where time is no Unix time.
+    n_epochs, n_unscored : int
+        Epochs, and those among them without a stage.
+    model : dict
+        Name, SHA-256 and version of the model.
+    signals : dict
+        Of heart rate, motion summaries and steps: number of samples during the night and the
+        median of seconds between them.
+    expected : dict or None
+        How well the model does with such signals; see `expected_accuracy`.
+    statistics : dict or None
+        As `SleepStatistics`.
+    agreement : dict of str to dict
+        With the ``watch``, with the ``expert``: as
+        `sleepstage.core.agreement.Agreement`, and ``by``, who scored those stages.
+    stages : list of [int, str]
+        The hypnogram: so many epochs of a stage, one stretch after the other.
+    others : dict of str to list
+        The hypnograms that it is compared with, likewise.
+    fingerprint : str
+        Of all that the result depends on.
+    """
+
+    night: str
+    source: str
+    format: str
+    error: str = ""
+    subject: str = ""
+    simulated: bool = False
+    start: float | None = None
+    clock: list[str] = field(default_factory=list)
+    n_epochs: int = 0
+    n_unscored: int = 0
+    model: dict[str, str] = field(default_factory=dict)
+    signals: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    expected: dict[str, Any] | None = None
+    statistics: dict[str, Any] | None = None
+    agreement: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: list[tuple[int, str]] = field(default_factory=list)
+    others: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    fingerprint: str = ""
+
+
+def score(
+    recording: Recording, stager: Stager, model: str, wanted: Wanted
+) -> tuple[Hypnogram, dict[str, Any]]:
+    """Stage a night; its hypnogram, and values of `Summary`.
+
+    Raises
+    ------
+    DataError
+        If no epoch can be staged.
+    """
+    hypnogram = stager.predict(recording)
+    if wanted.find_rem:
+        hypnogram = hypnogram.decide(stager.info.class_weights)
+    if (hypnogram.codes == UNSCORED).all():
+        msg = (
+            f"none of the {len(hypnogram)} epochs has heart rate or motion: was the watch worn, "
+            "and are all times on one clock?"
+        )
+        raise DataError(msg)
+    others = _others(recording, len(hypnogram))
+    return hypnogram, {
+        "subject": recording.subject,
+        "simulated": hypnogram.simulated,
+        "start": recording.start,
+        "clock": _span(hypnogram),
+        "n_epochs": len(hypnogram),
+        "n_unscored": int((hypnogram.codes == UNSCORED).sum()),
+        "model": {"name": model, "sha256": stager.digest, "version": stager.info.version},
+        "signals": {
+            name: _describe(getattr(recording, name), recording)
+            for name in ("heart_rate", "motion", "steps")
+        },
+        # It was measured at the largest probability.
+        "expected": None if wanted.find_rem else expected_accuracy(model, recording),
+        "statistics": asdict(sleep_statistics(hypnogram)),
+        "agreement": {
+            name: {"by": other.subject, **compared}
+            for name, other in others.items()
+            if (compared := _compare(hypnogram, other))
+        },
+        "stages": _runs(hypnogram),
+        "others": {name: _runs(other) for name, other in others.items()},
+    }
+
+
+def _span(hypnogram: Hypnogram) -> list[str]:
+    """Start of the first epoch and end of the last one, as the clock showed them."""
+    if hypnogram.start < UNIX_TIME:
+        return []
+    edges = (hypnogram.start, hypnogram.start + EPOCH_SECONDS * len(hypnogram))
+    clocks = (clock_time(edge, hypnogram.utc_offset) for edge in edges)
+    return [clock.isoformat("T", "seconds") for clock in clocks]
+
+
+def _others(recording: Recording, n_epochs: int) -> dict[str, Hypnogram]:
+    """Hypnograms to compare with, of the very epochs that are staged."""
+    told = {"expert": recording.reference, "watch": recording.watch_stages}
+    found = {}
+    for name, other in told.items():
+        if other is not None:
+            four = other.merge(FOUR_CLASS)
+            codes = np.full(n_epochs, UNSCORED, dtype=np.int8)
+            codes[: len(four)] = four.codes[:n_epochs]
+            found[name] = replace(four, codes=codes, probabilities=None)
+    return found
+
+
+def _compare(hypnogram: Hypnogram, other: Hypnogram) -> dict[str, Any] | None:
+    """Agreement where both tell a stage; None where they never do."""
+    codes = hypnogram.merge(FOUR_CLASS).codes
+    both = (codes != UNSCORED) & (other.codes != UNSCORED)
+    if not both.any():
+        return None
+    return asdict(agreement(other.codes[both], codes[both], FOUR_CLASS))
+
+
+def _describe(samples: Samples, recording: Recording) -> dict[str, float | None]:
+    times = samples.between(recording.start, recording.end).times
+    every = float(np.median(np.diff(times))) if len(times) > 1 else None
+    return {"samples": len(times), "seconds_between": every}
+
+
+def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None:
+    """What was measured with signals most like these.
+
+    Parameters
+    ----------
+    model : str
+        Name of a model in the package.
+    recording : Recording
+        The night.
+
+    Returns
+    -------
+    dict or None
+        ``accuracy``, ``kappa`` and ``macro_f1``, means over ten folds of so many ``people``, in
+        four classes; with ``motion`` or without, and with a heart rate in so many ``seconds``. None
+        for another model, for a night without heart rate, and for one with motion where the model
+        was measured without.
+    """
+    gap = _describe(recording.heart_rate, recording)["seconds_between"]
+    motion = len(recording.motion) > 0
+    rows = json.loads(EXPECTED.read_text(encoding="utf-8")).get(model, [])
+    fitting = [row for row in rows if row["motion"] == motion]
+    if gap is None or not fitting:
+        return None
+    seconds = max(gap, 1.0)
+    best: dict[str, Any] = min(fitting, key=lambda row: abs(math.log(row["seconds"] / seconds)))
+    return best
+
+
+def _runs(hypnogram: Hypnogram) -> list[tuple[int, str]]:
+    return [(n, stage) for _, n, stage in stage_runs(hypnogram)]
+
+
+def write_night(
+    folder: Path, hypnogram: Hypnogram, recording: Recording, summary: Summary, wanted: Wanted
+) -> None:
+    """Write all files of a night."""
+    hypnogram.save(folder / HYPNOGRAM)
+    write_yasa(hypnogram, folder / _YASA)
+    if wanted.edf:
+        write_edf(hypnogram, folder / _EDF)
+    if wanted.pictures:
+        from sleepstage.plotting import save_figure
+
+        others, title = _others(recording, len(hypnogram)), summary.night
+        if summary.expected is not None:
+            title += f" (accuracy to expect: {summary.expected['accuracy']:.0%})"
+        figure = hypnogram.plot(
+            reference=others.get("expert"), watch=others.get("watch"), title=title
+        )
+        save_figure(figure, folder / PICTURE)
+    write_text(folder / SUMMARY, summary_text(summary))
+
+
+def summary_text(summary: Summary) -> str:
+    """Return a summary as JSON, with a checksum by which `read_summary` believes it."""
+    content = asdict(summary)
+    return json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n"
+
+
+def read_summary(text: str) -> Summary | None:
+    """Return what `summary_text` wrote; None if it was changed, or is of another version."""
+    try:
+        content = json.loads(text)
+        checksum = content.pop(_CHECKSUM)
+        return Summary(**content) if checksum == _checksum(content) else None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,166 @@
+"""How well predicted stages agree with an expert's, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.stages import SCHEMES, UNSCORED, Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sleepstage.core.hypnogram import Hypnogram
+
+__all__ = [
+    "NUMBERS",
+    "Agreement",
+    "ScoredNight",
+    "agreement",
+    "pooled",
+    "report",
+    "reported_schemes",
+]
+
+NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
+"""Fields of `Agreement` that say in one number how good it is."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of two sequences of classes."""
+
+    n_epochs: int
+    """Number of epochs compared."""
+    accuracy: float
+    """Share of epochs in which both agree."""
+    kappa: float | None
+    """Cohen's kappa; None where it is not defined (both know one class only)."""
+    macro_f1: float
+    """Mean F1 over the classes that occur in the reference."""
+    recall: dict[str, float | None]
+    precision: dict[str, float | None]
+    f1: dict[str, float | None]
+    """These three of each class; None where it never occurs (recall) or is never predicted
+    (precision)."""
+    confusion: list[list[int]]
+    """Rows: reference; columns: prediction; in the order of the scheme's classes."""
+
+
+@dataclass(frozen=True)
+class ScoredNight:
+    """A predicted hypnogram beside the expert's, and the epochs that count."""
+
+    predicted: Hypnogram
+    """In any of the schemes that can be merged to those reported."""
+    reference: Hypnogram
+    """Of the same epochs."""
+    mask: NDArray[np.bool_]
+    """Epochs that are compared, such as those with heart rate and motion, shape (n_epochs,)."""
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Epochs that count and that the expert scored, shape (n_epochs,)."""
+        return np.asarray(self.mask & (self.reference.codes != UNSCORED))
+
+    def pair(self, scheme: Scheme) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+        """Class codes of the expert and of the model in the epochs that count and are scored."""
+        reference = self.reference.merge(scheme).codes
+        return reference[self.counted], self.predicted.merge(scheme).codes[self.counted]
+
+
+def agreement(
+    reference: NDArray[np.int8], predicted: NDArray[np.int8], scheme: Scheme
+) -> Agreement:
+    """Compare class codes of the same epochs, shape (n_epochs,) each.
+
+    Predictions may be unscored, which counts as wrong.
+    """
+    with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
+    np.add.at(with_unscored, (reference, predicted), 1)  # UNSCORED, -1, is the last one
+    return _measure(with_unscored, scheme)
+
+
+def pooled(confusions: Sequence[Sequence[Sequence[int]]], scheme: Scheme) -> Agreement:
+    """Agreement over several nights, from the `Agreement.confusion` of each.
+
+    Epochs that were predicted to be nothing are not in these.
+    """
+    with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
+    for one in confusions:
+        with_unscored[:-1, :-1] += np.array(one, dtype=np.int64)
+    return _measure(with_unscored, scheme)
+
+
+def _measure(with_unscored: NDArray[np.int64], scheme: Scheme) -> Agreement:
+    """Agreement from counts whose last row and column are of unscored epochs."""
+    n_epochs = int(with_unscored.sum())
+    confusion = with_unscored[:-1, :-1]
+    hits, scored, given = confusion.diagonal(), with_unscored[:-1].sum(axis=1), confusion.sum(0)
+    recall = [_share(hit, all_) for hit, all_ in zip(hits, scored, strict=True)]
+    precision = [_share(hit, all_) for hit, all_ in zip(hits, given, strict=True)]
+    f1 = [_share(2 * hit, s + g) for hit, s, g in zip(hits, scored, given, strict=True)]
+    occurring = [value for value, n in zip(f1, scored, strict=True) if n and value is not None]
+    return Agreement(
+        n_epochs=n_epochs,
+        accuracy=_share(hits.sum(), n_epochs) or 0.0,
+        kappa=_kappa(with_unscored),
+        macro_f1=float(np.mean(occurring)) if occurring else 0.0,
+        recall=dict(zip(scheme.classes, recall, strict=True)),
+        precision=dict(zip(scheme.classes, precision, strict=True)),
+        f1=dict(zip(scheme.classes, f1, strict=True)),
+        confusion=confusion.tolist(),
+    )
+
+
+def _kappa(confusion: NDArray[np.int64]) -> float | None:
+    """Cohen's kappa (Cohen 1960, Educ Psychol Meas 20:37-46)."""
+    n_epochs = confusion.sum()
+    by_chance = confusion.sum(axis=0) @ confusion.sum(axis=1)
+    if by_chance == n_epochs**2:  # both know one class only, or there is no epoch
+        return None
+    same = confusion.trace() * n_epochs
+    return float((same - by_chance) / (n_epochs**2 - by_chance))
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def reported_schemes(scheme: Scheme) -> list[Scheme]:
+    """A model's own scheme and all coarser ones, finest first."""
+    return [other for other in SCHEMES.values() if len(other) <= len(scheme)]
+
+
+def report(nights: Mapping[str, ScoredNight]) -> dict[str, Any]:
+    """Agreement in every scheme that the predictions can be merged to, pooled and by person.
+
+    Parameters
+    ----------
+    nights : mapping of str to ScoredNight
+        By subject; at least one.
+
+    Returns
+    -------
+    dict
+        ``{"four_class": {...}, "three_class": {...}, "two_class": {...}, "per_person": {...}}``,
+        each as `Agreement`.
+    """
+    schemes = reported_schemes(next(iter(nights.values())).predicted.scheme)
+    result: dict[str, Any] = {
+        scheme.name: asdict(_pooled(list(nights.values()), scheme)) for scheme in schemes
+    }
+    result["per_person"] = {
+        subject: {scheme.name: asdict(_pooled([night], scheme)) for scheme in schemes}
+        for subject, night in nights.items()
+    }
+    return result
+
+
+def _pooled(nights: Sequence[ScoredNight], scheme: Scheme) -> Agreement:
+    references, predictions = zip(*(night.pair(scheme) for night in nights), strict=True)
+    return agreement(np.concatenate(references), np.concatenate(predictions), scheme)

@@ -1,0 +1,215 @@
+"""A night in stages: 30 s epochs, each with a stage and, where a model made it, probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sleepstage._utils.files import write_table
+from sleepstage.core.probabilities import certainty, likeliest
+from sleepstage.errors import DataError
+from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME, UNSCORED, Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import polars as pl
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Hypnogram", "clock_time", "stage_runs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Hypnogram:
+    """Stages of consecutive 30 s epochs.
+
+    Attributes
+    ----------
+    start : float
+        Start of the first epoch, in seconds on the recording's clock.
+    codes : ndarray of int8, shape (n_epochs,)
+        Class of each epoch in `scheme`, -1 where unscored. Read `stages` for names.
+    scheme : Scheme
+        The classes.
+    probabilities : ndarray of float32, shape (n_epochs, n_classes), or None
+        Probability of each class, NaN in epochs that are unscored.
+    subject : str
+        Whose night it is.
+    simulated : bool
+        True if the night was made by the simulator: tables and pictures must say so.
+    utc_offset : int
+        Seconds by which clocks were ahead of UTC when the night began; see `clock`.
+    """
+
+    start: float
+    codes: NDArray[np.int8]
+    scheme: Scheme
+    probabilities: NDArray[np.float32] | None = None
+    subject: str = ""
+    simulated: bool = False
+    utc_offset: int = 0
+
+    def __post_init__(self) -> None:
+        shape = (len(self.codes), len(self.scheme))
+        if self.probabilities is not None and self.probabilities.shape != shape:
+            msg = f"probabilities have shape {self.probabilities.shape}, expected {shape}"
+            raise DataError(msg)
+
+    @classmethod
+    def from_stages(cls, stages: ArrayLike, *, start: float = 0.0, **kwargs: Any) -> Hypnogram:
+        """Build an expert's hypnogram from an array of `Stage`, in the five AASM classes."""
+        return cls(start, FIVE_CLASS.encode(stages), FIVE_CLASS, **kwargs)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Start of each epoch in seconds, shape (n_epochs,)."""
+        return self.start + EPOCH_SECONDS * np.arange(len(self), dtype=np.float64)
+
+    @property
+    def clock(self) -> list[str] | None:
+        """Start of each epoch as a clock showed it, ISO 8601; None where time is no Unix time.
+
+        Clocks keep the offset from UTC that they had when the night began, so that no hour comes
+        twice or is missing in the night when they are put back or forward.
+        """
+        if self.start < UNIX_TIME:
+            return None
+        return [
+            clock_time(time, self.utc_offset).isoformat("T", "seconds")
+            for time in self.times.tolist()
+        ]
+
+    @property
+    def stages(self) -> NDArray[np.str_]:
+        """Name of each epoch's class, ``unscored`` where there is none, shape (n_epochs,)."""
+        names = np.array([*self.scheme.classes, "unscored"])
+        return names[self.codes]
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """How certain each epoch is, from 0 to 1, shape (n_epochs,).
+
+        See `sleepstage.core.probabilities.certainty`. An expert's hypnogram is certain throughout.
+        """
+        if self.probabilities is None:
+            return np.asarray(self.codes != UNSCORED, dtype=np.float32)
+        return certainty(self.probabilities)
+
+    def merge(self, scheme: Scheme) -> Hypnogram:
+        """Return the same night in a coarser scheme; probabilities add up.
+
+        The class of an epoch follows from its class here, so that one decision is reported in
+        all schemes, and not from the summed probabilities.
+        """
+        into = self.scheme.merge_to(scheme)
+        codes = np.array([*into, UNSCORED], dtype=np.int8)[self.codes]
+        probabilities = None
+        if self.probabilities is not None:
+            probabilities = np.zeros((len(self), len(scheme)), dtype=np.float32)
+            for source, target in enumerate(into):
+                probabilities[:, target] += self.probabilities[:, source]
+        return replace(self, codes=codes, scheme=scheme, probabilities=probabilities)
+
+    def decide(self, class_weights: Mapping[str, float]) -> Hypnogram:
+        """Return the same night decided at another operating point.
+
+        Parameters
+        ----------
+        class_weights : mapping of str to float
+            Class probabilities are multiplied by these before the largest is taken; a class that
+            is not named keeps its own. The probabilities stay as they are.
+
+        Raises
+        ------
+        DataError
+            If there are no probabilities or a class is unknown.
+        """
+        unknown = ", ".join(sorted(set(class_weights) - set(self.scheme.classes)))
+        if self.probabilities is None or unknown:
+            msg = f"no class {unknown} in {self.scheme.name}" if unknown else "no probabilities"
+            raise DataError(msg)
+        weights = np.array([class_weights.get(name, 1.0) for name in self.scheme.classes])
+        codes = likeliest(self.probabilities * weights)
+        codes[self.codes == UNSCORED] = UNSCORED
+        return replace(self, codes=codes)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
+
+        Where times are Unix time, ``clock`` follows the time; see `Hypnogram.clock`. A simulated
+        night has a column ``simulated`` in addition, so that no table hides it.
+        """
+        import polars as pl
+
+        clock = self.clock
+        columns: dict[str, Any] = {"time": self.times} | ({} if clock is None else {"clock": clock})
+        columns["stage"] = self.stages.tolist()
+        if self.probabilities is not None:
+            for name, column in zip(self.scheme.classes, self.probabilities.T, strict=True):
+                columns[f"p_{name}"] = column
+            columns["confidence"] = self.confidence
+        if self.simulated:
+            columns["simulated"] = [True] * len(self)
+        return pl.DataFrame(columns)
+
+    def save(self, path: str | Path) -> None:
+        """Write as CSV, JSON or Parquet, by the ending of `path`; never leaves half a file."""
+        description = {
+            "subject": self.subject,
+            "simulated": self.simulated,
+            "epoch_seconds": EPOCH_SECONDS,
+            "scheme": self.scheme.name,
+            "classes": list(self.scheme.classes),
+        }
+        write_table(path, self.to_frame(), description)
+
+    def plot(
+        self,
+        *,
+        reference: Hypnogram | None = None,
+        watch: Hypnogram | None = None,
+        title: str = "",
+    ) -> Figure:
+        """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
+        from sleepstage.plotting import plot_night
+
+        others = {"scored": reference, "told by the watch": watch}
+        shown: Sequence[tuple[str, NDArray[np.int8]]] = [
+            *((name, one.merge(self.scheme).codes) for name, one in others.items() if one),
+            ("predicted", self.codes),
+        ]
+        return plot_night(
+            self.times,
+            shown,
+            self.scheme,
+            probabilities=self.probabilities,
+            title=title or self.subject,
+            simulated=self.simulated,
+            utc_offset=self.utc_offset,
+        )
+
+
+def clock_time(time: float, utc_offset: int) -> datetime:
+    """What a clock so many seconds ahead of UTC showed at a Unix time."""
+    return datetime.fromtimestamp(time, timezone(timedelta(seconds=utc_offset)))
+
+
+def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:
+    """Stretches of one class: first epoch, number of epochs, name."""
+    if not len(hypnogram):
+        return []
+    firsts = np.flatnonzero(np.diff(hypnogram.codes, prepend=hypnogram.codes[0] - 1))
+    lengths = np.diff(firsts, append=len(hypnogram))
+    names = hypnogram.stages[firsts]
+    return [
+        (int(first), int(n), str(name))
+        for first, n, name in zip(firsts, lengths, names, strict=True)
+    ]

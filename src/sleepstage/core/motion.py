@@ -1,0 +1,281 @@
+"""Raw acceleration to 15 s summaries, as it arrives: state in, state out.
+
+The summaries are those of Walch et al. 2019 (Sleep 42(12) zsz180, and the code published with
+it): an activity count in the manner of te Lindert & Van Someren 2013 (Sleep 36(5) 781-789), and
+the mean of each second's largest magnitude of x, y and z, which tells posture when the wrist is
+still. The published code filters forwards and backwards over the whole night. The same response
+is had here with a finite impulse response that is one second late, so that nothing later than
+the sample at hand is used and any cut of the stream gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sleepstage.core.samples import Samples
+from sleepstage.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "MAX_LENGTH",
+    "MOTION_COLUMNS",
+    "UNIT_SAMPLES",
+    "WINDOW_SECONDS",
+    "MotionState",
+    "check_unit",
+    "summarise_motion",
+    "summarise_night",
+]
+
+MOTION_COLUMNS: Final = ("counts", "peak_x_g", "peak_y_g", "peak_z_g")
+"""Values of a motion summary."""
+
+WINDOW_SECONDS: Final = 15
+"""Length of a summary window; its time is that of its end."""
+
+MAX_LENGTH: Final = 4.0
+"""g: if acceleration is mostly longer, its unit must be another."""
+
+UNIT_SAMPLES: Final = 500
+"""So many tell the unit; fewer may be one movement."""
+
+_RATE: Final = 50  # Hz, to which the z axis is resampled
+_BAND: Final = (3.0, 11.0)  # Hz
+_ORDER: Final = 5
+_HALF: Final = _RATE  # samples of the impulse response on either side of its centre
+_PIECE: Final = 30_000  # samples taken in at once: what the processor's cache holds
+_MAX_GAP: Final = 1.0  # s without a sample after which the filter starts anew
+_BIN_WIDTH: Final = 5.0 / 128  # g
+_COUNT_OFFSET: Final = 18
+_COUNT_SCALE: Final = 3.07
+
+
+def _impulse_response() -> NDArray[np.float64]:
+    """Zero-phase response of a Butterworth band-pass run forwards and backwards, cut at 1 s.
+
+    Its gain is the squared magnitude of the digital Butterworth filter, from the bilinear
+    transform of the analogue prototype.
+    """
+    frequencies = np.fft.rfftfreq(4096, 1 / _RATE)
+    warped = np.tan(np.pi * np.minimum(frequencies, 0.4999 * _RATE) / _RATE)
+    low, high = (math.tan(math.pi * edge / _RATE) for edge in _BAND)
+    with np.errstate(divide="ignore"):
+        detuning = (warped**2 - low * high) / (warped * (high - low))
+    response = np.fft.irfft(1 / (1 + detuning ** (2 * _ORDER)))
+    response = np.concatenate([response[-_HALF:], response[: _HALF + 1]])
+    return np.asarray(response - response.mean())  # gravity leaves nothing behind
+
+
+_KERNEL: Final = _impulse_response()
+
+
+@dataclass(frozen=True, eq=False)
+class MotionState:
+    """All that is remembered between two pushes of acceleration."""
+
+    origin: float
+    """Where the grid of windows begins, in seconds on the recording's clock."""
+    last: NDArray[np.float64]
+    """Time since `origin` and x, y, z of the newest sample, shape (4,) or (0,)."""
+    filter_tail: NDArray[np.float64]
+    """The resampled z axis before the next grid point, shape (2 * _HALF,)."""
+    next_point: int
+    """Number of the next grid point of the resampled z axis."""
+    seconds: NDArray[np.int64]
+    """The seconds since `origin` of the open window that have samples, shape (m,)."""
+    maxima: NDArray[np.float64]
+    """Their largest magnitudes of filtered z and of x, y and z, in g, shape (m, 4)."""
+    closed_until: float
+    """End of the last closed window since `origin`: older samples come too late."""
+
+    @classmethod
+    def initial(cls, origin: float = 0.0) -> MotionState:
+        """State before the first sample."""
+        return cls(
+            origin=origin,
+            last=np.empty(0),
+            filter_tail=np.zeros(2 * _HALF),
+            next_point=0,
+            seconds=np.empty(0, dtype=np.int64),
+            maxima=np.empty((0, len(MOTION_COLUMNS))),
+            closed_until=-math.inf,
+        )
+
+
+def summarise_motion(
+    acceleration: Samples, state: MotionState | None = None, *, until: float = math.inf
+) -> tuple[Samples, MotionState]:
+    """Summaries of all 15 s windows that end by `until`, and what to remember for the next call.
+
+    Parameters
+    ----------
+    acceleration : Samples, values of shape (n, 3)
+        x, y, z in g, later than all samples before; any rate, with gaps.
+    state : MotionState, optional
+        From the call before; a new one, with its grid at time zero, if not given.
+    until : float
+        Seconds on the recording's clock up to which all samples have been given.
+
+    Returns
+    -------
+    summaries : Samples, values of shape (n_windows, 4)
+        `MOTION_COLUMNS` at the end of each window; a window without samples has no row.
+    state : MotionState
+        For the next call.
+
+    Raises
+    ------
+    DataError
+        If samples belong to a window that was closed before, or look like m/s².
+    """
+    state = state or MotionState.initial()
+    if len(acceleration) >= UNIT_SAMPLES:
+        # Some hundred samples tell the unit as well as a million.
+        some = acceleration.values[:: len(acceleration) // UNIT_SAMPLES]
+        check_unit(np.linalg.norm(some, axis=1))
+    for begin in range(0, len(acceleration), _PIECE):
+        piece = slice(begin, begin + _PIECE)
+        times, xyz = acceleration.times[piece], acceleration.values[piece]
+        state = _absorb(state, times - state.origin, xyz)
+    return _close_windows(state, until - state.origin)
+
+
+def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) -> Samples:
+    """All summaries of a night at once; errors begin with `name`. See `summarise_motion`."""
+    try:
+        return summarise_motion(acceleration, MotionState.initial(origin))[0]
+    except DataError as error:
+        msg = f"{name}: {error}"
+        raise DataError(msg) from error
+
+
+def check_unit(lengths: NDArray[np.float64]) -> None:
+    """Refuse acceleration that can't be in g, by the lengths of `UNIT_SAMPLES` or more."""
+    length = float(np.median(lengths))
+    if length > MAX_LENGTH:
+        msg = f"acceleration has a median length of {length:.3g}: it must be in g"
+        raise DataError(msg + ("; divide m/s² by 9.80665" if 6 < length < 14 else ""))
+
+
+def _absorb(
+    state: MotionState, times: NDArray[np.float64], xyz: NDArray[np.float64]
+) -> MotionState:
+    """Take samples into the per-second maxima."""
+    newest = state.last[0] if len(state.last) else state.closed_until
+    if times[0] < max(newest, state.closed_until):
+        msg = f"acceleration at {times[0] + state.origin:.3f} s is older than what was summarised"
+        raise DataError(msg)
+    if len(state.last):
+        times = np.concatenate([state.last[:1], times])
+        xyz = np.vstack([state.last[1:], xyz])
+    # Of samples at one time the first makes the line, however the stream is cut.
+    line = np.append(True, times[1:] > times[:-1])
+    point_seconds, filtered, tail, next_point = _filter_z(state, times[line], xyz[line, 2])
+    fresh = len(state.last) and 1  # the remembered sample has been counted already
+    seconds, peaks = _maxima_by_second(np.floor(times[fresh:]), np.abs(xyz[fresh:]))
+    loud_seconds, loudness = _maxima_by_second(point_seconds, filtered[:, np.newaxis])
+    maxima = np.column_stack([np.zeros(len(seconds)), peaks])
+    # A grid point is counted to the second of the sample that completes it.
+    known = np.isin(loud_seconds, seconds)
+    maxima[np.searchsorted(seconds, loud_seconds[known]), 0] = loudness[known, 0]
+    seconds, maxima = _merge(state, seconds, maxima)
+    return replace(
+        state,
+        last=np.array([times[line][-1], *xyz[line][-1]]),
+        filter_tail=tail,
+        next_point=next_point,
+        seconds=seconds,
+        maxima=maxima,
+    )
+
+
+def _filter_z(
+    state: MotionState, times: NDArray[np.float64], z: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int]:
+    """Resample to 50 Hz and filter, piece by piece between gaps.
+
+    Returns the second and the magnitude of every filtered grid point, and the filter's state.
+    """
+    tail, next_point = state.filter_tail, state.next_point
+    ends = [*(np.flatnonzero(times[1:] - times[:-1] > _MAX_GAP) + 1), len(times)]
+    seconds, filtered = [], []
+    begin = 0
+    for end in ends:
+        t, values = times[begin:end], z[begin:end]
+        if begin > 0 or not len(state.last):
+            next_point = _last_point(t[0]) + 1
+            tail = np.full(2 * _HALF, values[0])
+        points = np.arange(next_point, _last_point(t[-1]) + 1) / _RATE
+        line = np.concatenate([tail, np.interp(points, t, values)])
+        if len(points):
+            filtered.append(np.abs(np.convolve(line, _KERNEL, mode="valid")))
+            seconds.append(np.floor(t[np.searchsorted(t, points)]))
+        tail, next_point = line[len(line) - 2 * _HALF :], next_point + len(points)
+        begin = end
+    return (
+        np.concatenate(seconds) if seconds else np.empty(0),
+        np.concatenate(filtered) if filtered else np.empty(0),
+        tail,
+        next_point,
+    )
+
+
+def _last_point(time: float) -> int:
+    """Number of the last grid point at or before `time`, free of rounding surprises."""
+    point = math.floor(time * _RATE)
+    if (point + 1) / _RATE <= time:
+        return point + 1
+    return point - 1 if point / _RATE > time else point
+
+
+def _maxima_by_second(
+    seconds: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    if not len(seconds):
+        return np.empty(0, dtype=np.int64), np.empty((0, values.shape[1]))
+    first = np.flatnonzero(np.append(True, seconds[1:] != seconds[:-1]))
+    return seconds[first].astype(np.int64), np.maximum.reduceat(values, first)
+
+
+def _merge(
+    state: MotionState, seconds: NDArray[np.int64], maxima: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Join new maxima to those of the open window; the newest second may be in both."""
+    if len(state.seconds) and state.seconds[-1] == seconds[0]:
+        maxima[0] = np.maximum(maxima[0], state.maxima[-1])
+        state = replace(state, seconds=state.seconds[:-1], maxima=state.maxima[:-1])
+    return np.concatenate([state.seconds, seconds]), np.vstack([state.maxima, maxima])
+
+
+def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionState]:
+    windows = state.seconds // WINDOW_SECONDS
+    n_closed = int(np.searchsorted((windows + 1) * WINDOW_SECONDS, until, side="right"))
+    numbers, row = np.unique(windows[:n_closed], return_inverse=True)
+    second = state.seconds[:n_closed] % WINDOW_SECONDS
+    # One slot a second, so that a window's sums are over the same values in the same order
+    # however the stream was cut.
+    slots = np.zeros((len(numbers), WINDOW_SECONDS, len(MOTION_COLUMNS)))
+    slots[row, second] = state.maxima[:n_closed]
+    present = np.zeros((len(numbers), WINDOW_SECONDS))
+    present[row, second] = 1
+    bins = np.minimum(np.floor(slots[:, :, 0] / _BIN_WIDTH), 128) + 1
+    counts = np.maximum(bins.sum(axis=1) - _COUNT_OFFSET, 0) * _COUNT_SCALE
+    peaks = slots[:, :, 1:].sum(axis=1) / present.sum(axis=1)[:, np.newaxis]
+    ends = ((numbers + 1) * WINDOW_SECONDS).astype(np.float64)
+    closed_until = max(state.closed_until, ends[-1]) if len(ends) else state.closed_until
+    if math.isfinite(until):
+        closed_until = max(closed_until, float(math.floor(until / WINDOW_SECONDS) * WINDOW_SECONDS))
+    values = np.column_stack([counts, peaks]).astype(np.float64)
+    summaries = Samples(ends + state.origin, values)
+    return summaries, replace(
+        state,
+        seconds=state.seconds[n_closed:],
+        maxima=state.maxima[n_closed:],
+        closed_until=closed_until,
+    )

@@ -1,0 +1,142 @@
+"""Heart rate, motion and steps as a watch or a file gives them, checked.
+
+The bounds here hold for files and for the live service alike. They are far beyond what bodies and
+watches do, and far within float32, in which features are computed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.core.samples import Samples
+from sleepstage.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "MAX_ACCELERATION",
+    "MAX_COUNTS",
+    "MAX_STEPS",
+    "PLAUSIBLE_BPM",
+    "clean_heart_rate",
+    "clean_motion",
+    "clean_steps",
+    "is_plausible",
+]
+
+PLAUSIBLE_BPM: Final = (25.0, 240.0)
+"""Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
+
+MAX_ACCELERATION: Final = 1000.0
+"""g, in either direction: accelerometers of watches end at 32 g, shock sensors at some hundreds."""
+
+MAX_COUNTS: Final = 1e7
+"""Activity counts of a 15 s window; the summaries of this package reach 6000."""
+
+MAX_STEPS: Final = 1e7
+"""Steps of one sample, or since a pedometer was started: years of walking."""
+
+Given = tuple["ArrayLike", "ArrayLike"]
+"""Times in seconds and what was measured at them, or a single time and what was measured then."""
+
+
+def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Samples, int]:
+    """Heart rates in beats per minute, without those outside `PLAUSIBLE_BPM`, and their number.
+
+    All functions here sort by time, drop exact duplicates, and begin an error with `name`.
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit or something is no finite number.
+    """
+    if given is None:
+        return Samples.empty(), 0
+    samples = Samples.clean(*_arrays(given, name), name=name)
+    plausible = is_plausible(samples.values)
+    return samples.keep(plausible), len(samples) - int(plausible.sum())
+
+
+def is_plausible(bpm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which heart rates lie within `PLAUSIBLE_BPM`."""
+    low, high = PLAUSIBLE_BPM
+    return np.asarray((bpm >= low) & (bpm <= high))
+
+
+def clean_motion(given: Given | None, name: str = "motion") -> Samples:
+    """Raw acceleration in g, values of shape (n, 3), or 15 s summaries, (n, 4).
+
+    Raises
+    ------
+    DataError
+        As for heart rate; or if a count is negative or more than `MAX_COUNTS`, or acceleration is
+        beyond `MAX_ACCELERATION`.
+    """
+    if given is None:
+        return Samples.empty(len(MOTION_COLUMNS))
+    times, values = _arrays(given, name, row=True)
+    columns = np.shape(values)[-1] if np.ndim(values) == 2 else 0
+    if columns not in (3, len(MOTION_COLUMNS)):
+        msg = (
+            f"{name}: values have shape {np.shape(values)}, expected (n, 3) for x, y, z in g "
+            f"or (n, {len(MOTION_COLUMNS)}) for {', '.join(MOTION_COLUMNS)}"
+        )
+        raise DataError(msg)
+    samples = Samples.clean(times, values, name=name, columns=columns)
+    if columns == len(MOTION_COLUMNS):
+        _check_count(f"{name}: activity count", samples.times, samples.values[:, 0], MAX_COUNTS)
+    too_large = np.abs(samples.values[:, -3:]).max(axis=1) > MAX_ACCELERATION
+    if too_large.any():
+        at = int(np.argmax(too_large))
+        xyz = ", ".join(f"{value:g}" for value in samples.values[at, -3:])
+        msg = (
+            f"{name}: acceleration {xyz} at {samples.times[at]:.10g} s; no watch measures more "
+            f"than {MAX_ACCELERATION:g} g: convert it to g, or delete the sample"
+        )
+        raise DataError(msg)
+    return samples
+
+
+def clean_steps(given: Given | None, name: str = "steps") -> Samples:
+    """Steps since the sample before, at the time when the count was known.
+
+    Raises
+    ------
+    DataError
+        As for heart rate; or if a count is negative or more than `MAX_STEPS`.
+    """
+    if given is None:
+        return Samples.empty()
+    samples = Samples.clean(*_arrays(given, name), name=name)
+    _check_count(f"{name}:", samples.times, samples.values, MAX_STEPS)
+    return samples
+
+
+def _check_count(
+    what: str, times: NDArray[np.float64], counts: NDArray[np.float64], limit: float
+) -> None:
+    wrong = (counts < 0) | (counts > limit)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        why = "no count is negative" if counts[at] < 0 else f"the limit is {limit:g}"
+        msg = f"{what} {counts[at]:g} at {times[at]:.10g} s; {why}: correct or delete the sample"
+        raise DataError(msg)
+
+
+def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
+    """Times and values; a single sample becomes arrays of one."""
+    try:
+        times: Any
+        values: Any
+        times, values = given
+        if np.ndim(times) == 0 and np.ndim(values) == int(row):
+            times, values = [times], [values]
+        np.shape(values)  # a ragged list has none
+    except (TypeError, ValueError) as error:
+        msg = f"{name}: expected a pair of arrays, times and values ({error})"
+        raise DataError(msg) from error
+    return times, values

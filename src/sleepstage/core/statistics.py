@@ -1,0 +1,132 @@
+"""What a night amounts to: minutes asleep and awake, in each class, and how soon they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sleepstage.errors import DataError
+from sleepstage.stages import EPOCH_SECONDS, TWO_CLASS, UNSCORED
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sleepstage.core.hypnogram import Hypnogram
+
+__all__ = ["SleepStatistics", "sleep_statistics"]
+
+_EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
+
+
+@dataclass(frozen=True)
+class SleepStatistics:
+    """Sleep statistics of one night, over the epochs that count; None where there is no sleep.
+
+    Where somebody sleeps, time in bed is sleep onset latency + total sleep time + wake after
+    sleep onset.
+    """
+
+    time_in_bed: float
+    """TIB: minutes that count."""
+    total_sleep_time: float
+    """TST: minutes of any class but wake."""
+    sleep_period_time: float | None
+    """SPT: minutes from the first epoch of sleep to the end of the last one."""
+    sleep_onset_latency: float | None
+    """SOL: minutes awake before the first epoch of sleep."""
+    wake_after_sleep_onset: float | None
+    """WASO: minutes awake from then to the end, lying awake in the morning included."""
+    sleep_efficiency: float | None
+    """SE: total sleep time as a share of time in bed, 0 to 1; None only where no epoch counts."""
+    sleep_maintenance_efficiency: float | None
+    """SME: total sleep time as a share of the sleep period time."""
+    awakenings: int
+    """Stretches of wake, of any length, with sleep before and after."""
+    rem_latency: float | None
+    deep_latency: float | None
+    """Minutes from the first epoch of sleep to the first one of deep sleep (N3), as for REM; both
+    None where there is none or the scheme does not have it."""
+    minutes: dict[str, float]
+    """Of each class of the hypnogram's scheme."""
+    shares: dict[str, float]
+    """Of total sleep time, 0 to 1, of each class but wake; empty where there is no sleep."""
+
+
+def sleep_statistics(
+    hypnogram: Hypnogram, *, mask: NDArray[np.bool_] | None = None
+) -> SleepStatistics:
+    """Sleep statistics as the AASM manual and Menghini et al. define them.
+
+    Epochs that are unscored or outside the mask are left out as if the night were that much
+    shorter: they are neither sleep nor wake, and do not lengthen the sleep onset latency. Times
+    are true where they are few.
+
+    Parameters
+    ----------
+    hypnogram : Hypnogram
+        In any scheme. Its first epoch is lights off, its last one ends at lights on.
+    mask : ndarray of bool, shape (n_epochs,), optional
+        Epochs that count; all by default.
+
+    Raises
+    ------
+    DataError
+        If the mask has another shape than the hypnogram.
+
+    References
+    ----------
+    AASM Manual for the Scoring of Sleep and Associated Events, section II (report of a study).
+    Menghini et al. (2021), A standardized framework for testing the performance of sleep-tracking
+    technology, Sleep 44(2), zsaa170.
+    """
+    counted = hypnogram.codes != UNSCORED
+    if mask is not None:
+        if mask.shape != counted.shape:
+            msg = f"the mask has shape {mask.shape}, the hypnogram {counted.shape}: give both alike"
+            raise DataError(msg)
+        counted &= mask
+    classes = hypnogram.scheme.classes
+    codes = hypnogram.codes[counted]
+    asleep = hypnogram.merge(TWO_CLASS).codes[counted] == TWO_CLASS.classes.index("sleep")
+    minutes = {name: _minutes((codes == code).sum()) for code, name in enumerate(classes)}
+    onset, offset = _span(asleep)
+    period = asleep[onset:offset]
+    n_asleep = int(asleep.sum())
+    return SleepStatistics(
+        time_in_bed=_minutes(len(codes)),
+        total_sleep_time=_minutes(n_asleep),
+        sleep_period_time=_minutes(len(period)) if n_asleep else None,
+        sleep_onset_latency=_minutes(onset) if n_asleep else None,
+        wake_after_sleep_onset=_minutes((~asleep[onset:]).sum()) if n_asleep else None,
+        sleep_efficiency=n_asleep / len(codes) if len(codes) else None,
+        sleep_maintenance_efficiency=n_asleep / len(period) if n_asleep else None,
+        awakenings=int((period[:-1] & ~period[1:]).sum()),
+        rem_latency=_latency(codes[onset:], classes, ("rem",)),
+        deep_latency=_latency(codes[onset:], classes, ("deep", "n3")),
+        minutes=minutes,
+        shares={name: minutes[name] / _minutes(n_asleep) for name in classes if name != "wake"}
+        if n_asleep
+        else {},
+    )
+
+
+def _span(asleep: NDArray[np.bool_]) -> tuple[int, int]:
+    """First epoch of sleep and the one after the last; an empty span where there is none."""
+    epochs = asleep.nonzero()[0]
+    return (int(epochs[0]), int(epochs[-1]) + 1) if len(epochs) else (0, 0)
+
+
+def _latency(
+    codes: NDArray[np.int8], classes: tuple[str, ...], names: tuple[str, ...]
+) -> float | None:
+    """Minutes before the first epoch of a class, by whichever of its names the scheme has."""
+    for name in names:
+        if name in classes:
+            found = codes == classes.index(name)
+            return _minutes(found.argmax()) if found.any() else None
+    return None
+
+
+def _minutes(n_epochs: float) -> float:
+    return float(n_epochs * _EPOCH_MINUTES)

@@ -1,0 +1,1 @@
+"""From samples to stages: features, the model, and the live session."""

@@ -1,0 +1,110 @@
+"""Samples on their way into a session: put in order, counted, and kept until the watermark passes.
+
+The watermark is the time before which all samples are held to have come; stream processing calls it
+so (Akidau et al. 2015, VLDB 8(12) 1792-1803).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.core.samples import Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["RAW_COLUMNS", "IngestStats", "SampleBuffer"]
+
+RAW_COLUMNS: Final = 3
+"""Values of a sample of acceleration."""
+
+
+@dataclass(frozen=True)
+class IngestStats:
+    """What became of all samples pushed so far."""
+
+    taken: int = 0
+    """Samples that count."""
+    duplicate: int = 0
+    """The same sample once more, dropped."""
+    late: int = 0
+    """Older than the watermark, dropped."""
+    ahead: int = 0
+    """Further ahead of the clock than can be, dropped."""
+    implausible: int = 0
+    """Heart rates that are none, as the 0 of a watch that has lost the pulse, dropped."""
+    clock_back: float = 0.0
+    """Seconds by which `now` has gone back at most. A session's time does not go back with it."""
+    clock_ahead: float = 0.0
+    """Longest step of `now` between two pushes, in seconds: a silence, or a clock put forward."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleBuffer:
+    """Samples that the watermark has not passed, or that no epoch has asked for."""
+
+    heart_rate: Samples
+    steps: Samples
+    acceleration: Samples
+    summaries: Samples
+
+    @classmethod
+    def empty(cls) -> SampleBuffer:
+        """No samples of any signal."""
+        summaries = Samples.empty(len(MOTION_COLUMNS))
+        return cls(Samples.empty(), Samples.empty(), Samples.empty(RAW_COLUMNS), summaries)
+
+    def signals(self) -> Iterator[tuple[str, Samples]]:
+        """Each signal's name and samples."""
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
+
+    def insert(
+        self, given: SampleBuffer, intake: IngestStats, *, watermark: float, limit: float
+    ) -> tuple[SampleBuffer, IngestStats]:
+        """Add the given samples, and count what becomes of them on top of the intake so far.
+
+        Samples older than the watermark are late, those from the limit on are ahead.
+        """
+        joined, counts = {}, {"taken": 0, "duplicate": 0, "late": 0, "ahead": 0}
+        for name, new in given.signals():
+            if not len(new):
+                continue
+            first, last = np.searchsorted(new.times, [_edge(name, watermark), limit])
+            known: Samples = getattr(self, name)
+            fresh = Samples(new.times[first:last], new.values[first:last])
+            joined[name] = both = _join(known, fresh, name)
+            counts["late"] += int(first)
+            counts["ahead"] += len(new) - int(last)
+            counts["taken"] += len(both) - len(known)
+            counts["duplicate"] += len(known) + len(fresh) - len(both)
+        if not joined:
+            return self, intake
+        counted = {name: getattr(intake, name) + count for name, count in counts.items()}
+        return replace(self, **joined), replace(intake, **counted)
+
+    def divide(self, time: float) -> tuple[SampleBuffer, SampleBuffer]:
+        """Samples that an epoch or a window which ends at `time` rests on, and later ones."""
+        before, after = {}, {}
+        for name, samples in self.signals():
+            edge = _edge(name, time)
+            before[name] = samples.between(-math.inf, edge)
+            after[name] = samples.between(edge, math.inf)
+        return SampleBuffer(**before), SampleBuffer(**after)
+
+
+def _join(known: Samples, fresh: Samples, name: str) -> Samples:
+    both = known.followed_by(fresh)
+    if not len(known) or not len(fresh) or known.times[-1] < fresh.times[0]:
+        return both
+    columns = 1 if both.values.ndim == 1 else both.values.shape[1]
+    return Samples.clean(both.times, both.values, name=name, columns=columns)
+
+
+def _edge(name: str, time: float) -> float:
+    # A summary is stamped with the end of its window: one at `time` is over by then.
+    return math.nextafter(time, math.inf) if name == "summaries" else time

@@ -1,0 +1,95 @@
+"""What a model file says of itself, in the metadata of its ONNX graph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
+
+from sleepstage.engine.features import FEATURE_NAMES
+from sleepstage.errors import ModelFileError
+from sleepstage.stages import SCHEMES
+
+__all__ = ["FORMAT", "METADATA_KEY", "ModelInfo"]
+
+FORMAT: Final = 2
+"""Version of the model file: raised when the graph's contract or a feature's meaning changes."""
+
+METADATA_KEY: Final = "sleepstage"
+"""Where the ONNX file keeps its `ModelInfo`, as JSON."""
+
+_FILE_KEYS: Final = {"class_weights": "factors"}  # fields that files of format 2 call otherwise
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself."""
+
+    features: tuple[str, ...]
+    """Names of the input columns, a selection of `sleepstage.engine.features.FEATURES`."""
+    scheme: str
+    """Name of the scheme of its classes."""
+    format: int = FORMAT
+    """See `FORMAT`."""
+    version: str = ""
+    """Version of the package that wrote it."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """How it was trained."""
+    split: dict[str, Any] = field(default_factory=dict)
+    """Subjects of the training, validation and test parts."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Results on the test subjects."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Name, fingerprint, licence and attribution of the data it was trained on."""
+    simulated: bool = False
+    """True if trained on simulated nights."""
+    whole_night: bool = False
+    """True if the graph reads the night from both ends."""
+    look_ahead: int = 0
+    """Epochs that pass before it decides on one."""
+    class_weights: dict[str, float] = field(default_factory=dict)
+    """Operating point, chosen on validation people, for `Hypnogram.decide`; may be empty."""
+    typical: tuple[tuple[float, ...], ...] = ()
+    """See `sleepstage.engine.prior_correction.PriorCorrection`."""
+    temperature: float = 1.0
+    """Of the probabilities after it; see `sleepstage.core.probabilities.temper`."""
+
+    def to_json(self) -> str:
+        """The text that goes into a model file."""
+        values = asdict(self)
+        return json.dumps({_FILE_KEYS.get(name, name): one for name, one in values.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            If it is of another format or uses features that this version does not have.
+        """
+        try:
+            values = dict(json.loads(text))
+        except ValueError as error:
+            msg = "says too little of itself: its metadata are damaged"
+            raise ModelFileError(msg) from error
+        if values.get("format") != FORMAT:
+            msg = (
+                f"model format {values.get('format')} of sleepstage {values.get('version')}; this "
+                f"version reads format {FORMAT}: train the model again, or install that version"
+            )
+            raise ModelFileError(msg)
+        if not {"features", "scheme"} <= set(values):
+            msg = "says too little of itself: features or scheme are missing"
+            raise ModelFileError(msg)
+        known = {_FILE_KEYS.get(one.name, one.name) for one in fields(cls)}
+        unknown = sorted(set(values) - known)
+        unknown += [name for name in values["features"] if name not in FEATURE_NAMES]
+        if unknown or values["scheme"] not in SCHEMES:
+            msg = f"unknown {', '.join(unknown) or values['scheme']}: train the model again"
+            raise ModelFileError(msg)
+        for name, key in _FILE_KEYS.items():
+            values[name] = values.pop(key, {})
+        values["features"] = tuple(values["features"])
+        values["typical"] = tuple(tuple(knot) for knot in values.get("typical", ()))
+        return cls(**values)

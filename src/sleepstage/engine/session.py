@@ -1,0 +1,388 @@
+"""A night as it happens: samples go in as they arrive, epochs come out as they end.
+
+Nothing is worked out here. Samples wait until the watermark has passed them, and then take the way
+that a whole recording takes: `sleepstage.core.motion`, `sleepstage.engine.features`, the model's
+step. So the same night gives the same epochs, bit for bit, however it was cut into pushes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.core.epoch import Epoch, staged
+from sleepstage.core.motion import (
+    MAX_LENGTH,
+    MOTION_COLUMNS,
+    UNIT_SAMPLES,
+    MotionState,
+    check_unit,
+    summarise_motion,
+)
+from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.core.signals import clean_heart_rate, clean_motion, clean_steps
+from sleepstage.engine.buffer import RAW_COLUMNS, IngestStats, SampleBuffer
+from sleepstage.engine.features import FeatureState, has_signal, push
+from sleepstage.engine.snapshot import pack, unpack
+from sleepstage.errors import DataError
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from sleepstage.core.samples import Samples
+    from sleepstage.engine.stager import Stager
+
+__all__ = ["AHEAD_SECONDS", "Session"]
+
+AHEAD_SECONDS: Final = 60.0
+"""So far may a sample's time be ahead of `now`; what is further ahead comes from a wrong clock."""
+
+_STRETCH: Final = 250
+"""So much acceleration is summarised at a time: each time costs, whatever its length."""
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """All that a session remembers. Replaced as a whole: what fails changes nothing."""
+
+    lateness: float
+    clock: float
+    """The largest `now`."""
+    weights: NDArray[np.float64]
+    """Probabilities are multiplied by these before the largest is taken."""
+    motion_columns: int
+    """3 for raw acceleration, 4 for summaries, 0 before the first."""
+    n_lengths: int
+    """Samples of acceleration since its unit was last judged."""
+    n_long: int
+    """Those of them that are too long to be in g."""
+    waiting: SampleBuffer
+    motion: MotionState
+    features: FeatureState
+    model: tuple[NDArray[Any], ...]
+    lit: NDArray[np.bool_]
+    """Whether the epochs that a model looks ahead for rest on anything; shape (look_ahead,)."""
+    intake: IngestStats
+
+    @property
+    def watermark(self) -> float:
+        """All samples before this time have been given; before the night begins there is none."""
+        time = self.clock - self.lateness
+        if self.features.n_epochs:  # `Session.finish` does not wait for late samples
+            return max(time, self.features.time)
+        return time if time >= self.features.start else -math.inf
+
+
+class Session:
+    """One night of one person, live; see `sleepstage.Stager.session`.
+
+    Parameters
+    ----------
+    model : Stager
+        A live model, which stages it.
+    start : float
+        Start of the first epoch, in seconds on the clock of the samples, as Unix time.
+    lateness : float
+        Seconds that late samples are waited for: so much later an epoch is told.
+    class_weights : mapping of str to float
+        Operating point; see `sleepstage.Hypnogram.decide`.
+
+    Raises
+    ------
+    DataError
+        If `start` or `lateness` is no finite number, or `lateness` is negative.
+    """
+
+    def __init__(
+        self,
+        model: Stager,
+        *,
+        start: float,
+        lateness: float = 5.0,
+        class_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        start = _number(start, "start")
+        if _number(lateness, "lateness") < 0:
+            msg = f"lateness={lateness}: expected 0 s or more"
+            raise DataError(msg)
+        self.model = model
+        self._passed = SampleBuffer.empty()
+        weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
+        self._state = _State(
+            lateness=float(lateness),
+            clock=-math.inf,
+            weights=np.array(weights, dtype=np.float64),
+            motion_columns=0,
+            n_lengths=0,
+            n_long=0,
+            waiting=SampleBuffer.empty(),
+            motion=MotionState.initial(start),
+            features=FeatureState.initial(start),
+            model=model.initial_state(),
+            lit=np.zeros(model.look_ahead, dtype=np.bool_),
+            intake=IngestStats(),
+        )
+
+    @property
+    def start(self) -> float:
+        """Start of the first epoch."""
+        return self._state.features.start
+
+    @property
+    def time(self) -> float:
+        """End of the last epoch that was told, or start of the first."""
+        return self._state.features.time - EPOCH_SECONDS * self._n_delayed
+
+    @property
+    def watermark(self) -> float:
+        """Samples older than this come too late; minus infinity before the night has begun."""
+        return self._state.watermark
+
+    @property
+    def ended(self) -> float:
+        """End of the last epoch that is over by the newest time; minus infinity for none."""
+        end = _last_end(self._state.features, self._state.clock)
+        return end if end > self.start else -math.inf
+
+    @property
+    def due(self) -> float:
+        """The next epoch is told once `now` is as late as this."""
+        return self._state.features.next_time + self._state.lateness
+
+    @property
+    def motion_columns(self) -> int:
+        """3 if it gets raw acceleration, 4 if summaries, 0 before the first."""
+        return self._state.motion_columns
+
+    @property
+    def intake(self) -> IngestStats:
+        """What became of all samples so far."""
+        return self._state.intake
+
+    @property
+    def passed(self) -> SampleBuffer:
+        """What the epochs of the last push were made from, acceleration as 15 s summaries.
+
+        Kept from push to push, these make the recording that a whole-night model reads.
+        """
+        return self._passed
+
+    @property
+    def _n_delayed(self) -> int:
+        return min(self.model.look_ahead, self._state.features.n_epochs)
+
+    def push(
+        self,
+        *,
+        heart_rate: tuple[ArrayLike, ArrayLike] | None = None,
+        motion: tuple[ArrayLike, ArrayLike] | None = None,
+        steps: tuple[ArrayLike, ArrayLike] | None = None,
+        now: float | None = None,
+    ) -> list[Epoch]:
+        """Take in samples, in any order, and tell the epochs that have ended.
+
+        An epoch is told once `now` is past its end by the session's lateness. What is wrong with
+        an argument is said before anything is taken in, so that the session goes on unharmed.
+
+        Parameters
+        ----------
+        heart_rate : (times, bpm), optional
+            Seconds and beats per minute, each of shape (n,), or one of each.
+        motion : (times, xyz) or (times, summaries), optional
+            Raw acceleration in g, shape (n, 3), at any rate; or 15 s summaries, shape (n, 4), at
+            the end of their windows. A session gets one or the other.
+        steps : (times, steps), optional
+            Steps since the sample before, at the time when the count was known.
+        now : float, optional
+            The time on the samples' clock; by default that of the newest sample. Call with
+            nothing else to have epochs told although no samples come.
+
+        Returns
+        -------
+        list of Epoch
+            Those that were not told before, oldest first.
+
+        Raises
+        ------
+        DataError
+            If shapes do not fit, something is no finite number, acceleration is not in g, or raw
+            acceleration and summaries are mixed.
+        """
+        beats, n_implausible = clean_heart_rate(heart_rate)
+        moved, walked = clean_motion(motion), clean_steps(steps)
+        self._check_now(now)
+        self._check_motion(moved)
+        raw = moved.values.shape[1] == RAW_COLUMNS
+        nothing = SampleBuffer.empty()
+        given = SampleBuffer(
+            heart_rate=beats,
+            steps=walked,
+            acceleration=moved if raw else nothing.acceleration,
+            summaries=nothing.summaries if raw else moved,
+        )
+        n_given = sum(np.size(one[0]) for one in (heart_rate, motion, steps) if one is not None)
+        n_clean = len(beats) + len(walked) + len(moved)
+        before = self._state.intake
+        intake = replace(
+            before,
+            implausible=before.implausible + n_implausible,
+            duplicate=before.duplicate + n_given - n_implausible - n_clean,
+        )
+        state = _insert(self._state, given, intake, now)
+        return self._tell(state, state.watermark)
+
+    def finish(self) -> list[Epoch]:
+        """Emit the epochs that are over by the newest time, without waiting for late samples.
+
+        The session can go on afterwards: samples from the end of the last epoch on still count.
+        """
+        return self._tell(self._state, self.ended)
+
+    def _tell(self, state: _State, mark: float) -> list[Epoch]:
+        self._state, epochs, self._passed = _tell(self.model, state, mark)
+        return epochs
+
+    def _check_now(self, now: float | None) -> None:
+        if now is None:
+            return
+        latest = self.start + LONGEST_NIGHT
+        if not _number(now, "now") <= latest:
+            msg = (
+                f"now={now:.10g} is no time of a session that began at {self.start:.10g} s: it "
+                f"ends {LONGEST_NIGHT // 3600} h later; begin another one, or mend clock or unit"
+            )
+            raise DataError(msg)
+
+    def _check_motion(self, moved: Samples) -> None:
+        """Refuse mixed kinds, and acceleration in another unit."""
+        if not len(moved):
+            return
+        columns, before = moved.values.shape[1], self._state.motion_columns
+        if before and columns != before:
+            msg = (
+                f"motion: {columns} values a sample, and {before} before; a session takes either "
+                f"raw acceleration ({RAW_COLUMNS}) or summaries ({len(MOTION_COLUMNS)})"
+            )
+            raise DataError(msg)
+        if columns == RAW_COLUMNS:
+            self._check_unit(moved.values)
+        if not before:
+            self._state = replace(self._state, motion_columns=columns)
+
+    def _check_unit(self, xyz: NDArray[np.float64]) -> None:
+        """Judge some hundred samples at a time: fewer may be one movement."""
+        lengths = np.sqrt(np.einsum("ij,ij->i", xyz, xyz))
+        n_lengths = self._state.n_lengths + len(lengths)
+        n_long = self._state.n_long + int(np.count_nonzero(lengths > MAX_LENGTH))
+        judged = n_lengths >= UNIT_SAMPLES
+        # What was judged is forgotten, whatever came out: what is sent next speaks for itself.
+        self._state = replace(
+            self._state,
+            n_lengths=0 if judged else n_lengths,
+            n_long=0 if judged else n_long,
+        )
+        if judged and 2 * n_long > n_lengths:
+            check_unit(lengths)
+
+    def snapshot(self) -> bytes:
+        """The session as bytes, for `sleepstage.Stager.restore`."""
+        return pack(self._state, self.model.digest)
+
+    @classmethod
+    def restore(cls, model: Stager, snapshot: bytes) -> Session:
+        """Go on exactly where `snapshot` was taken.
+
+        Raises
+        ------
+        SnapshotError
+            If it is damaged, of another version, or was taken with another model.
+        """
+        session = cls(model, start=0.0)
+        session._state = unpack(snapshot, session._state, model.digest)
+        return session
+
+
+def _number(value: float, name: str) -> float:
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        msg = f"{name}={value!r:.40}: expected seconds as a finite number"
+        raise DataError(msg)
+    return number
+
+
+def _insert(state: _State, given: SampleBuffer, intake: IngestStats, now: float | None) -> _State:
+    """Put samples among those that wait, count them, and set the clock."""
+    limit = state.features.start + LONGEST_NIGHT
+    if now is not None:
+        limit = min(limit, now + AHEAD_SECONDS)
+    waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
+    if now is None:
+        newest = [samples.times[-1] for _, samples in waiting.signals() if len(samples)]
+        return replace(
+            state, waiting=waiting, intake=intake, clock=float(max([state.clock, *newest]))
+        )
+    if math.isfinite(state.clock):
+        intake = replace(
+            intake,
+            clock_back=max(intake.clock_back, float(state.clock - now)),
+            clock_ahead=max(intake.clock_ahead, float(now - state.clock)),
+        )
+    return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
+
+
+def _tell(model: Stager, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
+    """Let samples before `mark` pass, and stage the epochs that end by then."""
+    end = _last_end(state.features, mark)
+    ends = end > state.features.time
+    n_passed = int(np.searchsorted(state.waiting.acceleration.times, mark))
+    if not ends and n_passed < _STRETCH:
+        return state, [], SampleBuffer.empty()
+    state = _summarise(state, mark)
+    if not ends:
+        return state, [], SampleBuffer.empty()
+    passed, waiting = state.waiting.divide(end)
+    rows, features = push(
+        state.features,
+        until=end,
+        heart_rate=passed.heart_rate,
+        motion=passed.summaries,
+        steps=passed.steps,
+    )
+    probabilities, of_model = model.step(rows, state.model)
+    lit = np.append(state.lit, has_signal(rows))
+    first = state.features.n_epochs - model.look_ahead
+    epochs = staged(model.scheme, features.start, first, probabilities, lit, state.weights)
+    state = replace(state, waiting=waiting, features=features, model=of_model, lit=lit[len(rows) :])
+    return state, epochs, passed
+
+
+def _last_end(features: FeatureState, time: float) -> float:
+    """End of the last epoch that is over by this time."""
+    n_epochs = features.n_epochs
+    while features.start + (n_epochs + 1) * EPOCH_SECONDS <= time:
+        n_epochs += 1
+    return features.start + n_epochs * EPOCH_SECONDS
+
+
+def _summarise(state: _State, mark: float) -> _State:
+    """Turn acceleration that the watermark has passed into summaries."""
+    if state.motion_columns != RAW_COLUMNS:
+        return state
+    waiting = state.waiting
+    passed = waiting.acceleration.between(-math.inf, mark)
+    summaries, motion = summarise_motion(passed, state.motion, until=mark)
+    waiting = replace(
+        waiting,
+        acceleration=waiting.acceleration.between(mark, math.inf),
+        summaries=waiting.summaries.followed_by(summaries),
+    )
+    return replace(state, waiting=waiting, motion=motion)

@@ -1,0 +1,282 @@
+"""A trained model at work: recordings in, hypnograms out. Alone in running onnxruntime."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.probabilities import likeliest, temper
+from sleepstage.engine.features import FEATURE_NAMES, extract_features, has_signal
+from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
+from sleepstage.engine.prior_correction import PriorCorrection
+from sleepstage.engine.session import Session
+from sleepstage.errors import DataError, ModelFileError
+from sleepstage.stages import SCHEMES, Scheme
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sleepstage.core.recording import Recording
+
+__all__ = ["SHIPPED_MODELS", "Stager", "load_model", "read_model"]
+
+SHIPPED_MODELS: Final = {
+    name: Path(__file__).parent / "models" / f"{name}.onnx"
+    for name in ("live", "live-int8", "night", "heart-rate")
+}
+"""Models that come with the package, by name."""
+
+ModelState = tuple["NDArray[Any]", ...]
+"""What a model remembers from epoch to epoch, the graph first, then the prior correction; all
+zeros at the start."""
+
+
+class Stager:
+    """A model, ready to stage nights. Loading one runs no code of its file.
+
+    Parameters
+    ----------
+    source : path or bytes
+        Model file, as `sleepstage train` writes it, or its content.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is none of this package's models, or of another version.
+    """
+
+    info: ModelInfo
+    scheme: Scheme
+    digest: str
+    """SHA-256 of the file."""
+
+    def __init__(self, source: str | Path | bytes) -> None:
+        name = "model" if isinstance(source, bytes) else str(source)
+        content = source if isinstance(source, bytes) else _read(Path(source))
+        self.digest = hashlib.sha256(content).hexdigest()
+        self._graph = _open_graph(content, name)
+        self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
+        try:
+            self.info = self._read_info()
+        except ModelFileError as error:
+            msg = f"{name}: {error}"
+            raise ModelFileError(msg) from error
+        self.scheme = SCHEMES[self.info.scheme]
+        self._prior_correction = PriorCorrection(self.info.typical)
+        self._columns = [FEATURE_NAMES.index(name) for name in self.info.features]
+
+    def _read_info(self) -> ModelInfo:
+        text = self._graph.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            msg = "an ONNX file, but no sleepstage model (nothing says what it was fed)"
+            raise ModelFileError(msg)
+        info = ModelInfo.from_json(text)
+        n_features, n_classes = self._inputs[0][1][-1], self._graph.get_outputs()[0].shape[-1]
+        for verb, there, what, named in (
+            ("takes", n_features, "features", len(info.features)),
+            ("gives", n_classes, "classes", len(SCHEMES[info.scheme])),
+        ):
+            if there != named:
+                msg = f"{verb} {there} {what}, but names {named}: train the model again"
+                raise ModelFileError(msg)
+        return info
+
+    @property
+    def look_ahead(self) -> int:
+        """Epochs that pass before a live model decides on one."""
+        return self.info.look_ahead
+
+    def session(self, *, start: float, lateness: float = 5.0, find_rem: bool = False) -> Session:
+        """Begin a night that is staged as it happens.
+
+        Parameters
+        ----------
+        start : float
+            Start of the first epoch, in seconds on the clock of the samples, as Unix time.
+        lateness : float
+            Seconds that late samples are waited for: so much later an epoch is told.
+        find_rem : bool
+            Decide at the model's operating point for REM.
+
+        Raises
+        ------
+        DataError
+            If the model reads whole nights, or `start` or `lateness` is no number of seconds.
+        """
+        self._require_live()
+        class_weights = self.info.class_weights if find_rem else {}
+        return Session(self, start=start, lateness=lateness, class_weights=class_weights)
+
+    def restore(self, snapshot: bytes) -> Session:
+        """Go on with a session exactly where `Session.snapshot` was called.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is damaged, of another version, or was taken with another model.
+        """
+        self._require_live()
+        return Session.restore(self, snapshot)
+
+    def _require_live(self) -> None:
+        if self.info.whole_night:
+            msg = "a whole-night model stages recordings, not epochs as they come"
+            raise DataError(msg)
+
+    def initial_state(self) -> ModelState:
+        """State before the first epoch."""
+        of_graph = (np.zeros(shape, dtype=np.float32) for _, shape in self._inputs[1:])
+        return *of_graph, self._prior_correction.initial_state(len(self.scheme))
+
+    def step(
+        self, rows: NDArray[np.float32], state: ModelState
+    ) -> tuple[NDArray[np.float32], ModelState]:
+        """Probabilities of the next epochs.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (n_epochs, n_features)
+            From `sleepstage.engine.features.push`.
+        state : tuple of ndarray
+            From the call before, or `initial_state`.
+
+        Returns
+        -------
+        probabilities : ndarray of float32, shape (n_epochs, n_classes)
+        state : tuple of ndarray
+            For the next call.
+        """
+        self._require_live()
+        outputs, of_graph = self._step_through(rows[:, np.newaxis, self._columns], state[:-1])
+        probabilities, of_correction = self._settle(outputs[:, 0], state[-1])
+        return probabilities, (*of_graph, of_correction)
+
+    def _settle(
+        self, told: NDArray[np.float32], state: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """What the networks tell, measured against this night so far, and calibrated."""
+        centred, state = self._prior_correction.apply(told, state)
+        return temper(centred, self.info.temperature), state
+
+    def _step_through(
+        self, rows: NDArray[np.float32], state: ModelState
+    ) -> tuple[NDArray[np.float32], ModelState]:
+        """Run the graph once for each epoch; what it gives, and the state after the last."""
+        names = [name for name, _ in self._inputs]
+        shape = self._graph.get_outputs()[0].shape
+        outputs = np.empty((len(rows), *shape), dtype=np.float32)
+        for epoch, row in enumerate(rows):
+            outputs[epoch], *state = self._graph.run(
+                None, dict(zip(names, (row, *state), strict=True))
+            )
+        return outputs, tuple(state)
+
+    def _read_both_ways(
+        self, rows: NDArray[np.float32], backward_rows: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Probabilities of a whole night: each member's scores of both directions add up."""
+        both = np.stack([rows[:, self._columns], backward_rows[::-1, self._columns]], axis=1)
+        *of_graph, of_correction = self.initial_state()
+        scores, _ = self._step_through(both, tuple(of_graph))
+        added = scores[:, 0] + scores[::-1, 1]
+        odds = np.exp(added - added.max(axis=-1, keepdims=True))
+        probabilities = (odds / odds.sum(axis=-1, keepdims=True)).mean(axis=1)
+        return self._settle(probabilities, of_correction)[0]
+
+    def predict(self, recording: Recording) -> Hypnogram:
+        """Stage a whole recording.
+
+        A live model tells each epoch from what was known at its end. An epoch is unscored where
+        neither heart rate nor motion was seen for long.
+        """
+        backward_rows = None
+        if self.info.whole_night:
+            backward_rows = extract_features(recording.reversed())[::-1]
+        return self.predict_rows(recording, extract_features(recording), backward_rows)
+
+    def predict_rows(
+        self,
+        recording: Recording,
+        rows: NDArray[np.float32],
+        backward_rows: NDArray[np.float32] | None = None,
+    ) -> Hypnogram:
+        """Do the same from features at hand; those made backwards are for whole-night models."""
+        if self.info.whole_night and backward_rows is not None:
+            probabilities = self._read_both_ways(rows, backward_rows)
+        else:
+            beyond = np.full((self.info.look_ahead, rows.shape[1]), np.nan, dtype=np.float32)
+            probabilities, _ = self.step(np.concatenate([rows, beyond]), self.initial_state())
+            probabilities = probabilities[self.info.look_ahead :]
+        probabilities[~has_signal(rows)] = np.nan
+        return Hypnogram(
+            recording.start,
+            likeliest(probabilities),
+            self.scheme,
+            probabilities,
+            subject=recording.subject,
+            simulated=recording.simulated or self.info.simulated,
+            utc_offset=recording.utc_offset,
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        msg = f"{path}: no such model file; train one with: sleepstage train"
+        raise ModelFileError(msg) from error
+    except OSError as error:
+        msg = f"{path}: can't be read ({error.strerror})"
+        raise DataError(msg) from error
+
+
+def _open_graph(content: bytes, name: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a step is a few microseconds: threads only cost
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no other base
+        msg = f"{name}: not a model file of sleepstage, or damaged"
+        raise ModelFileError(msg) from error
+
+
+def load_model(model: str | Path = "live") -> Stager:
+    """Load a model.
+
+    Parameters
+    ----------
+    model : {"live", "live-int8", "night", "heart-rate"} or path
+        One of those that come with the package, trained on all people at hand (`docs/models.md`):
+        for epochs as they end, the same in weights of eight bits, for nights that are over, and for
+        those among them that have no motion. Or a file that `sleepstage train` has written.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is none of this package's models, or of another version.
+    """
+    return Stager(_path(model))
+
+
+def read_model(model: str | Path) -> bytes:
+    """Content of a model's file, which a `Stager` can be made of elsewhere.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is none of this package's models, or of another version.
+    """
+    path = _path(model)
+    Stager(path)  # says at once what is wrong with it
+    return path.read_bytes()
+
+
+def _path(model: str | Path) -> Path:
+    return SHIPPED_MODELS.get(str(model), Path(model))

@@ -1,0 +1,315 @@
+"""The stream of an Apple Health export: of millions of records, those that sleep is told from.
+
+Apple describes the values in its documentation of HealthKit (HKQuantityTypeIdentifier.heartRate,
+stepCount; HKCategoryValueSleepAnalysis). The file is read with expat, whose memory does not grow
+with it, and its document type definition is cut out: some versions of iOS write one that is not
+well-formed, and an honest one holds nothing that is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache, partial
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from xml.parsers import expat
+
+import numpy as np
+
+from sleepstage.core.signals import MAX_STEPS
+from sleepstage.errors import DataError
+from sleepstage.io.limits import MAX_ROWS, MAX_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from sleepstage.io.source import Progress
+
+    # Starts, ends, values and offsets of one source as they come; see `Series`.
+    _Columns = tuple[array[Any], array[Any], array[Any], array[Any]]
+
+__all__ = ["BEGINNING", "Export", "Series", "SleepRecord", "is_export", "read_export"]
+
+_log = logging.getLogger(__name__)
+
+BEGINNING: Final = 4096
+"""Bytes within which an export names itself."""
+
+_CHUNK: Final = 1 << 18  # bytes, parsed at a time
+_LONGEST_DTD: Final = 1 << 20
+_DEEPEST: Final = 100  # elements within each other; an export has 5
+_FIRST_YEAR, _LAST_YEAR = 1900, 2262
+_MOST_SOURCES: Final = 1000  # watches, phones and apps
+_LONGEST_NAME: Final = 1000  # characters, of a source
+_MOST_SLEEP: Final = 1_000_000  # records of sleep: a century of stages
+_BPM: Final = {"count/min": 1.0, "count/s": 60.0}
+_SLEEP_PREFIX: Final = "HKCategoryValueSleepAnalysis"
+_SLEEP_VALUES: Final = frozenset(
+    ("InBed", "Awake", "Asleep", "AsleepUnspecified", "AsleepCore", "AsleepDeep", "AsleepREM")
+)
+
+
+class SleepRecord(NamedTuple):
+    """Somebody in bed, awake or asleep."""
+
+    start: float
+    end: float
+    value: str
+    """``InBed``, ``Awake``, ``Asleep``, ``AsleepCore``, ..."""
+    source: str
+    utc_offset: int
+    """Seconds, at the start."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Samples of one source, in order of their ends; all columns are of shape (n,)."""
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    """Unix seconds, like `starts`: each sample was measured between the two."""
+    values: NDArray[np.float32]
+    """Beats per minute, or steps."""
+    offsets: NDArray[np.int16]
+    """Minutes by which clocks were ahead of UTC."""
+
+    def between(self, start: float, end: float) -> Series:
+        """Samples that end within, as views."""
+        first, last = np.searchsorted(self.ends, [start, end])
+        return self._take(slice(int(first), int(last)))
+
+    def in_order(self) -> Series:
+        """The same samples, sorted."""
+        if (self.ends[1:] >= self.ends[:-1]).all():
+            return self
+        return self._take(np.argsort(self.ends, kind="stable"))
+
+    def _take(self, rows: slice | NDArray[np.intp]) -> Series:
+        return Series(self.starts[rows], self.ends[rows], self.values[rows], self.offsets[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """What an export holds of sleep, by the names of the sources that wrote it."""
+
+    heart_rate: dict[str, Series]
+    steps: dict[str, Series]
+    sleep: list[SleepRecord]
+
+
+def is_export(beginning: bytes) -> bool:
+    """Tell an export by its first bytes."""
+    return b"<!DOCTYPE HealthData" in beginning or b"<HealthData" in beginning
+
+
+def read_export(
+    file: IO[bytes], size: int, name: str, on_progress: Progress | None = None
+) -> Export:
+    """Read an export, called `name` in messages, from its beginning to its end.
+
+    Of its `size` in bytes, `on_progress` is called with megabytes read, of all, and a remark.
+
+    Raises
+    ------
+    DataError
+        If it is malformed, ends too early, declares entities or is no export; names the line.
+    """
+    records = _Records(name)
+    parser = records.parser
+    done = 0
+    try:
+        chunk = _without_dtd(file, name)
+        while chunk:
+            parser.Parse(chunk, False)
+            done += len(chunk)
+            records.require_bounded(done)
+            if on_progress:
+                on_progress(done // 10**6, size // 10**6, "MB")
+            chunk = file.read(_CHUNK)
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        reason = expat.ErrorString(error.code)
+        msg = (
+            f"{name}, line {error.lineno}: malformed XML ({reason}); was the file changed, or "
+            "copied only in part? export it again"
+        )
+        raise DataError(msg) from error
+    except DataError:
+        raise
+    except (LookupError, ValueError) as error:  # what expat says of encodings
+        msg = f"{name}: the XML names an encoding that can't be read ({error}); export it again"
+        raise DataError(msg) from error
+    return records.export()
+
+
+def _without_dtd(file: IO[bytes], name: str) -> bytes:
+    """Beginning of the file with the document type definition cut out; its line ends stay."""
+    head = file.read(_CHUNK)
+    begin = head.find(b"<!DOCTYPE", 0, BEGINNING)
+    bracket = head.find(b"[", begin)
+    if begin < 0 or bracket < 0 or b">" in head[begin:bracket]:
+        return head
+    end = head.find(b"]>", bracket)
+    while end < 0:
+        more = file.read(_CHUNK)
+        head += more
+        end = head.find(b"]>", bracket)
+        if end < 0 and (not more or len(head) > _LONGEST_DTD):
+            msg = f"{name}: the document type definition does not end; export it again"
+            raise DataError(msg)
+    definition = head[begin : end + 2]
+    if b"<!ENTITY" in definition:
+        _refuse_entities(name)
+    return head[:begin] + b"\n" * definition.count(b"\n") + head[end + 2 :]
+
+
+def _refuse_entities(name: str) -> None:
+    msg = f"{name}: declares XML entities, which no export of Apple Health does; not read any more"
+    raise DataError(msg)
+
+
+def _new_columns() -> _Columns:
+    return array("d"), array("d"), array("f"), array("h")
+
+
+def _series(sources: Mapping[str, _Columns]) -> dict[str, Series]:
+    return {
+        source: Series(*(np.frombuffer(column, column.typecode) for column in columns)).in_order()
+        for source, columns in sources.items()
+    }
+
+
+class _Records:
+    """Takes elements as the parser meets them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._heart_rate: defaultdict[str, _Columns] = defaultdict(_new_columns)
+        self._steps: defaultdict[str, _Columns] = defaultdict(_new_columns)
+        self._sleep: list[SleepRecord] = []
+        self._n_odd = 0
+        self._first_odd = ""
+        self._depth = 0
+        self._parsed = 0  # bytes
+        self._takers: dict[str | None, Callable[[dict[str, str]], None]] = {
+            "HKQuantityTypeIdentifierHeartRate": self._take_heart_rate,
+            "HKQuantityTypeIdentifierStepCount": partial(_append, self._steps, 1.0),
+            "HKCategoryTypeIdentifierSleepAnalysis": self._take_sleep,
+        }
+        self.parser = expat.ParserCreate()
+        self.parser.StartElementHandler = self._root
+        self.parser.EndElementHandler = self._end
+        self.parser.EntityDeclHandler = lambda *_: _refuse_entities(name)
+
+    def _root(self, element: str, _: dict[str, str]) -> None:
+        if element != "HealthData":
+            msg = f"{self._name}: begins with <{element}>, and an export of Apple Health with "
+            raise DataError(msg + "<HealthData>; give the export.xml or export.zip of the app")
+        self._depth = 1
+        self.parser.StartElementHandler = self._element
+
+    def _end(self, _: str) -> None:
+        self._depth -= 1
+
+    def _element(self, element: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        take = self._takers.get(attributes.get("type")) if element == "Record" else None
+        if take is None:
+            return
+        try:
+            take(attributes)
+        except (KeyError, ValueError) as error:
+            self._n_odd += 1
+            told = f"no {error}" if isinstance(error, KeyError) else str(error)
+            line = self.parser.CurrentLineNumber
+            self._first_odd = self._first_odd or f"line {line}: {told[:200]}"
+
+    def _take_heart_rate(self, attributes: dict[str, str]) -> None:
+        factor = _BPM.get(attributes["unit"])
+        if factor is None:
+            msg = f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}"
+            raise ValueError(msg)
+        _append(self._heart_rate, factor, attributes)
+
+    def _take_sleep(self, attributes: dict[str, str]) -> None:
+        value = attributes["value"].removeprefix(_SLEEP_PREFIX)
+        if value not in _SLEEP_VALUES:
+            msg = f"unknown sleep {attributes['value']!r}"
+            raise ValueError(msg)
+        start, offset = _time(attributes["startDate"])
+        end, _ = _time(attributes["endDate"])
+        source = _source(attributes)
+        if not end >= start:
+            msg = f"sleep that ends, {attributes['endDate']}, before it begins"
+            raise ValueError(msg)
+        self._sleep.append(SleepRecord(start, end, value, source, offset * 60))
+
+    def require_bounded(self, done: int) -> None:
+        """Check between chunks that nothing grows without end: after `done` bytes were given."""
+        # The index is -1 where the parser has put off its work.
+        self._parsed = max(self._parsed, self.parser.CurrentByteIndex)
+        place = f"{self._name}, line {self.parser.CurrentLineNumber}"
+        MAX_VALUE.require(done - self._parsed, place)
+        series = [*self._heart_rate.values(), *self._steps.values()]
+        MAX_ROWS.require(sum(len(ends) for _, ends, *_ in series), place)
+        for found, limit, what in (
+            (self._depth, _DEEPEST, "elements within each other"),
+            (len(series), _MOST_SOURCES, "sources of heart rate and steps"),
+            (len(self._sleep), _MOST_SLEEP, "records of sleep"),
+        ):
+            if found > limit:
+                msg = f"{place}: {found} {what}, more than {limit}: no export of Apple Health"
+                raise DataError(msg)
+
+    def export(self) -> Export:
+        """All that was taken; says what was not."""
+        if self._n_odd:
+            message = "%s: left out %d records that can't be read, the first in %s"
+            _log.warning(message, self._name, self._n_odd, self._first_odd)
+        return Export(_series(self._heart_rate), _series(self._steps), sorted(self._sleep))
+
+
+def _source(attributes: dict[str, str]) -> str:
+    source = attributes["sourceName"]
+    if len(source) > _LONGEST_NAME:
+        msg = f"a source's name of {len(source)} characters"
+        raise ValueError(msg)
+    return source
+
+
+def _append(sources: defaultdict[str, _Columns], factor: float, attributes: dict[str, str]) -> None:
+    """One sample; nothing is appended where a part of it can't be read."""
+    start, _ = _time(attributes["startDate"])
+    end, offset = _time(attributes["endDate"])
+    value = float(attributes["value"]) * factor
+    if not (0 <= value <= MAX_STEPS and start <= end):
+        msg = f"value {attributes['value']:.60} from {attributes['startDate']}"
+        raise ValueError(msg)
+    sample = (start, end, value, offset)
+    for column, part in zip(sources[_source(attributes)], sample, strict=True):
+        column.append(part)
+
+
+def _time(text: str) -> tuple[float, int]:
+    """Unix seconds of ``2024-03-31 02:15:00 +0100``, and its offset from UTC in minutes."""
+    # Neighbours lie in the same hour: only the first of them costs a look at the calendar.
+    hour, offset = _hour(text[:13], text[19:])
+    minutes, seconds = int(text[14:16]), int(text[17:19])
+    return hour + 60 * minutes + seconds, offset
+
+
+@lru_cache(maxsize=1024)
+def _hour(text: str, zone: str) -> tuple[float, int]:
+    moment = datetime.strptime(text + zone, "%Y-%m-%d %H %z")
+    offset = moment.utcoffset()
+    if offset is None:  # pragma: no cover - %z gives one or raises
+        raise ValueError(text)
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        msg = f"the year {moment.year}"
+        raise ValueError(msg)
+    return moment.timestamp(), int(offset.total_seconds()) // 60

@@ -1,0 +1,246 @@
+"""Nights of the PhysioNet set BIDSleep (Song 2026, DOI 10.13026/hace-p847).
+
+Layout: ``<person>/<night>/`` with ``motion.csv`` (Unix seconds and g, about 50 Hz), ``hr.csv``
+(Unix seconds and beats per minute, no header) and ``labels.mat`` (MATLAB 5). A person has several
+nights. The watch was started and stopped by hand: its signals begin some minutes before or up to
+most of an hour after the labels, and may go on for days.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from sleepstage.core.recording import OF_PERSON, Recording
+from sleepstage.errors import DataError, needs_extra
+from sleepstage.io.limits import MAX_MATLAB_BYTES
+from sleepstage.io.source import Format, Found, one_night
+from sleepstage.io.text import read_text_table, reading, require_header
+from sleepstage.stages import EPOCH_SECONDS, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["ATTRIBUTION", "FORMAT", "read_night"]
+
+ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "name": "PhysioNet BIDSleep 1.0.0",
+        "source": "https://doi.org/10.13026/hace-p847",
+        "licence": "ODC-By 1.0",
+        "attribution": (
+            "Contains information from 'A Multi-Night Instantaneous Heart Rate and Accelerometry "
+            "Dataset with EEG Sleep Stage Labels' (Song 2026), made available under the ODC "
+            "Attribution License"
+        ),
+    }
+)
+"""What a model file says of the dataset."""
+
+_MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
+_HEADER: Final = 128  # bytes before the first element of a MATLAB file
+_MATRIX, _COMPRESSED = 14, 15  # kinds of elements
+_ZONE: Final = "America/New_York"
+_EARLIEST, _LATEST = -600.0, 2940.0  # s from the first label to the first sample, in all nights
+_CLOCK: Final = "%Y-%m-%d %H:%M:%S"
+_FIRST_YEAR, _LAST_YEAR = 1970, 2262
+_STAGES: Final = (Stage.WAKE, Stage.N1, Stage.N2, Stage.N3, Stage.REM, Stage.UNSCORED)
+"""By their codes in ``labels.mat``."""
+
+
+def read_night(folder: str | Path) -> Recording:
+    """One night of the dataset, in Unix seconds, from the first labelled epoch to the last.
+
+    Samples from before are kept as history, those from after are left out. The headband's own
+    labels are not read.
+
+    Parameters
+    ----------
+    folder : path
+        ``<person>/<night>``. Either signal may be missing.
+
+    Raises
+    ------
+    DataError
+        If a file is broken, names it; or if signals and labels are not of the same night.
+    MissingExtraError
+        If scipy is not installed.
+    """
+    folder = Path(folder)
+    clock, stages = _read_labels(folder / _LABELS)
+    signals = _read_signals(folder)
+    first = float(next(iter(signals.values()))[:, 0].min())
+    start, utc_offset = _moment(clock, first)
+    end = start + EPOCH_SECONDS * len(stages)
+    _require_overlap(folder, signals, start, end)
+    before = {name: rows[rows[:, 0] < end] for name, rows in signals.items()}
+    kept = {name: rows for name, rows in before.items() if len(rows)}
+    motion, beats = kept.get(_MOTION), kept.get(_HEART_RATE)
+    return Recording.from_arrays(
+        heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
+        motion=None if motion is None else (motion[:, 0], motion[:, 1:]),
+        start=start,
+        end=end,
+        stages=stages,
+        subject=f"{folder.absolute().parent.name}{OF_PERSON}{folder.absolute().name}",
+        dataset=ATTRIBUTION["name"],
+        utc_offset=utc_offset,
+        names={"heart_rate": str(folder / _HEART_RATE), "motion": str(folder / _MOTION)},
+    )
+
+
+def _read_signals(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """Rows of the files that are there, motion first."""
+    signals = {}
+    path = folder / _MOTION
+    if path.exists():
+        columns = ("Timestamp", "x", "y", "z")
+        require_header(path, columns)
+        signals[_MOTION] = read_text_table(path, columns, separator=",", header=True)
+    path = folder / _HEART_RATE
+    if path.exists():
+        signals[_HEART_RATE] = read_text_table(path, ("seconds", "bpm"), separator=",")
+    if not signals:
+        msg = f"{folder}: a recording needs heart rate or motion; expected {_HEART_RATE}, {_MOTION}"
+        raise DataError(msg)
+    return signals
+
+
+def _require_overlap(
+    folder: Path, signals: Mapping[str, NDArray[np.float64]], start: float, end: float
+) -> None:
+    times = np.concatenate([rows[:, 0] for rows in signals.values()])
+    if not ((times >= start) & (times < end)).any():
+        msg = (
+            f"{folder}: no sample while it was scored: labels go from {_utc(start)} to {_utc(end)}"
+            f", signals from {_utc(times.min())} to {_utc(times.max())}; are they of one night?"
+        )
+        raise DataError(msg)
+
+
+def _utc(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(float(seconds), UTC):{_CLOCK} UTC}"
+    except (OverflowError, OSError, ValueError):  # no such year
+        return f"{seconds:g} s"
+
+
+def _moment(clock: datetime, first: float) -> tuple[float, int]:
+    """Unix time of a local time, and seconds by which its clocks are ahead of UTC.
+
+    In autumn an hour comes twice: then the time is meant from which on the first sample comes when
+    first samples come.
+    """
+    try:
+        zone = ZoneInfo(_ZONE)
+    except ZoneInfoNotFoundError as error:
+        msg = f"this computer does not know the time zone {_ZONE}: pip install tzdata"
+        raise DataError(msg) from error
+    readings = [clock.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)]
+    # By how much the first sample would be earlier, or later, than in any night.
+    start = min(readings, key=lambda at: max(_EARLIEST - (first - at), first - at - _LATEST, 0.0))
+    ahead = datetime.fromtimestamp(start, zone).utcoffset()
+    return start, int(ahead.total_seconds()) if ahead is not None else 0
+
+
+def _read_labels(path: Path) -> tuple[datetime, NDArray[np.int8]]:
+    """When the first epoch began, by the local clock, and the expert's stages."""
+    with needs_extra("reading BIDSleep", "train"):
+        from scipy.io import loadmat
+    wanted = ["recStart", "expert_label"]
+    with reading(path):
+        MAX_MATLAB_BYTES.require(path.stat().st_size, str(path))
+        content = path.read_bytes()
+    try:
+        MAX_MATLAB_BYTES.require(_unpacked_size(content), str(path))
+        found = loadmat(BytesIO(content), variable_names=wanted)
+    except DataError:
+        raise
+    except Exception as error:  # scipy fails in many ways over a damaged file
+        msg = f"{path}: can't be read as a file of MATLAB 5 ({error}); get it again"
+        raise DataError(msg) from error
+    for name in wanted:
+        if name not in found:
+            msg = f"{path}: has no {name}; expected {' and '.join(wanted)}"
+            raise DataError(msg)
+    return _clock(path, found["recStart"]), _stages(path, found["expert_label"])
+
+
+def _unpacked_size(content: bytes) -> int:
+    """Follow the elements to the end of the file: over one that is cut short, scipy may crash.
+
+    Their bytes, those of compressed ones unpacked, are counted until they are too many.
+    """
+    most = MAX_MATLAB_BYTES.value + 1
+    total = 0
+    order = "<" if content[_HEADER - 2 : _HEADER] == b"IM" else ">"
+    at = _HEADER
+    while at < len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, at)
+        if kind not in (_MATRIX, _COMPRESSED):
+            msg = f"unknown element {kind}"
+            raise ValueError(msg)
+        if kind == _COMPRESSED and total < most:
+            packed = content[at + 8 : at + 8 + size]
+            total += len(zlib.decompressobj().decompress(packed, most - total))
+        at += 8 + size
+    if at != len(content):
+        msg = "cut short"
+        raise ValueError(msg)
+    return total
+
+
+def _clock(path: Path, value: Any) -> datetime:
+    while isinstance(value, np.ndarray) and value.size == 1:  # a string, or a cell that holds one
+        value = value.item()
+    try:
+        clock = datetime.strptime(value, _CLOCK)
+    except (TypeError, ValueError):
+        clock = datetime.min
+    if not _FIRST_YEAR <= clock.year <= _LAST_YEAR:
+        msg = (
+            f"{path}: expected a time such as 2024-03-12 23:00:00 as recStart, found {value!r:.60}"
+        )
+        raise DataError(msg)
+    return clock
+
+
+def _stages(path: Path, codes: NDArray[Any]) -> NDArray[np.int8]:
+    codes = np.ravel(codes)
+    if not len(codes) or codes.dtype.kind not in "uif":
+        msg = f"{path}: expected a number for each epoch as expert_label, found {codes!r:.60}"
+        raise DataError(msg)
+    unknown = ~np.isin(codes, range(len(_STAGES)))
+    if unknown.any():
+        at = int(np.argmax(unknown))
+        msg = (
+            f"{path}: unknown code {codes[at]:g} at epoch {at + 1} of expert_label; expected 0 to 5"
+        )
+        raise DataError(msg)
+    return np.array(_STAGES, dtype=np.int8)[codes.astype(np.intp)]
+
+
+def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+    here = {path.name: path for path in files}
+    together = tuple(here[name] for name in (_MOTION, _HEART_RATE, _LABELS) if name in here)
+    # By their names: where the labels are damaged, it shall not be taken for a night without any.
+    return [Found("", together)] if _LABELS in here and len(together) > 1 else []
+
+
+def _read(files: Sequence[Path]) -> Recording:
+    return read_night(files[0].parent)
+
+
+FORMAT: Final = Format(
+    "bidsleep", "a night of BIDSleep (motion.csv, hr.csv, labels.mat)", _find, one_night(_read)
+)

@@ -1,0 +1,213 @@
+"""Recordings of the app Sensor Logger: a zip of CSV files, the same unpacked, or JSON.
+
+The app and its formats are described at https://github.com/tszheichoi/awesome-sensor-logger
+(README.md). `sleepstage.io.sensor_logger.samples` says which sensors are used, and their units.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sleepstage.core.pedometer import Pedometer, count_steps
+from sleepstage.core.recording import Recording
+from sleepstage.core.samples import Samples
+from sleepstage.errors import DataError
+from sleepstage.io.archive import member_names, open_member
+from sleepstage.io.sensor_logger.files import header_of, json_row, objects_of, read_table, told_zone
+from sleepstage.io.sensor_logger.samples import (
+    FIELDS,
+    ZONE,
+    SensorTable,
+    sensor_named,
+    times_and_values,
+)
+from sleepstage.io.source import Format, Found, one_night
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FORMAT"]
+
+_log = logging.getLogger(__name__)
+
+_NEEDED: Final = frozenset(("heartrate", "wristmotion"))  # one of them
+_METADATA: Final = "metadata"
+_NAMED: Final = 100  # sensors, and characters of their names, that an error may name
+_BEGINNING: Final = 1 << 16  # bytes in which it shows what a file is
+_ARRAY: Final = re.compile(rb"\s*\[\s*\{")
+_KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
+
+
+class _Place(NamedTuple):
+    """A file, or one in an archive."""
+
+    path: Path
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}, {self.member}" if self.member else str(self.path)
+
+
+def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+    found = [Found(path.stem, (path,)) for path in files if _holds_recording(path)]
+    together = _unpacked(files)
+    return [*found, Found("", together)] if together else found
+
+
+def _holds_recording(path: Path) -> bool:
+    if path.suffix.lower() == ".zip":
+        try:
+            names = member_names(path)
+        except DataError:  # who looked for files says so
+            return False
+        return names is not None and not _NEEDED.isdisjoint(
+            sensor for sensor, _ in map(_sensor_of, names)
+        )
+    if path.suffix.lower() != ".json":
+        return False
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING)
+    return _ARRAY.match(beginning) is not None and all(key.search(beginning) for key in _KEYS)
+
+
+def _unpacked(files: Sequence[Path]) -> tuple[Path, ...]:
+    """Files of a recording in a folder: the other sensors' too, lest they be taken for tables."""
+    sensors = {path: _sensor_of(path.name)[0] for path in files}
+    if _NEEDED.isdisjoint(sensors.values()):
+        return ()
+    ours = tuple(
+        path
+        for path, sensor in sensors.items()
+        if sensor == _METADATA or (sensor and _has_times(path))
+    )
+    return () if _NEEDED.isdisjoint(map(sensors.__getitem__, ours)) else ours
+
+
+def _has_times(path: Path) -> bool:
+    with path.open("rb") as file:
+        return {"time", "seconds_elapsed"} <= set(header_of(file))
+
+
+def _sensor_of(name: str) -> tuple[str, PurePosixPath]:
+    """Sensor whose table a file is by its name, and where it lies; empty if it is no table."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    known = path.suffix.lower() == ".csv" and len(path.parts) <= 2
+    return sensor_named(path.stem) if known else "", path.parent
+
+
+class _Content(NamedTuple):
+    """What is in a recording: tables by sensor, its time zone, and all sensors it has."""
+
+    tables: dict[str, SensorTable]
+    zone: str
+    has: Sequence[str]
+
+
+def _read_night(files: Sequence[Path]) -> Recording:
+    first = files[0]
+    names = member_names(first)
+    if names is not None:
+        return _recording(_read_csv(_members(first, names)), first)
+    if first.suffix.lower() == ".json":
+        return _recording(_read_json(first), first)
+    places = {_sensor_of(path.name)[0]: _Place(path) for path in files}
+    return _recording(_read_csv(places), first.parent)
+
+
+def _recording(content: _Content, path: Path) -> Recording:
+    tables = {sensor: table.joined() for sensor, table in content.tables.items()}
+    pairs = {sensor: times_and_values(rows) for sensor, rows in tables.items() if len(rows)}
+    if _NEEDED.isdisjoint(pairs):
+        msg = (
+            f"{path}: has {', '.join(content.has)[:200] or 'nothing'}, and no samples of Heart "
+            "Rate or Wrist Motion; record at least one of them with the app on the watch"
+        )
+        raise DataError(msg)
+    names = {sensor: table.name for sensor, table in content.tables.items()}
+    steps = None
+    if "pedometer" in pairs:
+        counts = Samples.clean(*pairs["pedometer"], name=names["pedometer"])
+        walked, _ = count_steps(Pedometer(), counts, math.inf)
+        steps = walked.times, walked.values
+    signals = {"heart_rate": "heartrate", "motion": "wristmotion", "steps": "pedometer"}
+    recording = Recording.from_arrays(
+        heart_rate=pairs.get("heartrate"),
+        motion=pairs.get("wristmotion"),
+        steps=steps,
+        names={signal: names[sensor] for signal, sensor in signals.items() if sensor in names},
+    )
+    return replace(recording, utc_offset=_utc_offset(content.zone, recording.start, path))
+
+
+def _utc_offset(zone: str, time: float, path: Path) -> int:
+    """Seconds by which clocks there were ahead of UTC; 0 if that is not known."""
+    if not zone:
+        return 0
+    try:
+        ahead = datetime.fromtimestamp(time, ZoneInfo(zone)).utcoffset()
+    except (KeyError, OSError, ValueError):  # a continent alone is a folder
+        _log.warning("%s: unknown time zone %.60r; times are told in UTC", path, zone)
+        return 0
+    return int(ahead.total_seconds()) if ahead is not None else 0
+
+
+def _members(path: Path, names: Sequence[str]) -> dict[str, _Place]:
+    """Tables in an archive by sensor; those of one folder, which has what is needed."""
+    folders: dict[PurePosixPath, dict[str, _Place]] = {}
+    for name in names:
+        sensor, folder = _sensor_of(name)
+        if sensor:
+            folders.setdefault(folder, {})[sensor] = _Place(path, name)
+    usable = [places for places in folders.values() if not _NEEDED.isdisjoint(places)]
+    if len(usable) > 1:
+        msg = f"{path}: holds {len(usable)} recordings; unpack it, and give the folder"
+        raise DataError(msg)
+    return usable[0] if usable else {}
+
+
+def _read_csv(places: dict[str, _Place]) -> _Content:
+    tables = {}
+    for sensor, fields in FIELDS.items():
+        if sensor in places:
+            table = tables[sensor] = SensorTable(sensor, str(places[sensor]))
+            with open_member(*places[sensor]) as (file, _):
+                read_table(file, ("time", *fields), table)
+    zone = ""
+    if _METADATA in places:
+        with open_member(*places[_METADATA]) as (file, _):
+            zone = told_zone(file)
+    return _Content(tables, zone, [one.member or one.path.name for one in places.values()])
+
+
+def _read_json(path: Path) -> _Content:
+    tables: dict[str, SensorTable] = {}
+    has: dict[str, None] = {}  # in the order of the file
+    zone = ""
+    for number, item in enumerate(objects_of(path), start=1):
+        name = item.get("sensor")
+        sensor = sensor_named(name)
+        if sensor in FIELDS:
+            table = tables.setdefault(sensor, SensorTable(sensor, f"{path}, {name}"))
+            row = json_row(item, sensor, f"{path}, object {number}")
+            if row is not None:
+                table.add_row(row)
+        elif sensor == _METADATA:
+            zone = str(item.get(ZONE) or "")
+        if len(has) < _NAMED:
+            has[str(name)[:_NAMED]] = None
+    return _Content(tables, zone, list(has))
+
+
+FORMAT: Final = Format(
+    "sensor-logger",
+    "a recording of Sensor Logger (zip, folder of CSV or JSON)",
+    _find,
+    one_night(_read_night),
+)

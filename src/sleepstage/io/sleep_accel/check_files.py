@@ -1,0 +1,124 @@
+"""A file as it is stored: its good rows, the lines they stand on, and where to report."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sleepstage.errors import DataError
+from sleepstage.io.sleep_accel.findings import Finding, Severity
+from sleepstage.io.sleep_accel.read import LAYOUT, read_summary
+from sleepstage.io.text import Line, text_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["Floats", "Mask", "Source"]
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Source:
+    """The good rows, `table`, of a file of the kind that `LAYOUT` names, with the time first.
+
+    Faults are appended to `findings`; what can't be read is reported at once.
+    """
+
+    def __init__(self, path: Path, name: str, findings: list[Finding]) -> None:
+        self.path, self.layout, self.findings = path, LAYOUT[name], findings
+        self.table = self._read()
+        self.stored = np.arange(len(self.table))  # the place of each row among the file's good ones
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def times(self) -> Floats:
+        """Seconds, one a row."""
+        return self.table[:, 0]
+
+    @property
+    def values(self) -> Floats:
+        """What is in the second column."""
+        return self.table[:, 1]
+
+    def keep(self, rows: Mask | NDArray[np.intp]) -> None:
+        """Go on with some of the rows, or with another order of them."""
+        self.table, self.stored = self.table[rows], self.stored[rows]
+
+    def report(
+        self, severity: Severity, code: str, message: str, line: int | None = None, count: int = 1
+    ) -> None:
+        """Report something about the file."""
+        self.findings.append(Finding(severity, code, message, self.path, line, count))
+
+    def flag(self, rows: Mask, severity: Severity, code: str, what: str, advice: str) -> None:
+        """Report, unless there are none, how many rows are `what`, and the first of them."""
+        if rows.any():
+            row, count = int(rows.argmax()), int(rows.sum())
+            time, *values = self.table[row]
+            first = f"first {', '.join(f'{value:g}' for value in values)} at {time:.10g} s"
+            message = f"{what}: {count} of {len(rows)} rows, {first}; {advice}"
+            self.report(severity, code, message, self.line(row), count)
+
+    def line(self, row: int) -> int | None:
+        """Line of a row, None in binary files; looked up anew, for few are ever asked for."""
+        if self.path.suffix == ".parquet":
+            return None
+        good = (line.number for line in self._lines() if line.values is not None)
+        return next(islice(good, int(self.stored[row]), None), None)
+
+    def put_time_first(self, is_value: Callable[[Floats], Mask]) -> None:
+        """Recognise a file whose two columns are swapped and go on as if they weren't."""
+        swapped = is_value(self.times)
+        if len(self) and swapped.all() and is_value(self.values).mean() < 0.5:
+            what = "columns are swapped"
+            self.flag(swapped, "error", "swapped-columns", what, "put the time first")
+            self.table = self.table[:, ::-1]
+
+    def sort(self, repeated: Severity = "warning") -> None:
+        """Find rows out of order and at equal times; leaves them sorted, one for each time."""
+        steps = np.diff(self.times, prepend=-np.inf)
+        if (steps > 0).all():
+            return
+        self.flag(steps < 0, "warning", "unsorted", "steps back in time", "taken as sorted")
+        _, first, counts = np.unique(self.table, axis=0, return_index=True, return_counts=True)
+        copy = np.ones(len(self), dtype=bool)
+        copy[first] = False
+        what = f"copies, stored {counts.max()} times over"
+        self.flag(copy, repeated, "duplicate-samples", what, "keep one of each")
+        self.keep(first)
+        again = np.diff(self.times, prepend=-np.inf) == 0
+        self.flag(again, repeated, "conflicting-samples", "equal times, other values", "keep one")
+        self.keep(~again)
+
+    def _read(self) -> Floats:
+        """All rows, or the good ones if some lines are broken."""
+        layout = self.layout
+        try:
+            return read_summary(self.path) if layout.header else layout.read(self.path)
+        except DataError as error:
+            if self.path.suffix != ".parquet" and not isinstance(error.__cause__, OSError):
+                return self._read_good_lines()
+            self.report("error", "parse", str(error).removeprefix(f"{self.path}: "))
+            return np.empty((0, len(layout.columns)))
+
+    def _read_good_lines(self) -> Floats:
+        columns = self.layout.columns
+        broken = [line for line in self._lines() if line.values is None]
+        good = [line.values for line in self._lines() if line.values is not None]
+        if broken:
+            message = f"{broken[0].describe(columns)} ({len(broken)} broken, {len(good)} good)"
+            self.report("error", "parse", message, broken[0].number, len(broken))
+        elif not good:
+            self.report("error", "empty-file", f"the file is empty; expected {', '.join(columns)}")
+        return np.array(good, dtype=np.float64).reshape(-1, len(columns))
+
+    def _lines(self) -> Iterator[Line]:
+        one = self.layout
+        return text_lines(self.path, one.columns, separator=one.separator, header=one.header)

@@ -1,0 +1,74 @@
+"""What readers find and give: files that are read together, and the nights in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sleepstage.core.recording import Recording
+
+    Progress = Callable[[int, int, str], None]
+    """Called with what is done, of all, and a remark."""
+
+__all__ = ["Format", "Found", "Source", "StoredNight", "one_night"]
+
+
+class Found(NamedTuple):
+    """Files of one folder that belong together."""
+
+    name: str
+    """What tells them from others in the folder; empty where the folder as a whole is meant."""
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class StoredNight:
+    """A night that is known to be there, and is read when it is asked for."""
+
+    name: str
+    """What tells it from others in its source; empty where it is the only one."""
+    read: Callable[[], Recording]
+    """Gives the recording, or raises `DataError`. It can be pickled."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of input."""
+
+    name: str
+    """As ``--format`` takes it."""
+    title: str
+    """For people."""
+    find: Callable[[Path, Sequence[Path]], list[Found]]
+    """Takes a folder and the files directly in it that nobody has claimed, and gives those that
+    hold this format, by what is in them. Opens files, and reads their beginnings at most.
+    Paths may be local or, by way of `universal_pathlib`, of any file system."""
+    read: Callable[[Sequence[Path], Progress | None], list[StoredNight]]
+    """Takes local files that `find` put together, and a callable for progress; gives the nights in
+    them. Raises `DataError` where there can be none."""
+    many: bool = False
+    """True if one source holds many nights, which are best found in one go."""
+
+
+def one_night(
+    read: Callable[[Sequence[Path]], Recording],
+) -> Callable[[Sequence[Path], Progress | None], list[StoredNight]]:
+    """`Format.read` of a format whose sources are one night each; `read` can be pickled."""
+    return lambda files, _: [StoredNight("", partial(read, tuple(files)))]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that are read together."""
+
+    format: str
+    """Name of a `Format`."""
+    name: str
+    """What it is called in tables and folders."""
+    files: tuple[Path, ...]
+    """Local, or of any file system."""

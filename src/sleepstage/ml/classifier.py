@@ -1,0 +1,140 @@
+"""What every classifier is: a frozen dataclass of settings that fits to nights and then stages.
+
+`OneStep` is the base of those that are fitted in one step, without an operating point.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.ml.dataset import class_counts
+from sleepstage.stages import FOUR_CLASS, UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sleepstage.io.source import Progress
+    from sleepstage.ml.dataset import PreparedNight
+
+    Groups = Sequence[Sequence[str]]
+    Probabilities = Callable[[PreparedNight], NDArray[Any]]
+
+__all__ = ["Classifier", "Fitted", "FittedOneStep", "OneStep", "four_class_counts", "scored_rows"]
+
+
+class Fitted(Protocol):
+    """A classifier that has learnt."""
+
+    @property
+    def class_weights(self) -> Mapping[str, float]:
+        """Operating point: class probabilities are multiplied by these; empty where none is set."""
+
+    def predict(self, night: PreparedNight) -> Hypnogram:
+        """Stages and probabilities of a night, from its rows or its recording."""
+
+
+class Classifier(Protocol):
+    """Settings of a classifier; its frozen dataclass is changed with `dataclasses.replace`.
+
+    Attributes
+    ----------
+    seed : int
+        The same seed and nights give the same result.
+    live : bool
+        True if an epoch is told from nothing later than its own end.
+    """
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+    @property
+    def live(self) -> bool: ...  # noqa: D102
+
+    def fit(
+        self, nights: Sequence[PreparedNight], groups: Groups, *, on_epoch: Progress | None = None
+    ) -> Fitted:
+        """Learn from nights of training people.
+
+        Parameters
+        ----------
+        nights : sequence of PreparedNight
+            Of the training people.
+        groups : sequence of sequence of str
+            The same people in groups; what has to be chosen is chosen on groups left out.
+        on_epoch : callable, optional
+            Called with steps done, steps planned, and a remark.
+        """
+
+
+def scored_rows(nights: Sequence[PreparedNight]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Summaries and class codes of all epochs that count, one night after the other."""
+    rows = np.concatenate([night.summaries[night.codes != UNSCORED] for night in nights])
+    codes = np.concatenate([night.codes[night.codes != UNSCORED] for night in nights])
+    return rows, codes
+
+
+@dataclass(frozen=True, eq=False)
+class FittedOneStep:
+    """A fitted classifier that takes the likeliest class."""
+
+    probabilities: Probabilities
+    """What was learnt: gives the probabilities of the four classes in a night, shape (n_epochs, 4).
+    Of a kind that can be pickled."""
+    class_weights: ClassVar[Mapping[str, float]] = MappingProxyType({})
+
+    def predict(self, night: PreparedNight) -> Hypnogram:
+        """Stages and probabilities of every epoch of a night."""
+        probabilities = self.probabilities(night)
+        return Hypnogram(
+            night.recording.start,
+            probabilities.argmax(axis=1).astype(np.int8),
+            FOUR_CLASS,
+            probabilities.astype(np.float32),
+            subject=night.subject,
+            simulated=night.recording.simulated,
+        )
+
+
+@dataclass(frozen=True)
+class OneStep(ABC):
+    """Settings of a classifier that needs no choice on groups left out."""
+
+    seed: int = 0
+    """Of what is drawn, where anything is."""
+    live: ClassVar[bool] = True
+
+    def fit(
+        self,
+        nights: Sequence[PreparedNight],
+        groups: Groups,  # noqa: ARG002 - part of the contract
+        *,
+        on_epoch: Progress | None = None,
+    ) -> FittedOneStep:
+        """Learn from all nights at once; see `sleepstage.ml.classifier.Classifier`.
+
+        Raises
+        ------
+        DataError
+            If a class is missing in the nights.
+        """
+        four_class_counts(nights)
+        fitted = FittedOneStep(self._learn(nights))
+        if on_epoch:
+            on_epoch(1, 1, f"fitted to {len(nights)} nights")
+        return fitted
+
+    @abstractmethod
+    def _learn(self, nights: Sequence[PreparedNight]) -> Probabilities: ...
+
+
+def four_class_counts(nights: Sequence[PreparedNight]) -> NDArray[np.int64]:
+    """Epochs of each of the four classes; see `sleepstage.ml.dataset.class_counts`."""
+    return class_counts([night.codes for night in nights], FOUR_CLASS)

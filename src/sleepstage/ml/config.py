@@ -1,0 +1,186 @@
+"""How networks are trained, and how to say so on a command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sleepstage.engine.features import SUMMARIES, TRACE
+from sleepstage.errors import DataError
+from sleepstage.ml.networks import RecurrentConfig, require_positive
+from sleepstage.stages import FIVE_CLASS, FOUR_CLASS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sleepstage.ml.transformer import TransformerConfig
+
+__all__ = ["DEFAULT_FEATURES", "HEART_RATE_FEATURES", "TrainingConfig", "override"]
+
+_SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
+
+DEFAULT_FEATURES: Final = tuple(
+    name
+    for name in _SUMMARY_NAMES
+    if name not in {"hr_trend_10m", "hr_age", "motion_windows_5m", "steps_24h", "since_walk"}
+)
+"""Features that help on people not trained on; `docs/approach.md` has the measurements."""
+
+HEART_RATE_FEATURES: Final = (
+    *(
+        feature.name
+        for feature in SUMMARIES
+        if feature.signal in ("heart_rate", "time") and feature.name in DEFAULT_FEATURES
+    ),
+    "hr_age",
+)
+"""For nights without motion, whose heart rate may be rare."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained; `docs/approach.md` says how the values were found."""
+
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    """Input columns, of `sleepstage.engine.features.SUMMARIES`."""
+    trace: bool = True
+    """Give the network the shape of the last minutes' heart rate, too."""
+    network: RecurrentConfig | TransformerConfig = field(default_factory=RecurrentConfig)
+    """Kind and size of the networks."""
+    scheme: str = FOUR_CLASS.name
+    """Classes to tell apart: ``four_class`` or ``five_class``."""
+    whole_night: bool = False
+    """Read the night from both ends, on the morning after; not live."""
+    look_ahead: int = 0
+    """Epochs that a live network waits before it decides on an epoch."""
+    members: int = 5
+    """Networks whose mean is the model."""
+    training_epochs: int = 0
+    """Passes over the nights; 0 for as many as validation people find best."""
+    max_training_epochs: int = 45
+    """Passes among which validation people choose."""
+    batch_size: int = 4
+    """Nights per step."""
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    """Both of AdamW."""
+    warm_up_steps: int = 30
+    """Steps until the learning rate is reached."""
+    averaging: float = 0.98
+    """Weight of what was before in the running mean of the weights."""
+    class_balance: float = 0.25
+    """Exponent of the inverse class frequency as weight: 0 none, 1 full balance."""
+    label_smoothing: float = 0.05
+    """Experts agree in four epochs of five only: no label is certain."""
+    noise: float = 0.1
+    offset: float = 0.1
+    """Random change of each value (noise) and one for a whole night, in standard deviations."""
+    crop_epochs: int = 480
+    crop_share: float = 0.5
+    """This share of the nights is cut to a stretch of `crop_epochs`."""
+    signal_dropout: float = 0.25
+    """Share of the nights from which motion, less often heart rate, is taken away."""
+    thinning: float = 0.25
+    """Share of the nights with one heart rate in a minute or in five."""
+    prior_correction: bool = True
+    """Measure what is told against the night so far; see `sleepstage.engine.prior_correction`."""
+    seed: int = 0
+    """Of the weights and the order."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``mps``."""
+
+    def __post_init__(self) -> None:
+        schemes = (FOUR_CLASS.name, FIVE_CLASS.name)
+        if self.scheme not in schemes:
+            msg = f"scheme={self.scheme}: expected one of {', '.join(schemes)}"
+            raise DataError(msg)
+        require_positive(
+            self, "members", "max_training_epochs", "batch_size", "crop_epochs", "warm_up_steps"
+        )
+        if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
+            msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
+            raise DataError(msg)
+        unknown = [name for name in self.features if name not in _SUMMARY_NAMES]
+        if unknown or not self.features:
+            named = ", ".join(unknown) or "(none)"
+            msg = f"unknown features {named}; there are {', '.join(_SUMMARY_NAMES)}"
+            raise DataError(msg)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all that the network reads: the trace comes last."""
+        return (*self.features, *(feature.name for feature in TRACE if self.trace))
+
+    @property
+    def live(self) -> bool:
+        """True if an epoch is told from nothing later than its own end."""
+        return not self.whole_night and not self.look_ahead
+
+
+Config = TypeVar("Config")
+
+
+def override(config: Config, assignments: Sequence[str]) -> Config:
+    """Configuration with some values replaced.
+
+    Parameters
+    ----------
+    config : frozen dataclass
+        Where to begin.
+    assignments : sequence of str
+        Each ``name=value``, as ``members=1``, ``network.hidden=32`` or ``features=hr_30s,still``.
+        A name that only parts of the configuration know goes to all of them.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown or a value of the wrong kind; says which there are.
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            msg = f"{assignment!r}: expected name=value"
+            raise DataError(msg)
+        config = _replaced(config, name.strip().split("."), text.strip(), assignment)
+    return config
+
+
+def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
+    known = {one.name: getattr(config, one.name) for one in fields(config)}
+    parts = {name: value for name, value in known.items() if is_dataclass(value)}
+    if path[0] not in known:
+        named = [
+            name for name, part in parts.items() if path[0] in {one.name for one in fields(part)}
+        ]
+        if not named:
+            msg = (
+                f"{assignment!r}: no {path[0]!r} in the configuration; there are {', '.join(known)}"
+            )
+            raise DataError(msg)
+        return replace(
+            config, **{name: _replaced(parts[name], path, text, assignment) for name in named}
+        )
+    old = known[path[0]]
+    if is_dataclass(old) and len(path) > 1:
+        return replace(config, **{path[0]: _replaced(old, path[1:], text, assignment)})
+    new = _parse(text, old)
+    if new is None or len(path) > 1:
+        msg = f"{assignment!r}: expected a value like {old!r}"
+        raise DataError(msg)
+    return replace(config, **{path[0]: new})
+
+
+def _parse(text: str, old: Any) -> Any:
+    """Value of the kind of `old`, None if `text` is none."""
+    if isinstance(old, tuple):
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+    if isinstance(old, str):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(old, float) and type(value) is int:
+        return float(value)
+    return value if type(value) is type(old) else None

@@ -1,0 +1,263 @@
+"""Networks behind the contract of all classifiers: fit, export, and stage through the engine."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from sleepstage.core.probabilities import temper
+from sleepstage.core.recording import person_of
+from sleepstage.engine.model_info import ModelInfo
+from sleepstage.engine.prior_correction import PriorCorrection
+from sleepstage.engine.stager import Stager
+from sleepstage.errors import DataError
+from sleepstage.io import bidsleep
+from sleepstage.ml.config import TrainingConfig
+from sleepstage.ml.export import export_step, model_file
+from sleepstage.ml.fit import fit_members
+from sleepstage.ml.transformer import TransformerConfig
+from sleepstage.stages import SCHEMES, UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from sleepstage.core.hypnogram import Hypnogram
+    from sleepstage.io.source import Progress
+    from sleepstage.ml.classifier import Groups
+    from sleepstage.ml.dataset import PreparedNight
+    from sleepstage.ml.fit import Network
+
+__all__ = [
+    "REM_TARGET",
+    "Ensemble",
+    "FittedNetworks",
+    "Neural",
+    "best_temperature",
+    "decision",
+    "describe",
+    "fingerprint",
+    "rem_point",
+]
+
+REM_TARGET: Final = 0.70
+"""Share of REM epochs that the operating point is to find, in the mean over people."""
+
+_TEMPERATURES: Final = (0.2, 5.0)
+
+_ATTRIBUTION: Final = {
+    "name": "PhysioNet sleep-accel 1.0.0",
+    "source": "https://doi.org/10.13026/hmhs-py35",
+    "licence": "ODC-By 1.0",
+    "attribution": (
+        "Contains information from 'Motion and heart rate from a wrist-worn wearable and labeled "
+        "sleep from polysomnography' (Walch 2019), made available under the ODC Attribution License"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Neural(TrainingConfig):
+    """An ensemble of networks in one file; see `TrainingConfig` for its settings."""
+
+    def fit(
+        self, nights: Sequence[PreparedNight], groups: Groups, *, on_epoch: Progress | None = None
+    ) -> FittedNetworks:
+        """Learn; see `sleepstage.ml.fit.fit_members`."""
+        networks, n_epochs, validation = fit_members(nights, groups, self, on_epoch=on_epoch)
+        config = {**asdict(self), "training_epochs": n_epochs}
+        return _export(nights, groups, networks, validation, self, config)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of LSTMs and Transformers, each fitted as it would be alone."""
+
+    lstm: Neural = field(default_factory=lambda: Neural(members=3))
+    transformer: Neural = field(
+        default_factory=lambda: Neural(
+            members=3, max_training_epochs=30, network=TransformerConfig()
+        )
+    )
+    """Both are of the same features and classes."""
+    seed: int = 0
+    """Used in place of the seeds of both."""
+
+    @property
+    def live(self) -> bool:
+        """True if an epoch is told from nothing later than its own end."""
+        return self.lstm.live
+
+    def fit(
+        self, nights: Sequence[PreparedNight], groups: Groups, *, on_epoch: Progress | None = None
+    ) -> FittedNetworks:
+        """Learn; see `sleepstage.ml.fit.fit_members`.
+
+        Raises
+        ------
+        DataError
+            If the kinds do not read or tell the same, or a class is missing in the nights.
+        """
+        for name in ("columns", "scheme", "whole_night", "look_ahead", "prior_correction"):
+            if getattr(self.lstm, name) != getattr(self.transformer, name):
+                msg = f"{name} of lstm and transformer differ: set both to the same"
+                raise DataError(msg)
+        kinds = [replace(kind, seed=self.seed) for kind in (self.lstm, self.transformer)]
+        fitted = [fit_members(nights, groups, kind, on_epoch=on_epoch) for kind in kinds]
+        sizes = [len(members.networks) for members in fitted]
+        validation = {
+            subject: np.average(
+                [members.validation[subject] for members in fitted], axis=0, weights=sizes
+            )
+            for subject in fitted[0].validation
+        }
+        networks = [network for members in fitted for network in members.networks]
+        return _export(nights, groups, networks, validation, self.lstm, asdict(self))
+
+
+def _export(
+    nights: Sequence[PreparedNight],
+    groups: Groups,
+    networks: Sequence[Network],
+    validation: Mapping[str, NDArray[np.floating]],
+    kind: TrainingConfig,
+    config: dict[str, Any],
+) -> FittedNetworks:
+    """Model of networks that read and predict as `kind` says, of the whole configuration."""
+    decided = decision(nights, validation, kind)
+    info = replace(describe(nights, groups, kind), config=config, **decided)
+    return FittedNetworks(export_step(networks, len(kind.columns)), info)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNetworks:
+    """An exported model; what it tells comes out of the very graph that is saved."""
+
+    graph: onnx.ModelProto
+    info: ModelInfo
+
+    @property
+    def class_weights(self) -> Mapping[str, float]:
+        """Operating point, chosen on validation people."""
+        return self.info.class_weights
+
+    @cached_property
+    def _stager(self) -> Stager:
+        return Stager(self.file())
+
+    def predict(self, night: PreparedNight) -> Hypnogram:
+        """Stages and probabilities of a night."""
+        backward_rows = night.backward_rows if self.info.whole_night else None
+        return self._stager.predict_rows(night.recording, night.rows, backward_rows)
+
+    def file(self, **described: Any) -> bytes:
+        """Content of the model file, with other values in its `ModelInfo`."""
+        return model_file(self.graph, replace(self.info, **described))
+
+
+def describe(nights: Sequence[PreparedNight], groups: Groups, config: TrainingConfig) -> ModelInfo:
+    """What a model file says of the data behind it."""
+    simulated = any(night.recording.simulated for night in nights)
+    return ModelInfo(
+        features=config.columns,
+        scheme=config.scheme,
+        version=version("sleepstage"),
+        split={
+            "train": [night.subject for night in nights],
+            "validation": [list(group) for group in groups],
+        },
+        data={
+            **({"name": "simulated nights"} if simulated else _attribution(nights)),
+            "people": len({person_of(night.subject) for night in nights}),
+            "fingerprint": fingerprint(nights),
+        },
+        simulated=simulated,
+        whole_night=config.whole_night,
+        look_ahead=config.look_ahead,
+    )
+
+
+def _attribution(nights: Sequence[PreparedNight]) -> Mapping[str, str]:
+    """Of the dataset; all nights of a training are of one."""
+    name = bidsleep.ATTRIBUTION["name"]
+    return bidsleep.ATTRIBUTION if nights[0].recording.dataset == name else _ATTRIBUTION
+
+
+def decision(
+    nights: Sequence[PreparedNight],
+    validation: Mapping[str, NDArray[np.floating]],
+    config: TrainingConfig,
+) -> dict[str, Any]:
+    """What validation people say on how to decide.
+
+    The values of ``typical``, ``temperature`` and ``class_weights`` of a `ModelInfo`.
+    """
+    correction = (
+        PriorCorrection.fit(validation.values()) if config.prior_correction else PriorCorrection()
+    )
+    begin = correction.initial_state(len(SCHEMES[config.scheme]))
+    centred = {
+        subject: correction.apply(probabilities, begin)[0][config.look_ahead :]
+        for subject, probabilities in validation.items()
+    }
+    temperature = best_temperature(nights, centred, config.scheme)
+    calibrated = {name: temper(told, temperature) for name, told in centred.items()}
+    return {
+        "typical": correction.typical,
+        "temperature": temperature,
+        "factors": rem_point(nights, calibrated, config.scheme),
+    }
+
+
+def best_temperature(
+    nights: Sequence[PreparedNight], validation: Mapping[str, NDArray[np.floating]], scheme: str
+) -> float:
+    """Temperature with which the expert's stages are likeliest, epochs of all people pooled."""
+    told = np.concatenate([validation[night.subject] for night in nights])
+    codes = np.concatenate([night.codes_in(SCHEMES[scheme]) for night in nights])
+    told, codes = told[codes != UNSCORED], codes[codes != UNSCORED]
+
+    def surprise(temperature: float) -> float:
+        of_truth = temper(told, temperature)[np.arange(len(codes)), codes]
+        return -float(np.log(of_truth.astype(np.float64) + 1e-9).mean())
+
+    found = minimize_scalar(surprise, bounds=_TEMPERATURES, method="bounded")
+    return round(float(found.x), 4)
+
+
+def rem_point(
+    nights: Sequence[PreparedNight], validation: Mapping[str, NDArray[np.floating]], scheme: str
+) -> dict[str, float]:
+    """Smallest factor on the REM probability with which `REM_TARGET` of REM epochs are found.
+
+    An epoch is called REM once its factor exceeds the ratio of the largest other probability to
+    its own; so the factor asked for is a quantile of these ratios, in which all people weigh the
+    same, and a hair more, for a tie is no REM. Never below 1.
+    """
+    rem = SCHEMES[scheme].classes.index("rem")
+    needed, weights = [], []
+    for night in nights:
+        probabilities = validation[night.subject][night.codes_in(SCHEMES[scheme]) == rem]
+        others = np.delete(probabilities, rem, axis=1).max(axis=1)
+        needed.append(others / probabilities[:, rem])
+        weights.append(np.full(len(others), 1 / max(len(others), 1)))
+    factor = np.quantile(
+        np.concatenate(needed), REM_TARGET, weights=np.concatenate(weights), method="inverted_cdf"
+    )
+    return {"rem": max(1.0, float(factor) * (1 + 1e-6))}
+
+
+def fingerprint(nights: Sequence[PreparedNight]) -> str:
+    """SHA-256 over the recordings, in whatever order."""
+    digest = hashlib.sha256()
+    for one in sorted(night.recording.fingerprint() for night in nights):
+        digest.update(one.encode())
+    return digest.hexdigest()

@@ -1,0 +1,264 @@
+"""What a session keeps of a message, and what its sender is warned about.
+
+One bad sample must not hold up the queue of a watch: samples that can never count are dropped and
+counted, and the others are kept. A message is refused only if resending it can't help: a kind of
+motion that does not fit, a clock ahead of the server's, a session that is over.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.core.signals import is_plausible
+from sleepstage.engine.session import AHEAD_SECONDS
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.server.records import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sleepstage.core.samples import Samples
+    from sleepstage.server.message import Message
+    from sleepstage.server.records import SessionRecord
+
+__all__ = ["Admission", "OverError", "Receipt", "admit", "confirm", "describe_warnings", "is_ahead"]
+
+_HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
+_EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
+_LIVE: Final = 900.0  # s; the samples of a message that is sent live span less
+_OFF: Final = 90.0  # s by which a clock in another time zone may be off besides
+_FURTHEST: Final = 14 * 3600  # s between local time and UTC
+_HERTZ: Final = (0.5, 3.5)  # heart rates of 30 to 210 beats per minute
+_SPARSE: Final = 5.0  # s between samples of raw acceleration
+_TELLING: Final = 10  # samples that show their rate
+
+_WARNINGS: Final = {
+    "late": "{} came too late to count: newer ones had been worked off. Send samples sooner, or "
+    "open sessions with a longer lateness.",
+    "stale": "Dropped {}: older than this session can use. Check the clock of the watch; old "
+    "samples belong in a session of their own.",
+    "ahead": "Dropped {}: ahead of the server's clock. Set the clock of the watch or of the "
+    "server, and send Unix time in seconds, in UTC.",
+    "after_end": "Dropped {}: after the end of the session, 24 hours after its start. Open "
+    "another session. (Or are times not in seconds?)",
+    "clock_hours": "{} come from a clock that seems to be hours behind the server's. Send Unix "
+    "time, in UTC, not local time.",
+    "time_unit": "{} of acceleration are more than 5 s apart. Send times in seconds, not in "
+    "milliseconds.",
+    "heart_rate_hertz": "{} of heart rate seem to be in beats per second, and do not count. "
+    "Multiply them by 60: heart rate is in beats per minute.",
+    "heart_rate_implausible": "{} of heart rate are outside 25 to 240 beats per minute, and do "
+    "not count. A watch that has lost the pulse may send 0; if all are outside, check the unit.",
+    "unusable": "{} came in messages of which no sample can count.",
+}
+"""What each kind of warning means and how to fix it; in it stands the number of samples."""
+
+
+class OverError(SleepstageError):
+    """Refused because of what came before: the night is over, or a name is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Admission:
+    """What a session keeps of a message."""
+
+    message: Message
+    """Samples to store; they may be none."""
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    """Each with its kind, the number of samples it is about, and in words."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of samples that each kind of warning is about."""
+        return {warning["kind"]: warning["count"] for warning in self.warnings}
+
+    def warn(self, kind: str, count: int, fact: str = "") -> None:
+        """Add a warning, if it is about any samples."""
+        if count:
+            self.warnings.append(_described(kind, count, fact))
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a message."""
+
+    repeated: bool
+    """It had come before: nothing was changed."""
+    n_stored: int = 0
+    """Samples that are stored now."""
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    """About samples that were dropped or will not count; as of `Admission`."""
+
+
+def describe_warnings(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Put the warnings of all messages into words; a kind that is not known is left out."""
+    return [_described(kind, counts[kind]) for kind in _WARNINGS if kind in counts]
+
+
+def _described(kind: str, count: int, fact: str = "") -> dict[str, Any]:
+    """Put a warning into words."""
+    detail = _WARNINGS[kind].format("1 sample" if count == 1 else f"{count} samples")
+    return {"kind": kind, "count": count, "detail": f"{detail} ({fact})" if fact else detail}
+
+
+def admit(record: SessionRecord, message: Message, *, now: float) -> Admission:
+    """Decide what a session keeps of a message, which has samples, by the server's clock.
+
+    Raises
+    ------
+    DataError
+        If all samples are ahead of the clock, or the session takes another kind of motion.
+    OverError
+        If samples can't count because the session has ended before them, and no other can.
+    """
+    _check_motion(record, message)
+    if is_ahead(message, now):
+        raise DataError(_all_ahead(message, now))
+    end = math.inf if record.start is None else record.start + LONGEST_NIGHT
+    in_time = message.between(-math.inf, now + AHEAD_SECONDS)
+    in_night = in_time.between(-math.inf, end)
+    kept = in_night.between(_beginning(record, in_night), math.inf)
+    if kept.span is None and in_night.n_samples < in_time.n_samples:
+        msg = (
+            f"the session began at {record.start:.10g} s and ended {LONGEST_NIGHT // 3600} h "
+            f"later, before the newest sample, at {_newest(in_time):.10g} s: open another session, "
+            "or give times in seconds"
+        )
+        raise OverError(msg)
+    admission = Admission(kept)
+    admission.warn(
+        "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {_oldest(message):.10g} s"
+    )
+    admission.warn(
+        "ahead",
+        message.n_samples - in_time.n_samples,
+        f"the newest is at {_newest(message):.10g} s, the server's clock at {now:.10g} s",
+    )
+    admission.warn("after_end", in_time.n_samples - in_night.n_samples, f"it ended at {end:.10g} s")
+    _warn_of_clock(admission, record, now)
+    _warn_of_values(admission, message, record)
+    return admission
+
+
+def is_ahead(message: Message, now: float) -> bool:
+    """Whether all samples are further ahead of the clock than can be."""
+    return _oldest(message) >= now + AHEAD_SECONDS
+
+
+def confirm(
+    delivery: Delivery, record: SessionRecord, message_id: str, admission: Admission
+) -> Receipt:
+    """Say what became of a message that was given to the store.
+
+    Raises
+    ------
+    OverError
+        If the night is over, or the session has had another message with this id.
+    """
+    if delivery is Delivery.REPEATED:
+        return Receipt(repeated=True)
+    if delivery is Delivery.CONFLICT:
+        msg = (
+            f"message {message_id}: the session has had another message with this id, and nothing "
+            "was changed; give each message an id of its own, as a random UUID (a counter must not "
+            "begin again when the sender restarts)"
+        )
+        raise OverError(msg)
+    # Without samples a message can't open a night again that silence has closed. What follows it
+    # may, so its sender does not learn that the night is over.
+    if delivery is Delivery.CLOSED and not record.reopens:
+        msg = "the night is over; open another session"
+        raise OverError(msg)
+    return Receipt(False, admission.message.n_samples, admission.warnings)
+
+
+def _check_motion(record: SessionRecord, message: Message) -> None:
+    columns = message.motion.values.shape[1] if len(message.motion) else 0
+    if columns and record.motion_columns not in (0, columns):
+        msg = (
+            f"motion: {columns} values a sample, and {record.motion_columns} before; a session "
+            "takes either acceleration (3) or summaries (4)"
+        )
+        raise DataError(msg)
+
+
+def _beginning(record: SessionRecord, message: Message) -> float:
+    """Time before which no sample is of use."""
+    if record.start is not None:
+        return max(record.start - _HISTORY, _EARLIEST)
+    newest = max(_newest(message), -math.inf if record.newest is None else record.newest)
+    return max(newest - LONGEST_NIGHT - _HISTORY, _EARLIEST)
+
+
+def _oldest(message: Message) -> float:
+    return math.inf if message.span is None else message.span[0]
+
+
+def _newest(message: Message) -> float:
+    return -math.inf if message.span is None else message.span[1]
+
+
+def _all_ahead(message: Message, now: float) -> str:
+    ahead = _newest(message) - now
+    hours = _time_zone(ahead)
+    hint = f"; {hours:g} h: is it local time? Send it in UTC" if hours else ""
+    return (
+        f"no sample can count: the newest, at {_newest(message):.10g} s, is {ahead:.0f} s ahead of "
+        f"the server's clock; set the clock, and give Unix time in seconds{hint}"
+    )
+
+
+def _time_zone(seconds: float) -> float:
+    """Hours, by halves, that a clock is off if it shows local time; 0 if it does not seem so."""
+    halves = round(seconds / 1800)
+    near = abs(seconds - 1800 * halves) <= _OFF
+    return halves / 2 if near and 0 < seconds <= _FURTHEST + _OFF else 0.0
+
+
+def _warn_of_clock(admission: Admission, record: SessionRecord, now: float) -> None:
+    """Compare the clocks, also as they were at first: samples that waited for hours began then."""
+    message = admission.message
+    if message.span is None or record.simulated or message.span[1] - message.span[0] > _LIVE:
+        return
+    newest = _newest(message)
+    hours = _time_zone(now - newest)
+    # Half hours are rare behind UTC, and would double the number of false alarms.
+    begun = newest if record.start is None else record.start
+    if hours and hours.is_integer() and _time_zone(record.created - begun) == hours:
+        fact = f"{hours:g} h: the newest at {newest:.10g} s, the server's clock at {now:.10g} s"
+        admission.warn("clock_hours", message.n_samples, fact)
+
+
+def _warn_of_values(admission: Admission, given: Message, record: SessionRecord) -> None:
+    """Warn of samples that are stored, and will not count."""
+    message = admission.message
+    mark = -math.inf if record.watermark is None else record.watermark
+    n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals()}
+    late = sum(n_late.values())
+    fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
+    admission.warn("late", late, fact)
+    values = message.heart_rate.values[n_late.get("heart_rate", 0) :]
+    strange = len(values) - int(np.count_nonzero(is_plausible(values)))
+    hertz = int(np.count_nonzero((values >= _HERTZ[0]) & (values <= _HERTZ[1])))
+    hertz = hertz if 2 * hertz > len(values) else 0
+    admission.warn("heart_rate_hertz", hertz)
+    admission.warn("heart_rate_implausible", strange - hertz)
+    times = message.motion.times
+    raw = message.motion.values.shape[1] != 4
+    # Looked at first, as it costs less: a median is at most some twice the mean.
+    sparse = raw and len(times) >= _TELLING and times[-1] - times[0] > _SPARSE / 3 * len(times)
+    if sparse and np.median(np.diff(times)) > _SPARSE:
+        admission.warn("time_unit", len(times))
+    if message.n_samples == late + strange:
+        admission.warn("unusable", given.n_samples)
+
+
+def _n_late(name: str, samples: Samples, mark: float) -> int:
+    # A summary is stamped with the end of its window: one at the mark is over by then.
+    summaries = name == "motion" and samples.values.shape[1] == 4
+    return int(np.searchsorted(samples.times, mark, side="right" if summaries else "left"))

@@ -1,0 +1,233 @@
+"""Who may do what: tokens of people, and links that show one session."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from cachetools import TTLCache
+
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.server.records import Grant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import HTTPConnection
+
+    from sleepstage.server.records import SessionRecord
+    from sleepstage.server.store.contract import Store
+
+__all__ = ["Authenticator", "ForbiddenError", "Principal", "UnauthorizedError", "make_grant"]
+
+_TRUST_SECONDS: Final = 5.0
+"""So long a server goes by what it has read: a revoked token works that long at most."""
+
+_LOCAL: Final = "local"
+_SECRET_BYTES: Final = 32
+_LONGEST_SECRET: Final = 200
+_LONGEST_OWNER: Final = 100
+_DAY: Final = 24 * 3600
+_UNKNOWN: Final = "this token is unknown, expired or revoked"
+_PROXY_HEADERS: Final = {"forwarded", "via", "x-real-ip"}
+
+
+class UnauthorizedError(SleepstageError):
+    """No token, or one that is unknown, expired or revoked."""
+
+
+class ForbiddenError(SleepstageError):
+    """Known, but not allowed to do this."""
+
+
+@dataclass(frozen=True)
+class Principal:
+    """An authenticated user, or a viewer by a link."""
+
+    owner: str
+    """Whose sessions are open to them."""
+    session: str | None = None
+    """The one session that a link shows; None for all of the owner's."""
+    token: Grant | None = None
+    """The token that they have shown; None for a link, or for nothing."""
+
+    def may_see(self, record: SessionRecord) -> bool:
+        """Whether a session is theirs to look at."""
+        return record.owner == self.owner and self.session in (None, record.id)
+
+    @property
+    def may_change(self) -> bool:
+        """Whether they may do more than look."""
+        return self.session is None
+
+
+class Authenticator:
+    """Authenticates requests by the secrets that they carry.
+
+    Parameters
+    ----------
+    store : Store
+        Where grants are kept.
+    loopback : bool
+        Whether only this machine can reach the server. Then, as long as there has never been a
+        token, whoever comes without a proxy is let in.
+    clock : callable
+        The time in Unix seconds.
+    """
+
+    def __init__(
+        self, store: Store, *, loopback: bool, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._loopback = loopback
+        self._clock = clock
+        self._grants: TTLCache[str, Grant] = TTLCache(100_000, _TRUST_SECONDS)
+        self._open: TTLCache[str, bool] = TTLCache(1, _TRUST_SECONDS)
+
+    async def authenticate(self, connection: HTTPConnection) -> Principal:
+        """Authenticate whoever asks, by the headers of a request or a WebSocket.
+
+        Raises
+        ------
+        UnauthorizedError
+            If nobody is known by this secret, or it is expired, or there is none but one is needed.
+        """
+        authorization = connection.headers.get("authorization")
+        if authorization is None:
+            proxied = _proxied(connection)
+            # A page elsewhere can lead a browser here by a name of its own, but not as localhost.
+            local = _is_local(connection.headers.get("host"))
+            if local and not proxied and await self._is_open():
+                return Principal(_LOCAL)
+            why = f" for what comes through a proxy ({proxied})" if proxied else ""
+            msg = (
+                f"a token is needed{why}: Authorization: Bearer <token>; sleepstage token add "
+                "makes one"
+            )
+            raise UnauthorizedError(msg)
+        kind, _, secret = authorization.partition(" ")
+        grant = await self._grant(secret.strip()) if kind.lower() == "bearer" else None
+        if grant is None or (grant.expires is not None and grant.expires <= self._clock()):
+            raise UnauthorizedError(_UNKNOWN)
+        return Principal(grant.owner, grant.session, grant if grant.session is None else None)
+
+    async def add_link(self, link: Grant) -> None:
+        """Store a link, unless the token that it is made with was revoked.
+
+        Raises
+        ------
+        UnauthorizedError
+            If it was, while it was still trusted here.
+        """
+        await self._store.add_grant(link)
+        # Revoked from now on, the token takes the link along; what came before is seen here.
+        if link.token is not None and all(
+            token.id != link.token for token in await self._store.grants()
+        ):
+            await self._store.remove_grant(link.id)
+            raise UnauthorizedError(_UNKNOWN)
+
+    async def _grant(self, secret: str) -> Grant | None:
+        if not 0 < len(secret) <= _LONGEST_SECRET:
+            return None
+        digest = _digest(secret)
+        known: Grant | None = self._grants.get(digest)
+        if known is None:
+            known = await self._store.grant(digest)
+            if known is not None:
+                self._grants[digest] = known
+        return known
+
+    async def _is_open(self) -> bool:
+        if not self._loopback:
+            return False
+        if "open" not in self._open:
+            self._open["open"] = not await self._store.guarded()
+        return bool(self._open["open"])
+
+
+def make_grant(
+    owner: str,
+    *,
+    session: str | None = None,
+    days: float | None = None,
+    now: float | None = None,
+    token: Grant | None = None,
+) -> tuple[Grant, str]:
+    """Make a token, or a link to one session.
+
+    Parameters
+    ----------
+    owner : str
+        Whose sessions it opens: a name, as it is to be listed.
+    session : str, optional
+        The session of a link.
+    days : float, optional
+        After which it expires; never by default.
+    now : float, optional
+        Unix seconds; the clock's by default.
+    token : Grant, optional
+        The token that a link is made with: the link does not outlive it.
+
+    Returns
+    -------
+    grant : Grant
+        To be stored.
+    secret : str
+        To be handed over, once: nobody can look it up later.
+
+    Raises
+    ------
+    DataError
+        If the owner has no proper name, or `days` is no positive number.
+    """
+    if not (owner.isprintable() and owner.strip() == owner and 0 < len(owner) <= _LONGEST_OWNER):
+        msg = f"owner {owner[:40]!r}: expected 1 to {_LONGEST_OWNER} printable characters"
+        raise DataError(msg)
+    if days is not None and not 0 < days <= 36_500:
+        msg = f"days={days}: expected more than 0 and at most 36500"
+        raise DataError(msg)
+    now = time.time() if now is None else now
+    ends = [now + days * _DAY] if days is not None else []
+    if token is not None and token.expires is not None:
+        ends.append(token.expires)
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    grant = Grant(
+        id=secrets.token_hex(4),
+        digest=_digest(secret),
+        owner=owner,
+        session=session,
+        token=None if token is None else token.id,
+        created=now,
+        expires=min(ends, default=None),
+    )
+    return grant, secret
+
+
+def _digest(secret: str) -> str:
+    # Secrets are 256 random bits: nothing slower is needed to keep them from being guessed.
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _proxied(connection: HTTPConnection) -> str | None:
+    """Give the sign that a proxy has passed this on; some older ones leave HTTP/1.0 only."""
+    name: str
+    for name in connection.headers:
+        if name in _PROXY_HEADERS or name.startswith("x-forwarded-"):
+            return name
+    version = connection.scope.get("http_version", "1.1")
+    return None if version == "1.1" else f"HTTP/{version}"
+
+
+def _is_local(host: str | None) -> bool:
+    name = (host or "").rsplit(":", 1)[0] if not (host or "").endswith("]") else (host or "")
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,263 @@
+"""A message of a watch: samples as JSON or in binary, checked; and as the bytes that are stored.
+
+The binary form is a row of blocks, one for each signal, everything little-endian: a header of 8
+bytes (signal, values a sample, bytes a value, a zero byte, number of samples as uint32), the times
+as float64 (seconds), the values as float32 or float64, sample by sample. 50 Hz acceleration takes
+20 bytes a sample in it, a third of JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+
+from sleepstage.core.motion import MOTION_COLUMNS, UNIT_SAMPLES, check_unit
+from sleepstage.core.samples import Samples
+from sleepstage.core.signals import clean_motion, clean_steps
+from sleepstage.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Message", "TooManyError", "check_count", "join", "read_json"]
+
+_HEADER: Final = struct.Struct("<BBBxI")
+_CODES: Final = {"heart_rate": 1, "motion": 2, "steps": 3, "step_counts": 4}
+_SIGNALS: Final = {code: name for name, code in _CODES.items()}
+_WIDTHS: Final = {"heart_rate": (1,), "motion": (3, 4), "steps": (1,), "step_counts": (1,)}
+_JSON_SIGNALS: Final = ("heart_rate", "motion", "steps")
+_DIGEST_BYTES: Final = 16
+
+
+class TooManyError(DataError):
+    """A message of more samples than allowed."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Message:
+    """Samples of any signals, each sorted by time."""
+
+    heart_rate: Samples = field(default_factory=Samples.empty)
+    """Beats per minute."""
+    motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
+    """Acceleration in g, of shape (n, 3), or 15 s summaries at the end of their windows, (n, 4)."""
+    steps: Samples = field(default_factory=Samples.empty)
+    """Steps since the sample before, at the time when they were known."""
+    step_counts: Samples = field(default_factory=Samples.empty)
+    """Steps since the recording began, as a pedometer counts them."""
+
+    @classmethod
+    def clean(cls, **given: tuple[Any, Any]) -> Message:
+        """Check pairs of times and values, named as the attributes are.
+
+        Raises
+        ------
+        DataError
+            If shapes do not fit, something is no finite number, a count is negative, or
+            acceleration is clearly not in g.
+        """
+        signals = {name: _clean(name, pair) for name, pair in given.items() if len(pair[0])}
+        return cls(**signals)
+
+    @classmethod
+    def from_json(cls, body: bytes, limit: float = math.inf) -> Message:
+        """Read ``{"heart_rate": [[time, bpm], ...], "motion": [[time, x, y, z], ...], ...}``.
+
+        Raises
+        ------
+        DataError
+            If it is no such object; names the signal and the sample.
+        TooManyError
+            If it has more samples than `limit`.
+        """
+        return cls.from_object(read_json(body), limit)
+
+    @classmethod
+    def from_object(cls, said: Any, limit: float = math.inf) -> Message:
+        """Do the same from what was in the JSON."""
+        if not isinstance(said, dict) or not set(said) <= set(_JSON_SIGNALS):
+            msg = f"expected an object with some of {', '.join(_JSON_SIGNALS)}"
+            if isinstance(said, dict):
+                msg += f"; got {', '.join(sorted(set(said) - set(_JSON_SIGNALS)))[:80]}"
+            raise DataError(msg)
+        check_count(sum(len(rows) for rows in said.values() if isinstance(rows, list)), limit)
+        return cls.clean(**{name: _columns(name, rows) for name, rows in said.items()})
+
+    @classmethod
+    def from_bytes(cls, body: bytes, limit: float = math.inf) -> Message:
+        """Read the binary form.
+
+        Raises
+        ------
+        DataError
+            If it is cut short, has an unknown block, or its samples are not what they should be.
+        TooManyError
+            If it has more samples than `limit`.
+        """
+        given: dict[str, tuple[Any, Any]] = {}
+        for name, times, values in _blocks(body):
+            if name in given:
+                msg = f"two blocks of {name}; put all its samples into one"
+                raise DataError(msg)
+            given[name] = times, values
+        check_count(sum(len(times) for times, _ in given.values()), limit)
+        return cls.clean(**given)
+
+    def to_bytes(self) -> bytes:
+        """Write the binary form, with values as float64."""
+        parts = []
+        for name, samples in self.signals():
+            columns = 1 if samples.values.ndim == 1 else samples.values.shape[1]
+            parts.append(_HEADER.pack(_CODES[name], columns, 8, len(samples)))
+            parts.append(samples.times.astype("<f8").tobytes())
+            parts.append(samples.values.astype("<f8").tobytes())
+        return b"".join(parts)
+
+    def signals(self) -> Iterator[tuple[str, Samples]]:
+        """Name and samples of each signal that is there."""
+        named = ((one.name, getattr(self, one.name)) for one in fields(self))
+        return ((name, samples) for name, samples in named if len(samples))
+
+    def between(self, start: float, end: float) -> Message:
+        """Samples with ``start <= time < end``."""
+        return Message(**{name: one.between(start, end) for name, one in self.signals()})
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The same for the same samples, whatever form and order they came in."""
+        return hashlib.sha256(self.to_bytes()).digest()[:_DIGEST_BYTES]
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Times of the oldest and the newest sample; None if there is none."""
+        times = [samples.times for _, samples in self.signals()]
+        if not times:
+            return None
+        return min(float(one[0]) for one in times), max(float(one[-1]) for one in times)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples of all signals."""
+        return sum(len(samples) for _, samples in self.signals())
+
+
+def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
+    """Times and values of each signal in many messages, one after the other, in no order of time.
+
+    Raises
+    ------
+    DataError
+        If some have acceleration and others summaries.
+    """
+    parts: dict[str, list[tuple[Any, Any]]] = {}
+    for body in bodies:
+        for name, times, values in _blocks(body):
+            parts.setdefault(name, []).append((times, values))
+    if len({values.shape[1] for _, values in parts.get("motion", [])}) > 1:
+        msg = "motion: acceleration and summaries are mixed; a session takes either"
+        raise DataError(msg)
+    return {
+        name: (np.concatenate([one for one, _ in pairs]), np.concatenate([two for _, two in pairs]))
+        for name, pairs in parts.items()
+    }
+
+
+def read_json(body: bytes) -> Any:
+    """What JSON says.
+
+    Raises
+    ------
+    DataError
+        If it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        msg = f"not JSON ({error})"
+        raise DataError(msg) from error
+
+
+def check_count(count: int, limit: float) -> None:
+    """Refuse too many samples.
+
+    Raises
+    ------
+    TooManyError
+        If there are more than `limit`.
+    """
+    if count > limit:
+        msg = f"{count} samples; a message has at most {limit:.0f}: divide it"
+        raise TooManyError(msg)
+
+
+def _clean(name: str, pair: tuple[Any, Any]) -> Samples:
+    if name == "motion":
+        motion = clean_motion(pair)
+        # As many as tell the unit may never be in one message: a tenth of them, at rest, do.
+        if motion.values.shape[1] == 3 and len(motion) >= UNIT_SAMPLES // 10:
+            check_unit(np.linalg.norm(motion.values, axis=1))
+        return motion
+    if name == "heart_rate":  # what is no heart rate is counted by the session
+        return Samples.clean(*pair, name="heart rate")
+    return clean_steps(pair, name.replace("_", " "))
+
+
+def _columns(name: str, rows: Any) -> tuple[Any, Any]:
+    """Times and values of rows of numbers."""
+    widths = [1 + width for width in _WIDTHS[name]]
+    expected = f"{name}: expected an array of rows of {' or '.join(map(str, widths))} numbers"
+    if not isinstance(rows, list):
+        raise DataError(expected)
+    width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
+    if rows and width not in widths:
+        msg = f"{expected}, time first; got {str(rows[0])[:60]}"
+        raise DataError(msg)
+    if not rows:
+        return [], []
+    if not _are_rows(rows, width):
+        number = next(at for at, row in enumerate(rows) if not _are_rows([row], width))
+        msg = f"{expected}, all alike; row {number} is {str(rows[number])[:60]}"
+        raise DataError(msg)
+    numbers = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width)
+    table = numbers.reshape(-1, width)
+    return table[:, 0], table[:, 1] if width == 2 else table[:, 1:]
+
+
+def _are_rows(rows: list[Any], width: int) -> bool:
+    # The types at once, not row by row: nothing else runs while many are looked at.
+    return (
+        set(map(type, rows)) == {list}
+        and set(map(len, rows)) == {width}
+        and set(map(type, chain.from_iterable(rows))) <= {int, float}
+    )
+
+
+def _blocks(body: bytes) -> Iterator[tuple[str, Any, Any]]:
+    begin = 0
+    while begin < len(body):
+        try:
+            code, columns, size, count = _HEADER.unpack_from(body, begin)
+        except struct.error as error:
+            msg = f"byte {begin}: cut short within a block's header of {_HEADER.size} bytes"
+            raise DataError(msg) from error
+        name = _SIGNALS.get(code)
+        if name is None or columns not in _WIDTHS[name] or size not in (4, 8):
+            msg = f"byte {begin}: no block has signal {code} with {columns} values of {size} bytes"
+            raise DataError(msg)
+        middle = begin + _HEADER.size + 8 * count
+        end = middle + size * columns * count
+        if end > len(body):
+            msg = f"byte {begin}: {count} samples of {name} end at byte {end} of {len(body)}"
+            raise DataError(msg)
+        times = np.frombuffer(body, "<f8", count, begin + _HEADER.size)
+        values = np.frombuffer(body, f"<f{size}", columns * count, middle)
+        yield name, times, values if columns == 1 else values.reshape(count, columns)
+        begin = end

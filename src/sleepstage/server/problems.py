@@ -1,0 +1,131 @@
+"""What goes wrong, as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
+from sleepstage.server.auth import ForbiddenError, UnauthorizedError
+from sleepstage.server.message import TooManyError
+from sleepstage.server.sessions import OverError, UnknownSessionError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+__all__ = [
+    "BusyError",
+    "SlowError",
+    "TooFastError",
+    "TooLargeError",
+    "add_handlers",
+    "answer",
+    "describe",
+    "problem",
+]
+
+_log = logging.getLogger(__name__)
+
+
+class TooLargeError(SleepstageError):
+    """A body that is larger than allowed."""
+
+
+class TooFastError(SleepstageError):
+    """More messages than allowed."""
+
+
+class SlowError(SleepstageError):
+    """A body that did not come in time."""
+
+
+class BusyError(SleepstageError):
+    """More requests at once than the server takes on."""
+
+
+_STATUS: Final[dict[type[SleepstageError], int]] = {
+    UnauthorizedError: 401,
+    ForbiddenError: 403,
+    UnknownSessionError: 404,
+    SlowError: 408,
+    OverError: 409,
+    TooLargeError: 413,
+    TooManyError: 413,
+    DataError: 422,
+    TooFastError: 429,
+    SnapshotError: 503,
+    StoreError: 503,
+    BusyError: 503,
+}
+_RETRY_AFTER: Final = {429: "10", 503: "2"}  # seconds
+
+
+def describe(error: SleepstageError) -> dict[str, Any]:
+    """Problem details of an error."""
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    if isinstance(error, StoreError):  # it names a path or an address
+        _log.error("%s", error)
+        return _details(status, "the store does not answer, or takes nothing now; try again")
+    return _details(status, "there is no such session" if status == 404 else str(error))
+
+
+def answer(error: SleepstageError) -> Response:
+    """Answer with problem details of an error."""
+    details = describe(error)
+    return problem(details["status"], details["detail"])
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Answer with problem details."""
+    headers = dict(headers or {})
+    if status in _RETRY_AFTER:
+        headers["Retry-After"] = _RETRY_AFTER[status]
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        orjson.dumps(_details(status, detail)), status, headers, "application/problem+json"
+    )
+
+
+def _details(status: int, detail: str) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have every error that is expected answered with problem details; faults are for `Answers`."""
+    app.add_exception_handler(SleepstageError, _known)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
+
+
+async def _known(_: Request, error: SleepstageError) -> Response:
+    return answer(error)
+
+
+async def _http(_: Request, error: HTTPException) -> Response:
+    # What goes wrong as FastAPI reads a body is hidden behind a status of 400.
+    if isinstance(error.__cause__, SleepstageError):
+        return answer(error.__cause__)
+    if error.status_code == 400 and error.__cause__ is not None:
+        return problem(422, f"body: not JSON ({error.__cause__})")
+    return problem(error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    if first["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+        return problem(422, "body: send it as JSON, with the header Content-Type: application/json")
+    where = ".".join(str(part) for part in first["loc"])
+    return problem(422, f"{where}: {first['msg']}")

@@ -1,0 +1,286 @@
+"""The HTTP interface to sessions: each route authenticates, and passes on to `SessionService`."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.responses import Response
+
+from sleepstage.server import schemas
+from sleepstage.server.admission import describe_warnings, is_ahead
+from sleepstage.server.auth import Authenticator, ForbiddenError, Principal, make_grant
+from sleepstage.server.message import Message
+from sleepstage.server.reading import read_aside, read_body
+from sleepstage.server.sensor_logger import read_push
+from sleepstage.server.sessions import SessionService, UnknownSessionError
+
+if TYPE_CHECKING:
+    from sleepstage.server.limits import Rate, Slots
+    from sleepstage.server.records import SessionRecord
+    from sleepstage.server.sensor_logger import Push
+    from sleepstage.server.settings import Settings
+
+__all__ = ["Service", "api", "only_owner", "see", "service_of"]
+
+_LISTED: Final = 1000
+BINARY: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with."""
+
+    nights: SessionService
+    access: Authenticator
+    settings: Settings
+    rate: Rate
+    requests: Slots
+    streams: Slots
+
+
+def service_of(request: Request) -> Service:
+    """Give the service of the application that was asked."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def _visitor(request: Request) -> Principal:
+    known: Principal | None = request.scope.get("visitor")
+    return known or await service_of(request).access.authenticate(request)
+
+
+def only_owner(visitor: Annotated[Principal, Depends(_visitor)]) -> Principal:
+    """Give the visitor, unless they came by a link: those only look.
+
+    Raises
+    ------
+    ForbiddenError
+        If they did.
+    """
+    if not visitor.may_change:
+        msg = "a link is to look at its session only"
+        raise ForbiddenError(msg)
+    return visitor
+
+
+async def see(service: Service, visitor: Principal, session_id: str) -> SessionRecord:
+    """Give a session that the visitor may see; to others it does not exist."""
+    record = await service.nights.known(session_id)
+    if not visitor.may_see(record):
+        raise UnknownSessionError(session_id)
+    return record
+
+
+AnyVisitor = Annotated[Principal, Depends(_visitor)]
+Owner = Annotated[Principal, Depends(only_owner)]
+Given = Annotated[Service, Depends(service_of)]
+SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
+MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
+LinkId = SessionId
+After = Annotated[int, Query(ge=0, le=10_000, description="Number of the first epoch to give.")]
+
+_CODES: Final = (401, 403, 404, 408, 409, 413, 422, 429, 503)
+api = APIRouter(prefix="/v1", responses=dict.fromkeys(_CODES, schemas.PROBLEM))
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+@api.get("/me", response_model=schemas.VisitorOut)
+async def show_visitor(visitor: AnyVisitor) -> Response:
+    """Who you are to this server."""
+    return _json({"owner": visitor.owner, "session": visitor.session})
+
+
+@api.post("/sessions", status_code=201, response_model=schemas.SessionOut)
+async def open_session(given: schemas.SessionIn, visitor: Owner, service: Given) -> Response:
+    """Open a session: one night of one person."""
+    record = await service.nights.open(visitor.owner, **given.model_dump())
+    return _json(schemas.describe_session(record), 201)
+
+
+@api.get("/sessions", response_model=schemas.SessionsOut)
+async def list_sessions(visitor: AnyVisitor, service: Given) -> Response:
+    """Your sessions, newest first."""
+    if visitor.session is not None:
+        records = [await service.nights.session(visitor.session)]
+    else:
+        records = await service.nights.store.sessions(visitor.owner, limit=_LISTED)
+    return _json({"sessions": [schemas.describe_session(one) for one in records]})
+
+
+@api.delete("/sessions", status_code=204)
+async def forget_everything(visitor: Owner, service: Given) -> Response:
+    """Delete all your sessions and everything measured."""
+    while records := await service.nights.store.sessions(visitor.owner, limit=_LISTED):
+        for record in records:
+            with suppress(UnknownSessionError):  # somebody was faster
+                await service.nights.delete(record.id)
+    await service.nights.erasing.wait()
+    return Response(status_code=204)
+
+
+@api.get("/sessions/{session_id}", response_model=schemas.SessionOut)
+async def show_session(session_id: SessionId, visitor: AnyVisitor, service: Given) -> Response:
+    """Show a session as it is now."""
+    await see(service, visitor, session_id)
+    return _json(schemas.describe_session(await service.nights.session(session_id)))
+
+
+@api.delete("/sessions/{session_id}", status_code=204)
+async def delete_session(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+    """Delete a session and everything measured in it."""
+    await see(service, visitor, session_id)
+    await service.nights.delete(session_id)
+    await service.nights.erasing.wait()
+    return Response(status_code=204)
+
+
+@api.put(
+    "/sessions/{session_id}/messages/{message_id}",
+    status_code=201,
+    response_model=schemas.PushOut,
+    responses={
+        200: {"model": schemas.PushOut, "description": "It had come before"},
+        415: schemas.PROBLEM,
+    },
+    openapi_extra=schemas.MESSAGE_BODY,
+)
+async def push(
+    session_id: SessionId,
+    message_id: MessageId,
+    request: Request,
+    visitor: Owner,
+    service: Given,
+) -> Response:
+    """Push samples. Once this is answered they are stored; the same message again changes nothing.
+
+    A message has any of the signals, in any order, and may be packed with gzip. Each has an id of
+    your choice: with another content, a known id is refused. Samples that can never count are
+    dropped, and `warnings` says so.
+    """
+    await see(service, visitor, session_id)
+    service.rate.take(session_id)
+    binary = request.headers.get("content-type", "").startswith(BINARY)
+    body = await read_body(request, service.settings)
+    read = Message.from_bytes if binary else Message.from_json
+    message = await read_aside(read, body, service.settings.max_samples)
+    receipt = await service.nights.push(session_id, message_id, message)
+    return _json(schemas.describe_receipt(receipt), 200 if receipt.repeated else 201)
+
+
+async def _hypnogram(service: Service, session_id: str, after: int) -> Response:
+    night = await service.nights.hypnogram(session_id, after=after)
+    return _json({"session": schemas.describe_session(night.pop("record")), **night})
+
+
+@api.get("/sessions/{session_id}/hypnogram", response_model=schemas.HypnogramOut)
+async def show_hypnogram(
+    session_id: SessionId, visitor: AnyVisitor, service: Given, after: After = 0
+) -> Response:
+    """Give the night so far: all epochs that follow from what was acknowledged."""
+    await see(service, visitor, session_id)
+    return await _hypnogram(service, session_id, after)
+
+
+@api.post("/sessions/{session_id}/close", response_model=schemas.HypnogramOut)
+async def close_session(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+    """End the night: its last epochs, and the whole night staged at once, with its statistics."""
+    await see(service, visitor, session_id)
+    await service.nights.close(session_id)
+    return await _hypnogram(service, session_id, 0)
+
+
+@api.post("/sessions/{session_id}/links", status_code=201, response_model=schemas.LinkOut)
+async def make_link(
+    session_id: SessionId, given: schemas.LinkIn, visitor: Owner, service: Given
+) -> Response:
+    """Make a link that shows this session to whoever has it, and lets nobody change it."""
+    await see(service, visitor, session_id)
+    await service.nights.session(session_id)
+    now = service.nights.clock()
+    grant, secret = make_grant(
+        visitor.owner, session=session_id, days=given.days, now=now, token=visitor.token
+    )
+    await service.access.add_link(grant)
+    page = f"/#/sessions/{session_id}/{secret}"
+    described = {"secret": secret, "session": session_id, "page": page}
+    return _json({**schemas.describe_link(grant), **described}, 201)
+
+
+@api.get("/sessions/{session_id}/links", response_model=schemas.LinksOut)
+async def list_links(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+    """Links to this session, without their secrets."""
+    await see(service, visitor, session_id)
+    await service.nights.session(session_id)
+    grants = await service.nights.store.grants(session_id=session_id)
+    return _json({"links": [schemas.describe_link(one) for one in grants]})
+
+
+@api.delete("/sessions/{session_id}/links/{link_id}", status_code=204)
+async def revoke_link(
+    session_id: SessionId, link_id: LinkId, visitor: Owner, service: Given
+) -> Response:
+    """Revoke a link; within seconds it shows nothing."""
+    await see(service, visitor, session_id)
+    links = await service.nights.store.grants(session_id=session_id)
+    if all(link.id != link_id for link in links):
+        raise UnknownSessionError(link_id)
+    await service.nights.store.remove_grant(link_id)
+    return Response(status_code=204)
+
+
+@api.post(
+    "/sensor-logger",
+    response_model=schemas.SensorLoggerOut,
+    responses={415: schemas.PROBLEM},
+    openapi_extra=schemas.SENSOR_LOGGER_BODY,
+)
+async def push_from_sensor_logger(request: Request, visitor: Owner, service: Given) -> Response:
+    """Take what the app Sensor Logger pushes; a recording's session opens by itself."""
+    nights, limit = service.nights, service.settings.max_samples
+    given = await read_aside(read_push, await read_body(request, service.settings), limit)
+    message = given.message
+    if message.span is None or is_ahead(message, nights.clock()):
+        count = message.n_samples
+        warnings = describe_warnings({"ahead": count, "unusable": count} if count else {})
+        nights.count(warnings)
+        said = {"session": None, "page": None, "stored": 0, "repeated": False}
+        return _json({**said, "ignored": given.n_ignored + count, "warnings": warnings})
+    record = await _session_of(service, visitor, given)
+    service.rate.take(record.id)
+    # The app counts its messages, and can't do anything about a number that has been used.
+    message_id = f"{given.message_id}.{message.digest.hex()}"
+    receipt = await nights.push(record.id, message_id, message)
+    n_dropped = 0 if receipt.repeated else message.n_samples - receipt.n_stored
+    return _json(
+        {
+            "session": record.id,
+            "page": f"/#/sessions/{record.id}",
+            "stored": receipt.n_stored,
+            "ignored": given.n_ignored + n_dropped,
+            **schemas.describe_receipt(receipt),
+        }
+    )
+
+
+async def _session_of(service: Service, visitor: Principal, given: Push) -> SessionRecord:
+    """Give the session of a recording; it is named by whose it is, so that no server need ask."""
+    named = orjson.dumps([visitor.owner, given.device, given.session])
+    session_id = hashlib.sha256(named).hexdigest()[:32]
+    try:
+        return await service.nights.known(session_id)
+    except UnknownSessionError:
+        return await service.nights.open(
+            visitor.owner,
+            session_id=session_id,
+            label=f"Sensor Logger {given.device[:8]}".strip(),
+            source="sensor-logger",
+            lateness=service.settings.sensor_logger_lateness,
+        )

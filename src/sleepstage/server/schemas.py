@@ -1,0 +1,248 @@
+"""The forms of what the API takes and gives, for its description and to check what is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sleepstage.core.statistics import SleepStatistics  # noqa: TC001 - pydantic reads it
+from sleepstage.server.admission import describe_warnings
+
+if TYPE_CHECKING:
+    from sleepstage.server.admission import Receipt
+    from sleepstage.server.records import Grant, SessionRecord
+
+__all__ = [
+    "MESSAGE_BODY",
+    "PROBLEM",
+    "SENSOR_LOGGER_BODY",
+    "HypnogramOut",
+    "LinkIn",
+    "LinkOut",
+    "LinksOut",
+    "PushOut",
+    "SensorLoggerOut",
+    "SessionIn",
+    "SessionOut",
+    "SessionsOut",
+    "VisitorOut",
+    "describe_link",
+    "describe_receipt",
+    "describe_session",
+]
+
+_Seconds = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SessionIn(_In):
+    """A session to open."""
+
+    label: str = Field("", max_length=100, description="What people call it.")
+    start: _Seconds | None = Field(
+        None, description="Start of the first epoch (s); the first sample's if not given."
+    )
+    lateness: float = Field(5.0, ge=0, le=600, description="Seconds to wait for late samples.")
+    find_rem: bool = Field(False, description="Decide at the operating point for REM.")
+    simulated: bool = Field(False, description="Made by a program: shown as such.")
+
+
+class LinkIn(_In):
+    """A link to make."""
+
+    days: float | None = Field(None, gt=0, le=365, description="Until it expires; else never.")
+
+
+class _Warning(BaseModel):
+    kind: str
+    count: int = Field(description="Samples that it is about.")
+    detail: str = Field(description="What is wrong, and how to fix it.")
+
+
+class SessionOut(BaseModel):
+    """A session."""
+
+    id: str
+    label: str
+    source: str
+    simulated: bool
+    created: float = Field(description="Unix seconds, by the server's clock.")
+    start: float | None = Field(description="Start of the first epoch; null until a sample tells.")
+    lateness: float
+    find_rem: bool
+    closed: bool
+    n_epochs: int
+    newest: float | None = Field(description="Time of the newest sample.")
+    heard: float = Field(description="When the last message came, by the server's clock.")
+    intake: dict[str, float] = Field(description="What became of all samples so far.")
+    warnings: list[_Warning] = Field(description="About samples of all messages so far.")
+    page: str = Field(description="Where the page shows it.")
+
+
+class SessionsOut(BaseModel):
+    """Sessions, newest first."""
+
+    sessions: list[SessionOut]
+
+
+class _NightEpoch(BaseModel):
+    time: float
+    stage: str
+    probabilities: dict[str, float | None]
+    confidence: float
+
+
+class _Epoch(_NightEpoch):
+    heart_rate: float | None
+    activity: float | None
+
+
+class _Night(BaseModel):
+    epochs: list[_NightEpoch]
+    statistics: SleepStatistics
+
+
+class HypnogramOut(BaseModel):
+    """A night: its epochs as they were told live and, once it is over, staged as a whole."""
+
+    session: SessionOut
+    first: int = Field(description="Number of the first epoch given.")
+    epochs: list[_Epoch]
+    statistics: SleepStatistics
+    night: _Night | None
+    problem: str | None = Field(description="What could not be staged when the night was closed.")
+
+
+class PushOut(BaseModel):
+    """A message that is stored."""
+
+    repeated: bool = Field(description="It had come before: nothing was changed.")
+    warnings: list[_Warning] = Field(description="Samples that were dropped or will not count.")
+
+
+class SensorLoggerOut(PushOut):
+    """What became of a message of Sensor Logger."""
+
+    session: str | None
+    page: str | None
+    stored: int = Field(description="Samples.")
+    ignored: int = Field(description="Readings of other sensors, and such that can't be used.")
+
+
+class _ListedLink(BaseModel):
+    id: str
+    created: float
+    expires: float | None
+
+
+class LinkOut(_ListedLink):
+    """A link, with its secret: this is the only time it is shown."""
+
+    secret: str
+    session: str
+    page: str
+
+
+class LinksOut(BaseModel):
+    """The links of a session."""
+
+    links: list[_ListedLink]
+
+
+class VisitorOut(BaseModel):
+    """Who asks: whose sessions are open to them, and which one alone, if it is by a link."""
+
+    owner: str
+    session: str | None
+
+
+def describe_session(record: SessionRecord) -> dict[str, Any]:
+    """Give a session as `SessionOut`."""
+    return {
+        **{name: getattr(record, name) for name in SessionOut.model_fields if name != "page"},
+        "intake": dict(record.intake),
+        "warnings": describe_warnings(record.warnings),
+        "page": f"/#/sessions/{record.id}",
+    }
+
+
+def describe_receipt(receipt: Receipt) -> dict[str, Any]:
+    """Give what became of a message as `PushOut`."""
+    return {"repeated": receipt.repeated, "warnings": receipt.warnings}
+
+
+def describe_link(grant: Grant) -> dict[str, Any]:
+    """Give a link as it is listed."""
+    return {"id": grant.id, "created": grant.created, "expires": grant.expires}
+
+
+def _rows(*columns: str) -> dict[str, Any]:
+    width = len(columns)
+    row = {"type": "array", "items": {"type": "number"}, "minItems": width, "maxItems": width}
+    described = f"Rows of {', '.join(columns)}; times in seconds."
+    return {"type": "array", "items": row, "description": described}
+
+
+_MOTION: Final = {
+    "oneOf": [
+        _rows("time", "x", "y", "z"),
+        _rows("time", "counts", "peak_x_g", "peak_y_g", "peak_z_g"),
+    ],
+    "description": "Acceleration in g, or 15 s summaries at the end of their windows.",
+}
+
+_MESSAGE: Final = {
+    "type": "object",
+    "properties": {
+        "heart_rate": _rows("time", "beats per minute"),
+        "motion": _MOTION,
+        "steps": _rows("time", "steps since the sample before"),
+    },
+    "additionalProperties": False,
+}
+
+_SENSOR_LOGGER: Final = {
+    "type": "object",
+    "properties": {
+        "messageId": {"type": "integer"},
+        "sessionId": {"type": "string"},
+        "deviceId": {"type": "string"},
+        "payload": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+_EXAMPLE: Final = {"heart_rate": [[1700000000, 61]], "motion": [[1700000000, 0, 0, 1]]}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
+
+
+MESSAGE_BODY: Final = _body(
+    {
+        "application/json": {"schema": _MESSAGE, "example": _EXAMPLE},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    }
+)
+
+SENSOR_LOGGER_BODY: Final = _body({"application/json": {"schema": _SENSOR_LOGGER}})
+
+
+class Problem(BaseModel):
+    """What went wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+PROBLEM: Final[dict[str, Any]] = {
+    "description": "A problem (RFC 9457)",
+    "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+}

@@ -1,0 +1,127 @@
+"""What the app Sensor Logger pushes, as a message.
+
+The app and its format are described at https://github.com/tszheichoi/awesome-sensor-logger
+(PUSHING.md, UNITS.md, CROSSPLATFORM.md). Of a recording, three sensors are used: Heart Rate,
+Wrist Motion and Pedometer. All others are counted, and neither kept nor logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.core.signals import MAX_STEPS
+from sleepstage.errors import DataError
+from sleepstage.io.sensor_logger.samples import (
+    FIELDS,
+    motion_in_g,
+    sample_row,
+    sensor_named,
+    times_and_values,
+)
+from sleepstage.server.message import Message, check_count, read_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Push", "read_push"]
+
+_MAX_ID: Final = 200  # characters
+
+
+@dataclass(frozen=True, eq=False)
+class Push:
+    """One push of the app; device and session may be empty where there are no samples."""
+
+    device: str
+    session: str
+    message_id: str
+    """As the app gives it; without one, the SHA-256 of the body."""
+    message: Message
+    """Heart rate, motion in g and in Apple's axes, and counts of steps."""
+    n_ignored: int
+    """Number of items that are not used: other sensors, and samples that make no sense."""
+
+
+def read_push(body: bytes, limit: float = math.inf) -> Push:
+    """Read the body of a push.
+
+    A sample that makes no sense is ignored: a phone can't mend it, and the others count. An object
+    without samples, as the app sends to try the address, gives an empty message.
+
+    Raises
+    ------
+    DataError
+        If it is no JSON object, its payload is no array of objects, or an id is no text or number,
+        too long, or missing where there are samples. Or if most acceleration is too strong to be
+        in g.
+    TooManyError
+        If it has more items than `limit`.
+    """
+    said = read_json(body)
+    if not isinstance(said, dict):
+        msg = "expected an object with messageId, sessionId, deviceId and payload"
+        raise DataError(msg)
+    items = _items(said)
+    check_count(len(items), limit)
+    signals = _signals(items)
+    needed = len(signals) > 0
+    return Push(
+        device=_id(said, "deviceId", needed=needed),
+        session=_id(said, "sessionId", needed=needed),
+        message_id=_id(said, "messageId", needed=False) or hashlib.sha256(body).hexdigest(),
+        message=Message.clean(**{name: times_and_values(rows) for name, rows in signals.items()}),
+        n_ignored=len(items) - sum(map(len, signals.values())),
+    )
+
+
+def _items(said: dict[str, Any]) -> list[dict[str, Any]]:
+    items = said.get("payload")
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        msg = "payload: expected an array of objects with name, time and values"
+        raise DataError(msg)
+    return items
+
+
+def _id(said: dict[str, Any], name: str, *, needed: bool) -> str:
+    value = said.get(name)
+    if type(value) is int:
+        value = str(value)
+    if value is None or value == "":
+        if needed:
+            msg = f"{name}: missing; what pushes samples says which {name.removesuffix('Id')} it is"
+            raise DataError(msg)
+        return ""
+    if not isinstance(value, str) or len(value) > _MAX_ID:
+        msg = f"{name}: expected a number or a text of {_MAX_ID} characters or fewer"
+        raise DataError(msg)
+    return value
+
+
+def _signals(items: list[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
+    """Rows of time and values of each signal that has some."""
+    rows: dict[str, list[list[float]]] = {name: [] for name in FIELDS}
+    for item in items:
+        sensor = sensor_named(item.get("name"))
+        row = _row(item, sensor) if sensor in FIELDS else None
+        if row is not None:
+            rows[sensor].append(row)
+    tables = {
+        "heart_rate": np.array(rows["heartrate"]),
+        "motion": motion_in_g(np.array(rows["wristmotion"])),
+        "step_counts": np.array([row for row in rows["pedometer"] if 0 <= row[1] <= MAX_STEPS]),
+    }
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _row(item: dict[str, Any], sensor: str) -> list[float] | None:
+    values = item.get("values", item)  # an older form has them beside name and time
+    return (
+        sample_row(item.get("time"), values, FIELDS[sensor]) if isinstance(values, dict) else None
+    )

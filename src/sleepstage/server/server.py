@@ -1,0 +1,131 @@
+"""The server: listens, and stops without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+
+from sleepstage.errors import DataError
+from sleepstage.server.app import create_app
+from sleepstage.server.logs import set_up_logs
+from sleepstage.server.protocol import HttpProtocol, WebSocketProtocol
+from sleepstage.server.store import open_store
+from sleepstage.server.workers import Workers
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from sleepstage.server.settings import Settings
+
+__all__ = ["serve"]
+
+_log = logging.getLogger(__name__)
+
+_KEEP_ALIVE: Final = 75  # s between two messages of a watch, on one connection
+_OWN_FILES: Final = 200  # of the store, the processes that stage, and so on
+_PATIENCE: Final = 10  # s that requests under way may take when the server stops
+
+
+class _Server(uvicorn.Server):
+    """Sends viewers away when it is told to stop: their streams would never end by themselves."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        service = getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
+        if service is not None:
+            asyncio.get_running_loop().call_soon_threadsafe(service.nights.changes.stop)
+        # That of uvicorn would, once all is done, end the process by the signal: with no status 0.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> None:
+    """Run until stopped by a signal.
+
+    Raises
+    ------
+    DataError
+        If the address is taken, or can be reached from elsewhere and there is no token.
+    ModelFileError, StoreError
+        If a model can't be loaded or the store not opened.
+    """
+    asyncio.run(_check_store(settings))
+    set_up_logs(settings.log)
+    workers = Workers(settings.model, settings.night_model, settings.workers)
+    listening = _listen(settings)
+    n_connections = _allow_connections(settings.max_connections)
+    limited = settings.model_copy(update={"max_connections": n_connections})
+    config = uvicorn.Config(
+        create_app(settings, workers),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        http=partial(HttpProtocol, settings=limited),  # type: ignore[arg-type]
+        ws=WebSocketProtocol,
+        ws_max_size=settings.max_body,
+        timeout_graceful_shutdown=_PATIENCE,
+        timeout_keep_alive=_KEEP_ALIVE,
+    )
+    _log.info("the page: %s", settings.url)
+    # A full collection looks at all that thousands of connections hold, and everybody waits for it.
+    # Reference counts free nearly all that a request leaves behind: what they don't can wait.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+    _Server(config).run([listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listening = socket.create_server(
+            (settings.host, settings.port), family=family, backlog=2048
+        )
+    except OSError as error:
+        msg = (
+            f"{settings.host}:{settings.port}: can't listen there ({error.strerror}); choose "
+            "another --port or --host"
+        )
+        raise DataError(msg) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who takes nothing must go
+        milliseconds = int(1000 * settings.slow_seconds)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening
+
+
+def _allow_connections(wanted: int) -> int:
+    """Give how many connections the system has files for, besides those of the server itself."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            wanted = max(soft - _OWN_FILES, soft // 2)
+            _log.warning("%d connections at once: the system allows %d files", wanted, soft)
+    return wanted
+
+
+async def _check_store(settings: Settings) -> None:
+    store: Any = await open_store(settings.store)
+    try:
+        if not settings.loopback and not await store.grants():
+            msg = (
+                f"{settings.host} can be reached from elsewhere, and there is no token: make one, "
+                f"where the server runs, with sleepstage token add <name> --store {settings.store} "
+                "(with Docker Compose: docker compose run --rm server sleepstage token add <name>)"
+            )
+            raise DataError(msg)
+    finally:
+        await store.aclose()

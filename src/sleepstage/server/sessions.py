@@ -1,0 +1,333 @@
+"""SessionService under way: messages are stored, worked off, and closed. All state is in the store.
+
+A message is stored before anything is made of it. Work is done when a sample is new enough for an
+epoch to end, by whichever server heard it, or by another one that finds it undone: each step takes
+the session as it is, and is written only if nobody was faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from cachetools import LRUCache
+
+from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.errors import DataError, SleepstageError, StoreError
+from sleepstage.server.admission import OverError, admit, confirm
+from sleepstage.server.changes import Changes
+from sleepstage.server.erasing import Erasing
+from sleepstage.server.failing import Failing
+from sleepstage.server.records import Advance, SessionRecord
+from sleepstage.server.report import describe_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sleepstage.server.admission import Receipt
+    from sleepstage.server.message import Message
+    from sleepstage.server.metrics import Metrics
+    from sleepstage.server.records import Backlog
+    from sleepstage.server.settings import Settings
+    from sleepstage.server.store.contract import Store
+    from sleepstage.server.workers import Workers
+
+__all__ = ["OverError", "SessionService", "UnknownSessionError"]
+
+_TRIES: Final = 20  # of a step of work while other servers are faster
+_LIFE_SECONDS: Final = 15.0
+_BUSY: Final = "other servers work on this session all the time; try again"
+
+
+class UnknownSessionError(SleepstageError):
+    """There is no such session."""
+
+
+class SessionService:
+    """All that is done to sessions, for the HTTP interface and for `Upkeep`.
+
+    Everything is kept in `store`; `workers` stage; `clock` gives the time in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self._workers = workers
+        self.clock = clock
+        self.changes = Changes(store)
+        self.failing = Failing()
+        self.erasing = Erasing(store)
+        self._settings = settings
+        self._metrics = metrics
+        self._known: LRUCache[str, SessionRecord] = LRUCache(maxsize=100_000)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def open(
+        self,
+        owner: str,
+        *,
+        session_id: str | None = None,
+        start: float | None = None,
+        **details: Any,
+    ) -> SessionRecord:
+        """Begin a session, or give the one that has this id.
+
+        Raises
+        ------
+        DataError
+            If it starts further ahead than a night is long: nothing sent until then would count.
+        OverError
+            If the owner has as many open sessions as are allowed.
+        """
+        if await self.store.count_open(owner) >= self._settings.max_open:
+            msg = f"{self._settings.max_open} sessions are open; close or delete some"
+            raise OverError(msg)
+        now = self.clock()
+        if start is not None and start > now + LONGEST_NIGHT:
+            msg = (
+                f"start={start:.10g} s is over a day ahead of the server's clock, {now:.10g} s; "
+                "give Unix time in seconds"
+            )
+            raise DataError(msg)
+        record = SessionRecord(
+            id=session_id or secrets.token_urlsafe(16),
+            owner=owner,
+            created=now,
+            heard=now,
+            start=start,
+            **details,
+        )
+        if await self.store.open_session(record):
+            self._metrics.opened.inc()
+            return record
+        return await self.session(record.id)
+
+    async def session(self, session_id: str) -> SessionRecord:
+        """Give a session as it is now.
+
+        Raises
+        ------
+        UnknownSessionError
+            If there is none.
+        """
+        record = await self.store.session(session_id)
+        if record is None:
+            self._known.pop(session_id, None)
+            raise UnknownSessionError(session_id)
+        self._known[session_id] = record
+        return record
+
+    async def known(self, session_id: str) -> SessionRecord:
+        """Give a session as it was when it was last seen here; its owner never changes."""
+        known: SessionRecord | None = self._known.get(session_id)
+        return known or await self.session(session_id)
+
+    async def push(self, session_id: str, message_id: str, message: Message) -> Receipt:
+        """Store of a message what can count; see `admit`.
+
+        Raises
+        ------
+        DataError
+            If it has no samples, or none that can belong to this night.
+        OverError
+            If the night is over, or the session has had another message with this id.
+        UnknownSessionError
+            If there is no such session.
+        """
+        if message.span is None:
+            msg = "no samples; give some of heart_rate, motion, steps"
+            raise DataError(msg)
+        before = await self._current(session_id, message.span[0])
+        admission = admit(before, message, now=self.clock())
+        kept = admission.message
+        delivery, record = await self.store.add_message(
+            session_id,
+            message_id,
+            kept.to_bytes(),
+            # Of all that came: what is dropped depends on the clock, and may differ next time.
+            digest=message.digest,
+            span=kept.span,
+            now=self.clock(),
+            warnings=admission.counts,
+        )
+        if record is None:
+            self._known.pop(session_id, None)
+            raise UnknownSessionError(session_id)
+        self._known[session_id] = record
+        self._metrics.messages.labels(delivery.value).inc()
+        receipt = confirm(delivery, record, message_id, admission)
+        self.count(receipt.warnings)
+        if _is_due(record) and not self.failing.rests(session_id):
+            self.start(session_id)
+        return receipt
+
+    def count(self, warnings: list[dict[str, Any]]) -> None:
+        """Count what a sender is warned about."""
+        for warning in warnings:
+            self._metrics.warnings.labels(warning["kind"]).inc(warning["count"])
+
+    async def _current(self, session_id: str, oldest: float) -> SessionRecord:
+        """Give a session as it is now; read again only if samples older than its newest came."""
+        known = await self.known(session_id)
+        goes_on = known.newest is not None and known.newest <= oldest
+        return known if goes_on else await self.session(session_id)
+
+    async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
+        """Give the night so far, with all in it that was acknowledged."""
+        for _ in range(2):  # work that is under way may have begun before the last message came
+            if _is_due(await self.session(session_id)):
+                await asyncio.shield(self.start(session_id))
+        record = await self.session(session_id)
+        epochs = await self.store.epochs(session_id)
+        result = await self.store.result(session_id) if record.closed else None
+        problem = (result or {}).pop("problem", None)
+        return {
+            "record": record,
+            "first": min(after, len(epochs)),
+            "epochs": epochs[after:],
+            "statistics": describe_statistics(epochs, self._workers.models.live.scheme),
+            "night": result or None,
+            "problem": problem,
+        }
+
+    async def follow(
+        self, session_id: str, *, after: int
+    ) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
+        """Give the session, then each epoch from number `after` on as it is told, with its number.
+
+        Now and then None, as a sign of life. Ends with the session once more when the night is
+        over, or when the server stops.
+        """
+        record = await self.session(session_id)
+        yield record
+        while not self.changes.stopped:
+            for number, epoch in enumerate(await self.store.epochs(session_id, after=after), after):
+                yield number, epoch
+                after = number + 1
+            if record.closed:
+                yield record
+                return
+            await self.changes.wait(session_id, record.version, seconds=_LIFE_SECONDS)
+            before, record = record, await self.session(session_id)
+            if record.version == before.version:
+                yield None
+
+    async def close(self, session_id: str, *, silent_since: float | None = None) -> None:
+        """End a night: emit its last epochs, and stage it as a whole. Again, it changes nothing.
+
+        With `silent_since`, only if it was last heard before that time; it then opens again when
+        more samples come.
+
+        Raises
+        ------
+        SnapshotMismatchError
+            If it was begun with another model.
+        UnknownSessionError
+            If there is no such session.
+        """
+        final = silent_since is None
+        for _ in range(_TRIES):
+            backlog = await self._backlog(session_id)
+            record = backlog.record
+            if record.closed and not (final and record.reopens):
+                return
+            # Heard meanwhile, it would no longer wait for samples that are out of order.
+            if silent_since is not None and record.heard >= silent_since:
+                return
+            if record.closed:
+                record = replace(record, reopens=False, version=record.version + 1)
+                step = Advance(record, None, -1, result=await self.store.result(session_id))
+            else:
+                samples = await self.store.samples(session_id)
+                step = await self._timed(self._workers.close(backlog, samples, final=final))
+            if await self._commit(backlog, step):
+                return
+        raise StoreError(_BUSY)
+
+    async def delete(self, session_id: str, *, heard_before: float | None = None) -> None:
+        """Remove all that is known of a session; `erasing` takes it off the disk.
+
+        Raises
+        ------
+        UnknownSessionError
+            If there is no such session, or it was last heard at `heard_before` or later.
+        """
+        self._known.pop(session_id, None)
+        if not await self.store.delete_session(session_id, heard_before=heard_before):
+            raise UnknownSessionError(session_id)
+        self.failing.forget(session_id)
+        self.erasing.ask()
+        self.changes.tell(session_id)
+
+    def start(self, session_id: str) -> asyncio.Task[None]:
+        """Have a session worked off, if that is not under way."""
+        task = self._under_way.get(session_id)
+        if task is None:
+            task = asyncio.create_task(self._advance(session_id))
+            self._under_way[session_id] = task
+            task.add_done_callback(partial(self._done, session_id))
+            self._metrics.waiting.set(len(self._under_way))
+        return task
+
+    def _done(self, session_id: str, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(session_id, None)
+        self._metrics.waiting.set(len(self._under_way))
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.failing.add(session_id, error)
+        else:
+            self.failing.forget(session_id)
+
+    async def _advance(self, session_id: str) -> None:
+        for _ in range(_TRIES):
+            try:
+                backlog = await self._backlog(session_id)
+            except UnknownSessionError:
+                return
+            if not _is_due(backlog.record):
+                return
+            step = await self._timed(self._workers.advance(backlog))
+            if await self._commit(backlog, step):
+                return
+        raise StoreError(_BUSY)
+
+    async def _backlog(self, session_id: str) -> Backlog:
+        backlog = await self.store.backlog(session_id)
+        if backlog is None:
+            raise UnknownSessionError(session_id)
+        return backlog
+
+    async def _timed(self, step: Awaitable[Advance]) -> Advance:
+        with self._metrics.work.time():
+            return await step
+
+    async def _commit(self, backlog: Backlog, step: Advance) -> bool:
+        written = await self.store.commit(backlog.record.version, step)
+        if written:
+            self._metrics.epochs.inc(len(step.epochs))
+            self.changes.tell(step.record.id)
+        return written
+
+    async def aclose(self) -> None:
+        """Finish what is under way."""
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await self.erasing.aclose()
+
+
+def _is_due(record: SessionRecord) -> bool:
+    return (
+        not record.closed
+        and record.due is not None
+        and record.newest is not None
+        and record.newest >= record.due
+    )

@@ -1,0 +1,275 @@
+"""A file of SQLite: how reads and writes are done, and what was deleted is erased."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from sleepstage.errors import StoreError
+from sleepstage.server.store.tables import VERSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+Step: TypeAlias = Callable[[sqlite3.Connection], T]
+
+_BUSY_SECONDS: Final = 5.0
+_ERASE_SECONDS: Final = 0.2
+_READERS: Final = 4
+# To see that there is room, as much is written as a usual message has; nothing of it stays.
+_TRIAL: Final = (
+    "INSERT INTO flag VALUES (hex(zeroblob(8192)))",
+    "DELETE FROM flag WHERE name = hex(zeroblob(8192))",
+)
+
+_VERSION: Final = len(VERSIONS)
+
+
+class Database:
+    """Reads wait for nobody. Writes that come while others are written are written together.
+
+    One wait for the disk then serves them all; still each has its own result or error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = _connect(path)
+        self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the log
+        # What is open: from now on, neither file is replaced by SQLite itself.
+        self._opened = _identity(path)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._gathered: list[tuple[Step[Any], asyncio.Future[Any]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._idle: list[sqlite3.Connection] = []
+
+    @classmethod
+    def open(cls, path: Path) -> Database:
+        """Open a file; it, and its folder, are made for this user alone if they are missing.
+
+        Raises
+        ------
+        StoreError
+            If it can't be written, or is of another version.
+        """
+        with _errors(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            _prepare(path)
+            return cls(path)
+
+    async def aclose(self) -> None:
+        """Finish what is under way and let go of the file."""
+        while self._writing is not None:
+            await asyncio.wait([self._writing])
+        await asyncio.to_thread(self._readers.shutdown)
+        self._writer.shutdown()
+        for connection in (*self._idle, self._connection):
+            connection.close()
+
+    async def ping(self) -> None:
+        """Raise `StoreError` if nothing can be written now."""
+        await self.write(lambda db: [db.execute(one) for one in _TRIAL])
+
+    async def erase(self) -> bool:
+        """Empty the log, which keeps what was deleted or used; False if others read it now."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._empty_log)
+
+    def _empty_log(self) -> bool:
+        db = self._connection
+        with _errors(self._path):
+            self._check()
+            db.execute(f"PRAGMA busy_timeout = {1000 * _ERASE_SECONDS:.0f}")  # writers wait as well
+            try:
+                busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                db.execute(f"PRAGMA busy_timeout = {1000 * _BUSY_SECONDS:.0f}")
+        return not busy
+
+    def _check(self) -> None:
+        """Refuse if the files that are open are no longer those at the path."""
+        try:
+            found = _identity(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+        if found != self._opened:
+            msg = (
+                f"{self._path}: it was moved, deleted or replaced while the server had it open; "
+                "put it back, or restart the server"
+            )
+            raise StoreError(msg)
+
+    async def read(self, step: Step[T]) -> T:
+        """Read with a connection, in a thread.
+
+        Raises
+        ------
+        StoreError
+            If it can't be read.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, step)
+
+    def _look(self, step: Step[T]) -> T:
+        with _errors(self._path):
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                self._check()
+                connection = _connect(self._path)
+            try:
+                return step(connection)
+            finally:
+                self._idle.append(connection)
+
+    async def write(self, step: Step[T]) -> T:
+        """Write within a transaction, in a thread. What returns is on the disk.
+
+        Raises
+        ------
+        StoreError
+            If it could not be written; then nothing of it is.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._gathered.append((step, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_gathered())
+        return await done
+
+    async def _write_gathered(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._gathered:
+                taken, self._gathered = self._gathered, []
+                steps = [step for step, _ in taken]
+                try:
+                    results = await loop.run_in_executor(self._writer, self._transact, steps)
+                except Exception as error:  # whoever waits is told
+                    results = [error] * len(steps)
+                for (_, done), result in zip(taken, results, strict=True):
+                    _tell(done, result)
+        finally:
+            self._writing = None
+
+    def _transact(self, steps: Sequence[Step[Any]]) -> list[Any]:
+        """Write all in one transaction; the error of a step stands for its result."""
+        with _errors(self._path):
+            self._check()
+            with _transaction(self._connection) as db:
+                results = [self._try(step, db) for step in steps]
+            self._check()  # before anything is acknowledged
+        return results
+
+    def _try(self, step: Step[Any], db: sqlite3.Connection) -> Any:
+        db.execute("SAVEPOINT step")
+        try:
+            with _errors(self._path):
+                result = step(db)
+        except Exception as error:
+            if not db.in_transaction:  # SQLite gave up all of them, as when the disk is full
+                raise
+            db.execute("ROLLBACK TO step")
+            result = error
+        db.execute("RELEASE step")
+        return result
+
+
+def _tell(done: asyncio.Future[Any], result: Any) -> None:
+    if done.cancelled():
+        return
+    if isinstance(result, Exception):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # A connection is used by one thread at a time, but not always by the same.
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",  # a file that is gone is not made again
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        db.execute("PRAGMA synchronous = FULL")  # what is committed outlives a power cut
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")  # a night that is deleted is wiped from the file
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _identity(path: Path) -> tuple[tuple[int, int], ...]:
+    """What tells the file at the path, and its log, from any others."""
+    found = (path.stat(), path.with_name(f"{path.name}-wal").stat())
+    return tuple((one.st_dev, one.st_ino) for one in found)
+
+
+def _prepare(path: Path) -> None:
+    """Make the tables, or bring them to this version; refuse those of others."""
+    with closing(_connect(path)) as db:
+        with _transaction(db):
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if version > _VERSION or (tables and not version):
+                msg = (
+                    f"{path}: its tables are of version {version}, and this program knows "
+                    f"{_VERSION}; use another folder, or the program that made them"
+                )
+                raise StoreError(msg)
+            if version < _VERSION:
+                for statement in ";".join(VERSIONS[version:]).split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+        _log_ahead(db)
+
+
+def _log_ahead(db: sqlite3.Connection) -> None:
+    """Let reads and writes go on beside each other, from now on and in every process."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:  # others open the file: here SQLite does not wait itself
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite may have done it itself
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        mend = "the folder can be written to, the disk has room, and no program holds the file"
+        msg = f"{path}: {error}; see that {mend}"
+        raise StoreError(msg) from error

@@ -1,0 +1,306 @@
+"""A store in Redis: for any number of servers on any number of machines."""
+# ruff: noqa: D102 - described by Store
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from sleepstage.errors import StoreError
+from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
+from sleepstage.server.store.contract import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+
+    from sleepstage.server.records import Advance
+
+__all__ = ["RedisStore"]
+
+_PREFIX: Final = "sleepstage:"
+_DELETED: Final = f"{_PREFIX}deleted"  # how many sessions ever were
+_ERASED: Final = f"{_PREFIX}erased"  # how many of them are in no file any more
+_REWRITE: Final = f"{_PREFIX}rewrite"  # how many were deleted before the last rewrite began
+_REWRITE_SECONDS: Final = 600  # from one to the next
+_ANSWER_SECONDS: Final = 2.0
+_CALL_SECONDS: Final = 5.0  # with what is tried again, and the wait for a connection
+_RETRIES: Final = 3
+_CONNECTIONS: Final = 32
+_NAMES: Final = tuple(one.name for one in fields(SessionRecord))
+
+
+class RedisStore(Store):
+    """Keeps the contract of `Store` in one Redis, version 7 or later.
+
+    What is stored outlives a crash if Redis writes it to its disk before it answers
+    (``appendonly yes``, ``appendfsync always``) and never makes room by itself
+    (``maxmemory-policy noeviction``, the default).
+
+    All keys begin with ``sleepstage:``. They have no hash tags, and scripts make keys up as they
+    go: one Redis with its replicas will do, and a cluster will not.
+
+    While there is no answer, each call is tried a few times: whatever is changed here may be asked
+    for twice, as a message that is there already is not stored again.
+    """
+
+    def __init__(self, redis: Redis, where: str) -> None:
+        self._redis: Any = redis  # whose types say str where bytes come
+        self._where = where
+        self._turns = asyncio.Semaphore(_CONNECTIONS)  # a turn each, in the order of the calls
+        script = Path(__file__).with_name("redis.lua").read_text(encoding="utf-8")
+        self._script = redis.register_script(script)
+
+    @classmethod
+    async def open(cls, address: str) -> RedisStore:
+        """Open the store at an address.
+
+        Raises
+        ------
+        StoreError
+            If the address is wrong or nobody answers there.
+        """
+        parts = urlsplit(address)
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no password
+        try:
+            redis = Redis.from_url(
+                address,
+                socket_timeout=_ANSWER_SECONDS,
+                socket_connect_timeout=_ANSWER_SECONDS,
+                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), _RETRIES),
+                protocol=2,
+            )
+        except ValueError as error:
+            msg = f"{where}: {error}; expected redis://host:port/number or unix:///path/of/socket"
+            raise StoreError(msg) from error
+        store = cls(redis, where)
+        try:
+            await store.ping()
+        except StoreError:
+            await store.aclose()
+            raise
+        return store
+
+    async def ping(self) -> None:
+        await self._run("ping")
+
+    async def erase(self) -> bool:
+        """Have Redis rewrite its append-only file, which keeps what was deleted until then.
+
+        Any server asks for it, and one does so within ten minutes. That it is done shows later.
+        """
+        async with self._call():
+            n_deleted, n_erased, asked = await self._redis.mget(_DELETED, _ERASED, _REWRITE)
+            if n_deleted == n_erased:
+                return True
+            state = await self._redis.info("persistence")
+            busy = state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]
+            if asked is None and state["aof_enabled"] and not busy:
+                if await self._redis.set(_REWRITE, b"", nx=True, ex=_REWRITE_SECONDS):
+                    await self._redis.bgrewriteaof()
+                    await self._redis.set(_REWRITE, n_deleted, xx=True, keepttl=True)
+            elif asked == n_deleted and not busy and state["aof_last_bgrewrite_status"] == "ok":
+                await self._redis.set(_ERASED, n_deleted)
+        return True
+
+    async def aclose(self) -> None:
+        for _ in range(_CONNECTIONS):
+            await self._turns.acquire()
+        await self._redis.aclose()
+
+    @asynccontextmanager
+    async def _call(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_CALL_SECONDS), self._turns:
+                yield
+        except (RedisError, OSError) as error:
+            msg = (
+                f"{self._where}: {str(error) or 'no answer'}; see that Redis runs and takes writes"
+            )
+            raise StoreError(msg) from error
+
+    async def _run(self, step: str, *values: str | bytes | int) -> Any:
+        async with self._call():
+            return await self._script(args=[step, *values])
+
+    # Sessions
+
+    async def open_session(self, record: SessionRecord) -> bool:
+        said = _fields(record, _NAMES)
+        return bool(
+            await self._run(
+                "open_session", record.id, *(one for pair in said.items() for one in pair)
+            )
+        )
+
+    async def session(self, session_id: str) -> SessionRecord | None:
+        async with self._call():
+            return _record(await self._redis.hgetall(_key("session", session_id)))
+
+    async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
+        async with self._call():
+            ids = await self._redis.zrevrange(_key("owner", _json(owner)), 0, limit - 1)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for session_id in _texts(ids):
+                    pipeline.hgetall(_key("session", session_id))
+                found = [_record(said) for said in await pipeline.execute()]
+        return [record for record in found if record is not None]
+
+    async def count_open(self, owner: str) -> int:
+        async with self._call():
+            return int(await self._redis.scard(_key("open", _json(owner))))
+
+    async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
+        return bool(await self._run("delete_session", session_id, _json(heard_before)))
+
+    # Messages and work
+
+    async def add_message(
+        self,
+        session_id: str,
+        message_id: str,
+        body: bytes,
+        *,
+        digest: bytes,
+        span: tuple[float, float] | None,
+        now: float,
+        warnings: Mapping[str, int] | None = None,
+    ) -> tuple[Delivery, SessionRecord | None]:
+        times = (*map(_json, span or (None, None)), _json(now))
+        told, flat = await self._run(
+            "add_message", session_id, message_id, body, digest, *times, _json(dict(warnings or {}))
+        )
+        return Delivery(told.decode()), _record(_pairs(flat))
+
+    async def backlog(self, session_id: str) -> Backlog | None:
+        flat, snapshot, first, bodies = await self._run("backlog", session_id)
+        record = _record(_pairs(flat))
+        return None if record is None else Backlog(record, snapshot, list(enumerate(bodies, first)))
+
+    async def commit(self, version: int, advance: Advance) -> bool:
+        return bool(
+            await self._run(
+                "commit",
+                advance.record.id,
+                version,
+                advance.used,
+                _json(_fields(advance.record, ADVANCED)),
+                advance.snapshot or b"",
+                advance.samples,
+                b"" if advance.result is None else _json(dict(advance.result)),
+                *(_json(dict(said)) for said in advance.epochs),
+            )
+        )
+
+    async def due(self, *, limit: int) -> list[str]:
+        async with self._call():
+            return _texts(await self._redis.zrange(f"{_PREFIX}due", 0, limit - 1))
+
+    async def silent(self, *, since: float, limit: int) -> list[str]:
+        return await self._heard("open", since, limit)
+
+    async def outdated(self, *, since: float, limit: int) -> list[str]:
+        closed = await self._heard("closed", since, limit)
+        return closed + await self._heard("open", since, limit - len(closed))
+
+    async def _heard(self, kind: str, since: float, limit: int) -> list[str]:
+        async with self._call():
+            ids = await self._redis.zrangebyscore(
+                f"{_PREFIX}heard-{kind}", "-inf", f"({since!r}", start=0, num=limit
+            )
+        return _texts(ids)
+
+    # What came out
+
+    async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
+        async with self._call():
+            told = await self._redis.lrange(_key("epochs", session_id), after, -1)
+        return [orjson.loads(said) for said in told]
+
+    async def samples(self, session_id: str) -> list[bytes]:
+        async with self._call():
+            return list(await self._redis.lrange(_key("samples", session_id), 0, -1))
+
+    async def result(self, session_id: str) -> dict[str, Any] | None:
+        async with self._call():
+            said = await self._redis.get(_key("result", session_id))
+        return None if said is None else orjson.loads(said)
+
+    async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
+        if not session_ids:
+            return {}
+        async with self._call():
+            told = await self._redis.hmget(f"{_PREFIX}versions", session_ids)
+        found = zip(session_ids, told, strict=True)
+        return {session_id: int(said) for session_id, said in found if said is not None}
+
+    # Grants
+
+    async def add_grant(self, grant: Grant) -> None:
+        told = await self._run(
+            "add_grant", grant.id, grant.digest, grant.session or "", _json(asdict(grant))
+        )
+        if told != b"added":
+            wrong = "its id or digest is taken" if told == b"taken" else "its session is gone"
+            msg = f"grant {grant.id}: {wrong}; make another"
+            raise StoreError(msg)
+
+    async def grant(self, digest: str) -> Grant | None:
+        async with self._call():
+            said = await self._redis.hget(f"{_PREFIX}grants", digest)
+        return None if said is None else Grant(**orjson.loads(said))
+
+    async def grants(self, *, session_id: str | None = None) -> list[Grant]:
+        key = f"{_PREFIX}tokens" if session_id is None else _key("links", session_id)
+        async with self._call():
+            digests = await self._redis.smembers(key)
+            told = await self._redis.hmget(f"{_PREFIX}grants", list(digests)) if digests else []
+        found = [Grant(**orjson.loads(said)) for said in told if said is not None]
+        return sorted(found, key=lambda one: (one.created, one.id))
+
+    async def remove_grant(self, grant_id: str) -> bool:
+        return bool(await self._run("remove_grant", grant_id))
+
+    async def guarded(self) -> bool:
+        async with self._call():  # stores before version 2 have tokens only
+            return bool(await self._redis.exists(f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
+
+
+def _key(kind: str, name: str) -> str:
+    return f"{_PREFIX}{kind}:{name}"
+
+
+def _json(said: Any) -> str:
+    return orjson.dumps(said).decode()
+
+
+def _fields(record: SessionRecord, names: Sequence[str]) -> dict[str, str]:
+    values = {name: getattr(record, name) for name in names}
+    return {
+        name: _json(dict(value) if isinstance(value, Mapping) else value)
+        for name, value in values.items()
+    }
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _record(said: Mapping[bytes, bytes]) -> SessionRecord | None:
+    if not said:
+        return None
+    return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in said.items()})
+
+
+def _texts(told: Sequence[bytes]) -> list[str]:
+    return [one.decode() for one in told]

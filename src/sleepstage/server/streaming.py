@@ -1,0 +1,193 @@
+"""Epochs as they are told: server-sent events for viewers, a WebSocket for programs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, Request, WebSocket
+from starlette.responses import StreamingResponse
+from starlette.websockets import WebSocketDisconnect
+
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.server import schemas
+from sleepstage.server.auth import UnauthorizedError
+from sleepstage.server.message import Message, read_json
+from sleepstage.server.problems import answer, describe
+from sleepstage.server.reading import read_aside
+from sleepstage.server.records import SessionRecord
+from sleepstage.server.routes import (
+    After,
+    AnyVisitor,
+    Given,
+    Service,
+    SessionId,
+    only_owner,
+    see,
+)
+from sleepstage.server.sessions import UnknownSessionError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import HTTPConnection
+
+
+__all__ = ["streams"]
+
+_NUMBER: Final = 8  # bytes that name a message, before its binary form
+_GOING_AWAY: Final = 1001  # WebSocket close code
+_LONGEST_ID: Final = 64
+
+streams = APIRouter(prefix="/v1/sessions/{session_id}")
+
+
+@streams.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **dict.fromkeys((401, 404, 422, 503), schemas.PROBLEM),
+    },
+)
+async def events(
+    request: Request,
+    session_id: SessionId,
+    visitor: AnyVisitor,
+    service: Given,
+    after: After = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=10_000)] = None,
+) -> StreamingResponse:
+    """Epochs as server-sent events, from number `after` or that after `Last-Event-ID`.
+
+    `session` says what the session is, at first and when it is over; `epoch` has an epoch, with
+    its number as id.
+    """
+    await see(service, visitor, session_id)
+    await service.nights.session(session_id)
+    service.streams.check()
+    first = after if last_event_id is None else last_event_id + 1
+    told = _events(service, request, session_id, first)
+    return StreamingResponse(told, media_type="text/event-stream")
+
+
+async def _follow(
+    service: Service, viewer: HTTPConnection, session_id: str, after: int
+) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
+    """Follow a session for as long as whoever asked may see it: a token can be revoked meanwhile.
+
+    Raises
+    ------
+    UnauthorizedError
+        Once they may not.
+    """
+    async for told in service.nights.follow(session_id, after=after):
+        await service.access.authenticate(viewer)
+        yield told
+
+
+async def _events(
+    service: Service, viewer: HTTPConnection, session_id: str, after: int
+) -> AsyncIterator[bytes]:
+    with service.streams.open():
+        try:
+            async for told in _follow(service, viewer, session_id, after):
+                if told is None:
+                    yield b": still here\n\n"
+                elif isinstance(told, SessionRecord):
+                    said = orjson.dumps(schemas.describe_session(told))
+                    yield b"event: session\ndata: " + said + b"\n\n"
+                else:
+                    number, epoch = told
+                    said = orjson.dumps(epoch)
+                    yield b"event: epoch\nid: %d\ndata: %b\n\n" % (number, said)
+        except SleepstageError:  # deleted, revoked, no store: whoever comes back is told
+            return
+
+
+@streams.websocket("/stream")
+async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> None:
+    """Messages in, acknowledgements and epochs out, on one connection.
+
+    In: JSON as for a message, with its name as ``id``; or binary: the name as uint64, the binary
+    form after it. Out, as JSON: ``{"id", "repeated", "warnings"}`` or ``{"id", "problem"}`` for
+    each message, ``{"number", "epoch"}`` for each epoch, ``{"session"}`` at first and in the end.
+    """
+    service: Service = socket.app.state.service
+    try:
+        await see(service, await service.access.authenticate(socket), session_id)
+        service.streams.check()
+    except SleepstageError as error:
+        await socket.send_denial_response(answer(error))
+        return
+    await socket.accept()
+    with service.streams.open():
+        await _talk(socket, service, session_id, after)
+
+
+async def _talk(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
+    """Listen and tell until one side has had enough."""
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(_tell(socket, service, session_id, after))
+        await _listen(socket, service, session_id)
+        telling.cancel()
+
+
+async def _tell(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
+    with suppress(SleepstageError):  # deleted, revoked, no store: whoever comes back is told
+        async for told in _follow(service, socket, session_id, after):
+            if isinstance(told, SessionRecord):
+                await _send(socket, {"session": schemas.describe_session(told)})
+            elif told is not None:
+                await _send(socket, {"number": told[0], "epoch": told[1]})
+    await _leave(socket)
+
+
+async def _leave(socket: WebSocket) -> None:
+    with suppress(RuntimeError, WebSocketDisconnect):  # they were faster
+        await socket.close(_GOING_AWAY)
+
+
+async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
+    while True:
+        said = await socket.receive()
+        if said["type"] == "websocket.disconnect":
+            return
+        body = said.get("bytes") or (said.get("text") or "").encode()
+        message_id = None
+        try:
+            only_owner(await service.access.authenticate(socket))
+            read = _read_json if said.get("bytes") is None else _read_bytes
+            message_id, message = await read_aside(read, body, service.settings.max_samples)
+            service.rate.take(session_id)
+            receipt = await service.nights.push(session_id, message_id, message)
+            await _send(socket, {"id": message_id, **schemas.describe_receipt(receipt)})
+        except (UnauthorizedError, UnknownSessionError):  # revoked, deleted: who comes back is told
+            await _leave(socket)
+            return
+        except SleepstageError as error:
+            await _send(socket, {"id": message_id, "problem": describe(error)})
+
+
+def _read_bytes(body: bytes, limit: int) -> tuple[str, Message]:
+    if len(body) <= _NUMBER:
+        msg = f"{len(body)} bytes: expected a number of {_NUMBER} bytes, and samples"
+        raise DataError(msg)
+    number = int.from_bytes(body[:_NUMBER], "little")
+    return str(number), Message.from_bytes(body[_NUMBER:], limit)
+
+
+def _read_json(body: bytes, limit: int) -> tuple[str, Message]:
+    said = read_json(body)
+    name = said.pop("id", None) if isinstance(said, dict) else None
+    if not isinstance(name, str | int) or not 0 < len(str(name)) <= _LONGEST_ID:
+        msg = f"expected an object with an id, of 1 to {_LONGEST_ID} characters"
+        raise DataError(msg)
+    return str(name), Message.from_object(said, limit)
+
+
+async def _send(socket: WebSocket, content: dict[str, Any]) -> None:
+    with suppress(RuntimeError, WebSocketDisconnect):  # nobody is there any more
+        await socket.send_text(orjson.dumps(content).decode())

@@ -1,0 +1,280 @@
+"""A step of work on a session: the messages that wait become epochs. Nothing is stored here."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
+from sleepstage.core.pedometer import Pedometer, count_steps
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.samples import Samples
+from sleepstage.engine.snapshot import pack, unpack
+from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError
+from sleepstage.server.message import Message, join
+from sleepstage.server.records import Advance
+from sleepstage.server.report import describe_epochs, describe_night
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sleepstage.core.epoch import Epoch
+    from sleepstage.engine.session import Session
+    from sleepstage.engine.stager import Stager
+    from sleepstage.server.records import Backlog, SessionRecord
+    from sleepstage.server.workers import Models
+
+__all__ = ["advance", "close"]
+
+_log = logging.getLogger(__name__)
+
+_LENGTH: Final = 4  # bytes that say how long the session's part of a snapshot is
+_MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
+"""Errors that are not those of a night's own data: later, or on another server, it may succeed."""
+
+
+@dataclass
+class _Night:
+    """A session at work: what is remembered, and what came out in this step."""
+
+    session: Session
+    pedometer: Pedometer
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    passed: list[bytes] = field(default_factory=list)
+
+    def push(self, bodies: Sequence[bytes], *, newest: float, counted_until: float) -> None:
+        given = join(bodies)
+        times, counts = given.pop("step_counts", (np.empty(0), np.empty(0)))
+        counted = Samples.clean(times, counts, name="step counts")
+        walked, pedometer = count_steps(self.pedometer, counted, counted_until)
+        if len(walked):
+            known = given.get("steps", (np.empty(0), np.empty(0)))
+            both = ((walked.times, known[0]), (walked.values, known[1]))
+            given["steps"] = np.concatenate(both[0]), np.concatenate(both[1])
+        told = self.session.push(**given, now=newest)
+        self.pedometer = pedometer
+        self.keep(told)
+
+    def keep(self, told: Sequence[Epoch]) -> None:
+        passed = self.session.passed
+        self.epochs += describe_epochs(told, passed)
+        message = Message(heart_rate=passed.heart_rate, motion=passed.summaries, steps=passed.steps)
+        self.passed.append(message.to_bytes())
+
+    def snapshot(self) -> bytes:
+        session = self.session.snapshot()
+        counter = pack(self.pedometer, self.session.model.digest)
+        return len(session).to_bytes(_LENGTH, "little") + session + counter
+
+
+def advance(models: Models, backlog: Backlog) -> Advance:
+    """Turn the messages that wait into epochs.
+
+    Raises
+    ------
+    SnapshotError
+        If the snapshot is damaged, or the session was begun with another model.
+    """
+    record = backlog.record
+    night = _work_off(models.live, backlog)
+    if night is None:  # nothing says yet when the night begins: look again when there is more
+        newest = _newest(record)
+        waiting = replace(record, due=newest + EPOCH_SECONDS, version=record.version + 1)
+        return Advance(waiting, None, -1)
+    return Advance(
+        record=_afterwards(record, night),
+        snapshot=night.snapshot(),
+        used=backlog.last,
+        epochs=night.epochs,
+        samples=b"".join(night.passed),
+    )
+
+
+def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
+    """Emit the last epochs, and stage the night as a whole.
+
+    What can't be staged is left out, and the result says so under ``problem``: a night that stayed
+    open would never be whole either.
+
+    Parameters
+    ----------
+    models : Models
+        For epochs as they end, and for nights that are over.
+    backlog : Backlog
+        The work that waits.
+    samples : sequence of bytes
+        What the epochs before rest on.
+    final : bool
+        If False, the session can go on from here when more samples come.
+
+    Raises
+    ------
+    SnapshotMismatchError
+        If the session was begun with another model.
+    """
+    record, problems = backlog.record, []
+    try:
+        night = _finish(models.live, backlog, final=final)
+    except _MAY_PASS:
+        raise
+    except Exception as error:
+        night, final = None, True
+        problems.append(f"the last samples could not be staged: {_reason(error)}")
+    if night is not None:
+        record = _afterwards(record, night)
+    passed = night.passed if night is not None else []
+    try:
+        recording = _recording(record, [*samples, *passed])
+        result = describe_night(models.night, recording, find_rem=record.find_rem)
+    except _MAY_PASS:
+        raise
+    except Exception as error:
+        result = {}
+        problems.append(f"the whole night could not be staged: {_reason(error)}")
+    if problems:
+        _log.warning("a night is closed that could not be staged to its end")
+        result["problem"] = "; ".join(problems)
+    version = backlog.record.version + 1
+    return Advance(
+        record=replace(record, closed=True, reopens=not final, version=version),
+        snapshot=None if final or night is None else night.snapshot(),
+        used=backlog.last,
+        epochs=night.epochs if night is not None else (),
+        samples=b"".join(passed),
+        result=result,
+    )
+
+
+def _finish(stager: Stager, backlog: Backlog, *, final: bool) -> _Night | None:
+    """Push what waits, and emit the last epochs."""
+    night = _work_off(stager, backlog)
+    if night is not None:
+        newest = min(_newest(backlog.record), night.session.start + LONGEST_NIGHT)
+        # Counts of steps are not waited for either; if the night may go on, those of the epochs.
+        counted_until = math.inf if final else night.session.ended
+        night.push([], newest=newest, counted_until=counted_until)
+        night.keep(night.session.finish())
+    return night
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SleepstageError):
+        return str(error)
+    return f"an error in the program ({type(error).__name__})"
+
+
+def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
+    """Push what waits; None if nothing ever came, or nothing says when the night begins."""
+    record, bodies = backlog.record, _readable([body for _, body in backlog.messages])
+    night = _resume(stager, record, backlog.snapshot, bodies)
+    if night is None or record.newest is None:
+        return None
+    newest = min(record.newest, night.session.start + LONGEST_NIGHT)
+    counted_until = newest - record.lateness
+    try:
+        night.push(bodies, newest=newest, counted_until=counted_until)
+    except DataError:
+        # One of them is bad in a way that shows only beside the others. The rest shall count.
+        for body in bodies:
+            latest = max(float(times.max()) for times, _ in join([body]).values())
+            try:
+                night.push([body], newest=latest, counted_until=latest - record.lateness)
+            except DataError as error:
+                _leave_out(error)
+        night.push([], newest=newest, counted_until=counted_until)
+    return night
+
+
+def _readable(bodies: Sequence[bytes]) -> list[bytes]:
+    """Messages with samples, without those that can't be read."""
+    found = []
+    for body in bodies:
+        try:
+            if any(len(times) for times, _ in join([body]).values()):
+                found.append(body)
+        except Exception as error:  # whatever it is, it is this message's alone
+            _leave_out(error)
+    return found
+
+
+def _leave_out(error: Exception) -> None:
+    # Its text may have measured values.
+    _log.warning("a stored message is left out (%s)", type(error).__name__)
+
+
+def _resume(
+    stager: Stager, record: SessionRecord, snapshot: bytes | None, bodies: Sequence[bytes]
+) -> _Night | None:
+    if snapshot is not None:
+        return _restore(stager, snapshot)
+    start = record.start if record.start is not None else _first_time(bodies, _newest(record))
+    if start is None:
+        return None
+    session = stager.session(start=start, lateness=record.lateness, find_rem=record.find_rem)
+    return _Night(session, Pedometer())
+
+
+def _restore(stager: Stager, snapshot: bytes) -> _Night:
+    end = _LENGTH + int.from_bytes(snapshot[:_LENGTH], "little")
+    try:
+        return _Night(
+            stager.restore(snapshot[_LENGTH:end]),
+            unpack(snapshot[end:], Pedometer(), stager.digest),
+        )
+    except SnapshotMismatchError as error:
+        msg = f"{error}; start the server as the session was begun, or delete the session"
+        raise SnapshotMismatchError(msg) from error
+
+
+def _first_time(bodies: Sequence[bytes], newest: float) -> float | None:
+    """Where the night begins if nobody said: as in a recording, with the first motion.
+
+    Without motion, with the first heart rate. What is older than a night can be is history.
+    """
+    given = [signals for body in bodies for signals in join([body]).items()]
+    for wanted in ("motion", "heart_rate"):
+        firsts = []
+        for name, (times, values) in given:
+            inside = times[times >= newest - LONGEST_NIGHT]
+            if name == wanted and len(inside):
+                summaries = values.shape[1:] == (len(MOTION_COLUMNS),)
+                firsts.append(float(inside.min()) - (WINDOW_SECONDS if summaries else 0))
+        if firsts:
+            return min(firsts)
+    return None
+
+
+def _newest(record: SessionRecord) -> float:
+    return -math.inf if record.newest is None else record.newest
+
+
+def _afterwards(record: SessionRecord, night: _Night) -> SessionRecord:
+    mark = night.session.watermark
+    return replace(
+        record,
+        start=night.session.start,
+        watermark=mark if math.isfinite(mark) else None,
+        n_epochs=record.n_epochs + len(night.epochs),
+        due=night.session.due,
+        motion_columns=night.session.motion_columns,
+        intake=asdict(night.session.intake),
+        version=record.version + 1,
+    )
+
+
+def _recording(record: SessionRecord, samples: Sequence[bytes]) -> Recording | None:
+    if record.start is None or not record.n_epochs:
+        return None
+    signals: dict[str, Any] = join(samples)
+    return Recording.from_arrays(
+        **signals,
+        start=record.start,
+        end=record.start + EPOCH_SECONDS * record.n_epochs,
+        subject=record.label,
+        simulated=record.simulated,
+    )

@@ -1,0 +1,149 @@
+"""Where steps of work are done: in other processes, so that the one that listens is never busy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import traceback
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sleepstage._utils.parallel import end_with_parent
+from sleepstage.engine.stager import Stager, load_model
+from sleepstage.errors import DataError, SleepstageError, StoreError
+from sleepstage.server import work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sleepstage.server.records import Advance, Backlog
+
+__all__ = ["Models", "WorkerDiedError", "Workers"]
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerDiedError(StoreError):
+    """A process that stages died at a step of work."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What stages: epochs as they end, and nights that are over.
+
+    Raises
+    ------
+    DataError
+        If the pair of them can't do this.
+    """
+
+    live: Stager
+    night: Stager
+
+    def __post_init__(self) -> None:
+        if self.live.info.whole_night or self.live.look_ahead:
+            msg = "to stage live, a model must tell each epoch at its end; this one reads on"
+            raise DataError(msg)
+        if self.live.scheme != self.night.scheme:
+            msg = (
+                f"the models tell other classes, {self.live.scheme.name} and "
+                f"{self.night.scheme.name}; use a pair that was trained alike"
+            )
+            raise DataError(msg)
+
+    @classmethod
+    def load(cls, live: str, night: str) -> Models:
+        """Load both, by name or file; see `sleepstage.load_model`."""
+        return cls(load_model(live), load_model(night))
+
+
+class Workers:
+    """Do steps of work with two models, each given by name or file.
+
+    `n_processes` processes share the work; with 0, a thread of this process does it.
+    """
+
+    def __init__(self, live: str, night: str, n_processes: int) -> None:
+        self._named = live, night
+        self.models = Models.load(live, night)
+        self._n_processes = n_processes
+        self._executor = self._make()
+
+    def _make(self) -> Executor:
+        if not self._n_processes:
+            return ThreadPoolExecutor(1, thread_name_prefix="work")
+        return ProcessPoolExecutor(
+            self._n_processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=self._named,
+        )
+
+    async def advance(self, backlog: Backlog) -> Advance:
+        """See `sleepstage.server.work.advance`."""
+        return await self._do(work.advance, backlog)
+
+    async def close(self, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
+        """See `sleepstage.server.work.close`."""
+        return await self._do(partial(work.close, final=final), backlog, samples)
+
+    async def _do(self, step: Callable[..., Advance], *given: Any) -> Advance:
+        loop, executor = asyncio.get_running_loop(), self._executor
+        if not self._n_processes:
+            return await loop.run_in_executor(
+                executor, partial(_located, step, self.models, *given)
+            )
+        try:
+            return await loop.run_in_executor(executor, partial(_step, step, *given))
+        except BrokenProcessPool as error:
+            if executor is self._executor:
+                _log.error("a process that stages has died; another one is begun")
+                self._executor = self._make()
+            msg = "a process that stages has died; try again"
+            raise WorkerDiedError(msg) from error
+
+    async def start(self) -> None:
+        """Have the processes ready, so that the first epoch need not wait for them."""
+        loop = asyncio.get_running_loop()
+        ready = [loop.run_in_executor(self._executor, _ready) for _ in range(self._n_processes)]
+        await asyncio.gather(*ready)
+
+    async def aclose(self) -> None:
+        """End the processes."""
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+
+
+_models: Models  # of a process that stages; its own, and set once
+
+
+def _begin(live: str, night: str) -> None:
+    global _models
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server is told, and ends this process
+    end_with_parent()
+    _models = Models.load(live, night)
+
+
+def _ready() -> None:
+    """Do nothing, once the process has begun."""
+
+
+def _step(step: Callable[..., Advance], *given: Any) -> Advance:
+    return _located(step, _models, *given)
+
+
+def _located(step: Callable[..., Advance], *given: Any) -> Advance:
+    """Do it; note in an error of the program where it is, as its text may have measured values."""
+    try:
+        return step(*given)
+    except SleepstageError:
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        error.add_note(f"in {Path(last.filename).name}, line {last.lineno}")
+        raise

@@ -1,0 +1,1 @@
+"""Simulated nights, where there are no real ones."""

@@ -1,0 +1,224 @@
+"""Simulated nights, as a watch would record and sleep-accel store them.
+
+For trying things out without data, and for tests. How well simulated nights are staged says
+nothing about real ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage._utils.files import write_atomically
+from sleepstage.core.motion import WINDOW_SECONDS
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.signals import PLAUSIBLE_BPM
+from sleepstage.errors import DataError
+from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
+from sleepstage.simulate import physiology
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from sleepstage.simulate.physiology import Floats, Signal
+
+    Tables = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # times and values by names of `LAYOUT`
+
+__all__ = ["simulate_night", "write_dataset"]
+
+_NOTICE: Final = "The nights in this folder are simulated by sleepstage; no person was measured.\n"
+_FIRST_ID: Final = 900001
+_MORE_THAN: Final = 0.5  # hours
+_AT_MOST: Final = LONGEST_NIGHT // 3600
+_RATE: Final = 50  # Hz, of raw acceleration
+_COUNT_BIN: Final = 5 / 128  # g; counts as in `sleepstage.core.motion`
+_STILL_SD: Final = 0.0015  # g, sensor noise; set by eye
+_STILL_PEAK: Final = 2.25 * _STILL_SD  # the expected largest of 50 normal samples
+_FORMATS: Final = {
+    "heart_rate": "%.5f,%d",
+    "labels": "%d %d",
+    "steps": "%d,%d",
+    "motion": "%.6f %.6f %.6f %.6f",
+    "summary_csv": "%d,%s,%s,%s,%s",
+}
+
+
+def simulate_night(
+    seed: int, *, hours: float = 8.0, raw_motion: bool = False, subject: str | None = None
+) -> Recording:
+    """One simulated night: the first of `write_dataset` with the same seed.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative. The same seed gives the same person and the same night.
+    hours : float
+        From lights out, at time zero, to the end; more than 0.5 and at most 24.
+    raw_motion : bool
+        Make acceleration at about 50 Hz and summarise it, rather than summaries at once: the
+        same movements, a hundred times the work.
+    subject : str, optional
+        Name; by default made from the seed.
+
+    Returns
+    -------
+    Recording
+        With the true stages and the day before, marked as simulated.
+
+    Raises
+    ------
+    DataError
+        If `seed` or `hours` is out of range.
+    """
+    night = _simulate(seed, 0, hours, raw_motion=raw_motion)
+    bins, steps = night["steps"]
+    return Recording.from_arrays(
+        heart_rate=night["heart_rate"],
+        motion=night["motion" if raw_motion else "summary_csv"],
+        steps=(bins + STEP_BIN_SECONDS, steps),
+        start=0.0,
+        stages=night["labels"][1],
+        subject=f"simulated-{seed:04d}" if subject is None else subject,
+        simulated=True,
+    )
+
+
+def write_dataset(
+    directory: str | Path,
+    n_subjects: int,
+    *,
+    seed: int = 0,
+    hours: float = 8.0,
+    raw_motion: bool = False,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> list[str]:
+    """Write simulated nights in the layout of PhysioNet sleep-accel, and `SIMULATED_MARKER` beside.
+
+    Parameters
+    ----------
+    directory : path
+        Made if missing; nights simulated there before are overwritten, others never.
+    n_subjects : int
+        At least one.
+    seed : int
+        Not negative. The same seed gives the same bytes.
+    hours : float
+        Length of each night; more than 0.5 and at most 24.
+    raw_motion : bool
+        Write ``motion/`` (about 60 MB a night) rather than ``motion_15s/``.
+    on_progress : callable, optional
+        Called with the number of nights done, `n_subjects`, and the subject just finished.
+
+    Returns
+    -------
+    list of str
+        Names of the subjects.
+
+    Raises
+    ------
+    DataError
+        If a number is out of range, or `directory` holds other nights.
+    """
+    if n_subjects < 1:
+        msg = f"n_subjects is {n_subjects}: at least one night must be simulated"
+        raise DataError(msg)
+    _check(seed, hours)
+    directory = Path(directory)
+    marker = directory / SIMULATED_MARKER
+    taken = any((directory / table.folder).exists() for table in LAYOUT.values())
+    if taken and not marker.exists():
+        msg = f"{directory} holds nights that are not marked as simulated; name another folder"
+        raise DataError(msg)
+    with write_atomically(marker) as temporary:
+        temporary.write_text(_NOTICE, encoding="utf-8")
+    subjects = [str(_FIRST_ID + number) for number in range(n_subjects)]
+    for number, subject in enumerate(subjects):
+        _write_night(directory, subject, _simulate(seed, number, hours, raw_motion=raw_motion))
+        if on_progress is not None:
+            on_progress(number + 1, n_subjects, subject)
+    return subjects
+
+
+def _check(seed: int, hours: float) -> None:
+    if not _MORE_THAN < hours <= _AT_MOST:
+        msg = f"a night of {hours} hours: expected more than {_MORE_THAN} and at most {_AT_MOST}"
+        raise DataError(msg)
+    if seed < 0:
+        msg = f"seed is {seed}: expected 0 or more"
+        raise DataError(msg)
+
+
+def _write_night(directory: Path, subject: str, night: Tables) -> None:
+    for name, line in _FORMATS.items():
+        table = LAYOUT[name]
+        path = table.path(directory, subject)
+        if name not in night:  # the other kind of motion, of an earlier night by this name
+            path.unlink(missing_ok=True)
+            continue
+        header = ",".join(table.columns) if table.header else ""
+        with write_atomically(path) as temporary:
+            np.savetxt(temporary, np.column_stack(night[name]), line, header=header, comments="")
+
+
+def _simulate(seed: int, number: int, hours: float, *, raw_motion: bool) -> Tables:
+    _check(seed, hours)
+    rng = np.random.default_rng([seed, number])
+    person = physiology.Person.draw(rng)
+    n_epochs = int(hours * 3600 // EPOCH_SECONDS)
+    end = n_epochs * EPOCH_SECONDS
+    day, steps = physiology.draw_day(rng, person, end)
+    stages = physiology.draw_stages(rng, person, n_epochs)
+    movements = physiology.draw_movements(rng, person, stages)
+    night = _watch_beats(rng, physiology.draw_beats(rng, person, stages, movements), end)
+    times, bpm = np.hstack([day, night])
+    gravity, shaking = physiology.draw_motion(rng, movements, end)
+    # Raw motion has noise of its own, so that summaries go with the same gaps.
+    motion = _raw(rng.spawn(1)[0], gravity, shaking) if raw_motion else _summaries(gravity, shaking)
+    return {
+        "heart_rate": (times, bpm.clip(*PLAUSIBLE_BPM).round()),
+        "labels": (EPOCH_SECONDS * np.arange(len(stages)), stages),
+        "steps": steps,
+        "motion" if raw_motion else "summary_csv": _with_gaps(rng, end, rng.poisson(0.1), *motion),
+    }
+
+
+def _watch_beats(rng: Generator, beats: Signal, end: int) -> Signal:
+    """A noisy sample every 5 s or so, with some gaps."""
+    times = np.round(np.cumsum(rng.integers(3, 8, end // 3)) - rng.random(), 5)
+    times = times[times < end]
+    bpm = np.interp(times, *beats) + rng.normal(0, 0.4, len(times))
+    return _with_gaps(rng, end, 1 + rng.poisson(end / 14_400), times, bpm)
+
+
+def _with_gaps(rng: Generator, end: int, n_gaps: int, times: Floats, values: Floats) -> Signal:
+    """Lose stretches of half a minute or, rarely, up to 20; whole windows, stamped at their end."""
+    lengths = np.minimum(2 * (1 + rng.pareto(1.2, (n_gaps, 1))), 80).round() * WINDOW_SECONDS
+    starts = rng.uniform(0, end - lengths) // WINDOW_SECONDS * WINDOW_SECONDS
+    kept = ((times <= starts) | (times > starts + lengths)).all(axis=0)
+    return times[kept], values[kept]
+
+
+def _summaries(gravity: Floats, shaking: Floats) -> Signal:
+    """`MOTION_COLUMNS` as `sleepstage.core.motion` would find them, without the samples between."""
+    bins = np.floor(shaking[:, 2] / _COUNT_BIN).reshape(-1, WINDOW_SECONDS).sum(axis=1)
+    counts = 3.07 * np.maximum(bins + WINDOW_SECONDS - 18, 0)
+    peaks = (np.abs(gravity) + shaking + _STILL_PEAK).reshape(-1, WINDOW_SECONDS, 3).mean(axis=1)
+    ends = WINDOW_SECONDS * np.arange(1.0, len(counts) + 1)
+    return ends, np.column_stack([np.round(counts, 2), np.round(peaks, 5)])
+
+
+def _raw(rng: Generator, gravity: Floats, shaking: Floats) -> Signal:
+    """Acceleration in g at about 50 Hz: gravity, shaking at 4 to 8 Hz, and noise."""
+    n = _RATE * len(shaking)
+    times = (np.arange(n) + rng.uniform(0.1, 0.9, n)) / _RATE
+    swing = np.sin(np.cumsum(np.repeat(rng.uniform(4, 8, len(shaking)), _RATE)) * 2 * np.pi / _RATE)
+    xyz = np.repeat(shaking, _RATE, axis=0) * swing[:, np.newaxis]
+    xyz += np.column_stack([np.interp(times, range(len(axis)), axis) for axis in gravity.T])
+    xyz += rng.normal(0, _STILL_SD, xyz.shape)
+    return np.round(times, 6), np.round(xyz, 6)

@@ -1,0 +1,217 @@
+"""sleepstage predict."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sleepstage.engine.model_info import ModelInfo
+from sleepstage.ml.export import export_step, model_file
+from tests.conftest import Run
+from tests.engine.test_stager import rewrite
+from tests.helpers.command import invoke
+from tests.helpers.networks import N_FEATURES, NAMES, whole_night
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".parquet"])
+def test_predict_writes_the_hypnogram(
+    small_run: Run, simulated_data: Path, tmp_path: Path, ending: str
+) -> None:
+    subject = small_run.split.test[0]
+    out, plot = tmp_path / f"night{ending}", tmp_path / "night.png"
+    result = invoke(
+        *("predict", f"{simulated_data}:{subject}", "--model", small_run.model),
+        *("--out", out, "--plot", plot),
+    )
+    assert result.exit_code == 0, result.output
+    assert "agrees with the expert in" in result.output
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    if ending == ".json":
+        rows = json.loads(out.read_text())["epochs"]
+    else:
+        rows = (pl.read_csv if ending == ".csv" else pl.read_parquet)(out).to_dicts()
+    assert len(rows) == 240
+    probabilities = {"p_wake", "p_light", "p_deep", "p_rem"}
+    assert set(rows[0]) == {"time", "stage", *probabilities, "confidence", "simulated"}
+
+
+def test_predict_finds_rem_at_the_operating_point(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    subject = small_run.split.test[0]
+    path = rewrite(small_run.model, tmp_path / "eager.onnx", class_weights={"rem": 50.0})
+    rem = []
+    for options in ([], ["--find-rem"]):
+        out = tmp_path / "night.json"
+        night = f"{simulated_data}:{subject}"
+        result = invoke("predict", night, "--model", path, "--out", out, *options)
+        assert result.exit_code == 0, result.output
+        epochs = json.loads(out.read_text())["epochs"]
+        rem.append([epoch["stage"] == "rem" for epoch in epochs])
+        probabilities = [epoch["p_rem"] for epoch in epochs]
+    assert sum(rem[1]) > sum(rem[0])
+    assert min(p for p, found in zip(probabilities, rem[1], strict=True) if found) < 0.3
+
+
+def test_predict_from_files_with_any_of_them_missing(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    beats = simulated_data / "heart_rate" / "900001_heartrate.txt"
+    motion = simulated_data / "motion_15s" / "900001_motion_15s.csv"
+    steps = simulated_data / "steps" / "900001_steps.txt"
+    model = ("--model", small_run.model, "--out", tmp_path / "night.csv")
+    for files in (
+        ("--heart-rate", beats, "--motion", motion, "--steps", steps),
+        ("--heart-rate", beats, "--start", "0", "--end", "7200"),
+        ("--motion", motion),
+    ):
+        result = invoke("predict", *model, *files)
+        assert result.exit_code == 0, result.output
+        assert len(pl.read_csv(tmp_path / "night.csv")) >= 230
+    result = invoke("predict", *model, "--heart-rate", beats)
+    assert result.exit_code == 1
+    assert "at most 24 h; mend the times, or give its start and end" in result.output
+    result = invoke("predict", *model, "--steps", steps)
+    assert result.exit_code == 1
+    assert "a recording needs heart rate or motion" in result.output
+
+
+def test_predict_wants_either_a_recording_or_files(small_run: Run, simulated_data: Path) -> None:
+    beats = simulated_data / "heart_rate" / "900001_heartrate.txt"
+    neither = invoke("predict", "--model", small_run.model)
+    both = invoke("predict", "a:1", "--heart-rate", beats, "--model", small_run.model)
+    assert neither.exit_code == both.exit_code == 2
+    assert "give either a RECORDING" in neither.output
+    assert "expected DIR:SUBJECT" in invoke("predict", ":", "--model", small_run.model).output
+
+
+def test_a_wrong_ending_leaves_nothing(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    night = f"{simulated_data}:900001"
+    result = invoke("predict", night, "--model", small_run.model, "--out", tmp_path / "n.xls")
+    assert result.exit_code == 1
+    assert "use one of .csv, .json, .parquet" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_clear_line(
+    small_run: Run, simulated_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: pl.DataFrame, path: Path, **options: object) -> None:
+        Path(path).write_text("time,sta")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    night = f"{simulated_data}:900001"
+    result = invoke("predict", night, "--model", small_run.model, "--out", tmp_path / "n.csv")
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_explains_in_numbers_and_as_a_picture(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    night = f"{simulated_data}:{small_run.split.test[0]}"
+    files = [tmp_path / name for name in ("why.csv", "why.json", "why.parquet", "why.png")]
+    options = [part for file in files for part in ("--explain", file)]
+    out = tmp_path / "night.csv"
+    result = invoke("predict", night, "--model", small_run.model, "--out", out, *options)
+    assert result.exit_code == 0, result.output
+    for file in files:
+        assert f"explanation: {file}" in result.output
+    assert files[-1].read_bytes().startswith(b"\x89PNG")
+    frame = pl.read_csv(files[0])
+    assert frame.columns == pl.read_parquet(files[2]).columns
+    assert frame.columns == list(json.loads(files[1].read_text())["epochs"][0])
+    assert frame["stage"].to_list() == pl.read_csv(out)["stage"].to_list()
+    assert frame["by_heart_rate"].abs().max() > 0  # type: ignore[operator]
+
+
+def test_predict_explains_the_stage_it_decides(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    path = rewrite(small_run.model, tmp_path / "eager.onnx", class_weights={"rem": 1e6})
+    out = tmp_path / "why.csv"
+    night = f"{simulated_data}:900001"
+    result = invoke("predict", night, "--model", path, "--find-rem", "--explain", out)
+    assert result.exit_code == 0, result.output
+    assert set(pl.read_csv(out)["stage"]) == {"rem"}
+
+
+def test_predict_does_not_stage_what_it_can_not_write(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    night = f"{simulated_data}:900001"
+    options = ("--explain", tmp_path / "why.csv", "--explain", tmp_path / "why.txt")
+    result = invoke("predict", night, "--model", small_run.model, *options)
+    assert result.exit_code == 1
+    assert "unknown ending '.txt'; use one of .csv, .json, .parquet, .png" in result.output
+    assert "epochs of 30 s" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_says_that_a_whole_night_model_has_no_past(
+    simulated_data: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    info = ModelInfo(NAMES, "four_class", whole_night=True)
+    model.write_bytes(model_file(export_step([whole_night("lstm")], N_FEATURES), info))
+    out = tmp_path / "why.csv"
+    result = invoke("predict", f"{simulated_data}:900001", "--model", model, "--explain", out)
+    assert result.exit_code == 0, result.output
+    assert "no past minutes are explained" in result.output
+    assert pl.read_csv(out).columns[-2:] == ["by_heart_rate", "simulated"]
+
+
+def test_no_result_is_written_over_an_input(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    subject = small_run.split.test[0]
+    night = tmp_path / "night.csv"
+    shutil.copy(simulated_data / "heart_rate" / f"{subject}_heartrate.txt", night)
+    (tmp_path / "link.png").symlink_to(night)
+    (tmp_path / "hard.json").hardlink_to(night)
+    before = night.read_bytes()
+    forbidden: list[list[str | Path]] = [
+        ["--out", night],
+        ["--plot", tmp_path / "link.png"],
+        ["--explain", tmp_path / "hard.json"],
+        ["--out", tmp_path / "a.csv", "--explain", tmp_path / "a.csv"],
+    ]
+    for options in forbidden:
+        result = invoke("predict", "--heart-rate", night, *options)
+        assert result.exit_code == 1
+        assert "is an input" in result.stderr or "is named for two results" in result.stderr
+    assert night.read_bytes() == before
+    assert (tmp_path / "link.png").is_symlink()
+    model = tmp_path / "model.json"
+    shutil.copy(small_run.model, model)
+    for result in (
+        invoke("predict", "--heart-rate", night, "--model", model, "--out", model),
+        invoke("info", model, "--out", model),
+    ):
+        assert result.exit_code == 1
+        assert "model.json is an input" in result.stderr
+    assert model.read_bytes() == small_run.model.read_bytes()
+
+
+def test_no_result_is_written_over_a_dataset(simulated_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(simulated_data, tmp_path / "data")
+    labels = next((tmp_path / "data" / "motion_15s").iterdir())
+    subject = labels.name.partition("_")[0]
+    result = invoke("predict", f"{tmp_path / 'data'}:{subject}", "--out", labels)
+    assert result.exit_code == 1
+    assert f"{labels} is an input" in result.stderr
+    for command in ("train", "evaluate"):
+        for folder in (tmp_path / "data", tmp_path / "data" / "labels"):
+            result = invoke(command, "--data", tmp_path / "data", "--out", folder)
+            assert result.exit_code == 1
+            assert f"{folder} is an input" in result.stderr
+    assert not list((tmp_path / "data").glob("*.json"))

@@ -1,0 +1,1 @@
+"""Files, servers and results that several tests need."""

@@ -1,0 +1,295 @@
+"""Fitting networks: what they learn from, how long, and who says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sleepstage.core.agreement import agreement
+from sleepstage.errors import DataError
+from sleepstage.ml import fit as fitting
+from sleepstage.ml.batches import Example, example, input_rows
+from sleepstage.ml.config import TrainingConfig
+from sleepstage.ml.dataset import PreparedNight, prepare_nights
+from sleepstage.ml.fit import Network, fit, fit_members, predict
+from sleepstage.ml.networks import RecurrentNetwork, WholeNightNetwork
+from sleepstage.ml.transformer import TransformerConfig
+from sleepstage.simulate.nights import simulate_night
+from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED
+from tests.conftest import SMALL
+from tests.helpers.networks import N_FEATURES, network
+
+ONE_PASS = replace(SMALL, training_epochs=1)
+REM = FOUR_CLASS.classes.index("rem")
+
+
+@pytest.fixture(scope="module")
+def nights() -> list[PreparedNight]:
+    return prepare_nights(simulate_night(seed, hours=2.0) for seed in range(6))
+
+
+@pytest.fixture(scope="module")
+def examples(nights: list[PreparedNight]) -> list[Example]:
+    return [example(night, SMALL) for night in nights]
+
+
+def weights(model: Network) -> NDArray[np.float32]:
+    return np.concatenate([one.detach().numpy().ravel() for one in model.parameters()])
+
+
+# One network
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(
+    examples: list[Example],
+) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state(), torch.get_num_threads()
+    one, two, other = (
+        fit(examples, replace(SMALL, training_epochs=2, seed=seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+    np.testing.assert_array_equal(weights(one), weights(two))
+    assert not np.array_equal(weights(one), weights(other))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"network": TransformerConfig(width=16, heads=2, layers=1, context=40)},
+        {"whole_night": True, "scheme": "five_class"},
+        {"look_ahead": 4},
+    ],
+)
+def test_networks_learn_to_stage_people_they_have_not_seen(changes: dict[str, Any]) -> None:
+    nights = prepare_nights(simulate_night(seed, hours=3.0) for seed in range(6))
+    settings: dict[str, Any] = {"learning_rate": 0.02, "signal_dropout": 0.0, "warm_up_steps": 1}
+    config = replace(SMALL, training_epochs=20, **{**settings, **changes})
+    losses: list[float] = []
+    examples = [example(night, config) for night in nights]
+    model = fit(examples[:5], config, after=lambda _, loss: losses.append(loss))
+    guesses = predict(model, examples[5].rows).argmax(axis=1).astype(np.int8)
+    scored = examples[5].codes != UNSCORED
+    scheme = SCHEMES[config.scheme]
+    kappa = agreement(examples[5].codes[scored], guesses[scored], scheme).kappa
+    assert losses[-1] < 0.8 * losses[0]
+    assert kappa is not None
+    assert kappa > 0.3
+
+
+def test_how_many_passes_are_planned_changes_no_earlier_one(examples: list[Example]) -> None:
+    def after_each(training_epochs: int) -> list[NDArray[np.float32]]:
+        seen: list[NDArray[np.float32]] = []
+        config = replace(SMALL, training_epochs=training_epochs)
+        fit(examples[:3], config, after=lambda model, _: seen.append(weights(model)))
+        return seen
+
+    short, long = after_each(2), after_each(4)
+    assert (len(short), len(long)) == (2, 4)
+    np.testing.assert_array_equal(short, long[:2])
+    assert not np.array_equal(long[1], long[2])
+
+
+def test_weights_are_a_mean_over_the_steps(examples: list[Example]) -> None:
+    last, mean = (
+        weights(fit(examples[:2], replace(SMALL, training_epochs=30, averaging=averaging)))
+        for averaging in (0.0, 0.9)
+    )
+    assert not np.allclose(last, mean)
+    np.testing.assert_allclose(last, mean, atol=0.5)
+
+
+def test_columns_are_normalised_over_what_the_training_people_know(
+    examples: list[Example],
+) -> None:
+    model = fit(examples[:2], ONE_PASS)
+    assert isinstance(model, RecurrentNetwork)
+    known = np.concatenate([one.rows for one in examples[:2]])
+    assert np.isnan(known).any()
+    np.testing.assert_allclose(model.inputs.mean_F, np.nanmean(known, axis=0), atol=1e-3)
+    np.testing.assert_allclose(model.inputs.std_F, np.nanstd(known, axis=0), rtol=1e-3)
+
+
+def test_a_column_that_nobody_has_or_that_never_changes_is_left_as_it_is() -> None:
+    rows = np.zeros((60, len(SMALL.columns)), dtype=np.float32)
+    rows[:, 0], rows[:, 1] = np.nan, 7.0
+    one = Example(rows, np.arange(60, dtype=np.int8) % 4)
+    model = fit([one], replace(ONE_PASS, crop_share=0.0))
+    assert isinstance(model, RecurrentNetwork)
+    assert model.inputs.mean_F[:2].tolist() == [0, 7]
+    assert model.inputs.std_F[:2].tolist() == [1, 1]
+    assert np.isfinite(weights(model)).all()
+
+
+def test_each_direction_of_a_whole_night_has_its_own_normalisation(
+    nights: list[PreparedNight],
+) -> None:
+    config = replace(ONE_PASS, whole_night=True)
+    model = fit([example(night, config) for night in nights[:2]], config)
+    assert isinstance(model, WholeNightNetwork)
+    both = np.concatenate([input_rows(night, config) for night in nights[:2]])
+    for part, known in zip((model.ahead, model.back), np.split(both, 2, axis=1), strict=True):
+        assert isinstance(part, RecurrentNetwork)
+        np.testing.assert_allclose(part.inputs.mean_F, np.nanmean(known, axis=0), atol=1e-3)
+
+
+def test_rare_classes_weigh_more_and_balance_says_how_much(examples: list[Example]) -> None:
+    codes = np.concatenate([one.codes for one in examples])
+    counts = np.bincount(codes[codes != UNSCORED])
+    for balance in (0.0, 0.5, 1.0):
+        config = replace(SMALL, class_balance=balance)
+        found = fitting._class_weights(examples, config).numpy()
+        np.testing.assert_allclose(found, (counts.sum() / (4 * counts)) ** balance, rtol=1e-5)
+
+
+def test_a_stage_missing_in_training_is_named(examples: list[Example]) -> None:
+    codes = examples[0].codes.copy()
+    codes[codes == REM] = UNSCORED
+    with pytest.raises(DataError, match="no epoch of rem in the 1 training nights"):
+        fit([Example(examples[0].rows, codes)], ONE_PASS)
+
+
+def test_an_unknown_device_is_named(examples: list[Example]) -> None:
+    with pytest.raises(DataError, match="device 'abacus' is not to be had here"):
+        fit(examples, replace(ONE_PASS, device="abacus"))
+
+
+# An ensemble
+
+
+def test_people_taken_out_say_how_long_all_are_fitted(
+    nights: list[PreparedNight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_rows = {night.rows.tobytes(): night.subject for night in nights}
+    config = replace(SMALL, features=("hr_30s",), members=3, seed=10)
+    subjects = {input_rows(night, config).tobytes(): night.subject for night in nights}
+    assert len(by_rows) == len(subjects) == 6
+    kappas = {10: [0.1, 0.2, 0.6, 0.3], 11: [0.1, 0.6, np.nan, 0.2]}  # mean: 0.1, 0.4, 0.3, 0.25
+    seen: list[tuple[set[str], int, int]] = []
+    asked: list[tuple[int, int]] = []
+
+    def fake_fit(train: list[Example], config: TrainingConfig, *, after: Any) -> Any:
+        seen.append(
+            ({subjects[one.rows.tobytes()] for one in train}, config.seed, config.training_epochs)
+        )
+        for number in range(config.training_epochs):
+            asked.append((config.seed, number))
+            after(network("lstm"), 1.0)
+        return network("lstm", config.seed)
+
+    def fake_predict(model: Network, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.full((len(rows), 4), 10 * asked[-1][0] + asked[-1][1], dtype=np.float32)
+
+    monkeypatch.setattr(fitting, "fit", fake_fit)
+    monkeypatch.setattr(fitting, "predict", fake_predict)
+    monkeypatch.setattr(fitting, "_kappa", lambda *_: kappas[asked[-1][0]][asked[-1][1]])
+    names = [night.subject for night in nights]
+    calls: list[tuple[int, int]] = []
+    members = fit_members(
+        nights,
+        [names[:2], names[2:]],
+        config,
+        on_epoch=lambda done, total, _: calls.append((done, total)),
+    )
+    assert members.n_training_epochs == 2
+    assert len(members.networks) == 3
+    assert seen == [
+        (set(names[2:]), 10, 4),
+        (set(names[:2]), 11, 4),
+        *((set(names), 30 + member, 2) for member in range(3)),
+    ]
+    # Of each person, what was told after as many passes by the network fitted without them.
+    assert {who: told[0, 0] for who, told in members.validation.items()} == {
+        name: 101 if name in names[:2] else 111 for name in names
+    }
+    assert [done for done, _ in calls] == list(range(1, 15))
+    assert [total for _, total in calls] == [20] * 8 + [14] * 6
+
+
+def test_validation_people_are_told_by_a_network_fitted_without_them(
+    nights: list[PreparedNight],
+) -> None:
+    names = [night.subject for night in nights[:4]]
+    groups = [names[:1], names[1:]]
+    config = replace(SMALL, members=1, max_training_epochs=2, look_ahead=3)
+    members = fit_members(nights[:4], groups, config)
+    assert set(members.validation) == set(names)
+    alone = [example(night, config) for night in nights[1:4]]
+    model = fit(alone, replace(config, training_epochs=members.n_training_epochs))
+    expected = predict(model, input_rows(nights[0], config))
+    assert expected.shape == (nights[0].recording.n_epochs + 3, 4)
+    np.testing.assert_allclose(members.validation[names[0]], expected, atol=1e-6)
+
+
+def test_a_fixed_number_of_passes_is_not_up_to_the_validation_people(
+    nights: list[PreparedNight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [night.subject for night in nights]
+    calls: list[tuple[int, int]] = []
+    kappas = iter([0.9, 0.1, 0.9, 0.1])  # they would say one
+    monkeypatch.setattr(fitting, "_kappa", lambda *_: next(kappas))
+    config = replace(SMALL, training_epochs=2, members=3)
+    members = fit_members(
+        nights,
+        [names[:3], names[3:]],
+        config,
+        on_epoch=lambda done, total, _: calls.append((done, total)),
+    )
+    assert members.n_training_epochs == 2
+    assert set(members.validation) == set(names)
+    assert calls == [(done, 10) for done in range(1, 11)]
+    everybody = [example(night, config) for night in nights]
+    for number, member in enumerate(members.networks):
+        alone = fit(everybody, replace(config, seed=number))
+        np.testing.assert_array_equal(weights(member), weights(alone))
+
+
+def test_members_of_other_seeds_are_others(nights: list[PreparedNight]) -> None:
+    names = [night.subject for night in nights]
+    found = [
+        fit_members(nights, [names[:3], names[3:]], replace(ONE_PASS, members=3, seed=seed))
+        for seed in (0, 1)
+    ]
+    drawn = [weights(network) for members in found for network in members.networks]
+    assert len(np.unique(drawn, axis=0)) == 6
+
+
+def test_normalisation_knows_the_training_people_only(
+    nights: list[PreparedNight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [night.subject for night in nights]
+    seen: list[NDArray[np.float32]] = []
+    moments = fitting._moments
+
+    def watched(examples: list[Example]) -> Any:
+        mean_F, std_F = moments(examples)
+        seen.append(mean_F.numpy())
+        return mean_F, std_F
+
+    monkeypatch.setattr(fitting, "_moments", watched)
+    config = replace(SMALL, members=1, max_training_epochs=1)
+    fit_members(nights, [names[:3], names[3:]], config)
+    for found, own in zip(seen, (nights[3:], nights[:3], nights), strict=True):
+        known = np.concatenate([input_rows(night, config) for night in own])
+        np.testing.assert_allclose(found, np.nanmean(known, axis=0), atol=1e-3)
+
+
+def test_the_kappa_is_over_all_scored_epochs_of_the_group() -> None:
+    rows = np.zeros((4, N_FEATURES), dtype=np.float32)
+    held_out = {
+        "a": Example(rows, np.array([UNSCORED, 0, 1, 1], dtype=np.int8)),
+        "b": Example(rows, np.array([3, 1, UNSCORED, UNSCORED], dtype=np.int8)),
+    }
+    guesses = {"a": [2, 0, 1, 0], "b": [3, 1, 0, 2]}
+    told = {name: np.eye(4, dtype=np.float32)[codes] for name, codes in guesses.items()}
+    # Four of five agree; by chance 0.2 * 0.4 + 0.6 * 0.4 + 0.2 * 0.2 = 0.36.
+    assert fitting._kappa(held_out, told, FOUR_CLASS) == pytest.approx((0.8 - 0.36) / (1 - 0.36))
+    alone = {"a": Example(rows[:1], np.zeros(1, dtype=np.int8))}
+    assert np.isnan(fitting._kappa(alone, {"a": told["a"][1:2]}, FOUR_CLASS))
