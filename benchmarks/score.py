@@ -119,9 +119,9 @@ def with_iterparse(path: Path) -> None:
 
 def with_sleepstage(path: Path) -> None:
     """Find and read all nights."""
-    from sleepstage.io import find_nights
+    from sleepstage.io import open_nights
 
-    print(sum(night.read().n_epochs > 0 for night in find_nights(path)), file=sys.stderr)
+    print(sum(night.read().n_epochs > 0 for night in open_nights(path)), file=sys.stderr)
 
 
 WAYS = {"iterparse": with_iterparse, "sleepstage": with_sleepstage}

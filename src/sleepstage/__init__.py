@@ -1,9 +1,8 @@
 """Sleep stages in real time from what a watch gives: heart rate, wrist motion, steps.
 
 >>> import sleepstage
->>> recording = sleepstage.read("simulated", seed=7)
->>> recording.n_epochs
-960
+>>> "live" in sleepstage.available_models()
+True
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.explanation import explain
 from sleepstage.engine.session import Session
-from sleepstage.engine.stager import Stager, load_model
+from sleepstage.engine.stager import Stager, available_models, load_model
 from sleepstage.errors import DataError, ModelFileError, SleepstageError, SnapshotError
-from sleepstage.io import find_nights, read
+from sleepstage.io import open_nights
 from sleepstage.stages import Stage
 
 __all__ = [
@@ -31,10 +30,10 @@ __all__ = [
     "SnapshotError",
     "Stage",
     "Stager",
+    "available_models",
     "explain",
-    "find_nights",
     "load_model",
-    "read",
+    "open_nights",
 ]
 
 __version__ = "0.1.0"

@@ -13,7 +13,7 @@ from sleepstage.core.recording import Recording, person_of
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.evaluation.run import load_nights
 from sleepstage.io.bidsleep import FORMAT
-from sleepstage.io.registry import find_nights, find_sources
+from sleepstage.io.registry import find_sources, open_nights
 from sleepstage.simulate.nights import simulate_night
 from tests.helpers.apple_export import moment
 from tests.helpers.command import invoke
@@ -179,7 +179,7 @@ def test_without_scipy_it_says_what_to_install(
 def test_damaged_labels_are_not_passed_over(tmp_path: Path) -> None:
     folder = write_night(tmp_path / "Bidslab00" / "1")
     (folder / "labels.mat").write_text("no MATLAB")
-    (night,) = find_nights(tmp_path)
+    (night,) = open_nights(tmp_path)
     with pytest.raises(DataError, match=r"labels\.mat: can't be read as a file of MATLAB 5"):
         night.read()
     with pytest.raises(DataError, match=r"labels\.mat"):
@@ -198,7 +198,7 @@ def test_it_is_told_from_other_folders(tmp_path: Path) -> None:
         "Bidslab00-2": "bidsleep",
         "Bidslab01-1": "tables",
     }
-    assert [night.read().subject for night in find_nights(tmp_path / "Bidslab00" / "2")] == [
+    assert [night.read().subject for night in open_nights(tmp_path / "Bidslab00" / "2")] == [
         "Bidslab00/2"
     ]
 

@@ -14,7 +14,7 @@ import pytest
 from scipy.io import savemat
 from upath import UPath
 
-from sleepstage import find_nights
+from sleepstage import open_nights
 from sleepstage.errors import DataError
 from sleepstage.io.limits import MAX_ROWS
 from sleepstage.io.registry import find_sources
@@ -32,7 +32,7 @@ SENSOR = {"sensor": "HeartRate", "time": str(int(BED) * 10**9), "bpm": "60"}
 
 def n_nights(path: Path) -> int:
     """How many recordings are in it."""
-    return len([night.read() for night in find_nights(path)])
+    return len([night.read() for night in open_nights(path)])
 
 
 def refuse(path: Path, said: str) -> None:
@@ -311,7 +311,7 @@ def test_an_absurd_record_is_left_out(
     tmp_path: Path, odd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = export(tmp_path / "export.xml", odd + GOOD)
-    (night,) = find_nights(path)
+    (night,) = open_nights(path)
     assert len(night.read().heart_rate) == 120
     assert "left out 1 records that can't be read" in caplog.text
     assert len(caplog.text) < 600
@@ -320,7 +320,7 @@ def test_an_absurd_record_is_left_out(
 # Years of sleep are no night, but other nights go on.
 def test_a_sleep_of_decades_is_refused_by_itself(tmp_path: Path) -> None:
     ages = sleep(BED, BED + 70 * 365.25 * 86400, "AsleepCore")
-    (night,) = find_nights(export(tmp_path / "export.xml", ages + beats(BED, UP)))
+    (night,) = open_nights(export(tmp_path / "export.xml", ages + beats(BED, UP)))
     with pytest.raises(DataError, match="at most 24 h"):
         night.read()
 
@@ -404,7 +404,7 @@ def test_tables_in_an_archive_are_limited(
 
 def test_endless_metadata_is_not_read(tmp_path: Path) -> None:
     path = zipped(tmp_path / "night.zip", PULSE, Metadata="a\n" + "b" * 1_000_000)
-    (night,) = find_nights(path)
+    (night,) = open_nights(path)
     assert len(night.read().heart_rate) == 600
 
 
@@ -436,4 +436,4 @@ def test_absurd_labels_are_refused(
     (tmp_path / "hr.csv").write_text(BEATS.partition("\n")[2])
     set_limit(monkeypatch, "MATLAB_BYTES", limit)
     with pytest.raises(DataError, match=said):
-        next(iter(find_nights(tmp_path))).read()
+        next(iter(open_nights(tmp_path))).read()

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from sleepstage import find_nights
+from sleepstage import open_nights
 from sleepstage.errors import DataError
 from sleepstage.io.registry import FORMATS, find_sources
 from sleepstage.io.tables import table_signals
@@ -64,7 +64,7 @@ def test_everything_in_a_folder_is_told_apart_by_its_content(tmp_path: Path) -> 
 
 def test_all_of_them_are_recordings(tmp_path: Path) -> None:
     fill(tmp_path)
-    nights = {night.name: night.read() for night in find_nights(tmp_path)}
+    nights = {night.name: night.read() for night in open_nights(tmp_path)}
     assert nights["export-2024-03-13"].utc_offset == 3600
     for name in ("study-p1", f"app-{BED:.0f}"):
         assert (len(nights[name].heart_rate), nights[name].start) == (600, BED)
@@ -106,7 +106,7 @@ def test_a_damaged_archive_is_told_beside_the_rest(tmp_path: Path) -> None:
     assert name == "cut.zip"
     assert "damaged zip archive" in str(error)
     with pytest.raises(DataError, match="damaged zip archive"):
-        list(find_nights(tmp_path))
+        list(open_nights(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x00\x01" * 50, b"PK\x03\x04"])
@@ -148,7 +148,7 @@ def test_one_table_may_hold_all_signals_with_blanks(tmp_path: Path) -> None:
         bpm = 60 if n % 50 == 0 else ""
         lines.append(f"2024-03-12T23:{n // 600:02}:{n / 10 % 60:06.3f}+01:00,{bpm},0,0,1,")
     (tmp_path / "all.csv").write_text("\n".join([*lines, "2024-03-12T23:09:59.95+01:00,,,,,7"]))
-    (night,) = find_nights(tmp_path)
+    (night,) = open_nights(tmp_path)
     recording = night.read()
     assert (len(recording.heart_rate), len(recording.steps)) == (120, 1)
     assert (recording.start, recording.utc_offset) == (BED, 3600)
@@ -163,7 +163,7 @@ def test_units_of_time_are_told_apart(tmp_path: Path, factor: float, kind: pl.Da
     times = [BED + 5 * n for n in range(10)]
     column = pl.Series("timestamp", [time * factor for time in times]).cast(pl.Int64)
     pl.DataFrame({"timestamp": column.cast(kind), "hr": 60.0}).write_parquet(tmp_path / "a.parquet")
-    (night,) = find_nights(tmp_path)
+    (night,) = open_nights(tmp_path)
     assert night.read().heart_rate.times.tolist() == pytest.approx(times, abs=1e-3)
 
 
@@ -171,7 +171,7 @@ def test_times_of_parquet_may_be_moments(tmp_path: Path) -> None:
     times = [BED + 5 * n for n in range(10)]
     column = pl.from_epoch(pl.Series("time", [int(time) for time in times]), time_unit="s")
     pl.DataFrame({"time": column, "bpm": 60.0}).write_parquet(tmp_path / "a.parquet")
-    (night,) = find_nights(tmp_path)
+    (night,) = open_nights(tmp_path)
     assert night.read().heart_rate.times.tolist() == times
 
 
@@ -179,7 +179,7 @@ def test_times_of_parquet_may_be_moments(tmp_path: Path) -> None:
 def test_a_time_that_is_none_is_refused_by_its_line(tmp_path: Path, time: str) -> None:
     lines = ["# made by hand", "time,bpm", "2024-03-12T23:00:00Z,60", "", "# odd", f"{time},61"]
     (tmp_path / "a.csv").write_text("\n".join(lines))
-    (night,) = find_nights(tmp_path)
+    (night,) = open_nights(tmp_path)
     with pytest.raises(DataError, match=r"a\.csv, line 6: expected seconds or a time as 2026-"):
         night.read()
 
@@ -187,7 +187,7 @@ def test_a_time_that_is_none_is_refused_by_its_line(tmp_path: Path, time: str) -
 def test_a_signal_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(BEATS)
     (tmp_path / "a_hr.csv").write_text(BEATS)
-    (night,) = find_nights(tmp_path)
+    (night,) = open_nights(tmp_path)
     with pytest.raises(DataError, match=r"a_hr\.csv: has heart rate, and so has a\.csv"):
         night.read()
 
@@ -213,6 +213,6 @@ def test_what_a_table_holds(tmp_path: Path, name: str, content: str, expected: l
 
 def test_simulated_people_stay_simulated(tmp_path: Path) -> None:
     write_dataset(tmp_path, 1, hours=1)
-    (night,) = find_nights(tmp_path)
+    (night,) = open_nights(tmp_path)
     assert night.read().simulated
     assert simulate_night(0, hours=1).simulated

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sleepstage import read
+from sleepstage import open_nights
 from sleepstage._utils.files import fingerprint
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.errors import DataError
@@ -87,7 +87,7 @@ def same(one: Recording, other: Recording) -> bool:
 
 
 def test_a_night_is_read_with_all_its_signals(data: Path) -> None:
-    night = read("sleep-accel", subject="46343", data=data)
+    night = next(open_nights(f"{data}:46343")).read()
     assert (night.start, night.end, night.n_epochs) == (0, END, N_EPOCHS)
     assert (night.subject, night.simulated) == ("46343", False)
     assert len(night.heart_rate) == len(HEART_RATE)

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sleepstage import read
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.errors import DataError
 from sleepstage.io.tables import read_tables
@@ -87,8 +86,7 @@ def test_axes_are_found_by_name(tmp_path: Path) -> None:
 
 
 def test_all_three_signals_make_a_night(tmp_path: Path) -> None:
-    night = read(
-        "tables",
+    night = read_tables(
         heart_rate=text(tmp_path, "100,60", "170,61", name="h.csv"),
         motion=text(tmp_path, "115,0,0,0,1", "190,3.07,0,0,1", name="m.csv"),
         steps=text(tmp_path, "-500,12", "100,0", name="s.csv"),
@@ -108,11 +106,6 @@ def test_start_and_end_may_be_given(tmp_path: Path) -> None:
 def test_nothing_is_no_night() -> None:
     with pytest.raises(DataError, match="needs heart rate or motion"):
         read_tables()
-
-
-def test_an_unknown_source_is_refused() -> None:
-    with pytest.raises(DataError, match="unknown source 'table'; choose from sleep-accel, sim"):
-        read("table")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError, SnapshotError, StoreError
 from sleepstage.server.message import Message
 from sleepstage.server.records import Advance, Backlog, SessionRecord
+from sleepstage.simulate.nights import simulate_night
 from tests.helpers.live import Arrays, raw_night
 from tests.helpers.service import START, Running, rows, running, simulated
 
@@ -482,7 +483,7 @@ def test_a_night_of_another_model_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_it_needs_models_that_go_together() -> None:
-    from sleepstage.server.workers import Models
+    from sleepstage.server.work import Models
 
     with pytest.raises(sleepstage.DataError, match="tell each epoch at its end"):
         Models.load("night", "night")
@@ -496,7 +497,7 @@ def test_a_simulated_night_can_be_had_to_play(
     assert shared.client.get("/v1/demo?seed=2").content == answer.content
     assert "max-age" in answer.headers["cache-control"]
     night = answer.json()
-    expected = sleepstage.read("simulated", seed=1)
+    expected = simulate_night(seed=1)
     assert night["seconds"] == expected.end
     assert len(night["motion"]) == len(expected.motion)
     assert night["heart_rate"][-1] == [

@@ -28,7 +28,8 @@ from sleepstage.server.failing import Failing
 from sleepstage.server.message import Message, join
 from sleepstage.server.records import Advance, Backlog, SessionRecord
 from sleepstage.server.upkeep import Upkeep
-from sleepstage.server.workers import Models, WorkerDiedError, Workers
+from sleepstage.server.work import Models
+from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
 
 HOUR = 3600.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -36,15 +36,35 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from sleepstage.core.samples import Samples
-    from sleepstage.engine.stager import Stager
+    from sleepstage.stages import Scheme
 
-__all__ = ["AHEAD_SECONDS", "Session"]
+ModelState = tuple["NDArray[Any]", ...]
+"""What a model remembers from epoch to epoch, the graph first, then the prior correction; all
+zeros at the start."""
+
+__all__ = ["AHEAD_SECONDS", "LiveModel", "Session"]
 
 AHEAD_SECONDS: Final = 60.0
 """So far may a sample's time be ahead of `now`; what is further ahead comes from a wrong clock."""
 
 _STRETCH: Final = 250
 """So much acceleration is summarised at a time: each time costs, whatever its length."""
+
+
+class LiveModel(Protocol):
+    """What a session needs of its model; see `sleepstage.Stager`."""
+
+    scheme: Scheme
+    digest: str
+
+    @property
+    def look_ahead(self) -> int: ...  # noqa: D102
+
+    def initial_state(self) -> ModelState: ...  # noqa: D102
+
+    def step(  # noqa: D102
+        self, rows: NDArray[np.float32], state: ModelState
+    ) -> tuple[NDArray[np.float32], ModelState]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +104,8 @@ class Session:
 
     Parameters
     ----------
-    model : Stager
-        A live model, which stages it.
+    model : LiveModel
+        A live `sleepstage.Stager`, which stages it.
     start : float
         Start of the first epoch, in seconds on the clock of the samples, as Unix time.
     lateness : float
@@ -101,7 +121,7 @@ class Session:
 
     def __init__(
         self,
-        model: Stager,
+        model: LiveModel,
         *,
         start: float,
         lateness: float = 5.0,
@@ -295,7 +315,7 @@ class Session:
         return pack(self._state, self.model.digest)
 
     @classmethod
-    def restore(cls, model: Stager, snapshot: bytes) -> Session:
+    def restore(cls, model: LiveModel, snapshot: bytes) -> Session:
         """Go on exactly where `snapshot` was taken.
 
         Raises
@@ -339,7 +359,7 @@ def _insert(state: _State, given: SampleBuffer, intake: IngestStats, now: float 
     return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
 
 
-def _tell(model: Stager, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
+def _tell(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
     """Let samples before `mark` pass, and stage the epochs that end by then."""
     end = _last_end(state.features, mark)
     ends = end > state.features.time

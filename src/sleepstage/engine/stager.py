@@ -13,7 +13,7 @@ from sleepstage.core.probabilities import likeliest, temper
 from sleepstage.engine.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection
-from sleepstage.engine.session import Session
+from sleepstage.engine.session import ModelState, Session
 from sleepstage.errors import DataError, ModelFileError
 from sleepstage.stages import SCHEMES, Scheme
 
@@ -22,17 +22,13 @@ if TYPE_CHECKING:
 
     from sleepstage.core.recording import Recording
 
-__all__ = ["SHIPPED_MODELS", "Stager", "load_model", "read_model"]
+__all__ = ["SHIPPED_MODELS", "Stager", "available_models", "load_model", "read_model"]
 
 SHIPPED_MODELS: Final = {
     name: Path(__file__).parent / "models" / f"{name}.onnx"
     for name in ("live", "live-int8", "night", "heart-rate")
 }
 """Models that come with the package, by name."""
-
-ModelState = tuple["NDArray[Any]", ...]
-"""What a model remembers from epoch to epoch, the graph first, then the prior correction; all
-zeros at the start."""
 
 
 class Stager:
@@ -245,6 +241,11 @@ def _open_graph(content: bytes, name: str) -> Any:
     except Exception as error:  # onnxruntime's errors share no other base
         msg = f"{name}: not a model file of sleepstage, or damaged"
         raise ModelFileError(msg) from error
+
+
+def available_models() -> tuple[str, ...]:
+    """Names of the models that come with the package, for `load_model`."""
+    return tuple(SHIPPED_MODELS)
 
 
 def load_model(model: str | Path = "live") -> Stager:

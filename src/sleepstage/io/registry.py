@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from sleepstage.io.source import Progress
 
-__all__ = ["FORMATS", "find_nights", "find_sources", "read_source"]
+__all__ = ["FORMATS", "find_sources", "open_nights", "read_source"]
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
@@ -40,16 +41,20 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
 first."""
 
 
-def find_nights(
-    path: str | Path, *, as_format: str | None = None, on_progress: Progress | None = None
+def open_nights(
+    path: str | Path,
+    format: str | None = None,  # noqa: A002 - the word that users expect
+    *,
+    on_progress: Progress | None = None,
 ) -> Iterator[StoredNight]:
     """Nights in a file, or in a folder and all folders below it.
 
     Parameters
     ----------
     path : path
-        An export of Apple Health, a recording of an app, a table, a dataset, or a folder of these.
-    as_format : str, optional
+        An export of Apple Health, a recording of an app, a table, a dataset, or a folder of these;
+        ``DIR:SUBJECT`` for one person of a sleep-accel dataset.
+    format : str, optional
         One of `FORMATS`, where the content does not tell it, or tells more than one.
     on_progress : callable, optional
         Called with what is done, of all, and a remark, while a source of many nights is read.
@@ -68,10 +73,14 @@ def find_nights(
     --------
     >>> import sleepstage
     >>> model = sleepstage.load_model("night")
-    >>> for night in sleepstage.find_nights("export.zip"):  # doctest: +SKIP
+    >>> for night in sleepstage.open_nights("export.zip"):  # doctest: +SKIP
     ...     model.predict(night.read()).save(f"{night.name}.csv")
     """
-    sources, broken = find_sources(Path(path), as_format=as_format)
+    directory, _, subject = str(path).rpartition(":")
+    if subject and directory and Path(directory).is_dir() and not Path(path).exists():
+        yield StoredNight(subject, partial(sleep_accel.read_subject, Path(directory), subject))
+        return
+    sources, broken = find_sources(Path(path), as_format=format)
     for _, error in broken:
         raise error
     for source in sources:

@@ -14,6 +14,7 @@ from sleepstage.core.pedometer import Pedometer, count_steps
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.snapshot import pack, unpack
+from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError
 from sleepstage.server.message import Message, join
 from sleepstage.server.records import Advance
@@ -25,17 +26,45 @@ if TYPE_CHECKING:
 
     from sleepstage.core.epoch import Epoch
     from sleepstage.engine.session import Session
-    from sleepstage.engine.stager import Stager
     from sleepstage.server.records import Backlog, SessionRecord
-    from sleepstage.server.workers import Models
 
-__all__ = ["advance", "close"]
+__all__ = ["Models", "advance", "close"]
 
 _log = logging.getLogger(__name__)
 
 _LENGTH: Final = 4  # bytes that say how long the session's part of a snapshot is
 _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 """Errors that are not those of a night's own data: later, or on another server, it may succeed."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What stages: epochs as they end, and nights that are over.
+
+    Raises
+    ------
+    DataError
+        If the pair of them can't do this.
+    """
+
+    live: Stager
+    night: Stager
+
+    def __post_init__(self) -> None:
+        if self.live.info.whole_night or self.live.look_ahead:
+            msg = "to stage live, a model must tell each epoch at its end; this one reads on"
+            raise DataError(msg)
+        if self.live.scheme != self.night.scheme:
+            msg = (
+                f"the models tell other classes, {self.live.scheme.name} and "
+                f"{self.night.scheme.name}; use a pair that was trained alike"
+            )
+            raise DataError(msg)
+
+    @classmethod
+    def load(cls, live: str, night: str) -> Models:
+        """Load both, by name or file; see `sleepstage.load_model`."""
+        return cls(load_model(live), load_model(night))
 
 
 @dataclass

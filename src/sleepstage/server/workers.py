@@ -9,58 +9,27 @@ import signal
 import traceback
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sleepstage._utils.parallel import end_with_parent
-from sleepstage.engine.stager import Stager, load_model
-from sleepstage.errors import DataError, SleepstageError, StoreError
+from sleepstage.errors import SleepstageError, StoreError
 from sleepstage.server import work
+from sleepstage.server.work import Models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sleepstage.server.records import Advance, Backlog
 
-__all__ = ["Models", "WorkerDiedError", "Workers"]
+__all__ = ["WorkerDiedError", "Workers"]
 
 _log = logging.getLogger(__name__)
 
 
 class WorkerDiedError(StoreError):
     """A process that stages died at a step of work."""
-
-
-@dataclass(frozen=True)
-class Models:
-    """What stages: epochs as they end, and nights that are over.
-
-    Raises
-    ------
-    DataError
-        If the pair of them can't do this.
-    """
-
-    live: Stager
-    night: Stager
-
-    def __post_init__(self) -> None:
-        if self.live.info.whole_night or self.live.look_ahead:
-            msg = "to stage live, a model must tell each epoch at its end; this one reads on"
-            raise DataError(msg)
-        if self.live.scheme != self.night.scheme:
-            msg = (
-                f"the models tell other classes, {self.live.scheme.name} and "
-                f"{self.night.scheme.name}; use a pair that was trained alike"
-            )
-            raise DataError(msg)
-
-    @classmethod
-    def load(cls, live: str, night: str) -> Models:
-        """Load both, by name or file; see `sleepstage.load_model`."""
-        return cls(load_model(live), load_model(night))
 
 
 class Workers:
