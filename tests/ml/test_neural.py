@@ -140,7 +140,7 @@ def test_the_operating_point_is_of_what_is_told_in_the_end(
     }
     assert found["temperature"] == best_temperature(nights, centred, "four_class")
     calibrated = {name: temper(rows, found["temperature"]) for name, rows in centred.items()}
-    assert found["factors"] == rem_point(nights, calibrated, "four_class")
+    assert found["class_weights"] == rem_point(nights, calibrated, "four_class")
 
 
 # What a file says of itself
@@ -270,7 +270,7 @@ def test_an_ensembles_operating_point_weighs_kinds_by_their_members(
     night = night_of("a", Stage.REM)
     fitted = tiny_ensemble().fit([night], [["a"]])
     expected = decision([night], {"a": together[np.newaxis]}, TINY)
-    assert fitted.class_weights == {"rem": pytest.approx(expected["factors"]["rem"])}
+    assert fitted.class_weights == {"rem": pytest.approx(expected["class_weights"]["rem"])}
     assert fitted.class_weights["rem"] > 1.1
     np.testing.assert_allclose(fitted.info.typical, expected["typical"], atol=1e-3)
 

@@ -213,7 +213,7 @@ def decision(
     return {
         "typical": correction.typical,
         "temperature": temperature,
-        "factors": rem_point(nights, calibrated, config.scheme),
+        "class_weights": rem_point(nights, calibrated, config.scheme),
     }
 
 
