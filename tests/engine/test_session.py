@@ -274,6 +274,51 @@ def test_another_unit_is_noticed_in_small_pushes_and_forgotten_when_mended(
     assert session.intake.taken == 39 * 50
 
 
+def test_a_refused_push_leaves_the_snapshot_as_it_was(session: Session) -> None:
+    session.push(heart_rate=beats(0, 30))
+    before = session.snapshot()
+    times = START + 30 + np.arange(500) / 50
+    with pytest.raises(DataError, match="must be in g"):
+        session.push(motion=(times, np.tile([0.0, 0.0, 9.81], (500, 1))))
+    assert session.snapshot() == before
+
+
+def test_a_model_that_fails_leaves_the_snapshot_as_it_was(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise MemoryError
+
+    session.push(heart_rate=beats(0, 30))
+    before = session.snapshot()
+    with monkeypatch.context() as patched:
+        patched.setattr(session.model, "step", fail)
+        with pytest.raises(MemoryError):
+            session.push(motion=([START + 1], [[0, 0, 1]]), steps=([START], [3]), now=START + 40)
+    assert session.snapshot() == before
+    assert len(session.push(now=START + 40)) == 1
+
+
+def test_motion_that_is_dropped_does_not_decide_which_kind_is_taken(session: Session) -> None:
+    session.push(heart_rate=beats(0, 60), now=START + 60)
+    session.push(motion=([START + 1], [[0, 0, 1]]), now=START + 61)  # too late
+    session.push(motion=([START + 500], [[0, 0, 1]]), now=START + 62)  # from a wrong clock
+    assert (session.intake.late, session.intake.ahead, session.motion_columns) == (1, 1, 0)
+    session.push(motion=([START + 75], [[0, 0, 0, 1]]), now=START + 75)
+    assert session.motion_columns == 4
+
+
+def test_dropped_acceleration_does_not_decide_on_the_unit(session: Session) -> None:
+    def still(start: float, length: float) -> Any:
+        return start + np.arange(400) / 50, np.tile([0.0, 0.0, length], (400, 1))
+
+    session.push(heart_rate=beats(0, 60), now=START + 60)
+    for _ in range(3):
+        session.push(motion=still(START + 10, 9.81), now=START + 60)
+    session.push(motion=still(START + 60, 1.0), now=START + 70)
+    assert (session.intake.late, session.motion_columns) == (1200, 3)
+
+
 def test_a_million_samples_at_once(stager: Stager) -> None:
     times = START + np.arange(1_000_000) / 50
     xyz = np.tile([0.0, 0.0, 1.0], (len(times), 1))

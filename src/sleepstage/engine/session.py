@@ -237,7 +237,7 @@ class Session:
         beats, n_implausible = clean_heart_rate(heart_rate)
         moved, walked = clean_motion(motion), clean_steps(steps)
         self._check_now(now)
-        self._check_motion(moved)
+        self._check_kind(moved)
         raw = moved.values.shape[1] == RAW_COLUMNS
         nothing = SampleBuffer.empty()
         given = SampleBuffer(
@@ -255,6 +255,7 @@ class Session:
             duplicate=before.duplicate + n_given - n_implausible - n_clean,
         )
         state = _insert(self._state, given, intake, now)
+        state = _judge_motion(state, self._state.watermark, _limit(self._state, now), given)
         return self._tell(state, state.watermark)
 
     def finish(self) -> list[Epoch]:
@@ -279,36 +280,16 @@ class Session:
             )
             raise DataError(msg)
 
-    def _check_motion(self, moved: Samples) -> None:
-        """Refuse mixed kinds, and acceleration in another unit."""
-        if not len(moved):
-            return
+    def _check_kind(self, moved: Samples) -> None:
         columns, before = moved.values.shape[1], self._state.motion_columns
-        if before and columns != before:
+        if len(moved) and before and columns != before:
             msg = (
                 f"motion: {columns} values a sample, and {before} before; a session takes either "
                 f"raw acceleration ({RAW_COLUMNS}) or summaries ({len(MOTION_COLUMNS)})"
             )
             raise DataError(msg)
-        if columns == RAW_COLUMNS:
-            self._check_unit(moved.values)
-        if not before:
-            self._state = replace(self._state, motion_columns=columns)
-
-    def _check_unit(self, xyz: NDArray[np.float64]) -> None:
-        """Judge some hundred samples at a time: fewer may be one movement."""
-        lengths = np.sqrt(np.einsum("ij,ij->i", xyz, xyz))
-        n_lengths = self._state.n_lengths + len(lengths)
-        n_long = self._state.n_long + int(np.count_nonzero(lengths > MAX_LENGTH))
-        judged = n_lengths >= UNIT_SAMPLES
-        # What was judged is forgotten, whatever came out: what is sent next speaks for itself.
-        self._state = replace(
-            self._state,
-            n_lengths=0 if judged else n_lengths,
-            n_long=0 if judged else n_long,
-        )
-        if judged and 2 * n_long > n_lengths:
-            check_unit(lengths)
+        if columns == RAW_COLUMNS and len(moved) >= UNIT_SAMPLES:
+            check_unit(_lengths(moved))
 
     def snapshot(self) -> bytes:
         """The session as bytes, for `sleepstage.Stager.restore`."""
@@ -339,11 +320,45 @@ def _number(value: float, name: str) -> float:
     return number
 
 
+def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBuffer) -> _State:
+    """Fix the kind of motion by the first sample that counts, and refuse another unit than g.
+
+    What comes too late or from a wrong clock decides nothing.
+    """
+    if not state.motion_columns and len(state.waiting.summaries):
+        return replace(state, motion_columns=len(MOTION_COLUMNS))
+    acceleration = given.acceleration.between(watermark, limit)
+    if not len(acceleration):
+        return state
+    lengths = _lengths(acceleration)
+    n_long = int(np.count_nonzero(lengths > MAX_LENGTH))
+    n_all_lengths, n_all_long = state.n_lengths + len(lengths), state.n_long + n_long
+    # Some hundred samples are judged at a time: fewer may be one movement. Those of this push must
+    # be too long as well, so that a sender who has changed to g goes on.
+    judged = n_all_lengths >= UNIT_SAMPLES
+    if judged and 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
+        check_unit(lengths)
+    return replace(
+        state,
+        motion_columns=RAW_COLUMNS,
+        n_lengths=0 if judged else n_all_lengths,
+        n_long=0 if judged else n_all_long,
+    )
+
+
+def _lengths(acceleration: Samples) -> NDArray[np.float64]:
+    return np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values))
+
+
+def _limit(state: _State, now: float | None) -> float:
+    """Samples from this time on come from a wrong clock."""
+    end = state.features.start + LONGEST_NIGHT
+    return end if now is None else min(end, now + AHEAD_SECONDS)
+
+
 def _insert(state: _State, given: SampleBuffer, intake: IngestStats, now: float | None) -> _State:
     """Put samples among those that wait, count them, and set the clock."""
-    limit = state.features.start + LONGEST_NIGHT
-    if now is not None:
-        limit = min(limit, now + AHEAD_SECONDS)
+    limit = _limit(state, now)
     waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
     if now is None:
         newest = [samples.times[-1] for _, samples in waiting.signals() if len(samples)]
