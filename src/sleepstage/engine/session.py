@@ -347,7 +347,7 @@ def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBu
 
 
 def _lengths(acceleration: Samples) -> NDArray[np.float64]:
-    return np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values))
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values)))
 
 
 def _limit(state: _State, now: float | None) -> float:
