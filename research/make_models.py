@@ -49,7 +49,7 @@ HEAD: Final = """\
 gives *night*, which reads a night that is over from both ends, and `load_model("heart-rate")` gives
 *heart-rate*, the same for nights without motion, such as Apple Health has. *live-int8* is *live* in
 weights of eight bits ({small:.2f} MB), for machines that have little room; what that costs: [real
-time](realtime.md). `sleepstage info live` prints all that a file says of itself.
+time](realtime.md). `sleepstage info live` prints what a file holds, `--json` all of it.
 
 """
 

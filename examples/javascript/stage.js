@@ -8,7 +8,7 @@ import { Stager, certainty, decide } from "./model.js";
 
 const USAGE = `usage: node stage.js MODEL.onnx INFO.json --start SECONDS --epochs N [options]
 
-INFO.json is what "sleepstage info MODEL.onnx" prints. Any signal may be missing:
+INFO.json is what "sleepstage info MODEL.onnx --json" prints. Any signal may be missing:
 
   --heart-rate FILE  CSV: time (s), bpm
   --motion FILE      CSV: time (s), counts, peak_x_g, peak_y_g, peak_z_g, of 15 s each

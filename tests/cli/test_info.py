@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,11 @@ from tests.helpers.command import invoke
 
 
 def test_info_is_what_the_model_says_of_itself_and_its_classes(small_run: Run) -> None:
-    result = invoke("info", small_run.model)
+    result = invoke("info", small_run.model, "--json")
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert said.pop("classes") == ["wake", "light", "deep", "rem"]
-    assert set(said) == set(asdict(ModelInfo((), "four_class")))
+    assert set(said) == set(json.loads(ModelInfo((), "four_class").to_json()))
     assert ModelInfo.from_json(json.dumps(said)) == Stager(small_run.model).info
     assert said["simulated"]
 
@@ -30,7 +29,9 @@ def test_info_is_written_whole_to_a_file(small_run: Run, tmp_path: Path) -> None
     result = invoke("info", small_run.model, "--out", out)
     assert result.exit_code == 0, result.output
     assert str(out) in result.output
-    assert json.loads(out.read_text()) == json.loads(invoke("info", small_run.model).stdout)
+    assert json.loads(out.read_text()) == json.loads(
+        invoke("info", small_run.model, "--json").stdout
+    )
     refused = invoke("info", small_run.model, "--out", tmp_path / "info.txt")
     assert refused.exit_code == 1
     assert "use one of .json" in refused.output
@@ -60,8 +61,17 @@ def test_a_broken_file_is_one_clear_line(small_run: Run, tmp_path: Path) -> None
 def test_info_knows_the_models_of_the_package(
     arguments: tuple[str, ...], *, whole_night: bool
 ) -> None:
-    result = invoke("info", *arguments)
+    result = invoke("info", *arguments, "--json")
     assert result.exit_code == 0
     said = json.loads(result.output)
     assert said["whole_night"] is whole_night
     assert said["data"]["licence"] == "ODC-By 1.0"
+
+
+def test_info_is_a_summary_that_people_read(small_run: Run) -> None:
+    for model, expected in (("night", "recordings"), ("live", "epochs as they end")):
+        said = invoke("info", model).output
+        assert "{" not in said
+        for words in (f"model {model}", expected, "wake, light, deep, rem", "ODC-By 1.0", "Walch"):
+            assert words in said
+    assert "S I M U L A T E D" in invoke("info", small_run.model).output

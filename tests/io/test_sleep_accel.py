@@ -86,6 +86,16 @@ def same(one: Recording, other: Recording) -> bool:
 # Whole files
 
 
+def test_only_what_the_published_list_names_is_of_the_published_set(data: Path) -> None:
+    labels = data / "labels" / "46343_labeled_sleep.txt"
+    assert read_subject(data, "46343").dataset == ""
+    sums = data / "SHA256SUMS.txt"
+    sums.write_text(f"{fingerprint(labels)} labels/{labels.name}\n", encoding="utf-8")
+    assert read_subject(data, "46343").dataset == "PhysioNet sleep-accel 1.0.0"
+    labels.write_text(labels.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert read_subject(data, "46343").dataset == ""
+
+
 def test_a_night_is_read_with_all_its_signals(data: Path) -> None:
     night = next(open_nights(f"{data}:46343")).read()
     assert (night.start, night.end, night.n_epochs) == (0, END, N_EPOCHS)

@@ -202,9 +202,22 @@ def test_the_data_behind_a_model_are_named(*, simulated: bool) -> None:
         assert info.data["name"] == "simulated nights"
         assert "licence" not in info.data
     else:
-        assert info.data["name"] == "PhysioNet sleep-accel 1.0.0"
-        assert info.data["licence"] == "ODC-By 1.0"
-        assert "Walch" in info.data["attribution"]
+        assert info.data["name"] == "own nights"
+        assert not {"source", "licence", "attribution"} & set(info.data)
+
+
+def test_a_model_file_names_every_published_set_among_its_nights() -> None:
+    names = ("", "PhysioNet sleep-accel 1.0.0", "PhysioNet BIDSleep 1.0.0", "my study")
+    nights = [night_of(str(number), Stage.WAKE) for number in range(len(names))]
+    nights = [
+        replace(night, recording=replace(night.recording, dataset=name))
+        for night, name in zip(nights, names, strict=True)
+    ]
+    data = describe(nights, [["0"]], TINY).data
+    assert set(data["name"].split("; ")) == {"own nights", *names[1:]}
+    assert data["licence"] == "ODC-By 1.0"
+    assert "Walch 2019" in data["attribution"]
+    assert "Song 2026" in data["attribution"]
 
 
 def test_the_fingerprint_follows_the_data_and_not_their_order(nights: list[PreparedNight]) -> None:

@@ -48,7 +48,7 @@ _YASA: Final = "hypnogram.yasa.json"
 _EDF: Final = "hypnogram.edf"
 _CHECKSUM: Final = "checksum"
 
-EXPECTED: Final = Path(__file__).parents[1] / "models" / "expected.json"
+EXPECTED: Final = Path(__file__).parents[1] / "engine" / "models" / "expected.json"
 """Of each model, its recipe's accuracy on people it was not trained on; ``make results`` writes
 it."""
 

@@ -1,15 +1,19 @@
-"""sleepstage info: what a model file says of itself."""
+"""sleepstage info: what a model file is, was trained on, and how well it did."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sleepstage._utils.files import keep_apart, write_json
-from sleepstage.cli.console import console
+from sleepstage.cli.console import console, simulated_banner, table
 from sleepstage.engine.stager import load_model
+
+if TYPE_CHECKING:
+    from sleepstage.engine.stager import Stager
 
 __all__ = ["info"]
 
@@ -18,18 +22,46 @@ _File = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("model", default="live")
-@click.option("--out", type=_File, help="Write to this .json file.")
-def info(model: str, out: Path | None) -> None:
-    """Say what MODEL is, as JSON: live, night, or a file.
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+@click.option("--out", type=_File, help="Write all of it to this .json file.")
+def info(model: str, out: Path | None, *, as_json: bool) -> None:
+    """Describe MODEL: live, live-int8, night, heart-rate, or a file.
 
-    Its features, classes, data and their licence, results, and all that a program in another
-    language needs beside the file to run it (docs/edge.md).
+    With --json or --out: features, classes, data and their licence, results, and all that a
+    program in another language needs beside the file to run it (docs/edge.md).
     """
     keep_apart([out], [Path(model)])
     stager = load_model(model)
     description = {**json.loads(stager.info.to_json()), "classes": stager.scheme.classes}
-    if out is None:
+    if out is not None:
+        write_json(out, description, suffixes=(".json",))
+        console.print(f"description of {model}: {out}")
+    elif as_json:
         click.echo(json.dumps(description, indent=1))
-        return
-    write_json(out, description, suffixes=(".json",))
-    console.print(f"what {model} says of itself: {out}")
+    else:
+        table(f"model {model}", ["", ""], _summary(stager), n_words=2)
+
+
+def _summary(stager: Stager) -> list[tuple[str, str]]:
+    about = stager.info
+    features = f"{len(about.features)}, among them {', '.join(about.features[:3])}"
+    rows = {
+        "stages": "recordings" if about.whole_night else "epochs as they end, and recordings",
+        "classes": ", ".join(stager.scheme.classes),
+        "features": features,
+        "data": about.data.get("name"),
+        "people": str(about.data.get("people", "")),
+        "licence": about.data.get("licence"),
+        "attribution": about.data.get("attribution"),
+        "results": ", ".join(
+            f"{name} {value:.3f}" for name, value in about.metrics.items() if _is_number(value)
+        ),
+        "written by": f"sleepstage {about.version}" if about.version else "",
+    }
+    if about.simulated:
+        simulated_banner()
+    return [(name, text) for name, text in rows.items() if text]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float)

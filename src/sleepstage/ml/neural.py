@@ -18,6 +18,7 @@ from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep
+from sleepstage.io.sleep_accel import read as sleep_accel
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.export import export_step, model_file
 from sleepstage.ml.fit import fit_members
@@ -53,15 +54,7 @@ REM_TARGET: Final = 0.70
 
 _TEMPERATURES: Final = (0.2, 5.0)
 
-_ATTRIBUTION: Final = {
-    "name": "PhysioNet sleep-accel 1.0.0",
-    "source": "https://doi.org/10.13026/hmhs-py35",
-    "licence": "ODC-By 1.0",
-    "attribution": (
-        "Contains information from 'Motion and heart rate from a wrist-worn wearable and labeled "
-        "sleep from polysomnography' (Walch 2019), made available under the ODC Attribution License"
-    ),
-}
+_PUBLISHED: Final = {one["name"]: one for one in (bidsleep.ATTRIBUTION, sleep_accel.ATTRIBUTION)}
 
 
 @dataclass(frozen=True)
@@ -186,9 +179,11 @@ def describe(nights: Sequence[PreparedNight], groups: Groups, config: TrainingCo
 
 
 def _attribution(nights: Sequence[PreparedNight]) -> Mapping[str, str]:
-    """Of the dataset; all nights of a training are of one."""
-    name = bidsleep.ATTRIBUTION["name"]
-    return bidsleep.ATTRIBUTION if nights[0].recording.dataset == name else _ATTRIBUTION
+    """Of all published sets among the nights; nights of one's own have none."""
+    names = sorted({night.recording.dataset for night in nights}, reverse=True)
+    sets = [_PUBLISHED.get(name, {"name": name or "own nights"}) for name in names]
+    keys = dict.fromkeys(key for one in sets for key in one)
+    return {key: "; ".join(dict.fromkeys(one[key] for one in sets if key in one)) for key in keys}
 
 
 def decision(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sleepstage._utils.files import fingerprint, temporary_folder, write_atomically
 from sleepstage.errors import DataError, needs_extra
+from sleepstage.io.sleep_accel.read import CHECKSUMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +25,6 @@ __all__ = ["BASE_URL", "MIRROR_VARIABLE", "FetchReport", "fetch"]
 
 BASE_URL: Final = "https://physionet.org/files/sleep-accel/1.0.0/"
 MIRROR_VARIABLE: Final = "SLEEPSTAGE_MIRROR"
-_SUMS: Final = "SHA256SUMS.txt"
 # No name begins with a dot, so that no path leads outside the directory.
 _NAME: Final = r"[\w-][\w.-]*"
 _SUMS_LINE: Final = re.compile(rf"([0-9a-fA-F]{{64}}) [ *]?({_NAME}(?:/{_NAME})*)", re.ASCII)
@@ -86,7 +86,7 @@ def fetch(
     pooch.get_logger().setLevel("WARNING")  # It would announce each file on the terminal.
     url = (mirror or os.environ.get(MIRROR_VARIABLE) or BASE_URL).rstrip("/") + "/"
     directory = Path(directory).expanduser()
-    sums = _fetch_sums(url + _SUMS, directory)
+    sums = _fetch_sums(url + CHECKSUMS, directory)
     chosen = _choose(sums, subjects, motion=motion)
     with temporary_folder(directory) as folder:  # pooch can't tell its temporary files from others
         keeper = pooch.Pooch(folder, url, registry=chosen, retry_if_failed=3)
@@ -102,7 +102,7 @@ def _fetch_sums(url: str, directory: Path) -> Sums:
         response.raise_for_status()
         sums = _parse_sums(response.content.decode(errors="replace"))
         _refuse_others(directory, sums)
-        with write_atomically(directory / _SUMS) as temporary:
+        with write_atomically(directory / CHECKSUMS) as temporary:
             temporary.write_bytes(response.content)
     except DataError:
         raise
@@ -114,7 +114,7 @@ def _fetch_sums(url: str, directory: Path) -> Sums:
 
 def _refuse_others(directory: Path, sums: Sums) -> None:
     """Where nothing was downloaded before, a file of the same name is somebody else's."""
-    if (directory / _SUMS).exists():
+    if (directory / CHECKSUMS).exists():
         return
     for path, checksum in sums.items():
         file = directory / path

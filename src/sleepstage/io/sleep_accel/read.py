@@ -12,6 +12,7 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,11 +28,13 @@ from sleepstage.io.text import read_text_table, reading, require_header, table_e
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
 __all__ = [
+    "ATTRIBUTION",
+    "CHECKSUMS",
     "ENVIRONMENT_VARIABLE",
     "FORMAT",
     "GRID_TOLERANCE",
@@ -48,6 +51,23 @@ __all__ = [
     "summarise_file",
     "summary_source",
 ]
+
+ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "name": "PhysioNet sleep-accel 1.0.0",
+        "source": "https://doi.org/10.13026/hmhs-py35",
+        "licence": "ODC-By 1.0",
+        "attribution": (
+            "Contains information from 'Motion and heart rate from a wrist-worn wearable and "
+            "labeled sleep from polysomnography' (Walch 2019), made available under the ODC "
+            "Attribution License"
+        ),
+    }
+)
+"""What a model file states about the dataset."""
+
+CHECKSUMS: Final = "SHA256SUMS.txt"
+"""The published list of files, which `sleepstage data fetch` leaves beside them."""
 
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
 """Says where the dataset lies, if no option does."""
@@ -172,8 +192,23 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
         stages=stages,
         subject=subject,
         simulated=(Path(directory) / SIMULATED_MARKER).exists(),
+        dataset=_dataset(Path(directory), files),
         names={name: str(path) for name, path in files.items()} | {"motion": str(motion_file)},
     )
+
+
+def _dataset(directory: Path, files: Mapping[str, Path]) -> str:
+    """Name of the published set, if its list of checksums has these labels; else nothing.
+
+    Other people's nights may lie in the same layout, and then are not the published set.
+    """
+    sums = directory / CHECKSUMS
+    if "labels" not in files or not sums.is_file():
+        return ""
+    digest = fingerprint(files["labels"])
+    with reading(sums):
+        listed = sums.read_text(encoding="utf-8", errors="replace").lower().split()
+    return ATTRIBUTION["name"] if digest in listed else ""
 
 
 def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
