@@ -44,7 +44,7 @@ def test_predict_finds_rem_at_the_operating_point(
     small_run: Run, simulated_data: Path, tmp_path: Path
 ) -> None:
     subject = small_run.split.test[0]
-    path = rewrite(small_run.model, tmp_path / "eager.onnx", class_weights={"rem": 50.0})
+    path = rewrite(small_run.model, tmp_path / "eager.onnx", factors={"rem": 50.0})
     rem = []
     for options in ([], ["--find-rem"]):
         out = tmp_path / "night.json"
@@ -137,7 +137,7 @@ def test_predict_explains_in_numbers_and_as_a_picture(
 def test_predict_explains_the_stage_it_decides(
     small_run: Run, simulated_data: Path, tmp_path: Path
 ) -> None:
-    path = rewrite(small_run.model, tmp_path / "eager.onnx", class_weights={"rem": 1e6})
+    path = rewrite(small_run.model, tmp_path / "eager.onnx", factors={"rem": 1e6})
     out = tmp_path / "why.csv"
     night = f"{simulated_data}:900001"
     result = invoke("predict", night, "--model", path, "--find-rem", "--explain", out)

@@ -91,7 +91,7 @@ def test_it_says_which_extra_is_missing(
     monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     # Imported anew, the package would stay in the place of the one that other tests hold.
-    monkeypatch.setattr(sleepstage, "service", sleepstage.server)
+    monkeypatch.setattr(sleepstage, "server", sleepstage.server)
     for name in [name for name in sys.modules if name.startswith("sleepstage.server")]:
         monkeypatch.delitem(sys.modules, name)
     for missing in ("fastapi", "pydantic_settings"):

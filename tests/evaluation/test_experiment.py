@@ -261,9 +261,9 @@ def test_other_settings_data_or_code_are_another_run(
     ("file", "counts"),
     [
         ("new_module.py", True),
-        ("training/fit.py", True),
+        ("ml/fit.py", True),
         ("evaluation/run.py", True),
-        ("evaluation/split.py", True),
+        ("evaluation/splits.py", True),
         ("evaluation/results.py", False),
         ("evaluation/report/tables.py", False),
         ("plotting/nights.py", False),

@@ -105,7 +105,7 @@ def test_a_fault_shows_where_it_arose_without_values(
     except ExceptionGroup:
         logging.getLogger("sleepstage.x").exception("a fault")
     shown = capsys.readouterr().err
-    assert "test_service_logs.py" in shown
+    assert "test_logs.py" in shown
     assert "ValueError" in shown
     assert "ExceptionGroup" in shown
     assert str(VALUE) not in shown

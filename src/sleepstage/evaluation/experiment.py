@@ -36,9 +36,9 @@ __all__ = ["Task", "evaluate", "plan", "recall", "remember"]
 
 _log = logging.getLogger(__name__)
 
-_ONLY_SHOWS: Final = ("cli", "evaluation", "plotting", "scoring", "service")
+_ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting", "server")
 """Parts of the package that change no prediction, except these modules of theirs."""
-_PREDICTS: Final = ("evaluation/run.py", "evaluation/split.py")
+_PREDICTS: Final = ("evaluation/run.py", "evaluation/splits.py")
 _PREDICTIONS: Final = "predictions.parquet"
 _STAMP: Final = "run.json"
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-_PAGE: Final = Path(__file__).parent / "page"
+_PAGE: Final = Path(__file__).parent / "web"
 
 
 def create_app(settings: Settings, workers: Workers) -> FastAPI:
