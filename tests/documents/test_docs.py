@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import sleepstage
-import sleepstage.io
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,10 +28,9 @@ def test_a_page_has_the_table_that_is_in_the_code(name: str, written: str) -> No
 
 
 def test_examples_in_docstrings_hold() -> None:
-    for module in (sleepstage, sleepstage.io):
-        outcome = doctest.testmod(module)
-        assert outcome.attempted > 0
-        assert outcome.failed == 0
+    outcome = doctest.testmod(sleepstage)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
 
 
 def test_the_readme_names_make_targets_that_exist() -> None:
@@ -52,3 +50,17 @@ def test_the_version_is_told_once() -> None:
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"## [{sleepstage.__version__}]" in changelog
     assert f"version: {sleepstage.__version__}" in citation
+
+
+def test_the_python_of_the_readme_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    snippets = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
+    assert snippets
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), {})
+    assert (tmp_path / "night.png").stat().st_size > 10_000
+    assert len(capsys.readouterr().out.splitlines()) == 1800 // 30
