@@ -1,0 +1,38 @@
+"""Whether predictions are those of commit e6f5f68, bit for bit: ``python -m research.same_bits``.
+
+Every shipped model stages every person of the sleep-accel dataset; their probabilities are compared
+by one SHA-256, measured on the 26 people of the training part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import Final
+
+from sleepstage import available_models, load_model
+from sleepstage.cli.console import console, progress_bar
+from sleepstage.io.sleep_accel.read import find_data, find_subjects, read_subject
+
+EXPECTED: Final = "535ebd11e185ea2c27b4523e7150195981fbbc56acc28878d0092a585bebac83"
+
+
+def main() -> None:
+    """Print the digest, and exit with 1 if it is another."""
+    digest, data = hashlib.sha256(), find_data(None)
+    subjects = sorted(find_subjects(data), key=str)
+    models = [load_model(name) for name in available_models()]
+    with progress_bar("staging") as progress:
+        for number, subject in enumerate(subjects):
+            progress(number, len(subjects), subject)
+            recording = read_subject(data, subject)
+            for model in models:
+                probabilities = model.predict(recording).probabilities
+                digest.update(b"" if probabilities is None else probabilities.tobytes())
+    found = digest.hexdigest()
+    console.print(f"{len(subjects)} people, {len(models)} models: {found}")
+    sys.exit(int(found != EXPECTED))
+
+
+if __name__ == "__main__":
+    main()
