@@ -131,7 +131,7 @@ def test_a_night_under_way_tells_the_current_stage(browser: Browser, server: Ser
         assert hypnogram(server, session)["session"]["closed"]
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Delete").click()
-        page.get_by_role("heading", name="SessionService").wait_for()
+        page.get_by_role("heading", name="Nights").wait_for()
     assert httpx2.get(f"{server.url}/v1/sessions/{session}").status_code == 404
 
 

@@ -199,7 +199,7 @@ def test_a_pedometer_goes_on_after_silence() -> None:
     assert list(whole.epochs) == [*silent.epochs, *later.epochs]
 
 
-# SessionService that fail
+# Nights that fail
 
 
 def fail(error: Exception) -> Callable[..., Any]:

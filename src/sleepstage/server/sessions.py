@@ -1,4 +1,4 @@
-"""SessionService under way: messages are stored, worked off, and closed. All state is in the store.
+"""Nights under way: messages are stored, worked off, and closed. All state is in the store.
 
 A message is stored before anything is made of it. Work is done when a sample is new enough for an
 epoch to end, by whichever server heard it, or by another one that finds it undone: each step takes
