@@ -288,3 +288,8 @@ def test_help_says_what_can_be_given() -> None:
     told = CliRunner().invoke(main, ["score", "--help"]).output
     assert "export of Apple Health" in told
     assert json.dumps("auto") not in told
+
+
+def test_stage_is_another_name_of_score() -> None:
+    assert main.commands["stage"] is main.commands["score"]
+    assert "Stage every night" in invoke("stage", "--help").output

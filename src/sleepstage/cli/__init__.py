@@ -42,7 +42,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"show_default": True})
 @click.version_option(__version__, prog_name="sleepstage")
 def main() -> None:
-    """Tell sleep stages (wake, light, deep, REM) from a watch's heart rate, motion and steps."""
+    """Predict sleep stages (wake, light, deep, REM) from a watch's heart rate, motion and steps."""
     shown = logging.StreamHandler()
     shown.setLevel(logging.WARNING)
     logging.basicConfig(handlers=[shown], format="%(levelname)s: %(message)s", force=True)
@@ -50,3 +50,4 @@ def main() -> None:
 
 for _verb in (run, score, predict, live, serve, token, info, data, train, evaluate):
     main.add_command(_verb)
+main.add_command(score, "stage")  # experts score; both names work
