@@ -33,9 +33,8 @@ from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.splits import Split
 from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.ml.config import DEFAULT_FEATURES, override
-from sleepstage.ml.networks import RecurrentConfig
+from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Neural
-from sleepstage.ml.transformer import TransformerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from research.study_plots import plot_ablation, plot_learning_curve
 from sleepstage.core.agreement import NUMBERS
 from sleepstage.core.recording import person_of
-from sleepstage.evaluation.report.extracts import scheme_words, schemes
-from sleepstage.evaluation.report.tables import Cell, Picture, Section, Table, interval
+from sleepstage.evaluation.report.tables import (
+    Cell,
+    Picture,
+    Section,
+    Table,
+    interval,
+    scheme_words,
+    schemes,
+)
 from sleepstage.evaluation.results import paired, summarise
 from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS
 

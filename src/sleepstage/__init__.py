@@ -7,8 +7,7 @@ True
 
 from __future__ import annotations
 
-from sleepstage.core.epoch import Epoch
-from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.explanation import explain

@@ -20,8 +20,7 @@ from rich.console import Console
 
 from sleepstage.cli import main
 from sleepstage.cli.live import hypnogram_rows, night_view
-from sleepstage.core.epoch import Epoch
-from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.engine.stager import Stager
 from sleepstage.io.sleep_accel.read import read_subject
 from sleepstage.stages import FOUR_CLASS, Stage

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sleepstage
-from sleepstage.core.epoch import Epoch
+from sleepstage.core.hypnogram import Epoch
 from sleepstage.engine.session import Session
 from sleepstage.engine.stager import Stager
 from sleepstage.evaluation.run import load_nights
 from sleepstage.evaluation.splits import holdout
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
+from sleepstage.ml.networks import TransformerConfig
 from sleepstage.ml.neural import Ensemble
-from sleepstage.ml.transformer import TransformerConfig
 from sleepstage.simulate.nights import simulate_night
 from tests.conftest import SMALL
 from tests.helpers.live import Arrays, assert_same, push_at, raw_night

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import sleepstage
 from sleepstage import DataError, Session, SnapshotError, Stager
-from sleepstage.core.epoch import Epoch
+from sleepstage.core.hypnogram import Epoch
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.engine.buffer import IngestStats
 from sleepstage.engine.session import AHEAD_SECONDS

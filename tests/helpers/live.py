@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.core.epoch import Epoch
-from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.recording import Recording
 from sleepstage.engine.session import Session
 

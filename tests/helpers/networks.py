@@ -10,8 +10,12 @@ import torch
 from torch import nn
 
 from sleepstage.engine.features import FEATURE_NAMES
-from sleepstage.ml.networks import CausalNetwork, RecurrentConfig, WholeNightNetwork
-from sleepstage.ml.transformer import TransformerConfig
+from sleepstage.ml.networks import (
+    CausalNetwork,
+    RecurrentConfig,
+    TransformerConfig,
+    WholeNightNetwork,
+)
 
 N_FEATURES: Final = 5
 NAMES: Final = FEATURE_NAMES[:N_FEATURES]

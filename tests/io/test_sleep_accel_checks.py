@@ -28,7 +28,7 @@ from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, read_subjec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sleepstage.io.sleep_accel.findings import Severity
+    from sleepstage.io.sleep_accel.check_files import Severity
 
     Lines = list[str]
     Break = Callable[[Lines], Lines]

@@ -12,9 +12,17 @@ import torch
 from torch import Tensor
 
 from sleepstage.engine.features import FEATURE_NAMES, FEATURES, TRACE, extract_features
-from sleepstage.ml.batches import Example, batches, example, input_rows
 from sleepstage.ml.config import TrainingConfig
-from sleepstage.ml.dataset import SPARSE, PreparedNight, prepare_nights, thin
+from sleepstage.ml.dataset import (
+    SPARSE,
+    Example,
+    PreparedNight,
+    batches,
+    example,
+    input_rows,
+    prepare_nights,
+    thin,
+)
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import UNSCORED
 

@@ -8,9 +8,8 @@ from sleepstage.engine.features import FEATURE_NAMES, TRACE
 from sleepstage.errors import DataError
 from sleepstage.ml.boosting import Boosting
 from sleepstage.ml.config import TrainingConfig, override
-from sleepstage.ml.networks import RecurrentConfig
+from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Ensemble, Neural
-from sleepstage.ml.transformer import TransformerConfig
 
 DEFAULT = TrainingConfig()
 

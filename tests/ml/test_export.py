@@ -22,9 +22,8 @@ from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
-from sleepstage.ml.batches import input_rows
 from sleepstage.ml.config import TrainingConfig
-from sleepstage.ml.dataset import PreparedNight
+from sleepstage.ml.dataset import PreparedNight, input_rows
 from sleepstage.ml.export import export_step, model_file
 from sleepstage.ml.fit import Network, predict
 from sleepstage.simulate.nights import simulate_night

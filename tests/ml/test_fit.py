@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from sleepstage.core.agreement import agreement
 from sleepstage.errors import DataError
 from sleepstage.ml import fit as fitting
-from sleepstage.ml.batches import Example, example, input_rows
 from sleepstage.ml.config import TrainingConfig
-from sleepstage.ml.dataset import PreparedNight, prepare_nights
+from sleepstage.ml.dataset import Example, PreparedNight, example, input_rows, prepare_nights
 from sleepstage.ml.fit import Network, fit, fit_members, predict
-from sleepstage.ml.networks import RecurrentNetwork, WholeNightNetwork
-from sleepstage.ml.transformer import TransformerConfig
+from sleepstage.ml.networks import RecurrentNetwork, TransformerConfig, WholeNightNetwork
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED
 from tests.conftest import SMALL

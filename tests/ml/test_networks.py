@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sleepstage.errors import DataError
-from sleepstage.ml.networks import CausalNetwork, RecurrentConfig, WholeNightNetwork, flip
-from sleepstage.ml.transformer import TransformerConfig
+from sleepstage.ml.networks import (
+    CausalNetwork,
+    RecurrentConfig,
+    TransformerConfig,
+    WholeNightNetwork,
+    flip,
+)
 from tests.helpers.networks import KINDS, MEAN, N_FEATURES, network, some_rows, whole_night
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -17,10 +17,9 @@ from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
 from sleepstage.ml import neural
-from sleepstage.ml.batches import input_rows
-from sleepstage.ml.dataset import PreparedNight, prepare_nights
+from sleepstage.ml.dataset import PreparedNight, input_rows, prepare_nights
 from sleepstage.ml.fit import Members, fit_members, predict
-from sleepstage.ml.networks import RecurrentConfig
+from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import (
     REM_TARGET,
     Ensemble,
@@ -32,7 +31,6 @@ from sleepstage.ml.neural import (
     rem_point,
 )
 from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
-from sleepstage.ml.transformer import TransformerConfig
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
 from tests.conftest import SMALL

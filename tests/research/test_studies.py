@@ -24,10 +24,9 @@ from sleepstage.ml.baselines import Logistic, Majority
 from sleepstage.ml.classifier import FittedOneStep
 from sleepstage.ml.config import DEFAULT_FEATURES
 from sleepstage.ml.dataset import PreparedNight
-from sleepstage.ml.networks import RecurrentConfig
+from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Neural
 from sleepstage.ml.registry import CLASSIFIERS
-from sleepstage.ml.transformer import TransformerConfig
 from sleepstage.stages import UNSCORED
 
 PEOPLE = [f"{number:02d}" for number in range(26)]

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sleepstage.core.epoch import Epoch
-    from sleepstage.core.hypnogram import Hypnogram
+    from sleepstage.core.hypnogram import Epoch, Hypnogram
     from sleepstage.core.recording import Recording
     from sleepstage.engine.session import Session
     from sleepstage.stages import Scheme

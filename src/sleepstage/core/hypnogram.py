@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Hypnogram", "clock_time", "stage_runs"]
+    from sleepstage.stages import Scheme
+
+__all__ = ["Epoch", "Hypnogram", "clock_time", "stage_runs", "staged"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,4 +215,59 @@ def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:
     return [
         (int(first), int(n), str(name))
         for first, n, name in zip(firsts, lengths, names, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """30 s of a night, staged.
+
+    Attributes
+    ----------
+    time : float
+        Its start, in seconds on the session's clock.
+    stage : str
+        Name of its class; ``unscored`` where neither heart rate nor motion was seen for long.
+    probabilities : mapping of str to float
+        Of each class, NaN where unscored.
+    confidence : float
+        From 0 to 1; see `sleepstage.core.probabilities.certainty`.
+    """
+
+    time: float
+    stage: str
+    probabilities: Mapping[str, float]
+    confidence: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: NaN becomes None."""
+        known = {
+            name: None if math.isnan(share) else round(share, 6)
+            for name, share in self.probabilities.items()
+        }
+        return {**asdict(self), "probabilities": known, "confidence": round(self.confidence, 6)}
+
+
+def staged(
+    scheme: Scheme,
+    start: float,
+    first: int,
+    probabilities: NDArray[np.float32],
+    lit: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+) -> list[Epoch]:
+    """Epochs from number `first` on; those before the night are left out."""
+    probabilities = np.where(lit[: len(probabilities), np.newaxis], probabilities, np.nan)
+    names = (*scheme.classes, "unscored")
+    codes = likeliest(probabilities * weights)
+    confidence = certainty(probabilities)
+    return [
+        Epoch(
+            time=start + number * EPOCH_SECONDS,
+            stage=names[codes[row]],
+            probabilities=dict(zip(scheme.classes, probabilities[row].tolist(), strict=True)),
+            confidence=float(confidence[row]),
+        )
+        for row, number in enumerate(range(first, first + len(probabilities)))
+        if number >= 0
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from sleepstage.core.epoch import Epoch, staged
+from sleepstage.core.hypnogram import Epoch, staged
 from sleepstage.core.motion import (
     MAX_LENGTH,
     MOTION_COLUMNS,

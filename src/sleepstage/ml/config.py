@@ -14,7 +14,7 @@ from sleepstage.stages import FIVE_CLASS, FOUR_CLASS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sleepstage.ml.transformer import TransformerConfig
+    from sleepstage.ml.networks import TransformerConfig
 
 __all__ = ["DEFAULT_FEATURES", "HEART_RATE_FEATURES", "TrainingConfig", "override"]
 

@@ -5,22 +5,37 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from sleepstage.engine.features import SUMMARIES, extract_features
+from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.errors import DataError
-from sleepstage.stages import FOUR_CLASS, UNSCORED, Scheme
+from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
     from sleepstage.core.recording import Recording
+    from sleepstage.ml.config import TrainingConfig
 
-__all__ = ["SPARSE", "PreparedNight", "class_counts", "prepare_nights", "thin"]
+__all__ = [
+    "SPARSE",
+    "Example",
+    "PreparedNight",
+    "batches",
+    "class_counts",
+    "example",
+    "input_rows",
+    "prepare_nights",
+    "thin",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -112,3 +127,87 @@ def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[
         msg = f"no epoch of {missing} in the {len(nights)} training nights; use another seed"
         raise DataError(msg)
     return counts
+
+
+_LOST: Final = {"heart_rate": 0.2, "motion": 0.8}  # where a signal is, which one: shares
+
+
+class Example(NamedTuple):
+    """One night of a training person."""
+
+    rows: NDArray[np.float32]
+    """Shape (n_epochs, n_inputs)."""
+    codes: NDArray[np.int8]
+    """Shape (n_epochs,)."""
+    thinned: tuple[NDArray[np.float32], ...] = ()
+    """Rows of the same night with its heart rate thinned."""
+
+
+def input_rows(night: PreparedNight, config: TrainingConfig) -> NDArray[np.float32]:
+    """What the network reads, shape (n_epochs + look_ahead, n_inputs).
+
+    A whole-night network gets the features of both directions side by side. A network that looks
+    ahead decides on an epoch some rows later, so the night goes on for a few rows of nothing.
+    """
+    return _select(night.rows, night.backward_rows if config.whole_night else None, config)
+
+
+def _select(
+    rows: NDArray[np.float32], backward_rows: NDArray[np.float32] | None, config: TrainingConfig
+) -> NDArray[np.float32]:
+    columns = [FEATURE_NAMES.index(name) for name in config.columns]
+    directions = [one[:, columns] for one in (rows, backward_rows) if one is not None]
+    inputs = np.concatenate(directions, axis=1)
+    beyond = np.full((config.look_ahead, inputs.shape[1]), np.nan, dtype=np.float32)
+    return np.concatenate([inputs, beyond])
+
+
+def example(night: PreparedNight, config: TrainingConfig) -> Example:
+    """Rows of a night and what is to be told at each of them."""
+    codes = night.codes_in(SCHEMES[config.scheme])
+    not_yet = np.full(config.look_ahead, UNSCORED, dtype=np.int8)
+    backward = night.thinned_backward_rows if config.whole_night else (None, None)
+    return Example(
+        input_rows(night, config),
+        np.concatenate([not_yet, codes]),
+        tuple(_select(*both, config) for both in zip(night.thinned_rows, backward, strict=False)),
+    )
+
+
+def batches(
+    examples: Sequence[Example], config: TrainingConfig, std_F: Tensor, rng: Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Augmented nights in random order: rows, codes, and lengths before the padding."""
+    order = rng.permutation(len(examples))
+    for begin in range(0, len(examples), config.batch_size):
+        chosen = [examples[i] for i in order[begin : begin + config.batch_size]]
+        pairs = [_augment(one, config, std_F.numpy(), rng) for one in chosen]
+        rows_TF, codes_T = zip(*pairs, strict=True)
+        yield (
+            pad_sequence(list(rows_TF), batch_first=True),
+            pad_sequence(list(codes_T), batch_first=True, padding_value=UNSCORED),
+            torch.tensor([len(codes) for codes in codes_T]),
+        )
+
+
+def _augment(
+    night: Example, config: TrainingConfig, std_F: NDArray[np.float32], rng: Generator
+) -> tuple[Tensor, Tensor]:
+    """Another night that the same person might have had."""
+    begin, end = 0, len(night.codes)
+    if rng.random() < config.crop_share and end > config.crop_epochs:
+        # Starts of nights more often than chance: there the network has no state to lean on.
+        begin = 0 if rng.random() < 0.3 else int(rng.integers(end - config.crop_epochs))
+        end = begin + config.crop_epochs
+    thinned = night.thinned and rng.random() < config.thinning
+    source = night.thinned[rng.integers(len(night.thinned))] if thinned else night.rows
+    rows = source[begin:end].astype(np.float64)
+    shift = rng.normal(0, config.offset, size=(1, rows.shape[1]))
+    rows = rows + std_F * (rng.normal(0, config.noise, size=rows.shape) + shift)
+    if rng.random() < config.signal_dropout:
+        signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in config.columns]
+        repeats = rows.shape[1] // len(signals)
+        lost = rng.choice(list(_LOST), p=list(_LOST.values()))
+        rows[:, np.array(signals * repeats) == lost] = np.nan
+    codes = night.codes[begin:end].astype(np.int64)
+    return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)

@@ -16,8 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from sleepstage.core.agreement import agreement
 from sleepstage.errors import DataError
-from sleepstage.ml.batches import Example, batches, example
-from sleepstage.ml.dataset import class_counts
+from sleepstage.ml.dataset import Example, batches, class_counts, example
 from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 

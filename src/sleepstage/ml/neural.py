@@ -22,7 +22,7 @@ from sleepstage.io.sleep_accel import read as sleep_accel
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.export import export_step, model_file
 from sleepstage.ml.fit import fit_members
-from sleepstage.ml.transformer import TransformerConfig
+from sleepstage.ml.networks import TransformerConfig
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:

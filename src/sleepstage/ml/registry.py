@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority
 from sleepstage.ml.boosting import Boosting
 from sleepstage.ml.config import HEART_RATE_FEATURES
-from sleepstage.ml.networks import RecurrentConfig
+from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Ensemble, Neural
-from sleepstage.ml.transformer import TransformerConfig
 from sleepstage.ml.walch import Walch
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sleepstage.core.epoch import Epoch
-from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED, Scheme
 

@@ -24,7 +24,7 @@ from sleepstage.stages import EPOCH_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sleepstage.core.epoch import Epoch
+    from sleepstage.core.hypnogram import Epoch
     from sleepstage.engine.session import Session
     from sleepstage.server.records import Backlog, SessionRecord
 

@@ -6,21 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sleepstage.core.agreement import NUMBERS
-from sleepstage.evaluation.report.extracts import (
-    by_kappa,
-    class_label,
-    number_labels,
-    scheme_words,
-    schemes,
-)
 from sleepstage.evaluation.report.tables import (
     Cell,
     Picture,
     Section,
     Table,
+    by_kappa,
+    class_label,
     interval,
     number,
+    number_labels,
     p_value,
+    scheme_words,
+    schemes,
 )
 from sleepstage.plotting import plot_confusion, plot_models, plot_people
 from sleepstage.stages import SCHEMES

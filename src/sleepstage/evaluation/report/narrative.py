@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sleepstage.evaluation.report.extracts import first_model, runs_of, schemes
-from sleepstage.evaluation.report.tables import number
+from sleepstage.evaluation.report.tables import first_model, number, runs_of, schemes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

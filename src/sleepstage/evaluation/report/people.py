@@ -6,8 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sleepstage.core.agreement import NUMBERS, agreement
-from sleepstage.evaluation.report.extracts import class_label, number_labels, scheme_words
-from sleepstage.evaluation.report.tables import Picture, Section, Table, interval, number, p_value
+from sleepstage.evaluation.report.tables import (
+    Picture,
+    Section,
+    Table,
+    class_label,
+    interval,
+    number,
+    number_labels,
+    p_value,
+    scheme_words,
+)
 from sleepstage.plotting import plot_bland_altman, plot_night, plot_people
 from sleepstage.plotting.style import drawable
 from sleepstage.stages import SCHEMES

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.core.agreement import pooled
-from sleepstage.evaluation.report.extracts import class_label
-from sleepstage.evaluation.report.tables import Picture, Section, Table
+from sleepstage.evaluation.report.tables import Picture, Section, Table, class_label
 from sleepstage.plotting import plot_certainty, plot_curves, plot_reliability, plot_rem_trade_off
 from sleepstage.stages import SCHEMES
 

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from sleepstage._utils.files import write_atomically
 from sleepstage._utils.page import render
 from sleepstage.evaluation.report import agreement, people, probabilities
-from sleepstage.evaluation.report.extracts import (
+from sleepstage.evaluation.report.narrative import Card, key_numbers, verdict
+from sleepstage.evaluation.report.tables import (
+    Picture,
+    Section,
+    Table,
     by_kappa,
+    escaped,
     first_model,
     pooled_confusion,
     runs_of,
     schemes,
 )
-from sleepstage.evaluation.report.narrative import Card, key_numbers, verdict
-from sleepstage.evaluation.report.tables import Picture, Section, Table, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ without. An *error* is something that the reader refuses or that makes its resul
 """
 
 from sleepstage.io.sleep_accel.check import DatasetReport, check_dataset
+from sleepstage.io.sleep_accel.check_files import Facts, Finding, SubjectReport
 from sleepstage.io.sleep_accel.check_night import check_subject
-from sleepstage.io.sleep_accel.findings import Facts, Finding, SubjectReport
 
 __all__ = ["DatasetReport", "Facts", "Finding", "SubjectReport", "check_dataset", "check_subject"]

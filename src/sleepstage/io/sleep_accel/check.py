@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sleepstage.io.sleep_accel.check_files import Facts, Finding, SubjectReport
 from sleepstage.io.sleep_accel.check_night import check_subject
-from sleepstage.io.sleep_accel.findings import Facts, Finding, SubjectReport
 from sleepstage.io.sleep_accel.read import SIMULATED_MARKER, find_subjects
 from sleepstage.stages import FOUR_CLASS
 

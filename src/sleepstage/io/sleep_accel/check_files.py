@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
-from sleepstage.io.sleep_accel.findings import Finding, Severity
 from sleepstage.io.sleep_accel.read import LAYOUT, read_summary
 from sleepstage.io.text import Line, text_lines
 
@@ -17,7 +17,55 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Floats", "Mask", "Source"]
+__all__ = ["Facts", "Finding", "Floats", "Mask", "Severity", "Source", "SubjectReport"]
+
+Severity = Literal["error", "warning"]
+"""An error must be mended; a warning should be known before trusting a night."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, and the file in which it was found."""
+
+    severity: Severity
+    code: str
+    """Stable name of the kind of finding, such as ``duplicate-samples``."""
+    message: str
+    """What was found, with the value, and what to do."""
+    file: Path | None = None
+    line: int | None = None
+    """The first line that it concerns, from 1 on."""
+    count: int = 1
+    """Number of places that it concerns."""
+
+
+@dataclass(kw_only=True)
+class Facts:
+    """Numbers that describe a night, None where there is nothing to measure."""
+
+    n_scored: int = 0
+    """Epochs with a stage."""
+    n_scorable: int = 0
+    """Those of them with heart rate and motion (`Recording.covered`); 0 if it is refused."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Share of each class of `FOUR_CLASS` in the scored epochs; empty if there are none."""
+    heart_rate_gap_min: float | None = None
+    """Longest time in the night without heart rate, in minutes."""
+    motion_gap_min: float | None = None
+    motion_rate_hz: float | None = None
+    """Median rate of raw motion in the night."""
+    steps_day: int | None = None
+    """Steps in the 24 h before the night."""
+
+
+@dataclass(frozen=True)
+class SubjectReport:
+    """What was found about one subject."""
+
+    subject: str
+    findings: tuple[Finding, ...]
+    facts: Facts
+
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

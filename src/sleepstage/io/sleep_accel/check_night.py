@@ -14,8 +14,15 @@ from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.signals import PLAUSIBLE_BPM, is_plausible
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel import read as sleep_accel
-from sleepstage.io.sleep_accel.check_files import Floats, Mask, Source
-from sleepstage.io.sleep_accel.findings import Facts, Finding, Severity, SubjectReport
+from sleepstage.io.sleep_accel.check_files import (
+    Facts,
+    Finding,
+    Floats,
+    Mask,
+    Severity,
+    Source,
+    SubjectReport,
+)
 from sleepstage.stages import EPOCH_SECONDS, FILE_CODES, FOUR_CLASS, UNSCORED, stages_from_codes
 
 if TYPE_CHECKING:
