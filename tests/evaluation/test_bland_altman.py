@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from sleepstage.core.agreement import ScoredNight
-from sleepstage.evaluation.bland_altman import bland_altman
+from sleepstage.evaluation.people import bland_altman
 from sleepstage.stages import FOUR_CLASS, TWO_CLASS
 from tests.helpers.scored import is_plain, night, nights
 

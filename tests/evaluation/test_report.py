@@ -19,7 +19,7 @@ from sleepstage.evaluation.report.narrative import key_numbers, verdict
 from sleepstage.evaluation.report.people import chosen_nights
 from sleepstage.evaluation.report.probabilities import operating_point
 from sleepstage.evaluation.report.sections import DATASET
-from sleepstage.ml.walch import Walch
+from sleepstage.ml.baselines import Walch
 from sleepstage.plotting import plot_confusion
 from sleepstage.stages import FIVE_CLASS, THREE_CLASS, TWO_CLASS, Scheme
 from tests.helpers.evaluated import evaluated, groups, night, runs

@@ -25,8 +25,7 @@ from sleepstage.evaluation.results import (
 )
 from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.splits import Split
-from sleepstage.ml.baselines import Majority
-from sleepstage.ml.walch import Walch
+from sleepstage.ml.baselines import Majority, Walch
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, SCHEMES, THREE_CLASS, TWO_CLASS, UNSCORED
 from tests.helpers.evaluated import groups, night, runs
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sleepstage.core.probabilities import certainty, likeliest, temper
+from sleepstage.core.hypnogram import certainty, likeliest, temper
 from sleepstage.ml.dataset import prepare_nights
 from sleepstage.ml.neural import best_temperature
 from sleepstage.simulate.nights import simulate_night

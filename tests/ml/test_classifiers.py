@@ -16,11 +16,10 @@ from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
-from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority
+from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch, walch_features
 from sleepstage.ml.boosting import Boosting, ForwardFilter, with_past
 from sleepstage.ml.classifier import four_class_counts
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
-from sleepstage.ml.walch import Walch, walch_features
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.probabilities import temper
+from sleepstage.core.hypnogram import Hypnogram, temper
 from sleepstage.core.recording import Recording
 from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.stager import Stager

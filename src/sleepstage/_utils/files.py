@@ -1,4 +1,4 @@
-"""Files written whole or not at all and never over an input; fingerprints of what they hold."""
+"""Files written whole or not at all and never over an input; pages; fingerprints."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import socket
 import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unicodedata import category
 
-from sleepstage.errors import DataError
+from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ __all__ = [
     "fingerprint",
     "keep_apart",
     "refuse_other_files",
+    "render",
     "stale",
     "temporary_folder",
     "text_cell",
@@ -223,3 +225,25 @@ def write_json(path: str | Path, content: object, *, suffixes: tuple[str, ...] =
     """Write a JSON document whole or not at all; `suffixes` as of `write_atomically`."""
     with write_atomically(path, suffixes=suffixes) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def render(
+    package: str, template: str, content: Mapping[str, Any], *, purpose: str, extra: str
+) -> str:
+    """Fill a template of a package; text is escaped, and all that it names must be in `content`.
+
+    Functions in `content` may be called, or used as filters.
+
+    Raises
+    ------
+    MissingExtraError
+        If Jinja is not installed: names the `purpose` of the page, and the `extra` to install.
+    """
+    with needs_extra(purpose, extra):
+        from jinja2 import Environment, StrictUndefined
+    source = files(package).joinpath(template).read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {name: one for name, one in content.items() if callable(one)}
+    return environment.from_string(source).render(content)

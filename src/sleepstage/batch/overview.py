@@ -8,8 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from sleepstage._utils.files import text_cell
-from sleepstage._utils.page import render
+from sleepstage._utils.files import render, text_cell
 from sleepstage.batch.night import HYPNOGRAM, PICTURE
 from sleepstage.batch.outputs import read_results
 from sleepstage.batch.places import write_text

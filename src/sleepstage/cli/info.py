@@ -54,14 +54,12 @@ def _summary(stager: Stager) -> list[tuple[str, str]]:
         "licence": about.data.get("licence"),
         "attribution": about.data.get("attribution"),
         "results": ", ".join(
-            f"{name} {value:.3f}" for name, value in about.metrics.items() if _is_number(value)
+            f"{name} {value:.3f}"
+            for name, value in about.metrics.items()
+            if isinstance(value, float)
         ),
         "written by": f"sleepstage {about.version}" if about.version else "",
     }
     if about.simulated:
         simulated_banner()
     return [(name, text) for name, text in rows.items() if text]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float)

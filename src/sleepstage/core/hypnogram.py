@@ -1,16 +1,15 @@
-"""A night in stages: 30 s epochs, each with a stage and, where a model made it, probabilities."""
+"""A night in stages: epochs of 30 s, their probabilities, and how certain these are."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sleepstage._utils.files import write_table
-from sleepstage.core.probabilities import certainty, likeliest
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME, UNSCORED, Scheme
 
@@ -24,7 +23,46 @@ if TYPE_CHECKING:
 
     from sleepstage.stages import Scheme
 
-__all__ = ["Epoch", "Hypnogram", "clock_time", "stage_runs", "staged"]
+__all__ = [
+    "Epoch",
+    "Hypnogram",
+    "certainty",
+    "clock_time",
+    "likeliest",
+    "stage_runs",
+    "staged",
+    "temper",
+]
+
+_TINY: Final = 1e-9
+
+
+def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
+    """Sharpen (temperature below 1) or soften probabilities; which is largest stays.
+
+    Divides log-probabilities, shape (n_epochs, n_classes), by the temperature. That one number is
+    all that is fitted (Guo et al. 2017, ICML, arXiv 1706.04599).
+    """
+    logs = np.log(probabilities.astype(np.float64) + _TINY) / temperature
+    odds = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def certainty(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Certainty of each epoch, shape (n_epochs,): 1 less the normalised entropy.
+
+    1 where one class has it all, 0 where all are as likely or nothing is known (NaN), as in
+    SleepTransformer (Phan et al. 2022, IEEE TBME 69(8), arXiv 2105.11043).
+    """
+    shares = probabilities.astype(np.float64)
+    entropy = -(shares * np.log(shares + _TINY)).sum(axis=1) / np.log(shares.shape[1])
+    return np.asarray((1 - np.nan_to_num(entropy, nan=1.0)).clip(0, 1), dtype=np.float32)
+
+
+def likeliest(probabilities: NDArray[np.floating]) -> NDArray[np.int8]:
+    """Code of the largest in each row, unscored where nothing is known (NaN), shape (n_epochs,)."""
+    unknown = np.isnan(probabilities).any(axis=1)
+    return np.where(unknown, UNSCORED, probabilities.argmax(axis=1)).astype(np.int8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +138,7 @@ class Hypnogram:
     def confidence(self) -> NDArray[np.float32]:
         """How certain each epoch is, from 0 to 1, shape (n_epochs,).
 
-        See `sleepstage.core.probabilities.certainty`. An expert's hypnogram is certain throughout.
+        See `sleepstage.core.hypnogram.certainty`. An expert's hypnogram is certain throughout.
         """
         if self.probabilities is None:
             return np.asarray(self.codes != UNSCORED, dtype=np.float32)
@@ -231,7 +269,7 @@ class Epoch:
     probabilities : mapping of str to float
         Of each class, NaN where unscored.
     confidence : float
-        From 0 to 1; see `sleepstage.core.probabilities.certainty`.
+        From 0 to 1; see `sleepstage.core.hypnogram.certainty`.
     """
 
     time: float

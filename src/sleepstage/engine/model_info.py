@@ -52,7 +52,7 @@ class ModelInfo:
     typical: tuple[tuple[float, ...], ...] = ()
     """See `sleepstage.engine.prior_correction.PriorCorrection`."""
     temperature: float = 1.0
-    """Of the probabilities after it; see `sleepstage.core.probabilities.temper`."""
+    """Of the probabilities after it; see `sleepstage.core.hypnogram.temper`."""
 
     def to_json(self) -> str:
         """The text that goes into a model file."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.probabilities import likeliest, temper
+from sleepstage.core.hypnogram import Hypnogram, likeliest, temper
 from sleepstage.engine.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection

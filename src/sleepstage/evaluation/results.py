@@ -10,8 +10,7 @@ import numpy as np
 from sleepstage.core.agreement import NUMBERS, reported_schemes
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import curves
-from sleepstage.evaluation.bland_altman import bland_altman
-from sleepstage.evaluation.people import compare, estimate, per_night, per_person
+from sleepstage.evaluation.people import bland_altman, compare, estimate, per_night, per_person
 from sleepstage.evaluation.run import Outcome
 
 if TYPE_CHECKING:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sleepstage.core.motion import WINDOW_SECONDS
 from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.ml.classifier import OneStep, four_class_counts, scored_rows
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from sleepstage.core.recording import Recording
     from sleepstage.ml.classifier import Probabilities
     from sleepstage.ml.dataset import PreparedNight
 
-__all__ = ["ElapsedTime", "Logistic", "Majority"]
+    Floats = NDArray[np.float64]
+
+__all__ = ["ElapsedTime", "Logistic", "Majority", "Walch", "walch_features"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +99,111 @@ class Logistic(OneStep):
 
 def _by_row(model: Any, night: PreparedNight) -> NDArray[np.floating]:
     return np.asarray(model.predict_proba(night.summaries))
+
+
+_MARGIN: Final = 285  # s that a window reaches out of its epoch on either side
+_COUNT_SIGMA: Final = 50  # s
+_KERNEL: Final = 285  # s, length of the heart rate filter
+_NARROW: Final = 120  # s
+_BROAD: Final = 600  # s
+_BROAD_SHARE: Final = 0.75  # of the broad Gaussian that is taken from the narrow one
+_CLOCK_LOW: Final = 5  # h after the start, where the cosine is lowest
+_STEADY: Final = 1e-6  # a filtered heart rate below is rounding
+
+
+@dataclass(frozen=True)
+class Walch(OneStep):
+    """The neural network of Walch et al. 2019; the module says what differs from theirs.
+
+    Not live: windows reach 285 s into the future, and heart rate is normalised by the whole night.
+    """
+
+    live: ClassVar[bool] = False
+    alpha: float = 0.01
+    """Weight of the squared coefficients."""
+    max_steps: int = 1000
+    """Steps of L-BFGS at most."""
+
+    def _learn(self, nights: Sequence[PreparedNight]) -> Probabilities:
+        network = MLPClassifier(
+            (15, 15, 15),
+            solver="lbfgs",
+            alpha=self.alpha,
+            max_iter=self.max_steps,
+            random_state=self.seed,
+        )
+        model = make_pipeline(SimpleImputer(), network)
+        seen = [replace(night, rows=walch_features(night.recording)) for night in nights]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return partial(_told, model.fit(*scored_rows(seen)))
+
+
+def _told(model: Any, night: PreparedNight) -> NDArray[np.floating]:
+    return np.asarray(model.predict_proba(walch_features(night.recording)))
+
+
+def walch_features(recording: Recording) -> NDArray[np.float32]:
+    """Smoothed activity counts, unrest of heart rate, and clock of each epoch.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_epochs, 3)
+        Counts per 15 s; standard deviation of the filtered heart rate (no unit); -1 to 1.
+        NaN where there is no sample within the 10 min around the epoch.
+    """
+    starts = recording.start + EPOCH_SECONDS * np.arange(recording.n_epochs, dtype=np.float64)
+    motion, heart_rate = (
+        samples.keep((samples.times >= recording.start) & (samples.times <= recording.end))
+        for samples in (recording.motion, recording.heart_rate)
+    )
+    seconds, counts = _each_second(motion.times - WINDOW_SECONDS / 2, motion.values[:, 0])
+    smoothed = _by_window(starts, seconds, counts, _gaussian_mean)
+    seconds, bpm = _each_second(heart_rate.times, heart_rate.values)
+    unrest = _by_window(starts, seconds, _filtered(bpm), lambda _, values: values.std())
+    hours = (starts - recording.start) / 3600
+    clock = -np.cos((hours - _CLOCK_LOW) * 2 * np.pi / 24)
+    return np.column_stack([smoothed, unrest, clock]).astype(np.float32)
+
+
+def _each_second(times: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Straight lines between samples, from the first on."""
+    if not len(times):
+        return times, values
+    seconds = np.arange(times[0], times[-1] + 1)
+    return seconds, np.interp(seconds, times, values)
+
+
+def _by_window(
+    starts: Floats, seconds: Floats, values: Floats, summary: Callable[[Floats, Floats], float]
+) -> Floats:
+    """Summary, from seconds since the epoch's middle and values, of each epoch's surroundings."""
+    firsts = np.searchsorted(seconds, starts - _MARGIN, side="right")
+    ends = np.searchsorted(seconds, starts + EPOCH_SECONDS + _MARGIN)
+    return np.array(
+        [
+            summary(seconds[a:b] - start - EPOCH_SECONDS / 2, values[a:b]) if b > a else np.nan
+            for start, a, b in zip(starts, firsts, ends, strict=True)
+        ]
+    )
+
+
+def _gaussian(offsets: Floats, sigma: float) -> Floats:
+    return np.asarray(np.exp(-0.5 * (offsets / sigma) ** 2))
+
+
+def _gaussian_mean(offsets: Floats, values: Floats) -> float:
+    return float(np.average(values, weights=_gaussian(offsets, _COUNT_SIGMA)))
+
+
+def _filtered(bpm: Floats) -> Floats:
+    """Heart rate less its mean, through a difference of Gaussians, over its 90th percentile."""
+    if not len(bpm):
+        return bpm
+    offsets = np.arange(_KERNEL, dtype=np.float64) - _KERNEL // 2
+    broad = _BROAD_SHARE * _gaussian(offsets, _BROAD)
+    kernel = np.asarray(_gaussian(offsets, _NARROW) - broad)
+    padded = np.pad(bpm - bpm.mean(), _KERNEL // 2, mode="symmetric")
+    line = np.asarray(np.convolve(padded, kernel, mode="valid"))
+    scale = float(np.percentile(np.abs(line), 90))
+    return line / scale if scale > _STEADY else np.zeros_like(line)

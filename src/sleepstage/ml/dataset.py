@@ -1,4 +1,4 @@
-"""Nights as a classifier learns from them: feature rows and stage codes."""
+"""Nights as a classifier is fitted to them: feature rows and stage codes, and their batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks over epochs that see the past only, the recurrent one, and two that read both ways.
+"""Networks over epochs that see the past only, recurrent and Transformer, and two read both ways.
 
 Shapes are named by suffix: B nights, T epochs, F columns, K steps of the trace, C classes,
 L layers, H hidden.

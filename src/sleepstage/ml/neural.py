@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from sleepstage.core.probabilities import temper
+from sleepstage.core.hypnogram import temper
 from sleepstage.core.recording import person_of
 from sleepstage.engine.model_info import ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection

@@ -5,12 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority
+from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch
 from sleepstage.ml.boosting import Boosting
 from sleepstage.ml.config import HEART_RATE_FEATURES
 from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Ensemble, Neural
-from sleepstage.ml.walch import Walch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -135,7 +135,7 @@ def plot_bland_altman(measures: Mapping[str, Mapping[str, Any]]) -> Figure:
     Parameters
     ----------
     measures : mapping of str to mapping
-        By label: the fields of `sleepstage.evaluation.bland_altman.BlandAltman`. A label that is
+        By label: the fields of `sleepstage.evaluation.people.BlandAltman`. A label that is
         a class, such as ``REM (min)``, gives its colour.
     """
     n_rows = max(1, math.ceil(len(measures) / _COLUMNS))

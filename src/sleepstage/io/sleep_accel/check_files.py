@@ -1,4 +1,4 @@
-"""A file as it is stored: its good rows, the lines they stand on, and where to report."""
+"""Findings, and a file as it is stored: its good rows and the lines they stand on."""
 
 from __future__ import annotations
 
