@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 
 from sleepstage.core.agreement import agreement
-from sleepstage.core.probabilities import certainty, likeliest
+from sleepstage.core.hypnogram import certainty, likeliest
 from sleepstage.errors import DataError
 from sleepstage.stages import FOUR_CLASS, Scheme
 
@@ -103,7 +103,7 @@ class CertaintyPoint:
     n_epochs : int
         Those that are left.
     certainty : float
-        Of the least certain epoch that is left; see `sleepstage.core.probabilities.certainty`.
+        Of the least certain epoch that is left; see `sleepstage.core.hypnogram.certainty`.
     accuracy, kappa : float, float or None
         As of `Agreement`, of the epochs that are left.
     """

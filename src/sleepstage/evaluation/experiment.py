@@ -16,8 +16,7 @@ import sleepstage
 from sleepstage._utils.files import write_atomically, write_json
 from sleepstage._utils.parallel import run_tasks
 from sleepstage.core.agreement import ScoredNight
-from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.probabilities import likeliest
+from sleepstage.core.hypnogram import Hypnogram, likeliest
 from sleepstage.core.recording import person_of
 from sleepstage.errors import SleepstageError
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save, train_and_test

@@ -10,8 +10,7 @@ import io
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage._utils.files import write_atomically
-from sleepstage._utils.page import render
+from sleepstage._utils.files import render, write_atomically
 from sleepstage.evaluation.report import agreement, people, probabilities
 from sleepstage.evaluation.report.narrative import Card, key_numbers, verdict
 from sleepstage.evaluation.report.tables import (
