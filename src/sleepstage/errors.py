@@ -1,4 +1,4 @@
-"""What can go wrong by a user's doing: each says where, what was found and how to mend it."""
+"""What can go wrong by a user's doing: each states where, what was found and how to fix it."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def _temporary(folder: Path, suffix: str = "") -> Path:
 def _machine() -> str:
     """Tells the processes that can be looked up from here: of this host and container."""
     namespace = Path("/proc/self/ns/pid")
-    told = f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}"
-    return hashlib.sha256(told.encode()).hexdigest()[:8]
+    host = f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}"
+    return hashlib.sha256(host.encode()).hexdigest()[:8]
 
 
 def stale(folder: Path) -> list[Path]:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
-"""Fields of `Agreement` that say in one number how good it is."""
+"""Fields of `Agreement` that are one number."""
 
 
 @dataclass(frozen=True)

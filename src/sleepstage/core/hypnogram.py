@@ -82,7 +82,7 @@ class Hypnogram:
     subject : str
         Whose night it is.
     simulated : bool
-        True if the night was made by the simulator: tables and pictures must say so.
+        True if the night was made by the simulator: tables and pictures must be marked.
     utc_offset : int
         Seconds by which clocks were ahead of UTC when the night began; see `clock`.
     """

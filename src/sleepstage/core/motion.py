@@ -2,7 +2,7 @@
 
 The summaries are those of Walch et al. 2019 (Sleep 42(12) zsz180, and the code published with
 it): an activity count in the manner of te Lindert & Van Someren 2013 (Sleep 36(5) 781-789), and
-the mean of each second's largest magnitude of x, y and z, which tells posture when the wrist is
+the mean of each second's largest magnitude of x, y and z, which shows posture when the wrist is
 still. The published code filters forwards and backwards over the whole night. The same response
 is had here with a finite impulse response that is one second late, so that nothing later than
 the sample at hand is used and any cut of the stream gives the same numbers.
@@ -43,7 +43,7 @@ MAX_LENGTH: Final = 4.0
 """g: if acceleration is mostly longer, its unit must be another."""
 
 UNIT_SAMPLES: Final = 500
-"""So many tell the unit; fewer may be one movement."""
+"""Enough to recognise the unit; fewer may be one movement."""
 
 _RATE: Final = 50  # Hz, to which the z axis is resampled
 _BAND: Final = (3.0, 11.0)  # Hz
@@ -136,7 +136,7 @@ def summarise_motion(
     """
     state = state or MotionState.initial()
     if len(acceleration) >= UNIT_SAMPLES:
-        # Some hundred samples tell the unit as well as a million.
+        # Some hundred samples show the unit as well as a million.
         some = acceleration.values[:: len(acceleration) // UNIT_SAMPLES]
         check_unit(np.linalg.norm(some, axis=1))
     for begin in range(0, len(acceleration), _PIECE):

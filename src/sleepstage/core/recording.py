@@ -57,7 +57,7 @@ class Recording:
     reference : Hypnogram, optional
         Stages scored by an expert.
     watch_stages : Hypnogram, optional
-        Stages told by the watch's own software: something to compare with, and no truth.
+        Stages predicted by the watch's own software: something to compare with, and no truth.
     subject : str
         Whose night it is; ``person/night`` where a person has several.
     simulated : bool

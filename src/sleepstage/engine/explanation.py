@@ -51,7 +51,7 @@ _REACH: Final = _BLOCK * len(LAGS)  # epochs that a block is followed for
 class Explanation:
     """How much each signal and each past minute spoke for the stage that was decided.
 
-    An effect is the probability of the decided stage as it was told, minus what it is without
+    An effect is the probability of the decided stage as predicted, minus what it is without
     that signal or those minutes: above zero they spoke for the stage, below against it. It is NaN
     in an epoch that is unscored, and in one that would be unscored without them.
 
@@ -171,15 +171,15 @@ def explain(
             on_progress(done, len(signals) + n_blocks, remark)
 
     codes = hypnogram.codes
-    told = _of_stages(codes, hypnogram.probabilities)
+    predicted = _of_stages(codes, hypnogram.probabilities)
     for column, signal in enumerate(signals):
         without = stager.predict(_without_signal(recording, signal)).probabilities
-        by_signal[:, column] = told - _of_stages(codes, without)
+        by_signal[:, column] = predicted - _of_stages(codes, without)
         report(column + 1, signal.replace("_", " "))
     for block, without in enumerate(_without_blocks(stager, recording, n_blocks)):
         since = np.arange(len(without))
         epochs = block * _BLOCK + since
-        by_past[epochs, since // _BLOCK] = told[epochs] - _of_stages(codes[epochs], without)
+        by_past[epochs, since // _BLOCK] = predicted[epochs] - _of_stages(codes[epochs], without)
         report(len(signals) + block + 1, f"minute {block * BLOCK_MINUTES}")
     return Explanation(hypnogram, signals, by_signal, lags, by_past)
 
@@ -220,10 +220,10 @@ def _without_minutes(recording: Recording, start: float, end: float) -> Recordin
 
 
 def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iterator[Effects]:
-    """For each block, probabilities from its first epoch on, told without the block.
+    """For each block, probabilities from its first epoch on, predicted without the block.
 
-    Shape (n_epochs, n_classes) each, n_epochs at most an hour's; NaN where nothing is left to tell
-    a stage from. Each goes on from what features and model remember at the block's start, so that
+    Shape (n_epochs, n_classes) each, n_epochs at most an hour's; NaN where no signal is left. Each
+    goes on from what features and model remember at the block's start, so that
     it costs that hour, and not the night.
     """
     n_epochs, ahead = recording.n_epochs, stager.info.look_ahead
@@ -234,7 +234,7 @@ def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iter
         start_time, end_time = (recording.start + at * EPOCH_SECONDS for at in (first, end))
         hidden = _without_minutes(recording, start_time, end_time)
         rows, _ = _rows(features, hidden, min(first + n_told + ahead, n_epochs))
-        # A model that looks ahead is told, as in `Stager.predict`, that nothing follows the night.
+        # A model that looks ahead is shown, as in `Stager.predict`, that nothing follows the night.
         beyond = np.full((n_told + ahead - len(rows), rows.shape[1]), np.nan, dtype=np.float32)
         probabilities, _ = stager.step(np.concatenate([rows, beyond]), model)
         probabilities = probabilities[ahead:]

@@ -84,7 +84,7 @@ SUMMARIES: Final = (
     Feature("steps_24h", "steps", "log count", "how active the last 24 hours were"),
     Feature("since_walk", "steps", "log min", "since the last steps"),
 )
-"""Numbers that each say something of the epoch and what was before it."""
+"""Numbers that describe the epoch and what was before it."""
 
 _TRACE_STEP: Final = 10.0
 _TRACE_AGE: Final = 20.0  # s for which a heart rate holds

@@ -1,4 +1,4 @@
-"""What a model file says of itself, in the metadata of its ONNX graph."""
+"""Description of a model, in the metadata of its ONNX graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILE_KEYS: Final = {"class_weights": "factors"}  # fields that files of format 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says of itself."""
+    """Description of a model, part of its file."""
 
     features: tuple[str, ...]
     """Names of the input columns, a selection of `sleepstage.engine.features.FEATURES`."""

@@ -1,4 +1,4 @@
-"""Measure what a model says now against what it has said of this night so far.
+"""Online prior correction of log-probabilities, by the mean of the night so far.
 
 A model errs by person: it takes one sleeper's steady heart for deep sleep all night, and finds none
 in another. Shares of the stages differ less between people than such errors do. So the running
@@ -40,7 +40,7 @@ class PriorCorrection:
     def fit(cls, nights: Collection[NDArray[np.floating]]) -> PriorCorrection:
         """Learn the typical course from probabilities (n_epochs, n_classes) of people's nights.
 
-        They have to be told by models that were not fitted to those people.
+        They have to be predicted by models that were not fitted to those people.
         """
         courses = [_running_mean(_log(probabilities)) for probabilities in nights]
         long_enough = sorted(map(len, courses))[::-1][int(_ENOUGH * (len(courses) - 1))]

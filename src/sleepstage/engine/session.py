@@ -109,7 +109,7 @@ class Session:
     start : float
         Start of the first epoch, in seconds on the clock of the samples, as Unix time.
     lateness : float
-        Seconds that late samples are waited for: so much later an epoch is told.
+        Seconds that late samples are waited for: so much later an epoch is emitted.
     class_weights : mapping of str to float
         Operating point; see `sleepstage.Hypnogram.decide`.
 
@@ -156,7 +156,7 @@ class Session:
 
     @property
     def time(self) -> float:
-        """End of the last epoch that was told, or start of the first."""
+        """End of the last epoch that was emitted, or start of the first."""
         return self._state.features.time - EPOCH_SECONDS * self._n_delayed
 
     @property
@@ -172,7 +172,7 @@ class Session:
 
     @property
     def due(self) -> float:
-        """The next epoch is told once `now` is as late as this."""
+        """The next epoch is emitted once `now` is as late as this."""
         return self._state.features.next_time + self._state.lateness
 
     @property
@@ -205,10 +205,10 @@ class Session:
         steps: tuple[ArrayLike, ArrayLike] | None = None,
         now: float | None = None,
     ) -> list[Epoch]:
-        """Take in samples, in any order, and tell the epochs that have ended.
+        """Take in samples, in any order, and emit the epochs that have ended.
 
-        An epoch is told once `now` is past its end by the session's lateness. What is wrong with
-        an argument is said before anything is taken in, so that the session goes on unharmed.
+        An epoch is emitted once `now` is past its end by the session's lateness. Wrong arguments
+        are refused before anything is taken in, so that the session goes on unharmed.
 
         Parameters
         ----------
@@ -221,12 +221,12 @@ class Session:
             Steps since the sample before, at the time when the count was known.
         now : float, optional
             The time on the samples' clock; by default that of the newest sample. Call with
-            nothing else to have epochs told although no samples come.
+            nothing else to have epochs emitted although no samples come.
 
         Returns
         -------
         list of Epoch
-            Those that were not told before, oldest first.
+            Those that were not emitted before, oldest first.
 
         Raises
         ------
@@ -256,17 +256,17 @@ class Session:
         )
         state = _insert(self._state, given, intake, now)
         state = _judge_motion(state, self._state.watermark, _limit(self._state, now), given)
-        return self._tell(state, state.watermark)
+        return self._emit(state, state.watermark)
 
     def finish(self) -> list[Epoch]:
         """Emit the epochs that are over by the newest time, without waiting for late samples.
 
         The session can go on afterwards: samples from the end of the last epoch on still count.
         """
-        return self._tell(self._state, self.ended)
+        return self._emit(self._state, self.ended)
 
-    def _tell(self, state: _State, mark: float) -> list[Epoch]:
-        self._state, epochs, self._passed = _tell(self.model, state, mark)
+    def _emit(self, state: _State, mark: float) -> list[Epoch]:
+        self._state, epochs, self._passed = _emit(self.model, state, mark)
         return epochs
 
     def _check_now(self, now: float | None) -> None:
@@ -374,8 +374,8 @@ def _insert(state: _State, given: SampleBuffer, intake: IngestStats, now: float 
     return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
 
 
-def _tell(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
-    """Let samples before `mark` pass, and stage the epochs that end by then."""
+def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
+    """Release samples behind the watermark `mark`, and stage the epochs that end by then."""
     end = _last_end(state.features, mark)
     ends = end > state.features.time
     n_passed = int(np.searchsorted(state.waiting.acceleration.times, mark))

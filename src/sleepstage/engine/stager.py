@@ -67,7 +67,7 @@ class Stager:
     def _read_info(self) -> ModelInfo:
         text = self._graph.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
-            msg = "an ONNX file, but no sleepstage model (nothing says what it was fed)"
+            msg = "an ONNX file, but no sleepstage model (it does not describe its input)"
             raise ModelFileError(msg)
         info = ModelInfo.from_json(text)
         n_features, n_classes = self._inputs[0][1][-1], self._graph.get_outputs()[0].shape[-1]
@@ -93,7 +93,7 @@ class Stager:
         start : float
             Start of the first epoch, in seconds on the clock of the samples, as Unix time.
         lateness : float
-            Seconds that late samples are waited for: so much later an epoch is told.
+            Seconds that late samples are waited for: so much later an epoch is emitted.
         find_rem : bool
             Decide at the model's operating point for REM.
 
@@ -151,10 +151,10 @@ class Stager:
         return probabilities, (*of_graph, of_correction)
 
     def _settle(
-        self, told: NDArray[np.float32], state: NDArray[np.float64]
+        self, outputs: NDArray[np.float32], state: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """What the networks tell, measured against this night so far, and calibrated."""
-        centred, state = self._prior_correction.apply(told, state)
+        """Correct the prior of the networks' probabilities, and calibrate them."""
+        centred, state = self._prior_correction.apply(outputs, state)
         return temper(centred, self.info.temperature), state
 
     def _step_through(
@@ -185,7 +185,7 @@ class Stager:
     def predict(self, recording: Recording) -> Hypnogram:
         """Stage a whole recording.
 
-        A live model tells each epoch from what was known at its end. An epoch is unscored where
+        A live model predicts each epoch from what was known at its end. An epoch is unscored where
         neither heart rate nor motion was seen for long.
         """
         backward_rows = None
@@ -274,7 +274,7 @@ def read_model(model: str | Path) -> bytes:
         If the file is none of this package's models, or of another version.
     """
     path = _path(model)
-    Stager(path)  # says at once what is wrong with it
+    Stager(path)  # raises at once what is wrong with it
     return path.read_bytes()
 
 

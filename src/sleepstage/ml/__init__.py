@@ -1,1 +1,1 @@
-"""Ways to tell stages, one small module each, behind one contract; chosen by name."""
+"""Classifiers of stages, one small module each, behind one contract; chosen by name."""

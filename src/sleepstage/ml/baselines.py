@@ -113,7 +113,7 @@ _STEADY: Final = 1e-6  # a filtered heart rate below is rounding
 
 @dataclass(frozen=True)
 class Walch(OneStep):
-    """The neural network of Walch et al. 2019; the module says what differs from theirs.
+    """The neural network of Walch et al. 2019; the module states what differs from theirs.
 
     Not live: windows reach 285 s into the future, and heart rate is normalised by the whole night.
     """

@@ -59,7 +59,7 @@ class Boosting(OneStep):
         seen = [(with_past(night.summaries), night.codes) for night in nights]
         rows = np.concatenate([past[codes != UNSCORED] for past, codes in seen])
         codes = np.concatenate([codes[codes != UNSCORED] for _, codes in seen])
-        # Columns that never change, or that nobody has, tell nothing; the trees cannot take them.
+        # Columns that never change, or that nobody has, carry nothing; the trees cannot take them.
         columns = np.flatnonzero(np.fmax.reduce(rows) > np.fmin.reduce(rows))
         model.fit(rows[:, columns], codes)
         hmm = ForwardFilter.estimate(nights, weight=self.hmm_weight) if self.hmm else None
@@ -70,8 +70,8 @@ def _told(
     model: Any, columns: NDArray[np.intp], hmm: ForwardFilter | None, night: PreparedNight
 ) -> NDArray[np.floating]:
     """Each epoch from itself and those before, by the columns that the trees look at."""
-    told = np.asarray(model.predict_proba(with_past(night.summaries)[:, columns]))
-    return told if hmm is None else hmm.filter(told)
+    outputs = np.asarray(model.predict_proba(with_past(night.summaries)[:, columns]))
+    return outputs if hmm is None else hmm.filter(outputs)
 
 
 def with_past(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -93,7 +93,7 @@ class ForwardFilter:
 
     Rabiner 1989 (Proc. IEEE 77(2) 257-286) has the recursion; that a classifier's probability over
     the class's share stands in for the likelihood is of Bourlard & Morgan 1994 (Connectionist
-    Speech Recognition, Kluwer). An epoch is told from itself and those before it.
+    Speech Recognition, Kluwer). An epoch is predicted from itself and those before it.
     """
 
     shares: NDArray[np.float64]

@@ -49,7 +49,7 @@ class Classifier(Protocol):
     seed : int
         The same seed and nights give the same result.
     live : bool
-        True if an epoch is told from nothing later than its own end.
+        True if each epoch is predicted from data up to its own end.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""How networks are trained, and how to say so on a command line."""
+"""How networks are trained, and how to set that on a command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HEART_RATE_FEATURES: Final = (
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained; `docs/approach.md` says how the values were found."""
+    """How a network is trained; `docs/approach.md` has how the values were found."""
 
     features: tuple[str, ...] = DEFAULT_FEATURES
     """Input columns, of `sleepstage.engine.features.SUMMARIES`."""
@@ -49,7 +49,7 @@ class TrainingConfig:
     network: RecurrentConfig | TransformerConfig = field(default_factory=RecurrentConfig)
     """Kind and size of the networks."""
     scheme: str = FOUR_CLASS.name
-    """Classes to tell apart: ``four_class`` or ``five_class``."""
+    """Classes to distinguish: ``four_class`` or ``five_class``."""
     whole_night: bool = False
     """Read the night from both ends, on the morning after; not live."""
     look_ahead: int = 0
@@ -84,7 +84,7 @@ class TrainingConfig:
     thinning: float = 0.25
     """Share of the nights with one heart rate in a minute or in five."""
     prior_correction: bool = True
-    """Measure what is told against the night so far; see `sleepstage.engine.prior_correction`."""
+    """Correct the prior by the night so far; see `sleepstage.engine.prior_correction`."""
     seed: int = 0
     """Of the weights and the order."""
     device: str = "auto"
@@ -114,7 +114,7 @@ class TrainingConfig:
 
     @property
     def live(self) -> bool:
-        """True if an epoch is told from nothing later than its own end."""
+        """True if each epoch is predicted from data up to its own end."""
         return not self.whole_night and not self.look_ahead
 
 
@@ -135,7 +135,7 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
     Raises
     ------
     DataError
-        If a name is unknown or a value of the wrong kind; says which there are.
+        If a name is unknown or a value of the wrong kind; names those there are.
     """
     for assignment in assignments:
         name, equals, text = assignment.partition("=")

@@ -163,7 +163,7 @@ def _select(
 
 
 def example(night: PreparedNight, config: TrainingConfig) -> Example:
-    """Rows of a night and what is to be told at each of them."""
+    """Rows of a night and what is to be predicted at each of them."""
     codes = night.codes_in(SCHEMES[config.scheme])
     not_yet = np.full(config.look_ahead, UNSCORED, dtype=np.int8)
     backward = night.thinned_backward_rows if config.whole_night else (None, None)

@@ -1,4 +1,4 @@
-"""The trained network to one file: an ONNX graph of one epoch's step, and what it says it is."""
+"""The trained network to one file: an ONNX graph of one epoch's step, and its description."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _BothWaysStep(nn.Module):
 
 
 def export_step(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
-    """Turn networks into one graph of one epoch: rows and state in, what is told and state out.
+    """Turn networks into one graph of one epoch: rows and state in, probabilities and state out.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def export_step(networks: Sequence[Network], n_features: int) -> onnx.ModelProto
 
 
 def model_file(graph: onnx.ModelProto, info: ModelInfo) -> bytes:
-    """Content of a model file: the graph, and what it says of itself."""
+    """Content of a model file: the graph, and its description."""
     onnx.helper.set_model_props(graph, {METADATA_KEY: info.to_json()})
     content: bytes = graph.SerializeToString(deterministic=True)
     return content

@@ -1,4 +1,4 @@
-"""Fit networks to nights; people taken out of the training part say how long, and how to decide."""
+"""Fit networks to nights; held-out subjects select the training epochs and how to decide."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class Members(NamedTuple):
 
 @dataclass
 class _Progress:
-    """Counts passes and passes them on."""
+    """Counts training epochs and reports them."""
 
     planned: int
     on_epoch: Progress | None
     done: int = 0
 
-    def tell(self, remark: str) -> None:
+    def report(self, remark: str) -> None:
         self.done += 1
-        _log.info("pass %d of %d: %s", self.done, self.planned, remark)
+        _log.info("training epoch %d of %d: %s", self.done, self.planned, remark)
         if self.on_epoch:
             self.on_epoch(self.done, self.planned, remark)
 
@@ -72,17 +72,17 @@ def fit_members(
 ) -> Members:
     """Find out how long to fit on people taken out, then fit an ensemble that long on all.
 
-    Each group of people validates a network fitted without them. The number of passes after which
+    Each group of people validates a network fitted without them. The number of epochs after which
     the mean of their kappas is highest is what all members are fitted for. With two dozen people,
     a few more to learn from matter more than any other choice here; and the mean of a few networks
     is steadier than each (Krogh & Vedelsby 1994, NeurIPS 7).
 
-    Calls `on_epoch` with passes done, passes planned, and a remark.
+    Calls `on_epoch` with epochs done, epochs planned, and a remark.
     """
     people = {night.subject: example(night, config) for night in nights}
     longest = config.training_epochs or config.max_training_epochs
     progress = _Progress((len(groups) + config.members) * longest, on_epoch)
-    told, kappas = zip(
+    outputs, kappas = zip(
         *(
             _take_out(
                 people,
@@ -96,7 +96,8 @@ def fit_members(
     )
     mean = np.nan_to_num(np.array(kappas)).mean(axis=0)
     n_training_epochs = config.training_epochs or int(mean.argmax()) + 1
-    _log.info("%d passes, validation kappa %.3f", n_training_epochs, mean[n_training_epochs - 1])
+    kappa = mean[n_training_epochs - 1]
+    _log.info("%d training epochs, validation kappa %.3f", n_training_epochs, kappa)
     progress.planned = progress.done + config.members * n_training_epochs
     networks = [
         fit(
@@ -106,13 +107,13 @@ def fit_members(
                 seed=config.members * config.seed + member,
                 training_epochs=n_training_epochs,
             ),
-            after=lambda _, loss: progress.tell(f"loss {loss:.3f}, everybody learns"),
+            after=lambda _, loss: progress.report(f"loss {loss:.3f}, final fit on all"),
         )
         for member in range(config.members)
     ]
     validation = {
         subject: probabilities
-        for passes in told
+        for passes in outputs
         for subject, probabilities in passes[n_training_epochs - 1].items()
     }
     return Members(networks, n_training_epochs, validation)
@@ -121,7 +122,7 @@ def fit_members(
 def _take_out(
     people: dict[str, Example], group: Sequence[str], config: TrainingConfig, progress: _Progress
 ) -> tuple[list[dict[str, NDArray[np.float32]]], list[float]]:
-    """Fit to the others; after each pass, what the network tells of the group, and its kappa."""
+    """Fit to the others; probabilities and kappa of the group after each training epoch."""
     _log.info("without %s, who validate", ", ".join(group))
     held_out = {subject: people[subject] for subject in group}
     passes: list[dict[str, NDArray[np.float32]]] = []
@@ -130,7 +131,7 @@ def _take_out(
     def validate(network: Network, loss: float) -> None:
         passes.append({subject: predict(network, one.rows) for subject, one in held_out.items()})
         kappas.append(_kappa(held_out, passes[-1], SCHEMES[config.scheme]))
-        progress.tell(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
+        progress.report(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
 
     others = [one for subject, one in people.items() if subject not in held_out]
     fit(others, config, after=validate)
@@ -143,10 +144,10 @@ def fit(
     *,
     after: Callable[[Network, float], None] | None = None,
 ) -> Network:
-    """Fit one network for as many passes as the configuration says.
+    """Fit one network for the configured number of training epochs.
 
     Its weights are a running mean over the steps (Polyak & Juditsky 1992, SIAM J Control Optim
-    30(4) 838-855) at a constant learning rate, so that the network after a number of passes does
+    30(4) 838-855) at a constant learning rate, so that the network after a number of epochs does
     not depend on how many were planned. The same seed gives the same weights.
 
     After each pass `after` is called with the network so far and the mean loss.
@@ -257,11 +258,11 @@ def _class_weights(examples: Sequence[Example], config: TrainingConfig) -> Tenso
 
 
 def _kappa(
-    held_out: dict[str, Example], told: dict[str, NDArray[np.float32]], scheme: Scheme
+    held_out: dict[str, Example], outputs: dict[str, NDArray[np.float32]], scheme: Scheme
 ) -> float:
     """Cohen's kappa over all epochs of the validation people."""
-    codes = np.concatenate([held_out[subject].codes for subject in told])
-    guesses = np.concatenate([one.argmax(axis=1).astype(np.int8) for one in told.values()])
+    codes = np.concatenate([held_out[subject].codes for subject in outputs])
+    guesses = np.concatenate([one.argmax(axis=1).astype(np.int8) for one in outputs.values()])
     scored = codes != UNSCORED
     kappa = agreement(codes[scored], guesses[scored], scheme).kappa
     return math.nan if kappa is None else kappa

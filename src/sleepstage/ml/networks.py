@@ -34,7 +34,7 @@ State = tuple[Tensor, ...]
 """What a network remembers from epoch to epoch; all zeros before the first."""
 
 _CELLS: Final = {"lstm": nn.LSTM, "gru": nn.GRU}
-_CLIP: Final = 5.0  # standard deviations: an outlier says "much", not how much
+_CLIP: Final = 5.0  # standard deviations: an outlier is "much", not how much
 _CHANNELS: Final = 8
 _DROPOUT: Final = 0.3
 
@@ -48,7 +48,7 @@ def require_positive(config: object, *names: str) -> None:
 
 
 class Inputs(nn.Module):
-    """Standardise each column, say beside it whether it is known, and find shapes in the trace.
+    """Standardise each column, add whether it is known, and find shapes in the trace.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Inputs(nn.Module):
         """Values of shape (B, T, width)."""
         unknown_BTF = torch.isnan(rows_BTF)
         scaled_BTF = ((rows_BTF - self.mean_F) / self.std_F).clamp(-_CLIP, _CLIP)
-        # What is unknown is the average, and says so in a column of its own.
+        # What is unknown is the average, and marked in a column of its own.
         values_BTF = torch.where(unknown_BTF, torch.zeros_like(rows_BTF), scaled_BTF)
         known_BTF = (~unknown_BTF).to(rows_BTF.dtype)
         n = self.n_summaries

@@ -86,7 +86,7 @@ class Ensemble:
 
     @property
     def live(self) -> bool:
-        """True if an epoch is told from nothing later than its own end."""
+        """True if each epoch is predicted from data up to its own end."""
         return self.lstm.live
 
     def fit(
@@ -97,7 +97,7 @@ class Ensemble:
         Raises
         ------
         DataError
-            If the kinds do not read or tell the same, or a class is missing in the nights.
+            If the kinds do not read or predict the same, or a class is missing in the nights.
         """
         for name in ("columns", "scheme", "whole_night", "look_ahead", "prior_correction"):
             if getattr(self.lstm, name) != getattr(self.transformer, name):
@@ -124,7 +124,7 @@ def _export(
     kind: TrainingConfig,
     config: dict[str, Any],
 ) -> FittedNetworks:
-    """Model of networks that read and predict as `kind` says, of the whole configuration."""
+    """Model of networks that read and predict as `kind` does, of the whole configuration."""
     decided = decision(nights, validation, kind)
     info = replace(describe(nights, groups, kind), config=config, **decided)
     return FittedNetworks(export_step(networks, len(kind.columns)), info)
@@ -132,7 +132,7 @@ def _export(
 
 @dataclass(frozen=True, eq=False)
 class FittedNetworks:
-    """An exported model; what it tells comes out of the very graph that is saved."""
+    """An exported model; its predictions come out of the very graph that is saved."""
 
     graph: onnx.ModelProto
     info: ModelInfo
@@ -157,7 +157,7 @@ class FittedNetworks:
 
 
 def describe(nights: Sequence[PreparedNight], groups: Groups, config: TrainingConfig) -> ModelInfo:
-    """What a model file says of the data behind it."""
+    """Describe a model and the data behind it."""
     simulated = any(night.recording.simulated for night in nights)
     return ModelInfo(
         features=config.columns,
@@ -191,7 +191,7 @@ def decision(
     validation: Mapping[str, NDArray[np.floating]],
     config: TrainingConfig,
 ) -> dict[str, Any]:
-    """What validation people say on how to decide.
+    """Select by the validation people how to decide.
 
     The values of ``typical``, ``temperature`` and ``class_weights`` of a `ModelInfo`.
     """
@@ -204,7 +204,7 @@ def decision(
         for subject, probabilities in validation.items()
     }
     temperature = best_temperature(nights, centred, config.scheme)
-    calibrated = {name: temper(told, temperature) for name, told in centred.items()}
+    calibrated = {name: temper(predicted, temperature) for name, predicted in centred.items()}
     return {
         "typical": correction.typical,
         "temperature": temperature,
@@ -216,12 +216,12 @@ def best_temperature(
     nights: Sequence[PreparedNight], validation: Mapping[str, NDArray[np.floating]], scheme: str
 ) -> float:
     """Temperature with which the expert's stages are likeliest, epochs of all people pooled."""
-    told = np.concatenate([validation[night.subject] for night in nights])
+    predicted = np.concatenate([validation[night.subject] for night in nights])
     codes = np.concatenate([night.codes_in(SCHEMES[scheme]) for night in nights])
-    told, codes = told[codes != UNSCORED], codes[codes != UNSCORED]
+    predicted, codes = predicted[codes != UNSCORED], codes[codes != UNSCORED]
 
     def surprise(temperature: float) -> float:
-        of_truth = temper(told, temperature)[np.arange(len(codes)), codes]
+        of_truth = temper(predicted, temperature)[np.arange(len(codes)), codes]
         return -float(np.log(of_truth.astype(np.float64) + 1e-9).mean())
 
     found = minimize_scalar(surprise, bounds=_TEMPERATURES, method="bounded")
