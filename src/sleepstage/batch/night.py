@@ -88,7 +88,7 @@ class Summary:
     error : str
         Why it could not be staged; empty if it was.
     subject : str
-        Whose night it is, where that is told.
+        Whose night it is, where that is known.
     simulated : bool
         True if a simulator made the night or what the model was trained on.
     start : float or None
@@ -193,9 +193,9 @@ def _span(hypnogram: Hypnogram) -> list[str]:
 
 def _others(recording: Recording, n_epochs: int) -> dict[str, Hypnogram]:
     """Hypnograms to compare with, of the very epochs that are staged."""
-    told = {"expert": recording.reference, "watch": recording.watch_stages}
+    by_source = {"expert": recording.reference, "watch": recording.watch_stages}
     found = {}
-    for name, other in told.items():
+    for name, other in by_source.items():
         if other is not None:
             four = other.merge(FOUR_CLASS)
             codes = np.full(n_epochs, UNSCORED, dtype=np.int8)
@@ -205,7 +205,7 @@ def _others(recording: Recording, n_epochs: int) -> dict[str, Hypnogram]:
 
 
 def _compare(hypnogram: Hypnogram, other: Hypnogram) -> dict[str, Any] | None:
-    """Agreement where both tell a stage; None where they never do."""
+    """Agreement where both have a stage; None where they never do."""
     codes = hypnogram.merge(FOUR_CLASS).codes
     both = (codes != UNSCORED) & (other.codes != UNSCORED)
     if not both.any():

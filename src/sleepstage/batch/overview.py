@@ -39,12 +39,12 @@ _STATISTICS: Final = [
 
 
 def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
-    """Agreement over all nights with the ``expert`` and with the ``watch``, where they told."""
+    """Agreement over all nights with the ``expert`` and with the ``watch``, where they staged."""
     found = {}
     for name in ("expert", "watch"):
-        told = [night.agreement[name] for night in nights if name in night.agreement]
-        if told:
-            found[name] = pooled([one["confusion"] for one in told], FOUR_CLASS)
+        known_nights = [night.agreement[name] for night in nights if name in night.agreement]
+        if known_nights:
+            found[name] = pooled([one["confusion"] for one in known_nights], FOUR_CLASS)
     return found
 
 
@@ -108,8 +108,10 @@ def _percent(share: float | None) -> str:
 
 def _middle(nights: Sequence[Summary]) -> dict[str, float | None]:
     """Median of each statistic over the nights that have it; None where none has."""
-    told = [night.statistics for night in nights if night.statistics]
-    known = {name: [one[name] for one in told if one[name] is not None] for name in _STATISTICS}
+    known_nights = [night.statistics for night in nights if night.statistics]
+    known = {
+        name: [one[name] for one in known_nights if one[name] is not None] for name in _STATISTICS
+    }
     return {name: median(values) if values else None for name, values in known.items()}
 
 
@@ -162,7 +164,7 @@ def _ticks(nights: Sequence[Summary]) -> list[tuple[float, str]]:
 
 
 def _row(night: Summary) -> dict[str, Any]:
-    told: dict[str, Any] = night.statistics or {}
+    known_nights: dict[str, Any] = night.statistics or {}
     classes = FOUR_CLASS.classes
     expected = night.expected or {}
     start = None if night.start is None else str(night.start)  # a column is of one type: text
@@ -172,9 +174,9 @@ def _row(night: Summary) -> dict[str, Any]:
         "start": night.clock[0] if night.clock else start,
         "epochs": night.n_epochs,
         "unscored": night.n_unscored,
-        **{name: told.get(name) for name in _STATISTICS},
-        **{f"{name}_minutes": told.get("minutes", {}).get(name) for name in classes},
-        **{f"{name}_share": told.get("shares", {}).get(name) for name in classes[1:]},
+        **{name: known_nights.get(name) for name in _STATISTICS},
+        **{f"{name}_minutes": known_nights.get("minutes", {}).get(name) for name in classes},
+        **{f"{name}_share": known_nights.get("shares", {}).get(name) for name in classes[1:]},
         "model": text_cell(night.model.get("name", "")) or None,
         "expected_accuracy": expected.get("accuracy"),
         "expected_kappa": expected.get("kappa"),

@@ -58,7 +58,7 @@ def is_local(path: Path) -> bool:
 def local_copies(files: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
     """The files where they are, or copies in a folder that lasts as long as the block.
 
-    Copies keep the names of the folders above them, by which readers tell people and signals. A
+    Copies keep the names of the folders above them, by which readers know people and signals. A
     file whose name is not Unicode is copied, too: polars can't open it.
     """
     if all(is_local(file) and shown(file) == str(file) for file in files):

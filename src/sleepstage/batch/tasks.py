@@ -1,4 +1,4 @@
-"""All nights: found, told apart from those that are done, and staged one by one, here or afar."""
+"""All nights: found, separated from those that are done, and staged one by one, here or afar."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def find_tasks(
 def _tasks_of(source: Source, on_progress: Progress | None) -> Iterator[Task]:
     """One task a night; sources of many nights are read here, once."""
     if not FORMATS[source.format].many:
-        told = [source.format, *map(stamp, source.files)]
-        yield Task(source.name, source, None, _digest(told))
+        parts = [source.format, *map(stamp, source.files)]
+        yield Task(source.name, source, None, _digest(parts))
         return
     with local_copies(source.files) as files:
         for night in read_source(source, files, on_progress=on_progress):
@@ -142,12 +142,12 @@ def _content(night: StoredNight) -> str:
     except SleepstageError as error:
         return str(error)
     watch = recording.watch_stages
-    told = "" if watch is None else watch.codes.tobytes().hex()
-    return _digest([recording.fingerprint(), told, str(recording.utc_offset)])
+    parts = "" if watch is None else watch.codes.tobytes().hex()
+    return _digest([recording.fingerprint(), parts, str(recording.utc_offset)])
 
 
-def _digest(told: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(told).encode(errors="surrogatepass")).hexdigest()
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
 def _apart(tasks: Iterable[Task]) -> Iterator[Task]:
@@ -156,7 +156,7 @@ def _apart(tasks: Iterable[Task]) -> Iterator[Task]:
     count: Counter[str] = Counter()
     for task in tasks:
         plain = name = _folder_name(task.name)
-        while name.casefold() in taken:  # some file systems do not tell a from A
+        while name.casefold() in taken:  # some file systems do not distinguish a from A
             count[plain] += 1
             name = f"{plain} ({count[plain] + 1})"
         taken.add(name.casefold())
@@ -193,8 +193,8 @@ def score_all(
     DataError, MissingExtraError, OSError
         If the cluster is not there, or the folder of results holds an input or can't be written to.
     """
-    if (told := shown(work.out)) != str(work.out):
-        msg = f"{told}: this folder's name is not Unicode: name another one with --out"
+    if (folder := shown(work.out)) != str(work.out):
+        msg = f"{folder}: this folder's name is not Unicode: name another one with --out"
         raise DataError(msg)
     _refuse_inputs(tasks, work.out)
     work.out.mkdir(parents=True, exist_ok=True)
@@ -251,8 +251,8 @@ def _score(work: Work, task: Task) -> Summary:
         return _failure(task.source, task.name, error)
     except Exception as error:
         _log.exception("%s", task.name)
-        told = f"{type(error).__name__}: {error}; this is a fault of sleepstage: report it, please"
-        return _failure(task.source, task.name, told)
+        parts = f"{type(error).__name__}: {error}; this is a fault of sleepstage: report it, please"
+        return _failure(task.source, task.name, parts)
     return summary
 
 

@@ -1,4 +1,4 @@
-"""sleepstage evaluate: models on many splits, every run and what they say together."""
+"""sleepstage evaluate: models on many splits, every run and the summary of all."""
 
 from __future__ import annotations
 

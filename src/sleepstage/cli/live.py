@@ -252,12 +252,12 @@ def _draw(
 
 
 def _scored(reference: Hypnogram | None, scheme: Scheme) -> dict[float, str]:
-    """What the expert says of each epoch."""
+    """The expert's stage of each epoch."""
     if reference is None:
         return {}
     merged = reference.merge(scheme)
-    told = zip(merged.times.tolist(), merged.stages.tolist(), strict=True)
-    return {time: stage for time, stage in told if stage != "unscored"}
+    scored = zip(merged.times.tolist(), merged.stages.tolist(), strict=True)
+    return {time: stage for time, stage in scored if stage != "unscored"}
 
 
 def hypnogram_rows(stages: Sequence[str], classes: Sequence[str], width: int) -> list[str]:

@@ -115,7 +115,7 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 def _stage(tasks: Sequence[Task], work: Work, jobs: int, cluster: str | None) -> list[Summary]:
-    """Summaries in the order of the tasks; says how many were there already."""
+    """Summaries in the order of the tasks; logs how many were there already."""
     found: dict[str, Summary] = {}
     n_done = 0
     scored = score_all(tasks, work, jobs=jobs, cluster=cluster)
@@ -141,16 +141,16 @@ def _show(nights: Sequence[Summary]) -> None:
 
 
 def _show_staged(staged: Sequence[Summary]) -> None:
-    told = agreements(staged)
+    agreed = agreements(staged)
     columns = ["night", "asleep", "in bed", "efficiency", "light", "deep", "REM", "accuracy"]
-    rows = [_row(night, told) for night in staged[-_SHOWN:]]
+    rows = [_row(night, agreed) for night in staged[-_SHOWN:]]
     left = f", the last {_SHOWN} of {len(staged)}" if len(staged) > _SHOWN else ""
     title = (
         f"nights{left}: h:min asleep and in bed, shares of the time asleep; accuracy, which is to "
         "be expected with such signals"
     )
-    table(title, [*columns, *(f"as the {name}" for name in told)], rows)
-    for name, one in told.items():
+    table(title, [*columns, *(f"as the {name}" for name in agreed)], rows)
+    for name, one in agreed.items():
         console.print(
             f"the same stage as the {name} in {one.accuracy:.1%} of {one.n_epochs} epochs, "
             f"kappa {number(one.kappa)}"
@@ -158,13 +158,13 @@ def _show_staged(staged: Sequence[Summary]) -> None:
 
 
 def _row(night: Summary, compared: Iterable[str]) -> list[str]:
-    told = night.statistics or {}
-    shares = told["shares"]
+    agreed = night.statistics or {}
+    shares = agreed["shares"]
     return [
         night.night,
-        hours(told["total_sleep_time"]),
-        hours(told["time_in_bed"]),
-        _percent(told["sleep_efficiency"]),
+        hours(agreed["total_sleep_time"]),
+        hours(agreed["time_in_bed"]),
+        _percent(agreed["sleep_efficiency"]),
         *(_percent(shares.get(name)) for name in ("light", "deep", "rem")),
         _percent(night.expected["accuracy"] if night.expected else None),
         *(_percent(night.agreement.get(name, {}).get("accuracy")) for name in compared),

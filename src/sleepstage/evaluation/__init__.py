@@ -1,1 +1,1 @@
-"""Many runs over many splits, and what they say together."""
+"""Many runs over many splits, and their summary."""

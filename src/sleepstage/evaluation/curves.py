@@ -151,7 +151,7 @@ def roc_curves(nights: Nights, scheme: Scheme) -> dict[str, Curve | None]:
 def precision_recall_curves(nights: Nights, scheme: Scheme) -> dict[str, Curve | None]:
     """Precision against recall of each class; otherwise as `roc_curves`.
 
-    The curve of chance is flat, at the share of the class: for rare classes this tells more.
+    The curve of chance is flat, at the share of the class: for rare classes this is more telling.
     """
     return _each_class(nights, scheme, _precision_recall)
 

@@ -70,8 +70,8 @@ class Task:
 
     def fingerprint(self, data_and_code: str) -> str:
         """SHA-256 of all that a result depends on."""
-        told = (data_and_code, repr(self.classifier), repr(self.split))
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        content = (data_and_code, repr(self.classifier), repr(self.split))
+        return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
 def plan(
@@ -173,7 +173,7 @@ def _do(nights: Sequence[PreparedNight], task: Task) -> Outcome | SleepstageErro
 
 
 def remember(outcome: Outcome, out: Path, fingerprint: str) -> None:
-    """Write the run's files and predictions, and last of all the stamp that says they are whole."""
+    """Write the run's files and predictions, and last of all the stamp that marks them as whole."""
     (out / _STAMP).unlink(missing_ok=True)
     save(outcome, out)
     frame = pl.concat(

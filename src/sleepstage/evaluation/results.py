@@ -1,4 +1,4 @@
-"""What the runs of an evaluation say, as one JSON document: ``results.json``."""
+"""Results of an evaluation, as one JSON document: ``results.json``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["by_model", "failed_runs", "nights_of", "paired", "results", "summari
 
 
 def results(outcomes: Outcomes) -> dict[str, Any]:
-    """Every run, and what they say together.
+    """Every run, and the summary of all.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class Split:
     train : tuple of str
         Networks are fitted on these.
     validation : tuple of tuple of str
-        The training people in groups that take turns to say how long to fit.
+        The training people in groups that take turns to select the number of training epochs.
     test : tuple of str
         No person of `train`; seen once, at the end.
     """

@@ -45,7 +45,7 @@ ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
-"""What a model file says of the dataset."""
+"""What a model file states about the dataset."""
 
 _MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
 _HEADER: Final = 128  # bytes before the first element of a MATLAB file

@@ -150,7 +150,7 @@ def _is_header(fields: Sequence[str]) -> bool:
 
 
 def _read_csv(path: Path, separator: str) -> pl.DataFrame:
-    """Numbers as numbers where all are; else as text, for `_numbers` to say which is none."""
+    """Numbers as numbers where all are; else as text, for `_numbers` to report which is none."""
     import polars as pl
 
     def read(n_rows: int) -> pl.DataFrame:
@@ -196,7 +196,7 @@ def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
 
 
 def _seconds(column: pl.Series, place: _Place) -> tuple[NDArray[np.float64], int]:
-    """Seconds, and by how many clocks were ahead of UTC at the first of them, if that is told."""
+    """Seconds, and by how many clocks were ahead of UTC at the first of them, if that is known."""
     import polars as pl
 
     if column.dtype in (pl.Date, pl.Time):

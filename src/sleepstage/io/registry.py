@@ -55,7 +55,7 @@ def open_nights(
         An export of Apple Health, a recording of an app, a table, a dataset, or a folder of these;
         ``DIR:SUBJECT`` for one person of a sleep-accel dataset.
     format : str, optional
-        One of `FORMATS`, where the content does not tell it, or tells more than one.
+        One of `FORMATS`, where the content fits none, or more than one.
     on_progress : callable, optional
         Called with what is done, of all, and a remark, while a source of many nights is read.
 
@@ -137,7 +137,7 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Folders from the top down, and the files directly in each; hidden ones are left out.
 
     A folder that links lead to as well is visited once, by its own name if that is below `top`.
-    Remote file systems do not tell: there `MAX_DEPTH` ends what leads back to itself.
+    Remote file systems do not show links: there `MAX_DEPTH` ends what leads back to itself.
     """
     visited: set[Path] = set()
     waiting = [(top, 0)]

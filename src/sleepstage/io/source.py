@@ -22,7 +22,7 @@ class Found(NamedTuple):
     """Files of one folder that belong together."""
 
     name: str
-    """What tells them from others in the folder; empty where the folder as a whole is meant."""
+    """What distinguishes them in the folder; empty where the folder as a whole is meant."""
     files: tuple[Path, ...]
 
 
@@ -31,7 +31,7 @@ class StoredNight:
     """A night that is known to be there, and is read when it is asked for."""
 
     name: str
-    """What tells it from others in its source; empty where it is the only one."""
+    """What distinguishes it in its source; empty where it is the only one."""
     read: Callable[[], Recording]
     """Gives the recording, or raises `DataError`. It can be pickled."""
 

@@ -47,7 +47,7 @@ def read_tables(
 
     A file is Parquet by its ending, else text: separated by comma, semicolon, tab or space. With
     a header the columns are found by name, without one they are taken in the order below. Times
-    are on one clock: Unix time in seconds, milli-, micro- or nanoseconds, told apart by their
+    are on one clock: Unix time in seconds, milli-, micro- or nanoseconds, recognised by their
     size; seconds since any start; or ISO 8601, which is UTC where it names no offset. A row may
     leave a signal blank.
 
@@ -89,7 +89,7 @@ def table_signals(path: Path) -> list[str]:
 
 
 def _split(path: Path) -> tuple[str, str | None]:
-    """Name of a file without what says which signal it holds, and that signal."""
+    """Name of a file without the part that names its signal, and that signal."""
     stem = path.name.removesuffix(path.suffix)
     for signal, endings in _ENDINGS.items():
         found = re.fullmatch(rf"(.*?)(?:^|[ _.-])(?:{endings})", stem, re.IGNORECASE)

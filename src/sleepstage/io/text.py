@@ -1,4 +1,4 @@
-"""Tables of numbers in text files: read fast, and where that fails, say which line is to blame."""
+"""Tables of numbers in text files: read fast; where that fails, the line to blame is reported."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_explanation"]
 
-_FOR, _AGAINST = "#1b7837", "#762a83"  # no stage's colours, and told apart by the colour-blind
+_FOR, _AGAINST = "#1b7837", "#762a83"  # no stage's colours, and distinct to the colour-blind
 _STAGES, _SIGNAL, _PAST = 1.7, 1.4, 2.8  # inches of height
 _NOTHING: Final = "0.92"  # grey, as for what is unscored
 _TINT: Final = 0.15
 _MARGIN: Final = 1.05
 _LEAST: Final = 0.05  # of probability: what is less than that everywhere shall not look large
-_MOST: Final = 98  # percent of the effects that the colours tell apart; few are larger by far
+_MOST: Final = 98  # percent of the effects that the colours distinguish; few are larger by far
 
 
 def plot_explanation(
@@ -94,10 +94,10 @@ def _draw_signals(
     low = _MARGIN * np.min(every, initial=-_LEAST)
     high = _MARGIN * np.max(every, initial=_LEAST)
     for axis, (name, effects) in zip(axes, by_signal.items(), strict=True):
-        told = np.nan_to_num(effects)
+        shown = np.nan_to_num(effects)
         for side, colour, meaning in (
-            (told.clip(min=0), _FOR, "for the stage"),
-            (told.clip(max=0), _AGAINST, "against it"),
+            (shown.clip(min=0), _FOR, "for the stage"),
+            (shown.clip(max=0), _AGAINST, "against it"),
         ):
             axis.stairs(side, edges, fill=True, color=colour, label=meaning)
         axis.axhline(0, color=MUTED, linewidth=0.8)

@@ -33,7 +33,7 @@ STAGE_COLOURS: Final = {
     "deep": "#1f4e79",
     "n3": "#1f4e79",
 }
-"""One colour a class, told apart in grey too."""
+"""One colour a class, distinct in grey too."""
 
 
 def plot_night(

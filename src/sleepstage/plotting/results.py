@@ -1,4 +1,4 @@
-"""Pictures of one model's results: which classes it mixes up, and what its probabilities say."""
+"""Pictures of one model's results: which classes it mixes up, and its probabilities."""
 
 from __future__ import annotations
 

@@ -134,8 +134,8 @@ def _add_page(app: FastAPI) -> None:
 @cache
 def _night() -> bytes:
     night = simulate_night(1)
-    told = {"seconds": night.end - night.start}
+    night_json = {"seconds": night.end - night.start}
     for name in ("heart_rate", "motion", "steps"):
         samples = getattr(night, name)
-        told[name] = np.column_stack([samples.times, samples.values]).tolist()
-    return orjson.dumps(told)
+        night_json[name] = np.column_stack([samples.times, samples.values]).tolist()
+    return orjson.dumps(night_json)

@@ -1,4 +1,4 @@
-"""Who watches a session is told when something changed, whichever server changed it."""
+"""Notify whoever watches a session of changes, whichever server made them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Watcher:
 class Changes:
     """Waits for sessions to change.
 
-    What this server changes is told at once. For what others change, the store is asked every
+    Changes by this server are notified at once. For what others change, the store is asked every
     second for the versions of all sessions that are watched here, in one request.
     """
 
@@ -53,7 +53,7 @@ class Changes:
             if not watchers and self._watchers.get(session_id) is watchers:
                 del self._watchers[session_id]
 
-    def tell(self, session_id: str) -> None:
+    def notify(self, session_id: str) -> None:
         """Wake all who watch this session."""
         for watcher in self._watchers.get(session_id, ()):
             watcher.event.set()
@@ -62,7 +62,7 @@ class Changes:
         """Wake everybody, for good."""
         self.stopped = True
         for session_id in self._watchers:
-            self.tell(session_id)
+            self.notify(session_id)
 
     async def run(self) -> None:
         """Ask the store until cancelled."""

@@ -23,7 +23,7 @@ _PATIENCE: Final = 5.0  # s that a deletion waits
 
 
 class Erasing:
-    """Erases in the background, until the store says that it is done."""
+    """Erases in the background, until the store reports that it is done."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -171,7 +171,7 @@ def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
 
 
 def read_json(body: bytes) -> Any:
-    """What JSON says.
+    """Values of JSON.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def check_count(count: int, limit: float) -> None:
 def _clean(name: str, pair: tuple[Any, Any]) -> Samples:
     if name == "motion":
         motion = clean_motion(pair)
-        # As many as tell the unit may never be in one message: a tenth of them, at rest, do.
+        # As many as show the unit may never be in one message: a tenth of them, at rest, do.
         if motion.values.shape[1] == 3 and len(motion) >= UNIT_SAMPLES // 10:
             check_unit(np.linalg.norm(motion.values, axis=1))
         return motion

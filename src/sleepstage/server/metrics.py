@@ -1,4 +1,4 @@
-"""What Prometheus is told. Numbers only: no session, person or address is in a label."""
+"""Metrics for Prometheus. Numbers only: no session, person or address is in a label."""
 
 from __future__ import annotations
 

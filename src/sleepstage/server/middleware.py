@@ -176,7 +176,7 @@ class Bodies:
 
 
 def _is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that another site's page made this request."""
+    """Whether a browser states that another site's page made this request."""
     origin = headers.get("origin")
     return origin is not None and origin.partition("://")[2] != headers.get("host")
 

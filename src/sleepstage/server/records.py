@@ -25,7 +25,7 @@ class SessionRecord:
     source: str = "api"
     """``api`` or ``sensor-logger``."""
     simulated: bool = False
-    """True if its samples were made by a program: whatever shows it must say so."""
+    """True if its samples were made by a program: whatever shows it must mark it."""
     created: float
     """When it was opened, by the server's clock, in Unix seconds."""
     lateness: float = 5.0
@@ -33,13 +33,13 @@ class SessionRecord:
     find_rem: bool = False
     """Whether it is decided at the model's operating point for REM."""
     start: float | None = None
-    """Start of the first epoch on the samples' clock; None until the first sample tells."""
+    """Start of the first epoch on the samples' clock; None until the first sample."""
     watermark: float | None = None
     """Samples before this time come too late; None before the first step of work."""
     n_epochs: int = 0
-    """Epochs told so far."""
+    """Epochs emitted so far."""
     due: float | None = None
-    """Once a sample is as new as this, an epoch can be told. None before the first sample."""
+    """Once a sample is as new as this, an epoch can be emitted. None before the first sample."""
     motion_columns: int = 0
     """3 for raw acceleration, 4 for summaries, 0 before the first."""
     intake: Mapping[str, float] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class SessionRecord:
     warnings: Mapping[str, int] = field(default_factory=dict)
     """Number of samples that each kind of warning was about."""
     version: int = 0
-    """Raised by every `Advance`: who works from an older one is told to begin again."""
+    """Raised by every `Advance`: who works from an older one has to begin again."""
     newest: float | None = None
     """Time of the newest sample."""
     heard: float
@@ -105,7 +105,7 @@ class Advance:
     used: int
     """Messages up to this number are used; -1 for none."""
     epochs: Sequence[Mapping[str, Any]] = ()
-    """Those told, in order; the first has number ``record.n_epochs - len(epochs)``."""
+    """Those emitted, in order; the first has number ``record.n_epochs - len(epochs)``."""
     samples: bytes = b""
     """What these epochs rest on, for the whole-night model; empty for none."""
     result: Mapping[str, Any] | None = None

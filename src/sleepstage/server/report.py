@@ -1,4 +1,4 @@
-"""Epochs and nights as the API tells them."""
+"""Epochs and nights as the API describes them."""
 
 from __future__ import annotations
 

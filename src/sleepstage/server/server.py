@@ -35,7 +35,7 @@ _PATIENCE: Final = 10  # s that requests under way may take when the server stop
 
 
 class _Server(uvicorn.Server):
-    """Sends viewers away when it is told to stop: their streams would never end by themselves."""
+    """Sends viewers away when it has to stop: their streams would never end by themselves."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         service = getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]

@@ -203,7 +203,7 @@ class SessionService:
     async def follow(
         self, session_id: str, *, after: int
     ) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
-        """Give the session, then each epoch from number `after` on as it is told, with its number.
+        """The session, then each epoch from number `after` on as it is emitted, with its number.
 
         Now and then None, as a sign of life. Ends with the session once more when the night is
         over, or when the server stops.
@@ -267,7 +267,7 @@ class SessionService:
             raise UnknownSessionError(session_id)
         self.failing.forget(session_id)
         self.erasing.ask()
-        self.changes.tell(session_id)
+        self.changes.notify(session_id)
 
     def start(self, session_id: str) -> asyncio.Task[None]:
         """Have a session worked off, if that is not under way."""
@@ -315,7 +315,7 @@ class SessionService:
         written = await self.store.commit(backlog.record.version, step)
         if written:
             self._metrics.epochs.inc(len(step.epochs))
-            self.changes.tell(step.record.id)
+            self.changes.notify(step.record.id)
         return written
 
     async def aclose(self) -> None:

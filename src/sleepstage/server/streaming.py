@@ -1,4 +1,4 @@
-"""Epochs as they are told: server-sent events for viewers, a WebSocket for programs."""
+"""Epochs as they are emitted: server-sent events for viewers, a WebSocket for programs."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ async def events(
     await service.nights.session(session_id)
     service.streams.check()
     first = after if last_event_id is None else last_event_id + 1
-    told = _events(service, request, session_id, first)
-    return StreamingResponse(told, media_type="text/event-stream")
+    item = _events(service, request, session_id, first)
+    return StreamingResponse(item, media_type="text/event-stream")
 
 
 async def _follow(
@@ -83,9 +83,9 @@ async def _follow(
     UnauthorizedError
         Once they may not.
     """
-    async for told in service.nights.follow(session_id, after=after):
+    async for item in service.nights.follow(session_id, after=after):
         await service.access.authenticate(viewer)
-        yield told
+        yield item
 
 
 async def _events(
@@ -93,17 +93,17 @@ async def _events(
 ) -> AsyncIterator[bytes]:
     with service.streams.open():
         try:
-            async for told in _follow(service, viewer, session_id, after):
-                if told is None:
+            async for item in _follow(service, viewer, session_id, after):
+                if item is None:
                     yield b": still here\n\n"
-                elif isinstance(told, SessionRecord):
-                    said = orjson.dumps(schemas.describe_session(told))
+                elif isinstance(item, SessionRecord):
+                    said = orjson.dumps(schemas.describe_session(item))
                     yield b"event: session\ndata: " + said + b"\n\n"
                 else:
-                    number, epoch = told
+                    number, epoch = item
                     said = orjson.dumps(epoch)
                     yield b"event: epoch\nid: %d\ndata: %b\n\n" % (number, said)
-        except SleepstageError:  # deleted, revoked, no store: whoever comes back is told
+        except SleepstageError:  # deleted, revoked, no store: whoever comes back gets an error
             return
 
 
@@ -128,20 +128,20 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
 
 
 async def _talk(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
-    """Listen and tell until one side has had enough."""
+    """Listen and send until one side has had enough."""
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(_tell(socket, service, session_id, after))
+        telling = group.create_task(_send_all(socket, service, session_id, after))
         await _listen(socket, service, session_id)
         telling.cancel()
 
 
-async def _tell(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
-    with suppress(SleepstageError):  # deleted, revoked, no store: whoever comes back is told
-        async for told in _follow(service, socket, session_id, after):
-            if isinstance(told, SessionRecord):
-                await _send(socket, {"session": schemas.describe_session(told)})
-            elif told is not None:
-                await _send(socket, {"number": told[0], "epoch": told[1]})
+async def _send_all(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
+    with suppress(SleepstageError):  # deleted, revoked, no store: whoever comes back gets an error
+        async for item in _follow(service, socket, session_id, after):
+            if isinstance(item, SessionRecord):
+                await _send(socket, {"session": schemas.describe_session(item)})
+            elif item is not None:
+                await _send(socket, {"number": item[0], "epoch": item[1]})
     await _leave(socket)
 
 
@@ -164,7 +164,10 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
             service.rate.take(session_id)
             receipt = await service.nights.push(session_id, message_id, message)
             await _send(socket, {"id": message_id, **schemas.describe_receipt(receipt)})
-        except (UnauthorizedError, UnknownSessionError):  # revoked, deleted: who comes back is told
+        except (
+            UnauthorizedError,
+            UnknownSessionError,
+        ):  # revoked, deleted: who comes back is refused
             await _leave(socket)
             return
         except SleepstageError as error:

@@ -32,7 +32,7 @@ __all__ = ["Models", "advance", "close"]
 
 _log = logging.getLogger(__name__)
 
-_LENGTH: Final = 4  # bytes that say how long the session's part of a snapshot is
+_LENGTH: Final = 4  # bytes of the length of the session's part of a snapshot is
 _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 """Errors that are not those of a night's own data: later, or on another server, it may succeed."""
 
@@ -85,13 +85,13 @@ class _Night:
             known = given.get("steps", (np.empty(0), np.empty(0)))
             both = ((walked.times, known[0]), (walked.values, known[1]))
             given["steps"] = np.concatenate(both[0]), np.concatenate(both[1])
-        told = self.session.push(**given, now=newest)
+        emitted = self.session.push(**given, now=newest)
         self.pedometer = pedometer
-        self.keep(told)
+        self.keep(emitted)
 
-    def keep(self, told: Sequence[Epoch]) -> None:
+    def keep(self, emitted: Sequence[Epoch]) -> None:
         passed = self.session.passed
-        self.epochs += describe_epochs(told, passed)
+        self.epochs += describe_epochs(emitted, passed)
         message = Message(heart_rate=passed.heart_rate, motion=passed.summaries, steps=passed.steps)
         self.passed.append(message.to_bytes())
 
@@ -111,7 +111,7 @@ def advance(models: Models, backlog: Backlog) -> Advance:
     """
     record = backlog.record
     night = _work_off(models.live, backlog)
-    if night is None:  # nothing says yet when the night begins: look again when there is more
+    if night is None:  # the start is not known yet: look again when there is more
         newest = _newest(record)
         waiting = replace(record, due=newest + EPOCH_SECONDS, version=record.version + 1)
         return Advance(waiting, None, -1)
@@ -127,7 +127,7 @@ def advance(models: Models, backlog: Backlog) -> Advance:
 def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
     """Emit the last epochs, and stage the night as a whole.
 
-    What can't be staged is left out, and the result says so under ``problem``: a night that stayed
+    What can't be staged is left out, and the result has it under ``problem``: a night that stayed
     open would never be whole either.
 
     Parameters
@@ -198,7 +198,7 @@ def _reason(error: Exception) -> str:
 
 
 def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
-    """Push what waits; None if nothing ever came, or nothing says when the night begins."""
+    """Push what waits; None if nothing ever came, or the start is not known."""
     record, bodies = backlog.record, _readable([body for _, body in backlog.messages])
     night = _resume(stager, record, backlog.snapshot, bodies)
     if night is None or record.newest is None:

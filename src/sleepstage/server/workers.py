@@ -93,7 +93,7 @@ _models: Models  # of a process that stages; its own, and set once
 
 def _begin(live: str, night: str) -> None:
     global _models
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server is told, and ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server gets it, and ends this process
     end_with_parent()
     _models = Models.load(live, night)
 

@@ -165,7 +165,7 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
 
 
 def _shared_scheme(results: Mapping[str, Any]) -> str:
-    """The finest scheme in which all models are told."""
+    """The finest scheme in which all models are compared."""
     models = [model["people"] for model in results["models"].values()]
     return next(name for name in schemes(models[0]) if all(name in people for people in models))
 

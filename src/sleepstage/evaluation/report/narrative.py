@@ -50,7 +50,7 @@ def _card(name: str, spread: Mapping[str, float | None], *, share: bool = False)
 
 
 def verdict(results: Mapping[str, Any]) -> list[str]:
-    """What the model named first is worth, in a few plain sentences; the first says most."""
+    """What the model named first is worth, in a few plain sentences; the main one first."""
     name, model = first_model(results)
     summary, finest = results["summary"], schemes(results["summary"])[0]
     accuracies = [run[finest]["accuracy"] for run in runs_of(results, name)]

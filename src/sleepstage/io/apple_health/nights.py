@@ -2,7 +2,7 @@
 
 Several sources may have written the same kind of record: watch, phone and apps. They are never
 mixed: each night has the heart rate of the source that covers most of it, the steps of the source
-that counted most, and the stages of the source that told most.
+that counted most, and the stages of the source that has most.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _load(path: Path, on_progress: Progress | None) -> Export:
 
 
 def _nights(export: Export, name: str) -> list[StoredNight]:
-    """Nights that have heart rate; says how many do not."""
+    """Nights that have heart rate; logs how many do not."""
     spans = _find_spans(export)
     if not spans:
         msg = f"{name}: has neither records of sleep nor rests of four hours between steps"
@@ -128,13 +128,13 @@ def _nights(export: Export, name: str) -> list[StoredNight]:
 def _find_spans(export: Export) -> list[_Span]:
     """Nights in order of time, naps among them.
 
-    Where somebody was told to be in bed, awake in bed or asleep, by any source, that is a night;
+    Where somebody was recorded as in bed, awake in bed or asleep, by any source, that is a night;
     breaks of less than an hour are part of it. On days without such records, noon to noon, it is
     the longest rest: four hours or more without a step, during half of which or more the watch
     measured heart rate.
     """
-    told = _join(export.sleep)
-    return sorted([*told, *_rests(export, told)], key=lambda span: span.start)
+    recorded = _join(export.sleep)
+    return sorted([*recorded, *_rests(export, recorded)], key=lambda span: span.start)
 
 
 def _join(records: Sequence[SleepRecord]) -> list[_Span]:
@@ -149,10 +149,10 @@ def _join(records: Sequence[SleepRecord]) -> list[_Span]:
     return spans
 
 
-def _rests(export: Export, told: Sequence[_Span]) -> list[_Span]:
-    """The longest rest of each day of which no sleep is told."""
+def _rests(export: Export, recorded: Sequence[_Span]) -> list[_Span]:
+    """The longest rest of each day of which no sleep is recorded."""
     beats = np.sort(_joined(series.ends for series in export.heart_rate.values()))
-    taken = {_day(span) for span in told if span.end - span.start >= _SHORTEST_NIGHT}
+    taken = {_day(span) for span in recorded if span.end - span.start >= _SHORTEST_NIGHT}
     longest: dict[int, _Span] = {}
     for span in _stepless(list(export.steps.values())):
         day = _day(span)
@@ -231,22 +231,22 @@ def _recording(export: Export, span: _Span, beats: Series) -> partial[Recording]
         bisect_left(export.sleep, time, key=lambda one: one.start)
         for time in (span.start - _DAY, span.end)
     )
-    told = [one for one in export.sleep[first:last] if one.end > span.start]
+    recorded = [one for one in export.sleep[first:last] if one.end > span.start]
     return partial(
         Recording.from_arrays,
         heart_rate=(beats.ends, beats.values),
         steps=None if steps is None else (steps.ends, steps.values),
         start=span.start,
         end=span.end,
-        watch_stages=_watch_stages(told, span),
+        watch_stages=_watch_stages(recorded, span),
         utc_offset=span.utc_offset,
     )
 
 
-def _watch_stages(told: Sequence[SleepRecord], span: _Span) -> Hypnogram | None:
-    """Stages of the source that told most of them; an epoch has the stage of its middle."""
+def _watch_stages(recorded: Sequence[SleepRecord], span: _Span) -> Hypnogram | None:
+    """Stages of the source that has most of them; an epoch has the stage of its middle."""
     minutes: dict[str, float] = {}
-    for one in told:
+    for one in recorded:
         if one.value in _SLEPT:
             minutes[one.source] = minutes.get(one.source, 0) + one.end - one.start
     if not minutes:
@@ -257,7 +257,7 @@ def _watch_stages(told: Sequence[SleepRecord], span: _Span) -> Hypnogram | None:
     n_epochs = int((span.end - span.start) / EPOCH_SECONDS + 1e-6)
     middles = span.start + EPOCH_SECONDS * (np.arange(n_epochs) + 0.5)
     codes = np.full(n_epochs, UNSCORED, dtype=np.int8)
-    for one in told:
+    for one in recorded:
         if one.source == source and one.value in _CLASSES:
             first, last = np.searchsorted(middles, [one.start, one.end])
             codes[first:last] = FOUR_CLASS.classes.index(_CLASSES[one.value])

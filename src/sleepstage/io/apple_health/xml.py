@@ -1,4 +1,4 @@
-"""The stream of an Apple Health export: of millions of records, those that sleep is told from.
+"""The stream of an Apple Health export: of millions of records, those that sleep is staged from.
 
 Apple describes the values in its documentation of HealthKit (HKQuantityTypeIdentifier.heartRate,
 stepCount; HKCategoryValueSleepAnalysis). The file is read with expat, whose memory does not grow
@@ -141,7 +141,7 @@ def read_export(
         raise DataError(msg) from error
     except DataError:
         raise
-    except (LookupError, ValueError) as error:  # what expat says of encodings
+    except (LookupError, ValueError) as error:  # raised by expat for encodings
         msg = f"{name}: the XML names an encoding that can't be read ({error}); export it again"
         raise DataError(msg) from error
     return records.export()
@@ -225,9 +225,9 @@ class _Records:
             take(attributes)
         except (KeyError, ValueError) as error:
             self._n_odd += 1
-            told = f"no {error}" if isinstance(error, KeyError) else str(error)
+            problem = f"no {error}" if isinstance(error, KeyError) else str(error)
             line = self.parser.CurrentLineNumber
-            self._first_odd = self._first_odd or f"line {line}: {told[:200]}"
+            self._first_odd = self._first_odd or f"line {line}: {problem[:200]}"
 
     def _take_heart_rate(self, attributes: dict[str, str]) -> None:
         factor = _BPM.get(attributes["unit"])
@@ -267,7 +267,7 @@ class _Records:
                 raise DataError(msg)
 
     def export(self) -> Export:
-        """All that was taken; says what was not."""
+        """All that was taken; logs what was not."""
         if self._n_odd:
             message = "%s: left out %d records that can't be read, the first in %s"
             _log.warning(message, self._name, self._n_odd, self._first_odd)

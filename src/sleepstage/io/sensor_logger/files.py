@@ -65,7 +65,7 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
 
     header = header_of(file)
     if not header:
-        return  # a sensor that was on and told nothing
+        return  # a sensor that was on and recorded nothing
     if not set(columns) <= set(header):
         msg = f"{table.name}: has columns {', '.join(header)[:200]}; expected {', '.join(columns)}"
         raise DataError(msg)
@@ -197,7 +197,7 @@ class _Stream:
 
 
 def _told(error: Exception) -> str:
-    """What a parser says of an error: text or, if there was something odd in it, bytes."""
+    """The text of a parser's error: text or, if there was something odd in it, bytes."""
     said = error.args[0] if error.args else ""
     text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
     return text.strip().splitlines()[0] if text.strip() else "no JSON"

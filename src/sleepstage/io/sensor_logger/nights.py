@@ -1,7 +1,7 @@
 """Recordings of the app Sensor Logger: a zip of CSV files, the same unpacked, or JSON.
 
 The app and its formats are described at https://github.com/tszheichoi/awesome-sensor-logger
-(README.md). `sleepstage.io.sensor_logger.samples` says which sensors are used, and their units.
+(README.md). `sleepstage.io.sensor_logger.samples` has which sensors are used, and their units.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _holds_recording(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
         try:
             names = member_names(path)
-        except DataError:  # who looked for files says so
+        except DataError:  # whoever looked for files reports it
             return False
         return names is not None and not _NEEDED.isdisjoint(
             sensor for sensor, _ in map(_sensor_of, names)

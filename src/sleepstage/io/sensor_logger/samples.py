@@ -85,7 +85,7 @@ def number(value: Any) -> float:
 
 
 def motion_in_g(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Acceleration with gravity in Apple's axes; left out is where gravity does not tell the unit.
+    """Acceleration with gravity in Apple's axes; left out is where gravity does not show the unit.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class SensorTable:
 
 
 def no_number(place: str, column: str, value: object) -> DataError:
-    """What to say of a value that is no number, or no time."""
+    """The message about a value that is no number, or no time."""
     expected = "Unix time in nanoseconds" if column == "time" else "a number"
     found = "nothing" if value is None else repr(value)[:60]
     return DataError(

@@ -35,7 +35,7 @@ MIN_SCORABLE: Final = 0.8  # of the scored epochs: below, it is no longer the ni
 GAP_MINUTES: Final = 5  # without a signal: features of the last 5 min have nothing to go by
 MAX_IMPLAUSIBLE: Final = 0.2  # of the heart rates: a pulse lost at times explains no more
 MOTION_RATE: Final = (40.0, 60.0)  # Hz: nominally 50
-RATE_SAMPLES: Final = 100  # 2 s: times jitter, so that one interval tells no rate
+RATE_SAMPLES: Final = 100  # 2 s: times jitter, so that one interval gives no rate
 MIN_DAY_HOURS: Final = 21.6  # of the 24 before the night (90 %): with less, its steps are too few
 
 

@@ -63,7 +63,7 @@ def fetch(
     directory : path
         Where the files go; made if missing.
     mirror : str, optional
-        Address of a copy of `BASE_URL`; by default what `MIRROR_VARIABLE` says in the environment.
+        Address of a copy of `BASE_URL`; by default `MIRROR_VARIABLE` of the environment.
     subjects : iterable of str, optional
         Whose files to take; everyone's by default.
     motion : bool
@@ -88,7 +88,7 @@ def fetch(
     directory = Path(directory).expanduser()
     sums = _fetch_sums(url + CHECKSUMS, directory)
     chosen = _choose(sums, subjects, motion=motion)
-    with temporary_folder(directory) as folder:  # pooch can't tell its temporary files from others
+    with temporary_folder(directory) as folder:  # pooch does not know its own temporary files
         keeper = pooch.Pooch(folder, url, registry=chosen, retry_if_failed=3)
         return _fetch_all(keeper, directory, jobs, on_progress)
 
@@ -159,7 +159,7 @@ def _choose(sums: Sums, subjects: Iterable[str] | None, *, motion: bool) -> Sums
 def _fetch_all(
     keeper: Pooch, directory: Path, jobs: int, on_progress: Progress | None
 ) -> FetchReport:
-    """Fetch a few files at a time; whatever fails, go on and say so in the end."""
+    """Fetch a few files at a time; whatever fails, go on and report it in the end."""
     pool = ThreadPoolExecutor(jobs)
     futures = {pool.submit(_fetch_one, keeper, directory, path): path for path in keeper.registry}
     try:

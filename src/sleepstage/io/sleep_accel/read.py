@@ -79,7 +79,7 @@ STEP_BIN_SECONDS: Final = 600
 """Steps are stamped with the start of a bin of this length, and known at its end."""
 
 SIMULATED_MARKER: Final = "SIMULATED.txt"
-"""A file of this name in the dataset's folder says that its nights are simulated."""
+"""A file of this name in the dataset's folder marks its nights as simulated."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def read_summary(path: Path) -> NDArray[np.float64]:
 
 
 def summary_source(path: Path) -> str | None:
-    """Fingerprint of the raw motion that a summary was made from, None if it does not say."""
+    """Fingerprint of the raw motion that a summary was made from, None if it is not stated."""
     if path.suffix == ".csv":
         with path.open(encoding="utf-8", errors="replace") as file:
             first = file.readline().split()

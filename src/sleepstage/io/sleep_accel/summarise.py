@@ -165,7 +165,7 @@ def _prepare_one(raw: Path, summary: Path) -> bool:
 
 
 def _is_of_others(summary: Path) -> bool:
-    """Tell a whole table that does not say what it was made from; a damaged one is replaced."""
+    """Recognise a whole table that does not state its source; a damaged one is replaced."""
     if summary.is_file() and summary_source(summary) is None:
         with suppress(DataError):
             read_summary(summary)

@@ -154,10 +154,10 @@ class Database:
                 steps = [step for step, _ in taken]
                 try:
                     results = await loop.run_in_executor(self._writer, self._transact, steps)
-                except Exception as error:  # whoever waits is told
+                except Exception as error:  # whoever waits is notified
                     results = [error] * len(steps)
                 for (_, done), result in zip(taken, results, strict=True):
-                    _tell(done, result)
+                    _resolve(done, result)
         finally:
             self._writing = None
 
@@ -184,7 +184,7 @@ class Database:
         return result
 
 
-def _tell(done: asyncio.Future[Any], result: Any) -> None:
+def _resolve(done: asyncio.Future[Any], result: Any) -> None:
     if done.cancelled():
         return
     if isinstance(result, Exception):
@@ -213,7 +213,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _identity(path: Path) -> tuple[tuple[int, int], ...]:
-    """What tells the file at the path, and its log, from any others."""
+    """What distinguishes the file at the path, and its log, from any others."""
     found = (path.stat(), path.with_name(f"{path.name}-wal").stat())
     return tuple((one.st_dev, one.st_ino) for one in found)
 

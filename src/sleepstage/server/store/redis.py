@@ -55,7 +55,7 @@ class RedisStore(Store):
     """
 
     def __init__(self, redis: Redis, where: str) -> None:
-        self._redis: Any = redis  # whose types say str where bytes come
+        self._redis: Any = redis  # whose types are str where bytes come
         self._where = where
         self._turns = asyncio.Semaphore(_CONNECTIONS)  # a turn each, in the order of the calls
         script = Path(__file__).with_name("redis.lua").read_text(encoding="utf-8")
@@ -177,10 +177,10 @@ class RedisStore(Store):
         warnings: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, SessionRecord | None]:
         times = (*map(_json, span or (None, None)), _json(now))
-        told, flat = await self._run(
+        replies, flat = await self._run(
             "add_message", session_id, message_id, body, digest, *times, _json(dict(warnings or {}))
         )
-        return Delivery(told.decode()), _record(_pairs(flat))
+        return Delivery(replies.decode()), _record(_pairs(flat))
 
     async def backlog(self, session_id: str) -> Backlog | None:
         flat, snapshot, first, bodies = await self._run("backlog", session_id)
@@ -224,8 +224,8 @@ class RedisStore(Store):
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
         async with self._call():
-            told = await self._redis.lrange(_key("epochs", session_id), after, -1)
-        return [orjson.loads(said) for said in told]
+            replies = await self._redis.lrange(_key("epochs", session_id), after, -1)
+        return [orjson.loads(said) for said in replies]
 
     async def samples(self, session_id: str) -> list[bytes]:
         async with self._call():
@@ -240,18 +240,18 @@ class RedisStore(Store):
         if not session_ids:
             return {}
         async with self._call():
-            told = await self._redis.hmget(f"{_PREFIX}versions", session_ids)
-        found = zip(session_ids, told, strict=True)
+            replies = await self._redis.hmget(f"{_PREFIX}versions", session_ids)
+        found = zip(session_ids, replies, strict=True)
         return {session_id: int(said) for session_id, said in found if said is not None}
 
     # Grants
 
     async def add_grant(self, grant: Grant) -> None:
-        told = await self._run(
+        replies = await self._run(
             "add_grant", grant.id, grant.digest, grant.session or "", _json(asdict(grant))
         )
-        if told != b"added":
-            wrong = "its id or digest is taken" if told == b"taken" else "its session is gone"
+        if replies != b"added":
+            wrong = "its id or digest is taken" if replies == b"taken" else "its session is gone"
             msg = f"grant {grant.id}: {wrong}; make another"
             raise StoreError(msg)
 
@@ -264,8 +264,8 @@ class RedisStore(Store):
         key = f"{_PREFIX}tokens" if session_id is None else _key("links", session_id)
         async with self._call():
             digests = await self._redis.smembers(key)
-            told = await self._redis.hmget(f"{_PREFIX}grants", list(digests)) if digests else []
-        found = [Grant(**orjson.loads(said)) for said in told if said is not None]
+            replies = await self._redis.hmget(f"{_PREFIX}grants", list(digests)) if digests else []
+        found = [Grant(**orjson.loads(said)) for said in replies if said is not None]
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def remove_grant(self, grant_id: str) -> bool:
@@ -302,5 +302,5 @@ def _record(said: Mapping[bytes, bytes]) -> SessionRecord | None:
     return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in said.items()})
 
 
-def _texts(told: Sequence[bytes]) -> list[str]:
-    return [one.decode() for one in told]
+def _texts(replies: Sequence[bytes]) -> list[str]:
+    return [one.decode() for one in replies]

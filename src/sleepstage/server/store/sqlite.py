@@ -35,7 +35,7 @@ _GRANT_FIELDS: Final = ", ".join(_GRANT_NAMES)
 
 
 class SqliteStore(Store):
-    """Keeps the contract of `Store` in one file; `Database` says how it is written."""
+    """Keeps the contract of `Store` in one file; `Database` has how it is written."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
