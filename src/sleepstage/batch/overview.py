@@ -42,9 +42,9 @@ def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
     """Agreement over all nights with the ``expert`` and with the ``watch``, where they staged."""
     found = {}
     for name in ("expert", "watch"):
-        known_nights = [night.agreement[name] for night in nights if name in night.agreement]
-        if known_nights:
-            found[name] = pooled([one["confusion"] for one in known_nights], FOUR_CLASS)
+        known = [night.agreement[name] for night in nights if name in night.agreement]
+        if known:
+            found[name] = pooled([one["confusion"] for one in known], FOUR_CLASS)
     return found
 
 
@@ -164,7 +164,7 @@ def _ticks(nights: Sequence[Summary]) -> list[tuple[float, str]]:
 
 
 def _row(night: Summary) -> dict[str, Any]:
-    known_nights: dict[str, Any] = night.statistics or {}
+    statistics: dict[str, Any] = night.statistics or {}
     classes = FOUR_CLASS.classes
     expected = night.expected or {}
     start = None if night.start is None else str(night.start)  # a column is of one type: text
@@ -174,9 +174,9 @@ def _row(night: Summary) -> dict[str, Any]:
         "start": night.clock[0] if night.clock else start,
         "epochs": night.n_epochs,
         "unscored": night.n_unscored,
-        **{name: known_nights.get(name) for name in _STATISTICS},
-        **{f"{name}_minutes": known_nights.get("minutes", {}).get(name) for name in classes},
-        **{f"{name}_share": known_nights.get("shares", {}).get(name) for name in classes[1:]},
+        **{name: statistics.get(name) for name in _STATISTICS},
+        **{f"{name}_minutes": statistics.get("minutes", {}).get(name) for name in classes},
+        **{f"{name}_share": statistics.get("shares", {}).get(name) for name in classes[1:]},
         "model": text_cell(night.model.get("name", "")) or None,
         "expected_accuracy": expected.get("accuracy"),
         "expected_kappa": expected.get("kappa"),

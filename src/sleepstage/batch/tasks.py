@@ -142,8 +142,8 @@ def _content(night: StoredNight) -> str:
     except SleepstageError as error:
         return str(error)
     watch = recording.watch_stages
-    parts = "" if watch is None else watch.codes.tobytes().hex()
-    return _digest([recording.fingerprint(), parts, str(recording.utc_offset)])
+    stages = "" if watch is None else watch.codes.tobytes().hex()
+    return _digest([recording.fingerprint(), stages, str(recording.utc_offset)])
 
 
 def _digest(parts: Iterable[str]) -> str:
@@ -251,8 +251,8 @@ def _score(work: Work, task: Task) -> Summary:
         return _failure(task.source, task.name, error)
     except Exception as error:
         _log.exception("%s", task.name)
-        parts = f"{type(error).__name__}: {error}; this is a fault of sleepstage: report it, please"
-        return _failure(task.source, task.name, parts)
+        fault = f"{type(error).__name__}: {error}; this is a fault of sleepstage: report it, please"
+        return _failure(task.source, task.name, fault)
     return summary
 
 

@@ -164,10 +164,7 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
             service.rate.take(session_id)
             receipt = await service.nights.push(session_id, message_id, message)
             await _send(socket, {"id": message_id, **schemas.describe_receipt(receipt)})
-        except (
-            UnauthorizedError,
-            UnknownSessionError,
-        ):  # revoked, deleted: who comes back is refused
+        except (UnauthorizedError, UnknownSessionError):  # revoked, deleted: no way back
             await _leave(socket)
             return
         except SleepstageError as error:

@@ -32,7 +32,7 @@ __all__ = ["Models", "advance", "close"]
 
 _log = logging.getLogger(__name__)
 
-_LENGTH: Final = 4  # bytes of the length of the session's part of a snapshot is
+_LENGTH: Final = 4  # bytes that hold the length of the session's part of a snapshot
 _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 """Errors that are not those of a night's own data: later, or on another server, it may succeed."""
 
