@@ -158,13 +158,13 @@ def _show_staged(staged: Sequence[Summary]) -> None:
 
 
 def _row(night: Summary, compared: Iterable[str]) -> list[str]:
-    agreed = night.statistics or {}
-    shares = agreed["shares"]
+    statistics = night.statistics or {}
+    shares = statistics["shares"]
     return [
         night.night,
-        hours(agreed["total_sleep_time"]),
-        hours(agreed["time_in_bed"]),
-        _percent(agreed["sleep_efficiency"]),
+        hours(statistics["total_sleep_time"]),
+        hours(statistics["time_in_bed"]),
+        _percent(statistics["sleep_efficiency"]),
         *(_percent(shares.get(name)) for name in ("light", "deep", "rem")),
         _percent(night.expected["accuracy"] if night.expected else None),
         *(_percent(night.agreement.get(name, {}).get("accuracy")) for name in compared),

@@ -89,7 +89,8 @@ class ModelInfo:
             msg = f"unknown {', '.join(unknown) or values['scheme']}: train the model again"
             raise ModelFileError(msg)
         for name, key in _FILE_KEYS.items():
-            values[name] = values.pop(key, {})
+            if key in values:
+                values[name] = values.pop(key)
         values["features"] = tuple(values["features"])
         values["typical"] = tuple(tuple(knot) for knot in values.get("typical", ()))
         return cls(**values)
