@@ -1,4 +1,4 @@
-// A model at work, epoch by epoch: the graph, then the centring, then the temperature.
+// A model at work, epoch by epoch: the graph, then the prior correction, then the temperature.
 //
 // The same as Stager.advance in src/sleepstage/engine/stager.py; docs/edge.md has it in words. Nothing
 // here is particular to Node: it runs in a browser, too.
@@ -10,7 +10,7 @@ import { hasSignal } from "./features.js";
 const FORMAT = 2; // of the model file
 const TRUST = 30; // epochs after which a night's own mean weighs as much as the typical one
 const BOUND = 1.0; // nats
-const FLOOR = 1e-3; // of probability, in centring
+const FLOOR = 1e-3; // of probability, in prior correction
 const KNOT = 10; // epochs between two entries of the typical course
 const TINY = 1e-9; // of probability, in logarithms elsewhere
 
