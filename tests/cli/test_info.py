@@ -72,6 +72,16 @@ def test_info_is_a_summary_that_people_read(small_run: Run) -> None:
     for model, expected in (("night", "recordings"), ("live", "epochs as they end")):
         said = invoke("info", model).output
         assert "{" not in said
-        for words in (f"model {model}", expected, "wake, light, deep, rem", "ODC-By 1.0", "Walch"):
+        for words in (
+            f"model {model}",
+            expected,
+            "wake, light, deep, rem",
+            "ODC-By 1.0",
+            "Walch",
+            "kappa 0.",
+        ):
             assert words in said
-    assert "S I M U L A T E D" in invoke("info", small_run.model).output
+    said = invoke("info", small_run.model).output
+    assert "S I M U L A T E D" in said
+    measured = small_run.outcome.metrics["four_class"]
+    assert f"accuracy {measured['accuracy']:.3f}, kappa {measured['kappa']:.3f}" in said

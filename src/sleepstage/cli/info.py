@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sleepstage._utils.files import keep_apart, write_json
-from sleepstage.cli.console import console, simulated_banner, table
+from sleepstage.cli.console import console, number, simulated_banner, table
 from sleepstage.engine.stager import load_model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sleepstage.engine.stager import Stager
 
 __all__ = ["info"]
@@ -53,13 +55,18 @@ def _summary(stager: Stager) -> list[tuple[str, str]]:
         "people": str(about.data.get("people", "")),
         "licence": about.data.get("licence"),
         "attribution": about.data.get("attribution"),
-        "results": ", ".join(
-            f"{name} {value:.3f}"
-            for name, value in about.metrics.items()
-            if isinstance(value, float)
-        ),
+        "results": _results(about.metrics.get(stager.scheme.name, {})),
         "written by": f"sleepstage {about.version}" if about.version else "",
     }
     if about.simulated:
         simulated_banner()
     return [(name, text) for name, text in rows.items() if text]
+
+
+def _results(metrics: Mapping[str, Any]) -> str:
+    """Of one run on its test people or, in the models of the package, means over folds."""
+    found = {name: metrics.get(name) for name in ("accuracy", "kappa", "macro_f1")}
+    means = {
+        name: one["mean"] if isinstance(one, dict) else one for name, one in found.items() if one
+    }
+    return ", ".join(f"{name.replace('_', ' ')} {number(one)}" for name, one in means.items())
