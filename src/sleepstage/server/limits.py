@@ -49,7 +49,7 @@ class Slots:
 
     def __init__(self, limit: int, what: str, gauge: Gauge | None = None) -> None:
         self._limit, self._what, self._gauge = limit, what, gauge
-        self._n_open = 0
+        self.n_open = 0
 
     def check(self) -> None:
         """Refuse if there are as many as allowed.
@@ -59,8 +59,8 @@ class Slots:
         BusyError
             If so.
         """
-        if self._n_open >= self._limit:
-            msg = f"{self._n_open} {self._what}, as many as the server takes; try again"
+        if self.n_open >= self._limit:
+            msg = f"{self.n_open} {self._what}, as many as the server takes; try again"
             raise BusyError(msg)
 
     @contextmanager
@@ -73,6 +73,6 @@ class Slots:
             self._count(-1)
 
     def _count(self, change: int) -> None:
-        self._n_open += change
+        self.n_open += change
         if self._gauge is not None:
-            self._gauge.set(self._n_open)
+            self._gauge.set(self.n_open)

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,27 +24,42 @@ from sleepstage.server.workers import Workers
 if TYPE_CHECKING:
     from types import FrameType
 
+    from sleepstage.server.routes import Service
     from sleepstage.server.settings import Settings
 
 __all__ = ["serve"]
 
 _log = logging.getLogger(__name__)
 
+_FAREWELL: Final = 3  # s in which streams end when the server stops
 _KEEP_ALIVE: Final = 75  # s between two messages of a watch, on one connection
 _OWN_FILES: Final = 200  # of the store, the processes that stage, and so on
 _PATIENCE: Final = 10  # s that requests under way may take when the server stops
+_POLL: Final = 0.02  # s between two looks at the streams that are left
 
 
 class _Server(uvicorn.Server):
-    """Sends viewers away when it has to stop: their streams would never end by themselves."""
+    """Ends streams when it has to stop: they would never end by themselves."""
+
+    @property
+    def _service(self) -> Service | None:
+        return getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        service = getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
-        if service is not None:
-            asyncio.get_running_loop().call_soon_threadsafe(service.nights.changes.stop)
+        if self._service is not None:
+            stop = self._service.nights.changes.stop
+            asyncio.get_running_loop().call_soon_threadsafe(stop)
         # That of uvicorn would, once all is done, end the process by the signal: with no status 0.
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let streams end first: uvicorn cuts off, with another code, those that have not."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                while self._service is not None and self._service.streams.n_open:
+                    await asyncio.sleep(_POLL)
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:
