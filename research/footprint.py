@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import onnx
 from onnx import numpy_helper, shape_inference
+from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
+from onnxscript import optimizer
 
 from sleepstage.engine.stager import Stager
 
@@ -17,9 +19,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["milliseconds", "operations", "state_bytes", "weight_bytes"]
+__all__ = ["milliseconds", "of_one_epoch", "operations", "state_bytes", "weight_bytes"]
 
 _ROUNDS: Final = 3
+
+
+def of_one_epoch(model_file: bytes) -> onnx.ModelProto:
+    """Return the model with fixed shapes: one night, one epoch at a time."""
+    model = onnx.load_from_string(model_file)
+    for axis in ("nights", "epochs"):
+        make_dim_param_fixed(model.graph, axis, 1)
+    return model
 
 
 def operations(model_file: bytes) -> int:
@@ -29,7 +39,7 @@ def operations(model_file: bytes) -> int:
     as activations and normalisations, is left out. Not of an int8 file, whose operators ONNX does
     not know the shapes of: it does as many.
     """
-    model = onnx.load_from_string(model_file)
+    model = optimizer.optimize(of_one_epoch(model_file))  # works out lengths within the graph
     graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     shapes = {one.name: tuple(one.dims) for one in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):

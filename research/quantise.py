@@ -9,6 +9,7 @@ from typing import Final
 
 import onnx
 
+from research.footprint import of_one_epoch
 from sleepstage.engine.model_info import METADATA_KEY
 from sleepstage.engine.stager import Stager
 
@@ -21,6 +22,9 @@ over the trace has fewer weights than the operators around an integer one need s
 
 def quantise(model_file: bytes) -> bytes:
     """Return a model file with weights of eight bits; activations are quantised as it runs.
+
+    It stages one epoch at a time: over many, activations would share a scale, and what comes later
+    would change the present.
 
     The library's dynamic quantisation, with a scale for each weight matrix. An LSTM's weights leave
     the exporter in another order and are sorted as the graph runs: that is folded first, or they
@@ -43,7 +47,7 @@ def quantise(model_file: bytes) -> bytes:
     info = Stager(model_file).info
     with TemporaryDirectory() as folder:
         given, folded, small = (Path(folder, name) for name in ("given", "folded", "small"))
-        given.write_bytes(model_file)
+        onnx.save(of_one_epoch(model_file), given)
         quant_pre_process(given, folded, skip_symbolic_shape=True)
         quantize_dynamic(
             folded, small, op_types_to_quantize=list(_OPERATORS), weight_type=QuantType.QInt8

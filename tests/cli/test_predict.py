@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from sleepstage.engine.model_info import ModelInfo
-from sleepstage.ml.export import export_step, model_file
+from sleepstage.ml.export import export_graph, model_file
 from tests.conftest import Run
 from tests.engine.test_stager import rewrite
 from tests.helpers.command import invoke
@@ -162,7 +162,7 @@ def test_predict_says_that_a_whole_night_model_has_no_past(
 ) -> None:
     model = tmp_path / "model.onnx"
     info = ModelInfo(NAMES, "four_class", whole_night=True)
-    model.write_bytes(model_file(export_step([whole_night("lstm")], N_FEATURES), info))
+    model.write_bytes(model_file(export_graph([whole_night("lstm")], N_FEATURES), info))
     out = tmp_path / "why.csv"
     result = invoke("predict", f"{simulated_data}:900001", "--model", model, "--explain", out)
     assert result.exit_code == 0, result.output

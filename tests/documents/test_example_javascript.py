@@ -20,7 +20,7 @@ from sleepstage.engine.features import FEATURE_NAMES, extract_features
 from sleepstage.engine.model_info import ModelInfo
 from sleepstage.engine.stager import Stager
 from sleepstage.io.sleep_accel.read import read_subject
-from sleepstage.ml.export import export_step, model_file
+from sleepstage.ml.export import export_graph, model_file
 from sleepstage.simulate.nights import simulate_night
 from tests.conftest import Run
 from tests.engine.test_stager import cut
@@ -88,7 +88,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Model:
     )
     networks = [network(kind, seed) for seed, kind in enumerate(("transformer", "gru"))]
     path = directory / "model.onnx"
-    path.write_bytes(model_file(export_step(networks, N_FEATURES), info))
+    path.write_bytes(model_file(export_graph(networks, N_FEATURES), info))
     return described(path, directory)
 
 

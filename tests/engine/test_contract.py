@@ -22,7 +22,7 @@ from sleepstage.ml.networks import TransformerConfig
 from sleepstage.ml.neural import Ensemble
 from sleepstage.simulate.nights import simulate_night
 from tests.conftest import SMALL
-from tests.helpers.live import Arrays, assert_same, push_at, raw_night
+from tests.helpers.live import Arrays, assert_same, push_at, raw_night, stepped
 
 RAW = raw_night(12, rate=8, seed=3, start=1.7e9)
 SUMMARISED = Arrays.of(simulate_night(5, hours=0.6))
@@ -73,8 +73,8 @@ def stager(request: pytest.FixtureRequest, simulated_data: Path) -> Stager:
 
 
 def batch(stager: Stager, night: Arrays) -> sleepstage.Hypnogram:
-    """The recording staged at once, as far as a live model has told it by the night's end."""
-    whole = stager.predict(night.recording)
+    """The recording staged epoch by epoch, as far as a live model knows it by the night's end."""
+    whole = stepped(stager, night.recording)
     told = len(whole) - stager.look_ahead
     assert whole.probabilities is not None
     return replace(whole, codes=whole.codes[:told], probabilities=whole.probabilities[:told])
@@ -176,7 +176,7 @@ def test_a_real_night_pushed_as_a_watch_pushes_it(real_data: Path) -> None:
         session = stager.session(start=recording.start)
         every = np.arange(recording.start, recording.end, 10.0).tolist()
         epochs = push_at(session, night, every)
-        assert_same(epochs[: recording.n_epochs], stager.predict(recording))
+        assert_same(epochs[: recording.n_epochs], stepped(stager, recording))
 
 
 def test_a_restored_session_is_another(stager: Stager) -> None:

@@ -22,7 +22,7 @@ from sleepstage.engine.buffer import IngestStats
 from sleepstage.engine.session import AHEAD_SECONDS
 from sleepstage.ml.neural import FittedNetworks
 from tests.conftest import Run
-from tests.helpers.live import Arrays, assert_same, push_at, raw_night
+from tests.helpers.live import Arrays, assert_same, push_at, raw_night, stepped
 from tests.helpers.networks import NAMES, network
 
 START = 1.7e9
@@ -169,7 +169,7 @@ def test_history_may_come_before_the_night_begins(stager: Stager) -> None:
     assert session.intake.late == 0
     rest = {name: (t[t >= START], v[t >= START]) for name, (t, v) in night.signals.items()}
     epochs = session.push(heart_rate=rest["heart_rate"], now=night.end + 5)
-    assert_same(epochs, stager.predict(night.recording))
+    assert_same(epochs, stepped(stager, night.recording))
 
 
 def test_what_comes_twice_counts_once(session: Session) -> None:
@@ -256,7 +256,7 @@ def test_bad_input_is_refused_and_the_session_goes_on(stager: Stager, case: str)
         with pytest.raises(DataError, match=message):
             session.push(**{"heart_rate": (now, 61), **given})
         assert session.intake == counted
-    assert_same(epochs, stager.predict(night.recording))
+    assert_same(epochs, stepped(stager, night.recording))
 
 
 def test_another_unit_is_noticed_in_small_pushes_and_forgotten_when_mended(
@@ -327,7 +327,7 @@ def test_a_million_samples_at_once(stager: Stager) -> None:
     assert len(epochs) == 20_000 // 30
     end = START + 30 * len(epochs)
     recording = sleepstage.Recording.from_arrays(motion=(times, xyz), start=START, end=end)
-    assert_same(epochs, stager.predict(recording))
+    assert_same(epochs, stepped(stager, recording))
 
 
 @pytest.mark.parametrize(
@@ -459,10 +459,10 @@ def test_state_does_not_grow_with_the_night(stager: Stager) -> None:
 
 def test_look_ahead_delays_epochs() -> None:
     from sleepstage.engine.model_info import ModelInfo
-    from sleepstage.ml.export import export_step
+    from sleepstage.ml.export import export_graph
 
     info = ModelInfo(features=NAMES, scheme="four_class", look_ahead=2)
-    stager = Stager(FittedNetworks(export_step([network("lstm")], len(NAMES)), info).file())
+    stager = Stager(FittedNetworks(export_graph([network("lstm")], len(NAMES)), info).file())
     session = stager.session(start=START)
     assert session.push(heart_rate=beats(0, 60), now=START + 65) == []
     assert session.time == START

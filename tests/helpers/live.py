@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.core.hypnogram import Epoch, Hypnogram
+from sleepstage.core.hypnogram import Epoch, Hypnogram, likeliest
 from sleepstage.core.recording import Recording
+from sleepstage.engine.features import extract_features, has_signal
 from sleepstage.engine.session import Session
+from sleepstage.engine.stager import Stager
 
 SIGNALS = ("heart_rate", "motion", "steps")
 
@@ -66,6 +68,16 @@ def raw_night(minutes: float, *, rate: float, seed: int, start: float = 0.0) -> 
     )
 
 
+def stepped(stager: Stager, recording: Recording) -> Hypnogram:
+    """A recording as a session gives it, to the last bit: epoch after epoch."""
+    rows = extract_features(recording)
+    beyond = np.full((stager.look_ahead, rows.shape[1]), np.nan, dtype=np.float32)
+    probabilities, _ = stager.step(np.concatenate([rows, beyond]), stager.initial_state())
+    probabilities = probabilities[stager.look_ahead :]
+    probabilities[~has_signal(rows)] = np.nan
+    return Hypnogram(recording.start, likeliest(probabilities), stager.scheme, probabilities)
+
+
 def push_at(session: Session, night: Arrays, times: list[float]) -> list[Epoch]:
     """Push what has happened at each of these times, and then the rest."""
     lateness, before, epochs = 5.0, -np.inf, []
@@ -77,7 +89,7 @@ def push_at(session: Session, night: Arrays, times: list[float]) -> list[Epoch]:
 
 
 def assert_same(epochs: list[Epoch], hypnogram: Hypnogram) -> None:
-    """Every epoch is what staging the recording gives, to the last bit."""
+    """Every epoch is that of the hypnogram, to the last bit."""
     assert hypnogram.probabilities is not None
     assert [one.time for one in epochs] == hypnogram.times.tolist()
     assert [one.stage for one in epochs] == hypnogram.stages.tolist()

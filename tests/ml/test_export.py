@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
+from research.footprint import of_one_epoch
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.engine.features import FEATURE_NAMES, extract_features, has_signal
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
@@ -24,7 +26,7 @@ from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import PreparedNight, input_rows
-from sleepstage.ml.export import export_step, model_file
+from sleepstage.ml.export import export_graph, model_file
 from sleepstage.ml.fit import Network, predict
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import SCHEMES
@@ -57,7 +59,7 @@ def model(name: str) -> tuple[list[Network], Stager, bytes]:
     make = whole_night if info.whole_night else network
     n_classes = len(SCHEMES[info.scheme])
     networks = [make(kind, seed, n_classes) for seed, kind in enumerate(kinds)]
-    content = model_file(export_step(networks, N_FEATURES), info)
+    content = model_file(export_graph(networks, N_FEATURES), info)
     return networks, Stager(content), content
 
 
@@ -103,6 +105,72 @@ def test_any_chunking_gives_the_same_bits(name: str, cuts: list[int]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if "both ways" not in name])
+def test_many_epochs_at_a_time_give_what_single_ones_give(name: str) -> None:
+    _, stager, _ = model(name)
+    rows = np.tile(ROWS, (3, 1))  # more than are staged at a time
+    single, one_state = stager.step(rows, stager.initial_state())
+    many, other_state = stager.step(rows, stager.initial_state(), exact=False)
+    np.testing.assert_allclose(many, single, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(many.argmax(axis=1), single.argmax(axis=1))
+    for one, other in zip(one_state, other_state, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nights_are_staged_side_by_side_as_alone(name: str) -> None:
+    *_, content = model(name)
+    session = onnxruntime.InferenceSession(content)
+    width = session.get_inputs()[0].shape[-1]
+    rows = np.random.default_rng(0).normal(size=(2, 70, width)).astype(np.float32)
+
+    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        shapes = {node.name: node.shape for node in session.get_inputs()[1:]}
+        state = {
+            name: np.zeros([len(rows) if size == "nights" else size for size in shape], "float32")
+            for name, shape in shapes.items()
+        }
+        return np.asarray(session.run(None, {"features": rows, **state})[0])
+
+    alone = np.concatenate([run(night[None]) for night in rows])
+    np.testing.assert_allclose(run(rows), alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["of three kinds", "gru, both ways"])
+def test_graphs_of_one_epoch_are_staged_too(name: str) -> None:
+    """Those of files before format 3, with no axis of nights and epochs, and of small devices."""
+    _, stager, content = model(name)
+    fixed = of_one_epoch(content)
+    (given,) = (one for one in fixed.graph.input if one.name == "features")
+    width = given.type.tensor_type.shape.dim[2].dim_value
+    older = (2, width // 2) if stager.info.whole_night else (1, width)
+    for shape in (None, older):
+        graph = onnx.ModelProto()
+        graph.CopyFrom(fixed)
+        if shape is not None:
+            _ask_for(graph.graph, shape)
+        found = Stager(model_file(graph, replace(stager.info, format=2)))
+        np.testing.assert_allclose(
+            told(found.predict_rows(NIGHT, ROWS, NIGHT_AND_ROWS.backward_rows)),
+            told(stager.predict_rows(NIGHT, ROWS, NIGHT_AND_ROWS.backward_rows)),
+            rtol=0,
+            atol=1e-5,
+        )
+
+
+def _ask_for(graph: onnx.GraphProto, shape: tuple[int, int]) -> None:
+    """Make a graph take rows of this shape."""
+    (given,) = (one for one in graph.input if one.name == "features")
+    sizes = [one.dim_value for one in given.type.tensor_type.shape.dim]
+    for node in graph.node:
+        for number, name in enumerate(node.input):
+            if name == "features":
+                node.input[number] = "rows"
+    graph.initializer.append(numpy_helper.from_array(np.array(sizes), "sizes"))
+    graph.node.insert(0, helper.make_node("Reshape", ["features", "sizes"], ["rows"]))
+    given.CopyFrom(helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, shape))
+
+
 @pytest.mark.parametrize(
     ("name", "n_states"),
     [("lstm", 2), ("gru", 1), ("transformer", 2), ("of three kinds", 5), ("lstm, both ways", 4)],
@@ -113,12 +181,13 @@ def test_the_states_of_all_networks_follow_each_other(name: str, n_states: int) 
     names = [f"state_{number}" for number in range(n_states)]
     assert [node.name for node in session.get_inputs()] == ["features", *names]
     assert [node.name for node in session.get_outputs()] == [
-        "told",
+        "predicted",
         *(f"next_{name}" for name in names),
     ]
     *state, prior_correction = stager.initial_state()
-    assert [part.shape for part in state] == [
-        tuple(node.shape) for node in session.get_inputs()[1:]
+    assert [list(part.shape) for part in state] == [
+        [1 if size == "nights" else size for size in node.shape]
+        for node in session.get_inputs()[1:]
     ]
     assert not any(part.any() for part in (*state, prior_correction))
     assert prior_correction.shape == (1 + len(stager.scheme),)
@@ -163,7 +232,7 @@ def test_look_ahead_waits_so_many_epochs_and_no_more() -> None:
 def test_what_lies_beyond_the_end_is_unknown_to_look_ahead() -> None:
     _, stager, _ = model("look-ahead")
     longer = np.concatenate([ROWS, np.full((3, ROWS.shape[1]), np.nan, dtype=np.float32)])
-    later, _ = stager.step(longer, stager.initial_state())
+    later, _ = stager.step(longer, stager.initial_state(), exact=False)
     np.testing.assert_array_equal(told(stager.predict_rows(NIGHT, ROWS)), later[3:])
 
 
@@ -194,7 +263,7 @@ def test_the_model_file_says_nothing_of_the_machine(name: str) -> None:
 
 def test_the_same_networks_make_the_same_file() -> None:
     networks, _, content = model("gru")
-    assert model_file(export_step(networks, N_FEATURES), LIVE) == content
+    assert model_file(export_graph(networks, N_FEATURES), LIVE) == content
 
 
 def test_a_file_and_its_content_are_the_same_model(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_an_ensembles_operating_point_weighs_kinds_by_their_members(
         return Members([network("lstm")] * config.members, 1, {"a": rows})
 
     monkeypatch.setattr(neural, "fit_members", fake)
-    monkeypatch.setattr(neural, "export_step", lambda *_: None)
+    monkeypatch.setattr(neural, "export_graph", lambda *_: None)
     night = night_of("a", Stage.REM)
     fitted = tiny_ensemble().fit([night], [["a"]])
     expected = decision([night], {"a": together[np.newaxis]}, TINY)

@@ -21,7 +21,7 @@ from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import ModelFileError
 from sleepstage.evaluation.run import load_nights
-from sleepstage.ml.export import export_step, model_file
+from sleepstage.ml.export import export_graph, model_file
 from sleepstage.ml.networks import RecurrentConfig
 from sleepstage.simulate.nights import simulate_night
 from tests.conftest import Run
@@ -33,14 +33,14 @@ ROWS = extract_features(NIGHT)
 
 def exported(*kinds: str) -> bytes:
     networks = [network(kind, seed) for seed, kind in enumerate(kinds)]
-    return model_file(export_step(networks, N_FEATURES), ModelInfo(NAMES, "four_class"))
+    return model_file(export_graph(networks, N_FEATURES), ModelInfo(NAMES, "four_class"))
 
 
 def wide() -> bytes:
     """An LSTM in which weights are most of the file."""
     torch.manual_seed(0)
     made = RecurrentConfig(hidden=64).build(MEAN.clone(), torch.ones(N_FEATURES), 4, 0)
-    return model_file(export_step([made], N_FEATURES), ModelInfo(NAMES, "four_class"))
+    return model_file(export_graph([made], N_FEATURES), ModelInfo(NAMES, "four_class"))
 
 
 def operators(content: bytes) -> Counter[str]:

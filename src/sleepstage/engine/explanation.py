@@ -236,12 +236,12 @@ def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iter
         rows, _ = _rows(features, hidden, min(first + n_told + ahead, n_epochs))
         # A model that looks ahead is shown, as in `Stager.predict`, that nothing follows the night.
         beyond = np.full((n_told + ahead - len(rows), rows.shape[1]), np.nan, dtype=np.float32)
-        probabilities, _ = stager.step(np.concatenate([rows, beyond]), model)
+        probabilities, _ = stager.step(np.concatenate([rows, beyond]), model, exact=False)
         probabilities = probabilities[ahead:]
         probabilities[~has_signal(rows[:n_told])] = np.nan
         yield probabilities
         rows, features = _rows(features, recording, end)
-        _, model = stager.step(rows, model)
+        _, model = stager.step(rows, model, exact=False)
 
 
 def _rows(

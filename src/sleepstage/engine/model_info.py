@@ -12,13 +12,15 @@ from sleepstage.stages import SCHEMES
 
 __all__ = ["FORMAT", "METADATA_KEY", "ModelInfo"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the model file: raised when the graph's contract or a feature's meaning changes."""
+
+_READ: Final = (2, FORMAT)  # graphs of format 2 stage one epoch at a time
 
 METADATA_KEY: Final = "sleepstage"
 """Where the ONNX file keeps its `ModelInfo`, as JSON."""
 
-_FILE_KEYS: Final = {"class_weights": "factors"}  # fields that files of format 2 call otherwise
+_FILE_KEYS: Final = {"class_weights": "factors"}  # fields that files call otherwise
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,11 @@ class ModelInfo:
         except ValueError as error:
             msg = "says too little of itself: its metadata are damaged"
             raise ModelFileError(msg) from error
-        if values.get("format") != FORMAT:
+        if values.get("format") not in _READ:
             msg = (
                 f"model format {values.get('format')} of sleepstage {values.get('version')}; this "
-                f"version reads format {FORMAT}: train the model again, or install that version"
+                f"version reads {' and '.join(map(str, _READ))}: train the model again, or install "
+                "that version"
             )
             raise ModelFileError(msg)
         if not {"features", "scheme"} <= set(values):

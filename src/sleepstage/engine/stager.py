@@ -30,6 +30,10 @@ SHIPPED_MODELS: Final = {
 """Models that come with the package, by name."""
 
 
+_TOGETHER: Final = 128
+"""Epochs that are staged at a time: a Transformer attends to all of them and those before."""
+
+
 class Stager:
     """A model, ready to stage nights. Loading one runs no code of its file.
 
@@ -55,6 +59,10 @@ class Stager:
         self.digest = hashlib.sha256(content).hexdigest()
         self._graph = _open_graph(content, name)
         self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
+        shape = self._inputs[0][1]
+        of_one = all(isinstance(n, int) for n in shape)  # for small devices, and before format 3
+        self._shape = shape if of_one else (1, -1, shape[-1])
+        self._n_together = 1 if of_one else _TOGETHER
         try:
             self.info = self._read_info()
         except ModelFileError as error:
@@ -70,7 +78,9 @@ class Stager:
             msg = "an ONNX file, but no sleepstage model (it does not describe its input)"
             raise ModelFileError(msg)
         info = ModelInfo.from_json(text)
-        n_features, n_classes = self._inputs[0][1][-1], self._graph.get_outputs()[0].shape[-1]
+        *shape, n_features = self._inputs[0][1]
+        n_features //= 2 if info.whole_night and len(shape) == 2 else 1
+        n_classes = self._graph.get_outputs()[0].shape[-1]
         for verb, there, what, named in (
             ("takes", n_features, "features", len(info.features)),
             ("gives", n_classes, "classes", len(SCHEMES[info.scheme])),
@@ -124,11 +134,12 @@ class Stager:
 
     def initial_state(self) -> ModelState:
         """State before the first epoch."""
-        of_graph = (np.zeros(shape, dtype=np.float32) for _, shape in self._inputs[1:])
+        shapes = ([n if isinstance(n, int) else 1 for n in shape] for _, shape in self._inputs[1:])
+        of_graph = (np.zeros(shape, dtype=np.float32) for shape in shapes)
         return *of_graph, self._prior_correction.initial_state(len(self.scheme))
 
     def step(
-        self, rows: NDArray[np.float32], state: ModelState
+        self, rows: NDArray[np.float32], state: ModelState, *, exact: bool = True
     ) -> tuple[NDArray[np.float32], ModelState]:
         """Probabilities of the next epochs.
 
@@ -138,6 +149,9 @@ class Stager:
             From `sleepstage.engine.features.push`.
         state : tuple of ndarray
             From the call before, or `initial_state`.
+        exact : bool
+            Give the same bits however a night is cut into calls. Otherwise within 1e-5 of them, a
+            hundred epochs at a time: some ten times as fast.
 
         Returns
         -------
@@ -146,7 +160,8 @@ class Stager:
             For the next call.
         """
         self._require_live()
-        outputs, of_graph = self._step_through(rows[:, np.newaxis, self._columns], state[:-1])
+        n_together = 1 if exact else self._n_together
+        outputs, of_graph = self._run(rows[:, self._columns], state[:-1], n_together)
         probabilities, of_correction = self._settle(outputs[:, 0], state[-1])
         return probabilities, (*of_graph, of_correction)
 
@@ -157,27 +172,31 @@ class Stager:
         centred, state = self._prior_correction.apply(outputs, state)
         return temper(centred, self.info.temperature), state
 
-    def _step_through(
-        self, rows: NDArray[np.float32], state: ModelState
+    def _run(
+        self, rows: NDArray[np.float32], state: ModelState, n_together: int
     ) -> tuple[NDArray[np.float32], ModelState]:
-        """Run the graph once for each epoch; what it gives, and the state after the last."""
+        """Run the graph over so many epochs at a time: nearly all that a call costs is overhead.
+
+        Returns what it gives, shape (n_epochs, n, n_classes), and the state after the last epoch.
+        """
         names = [name for name, _ in self._inputs]
-        shape = self._graph.get_outputs()[0].shape
-        outputs = np.empty((len(rows), *shape), dtype=np.float32)
-        for epoch, row in enumerate(rows):
-            outputs[epoch], *state = self._graph.run(
-                None, dict(zip(names, (row, *state), strict=True))
-            )
-        return outputs, tuple(state)
+        outputs = [np.empty((0, 1, len(self.scheme)), dtype=np.float32)]
+        for first in range(0, len(rows), n_together):
+            some = rows[first : first + n_together]
+            given = (some.reshape(self._shape), *state)
+            output, *state = self._graph.run(None, dict(zip(names, given, strict=True)))
+            outputs.append(output.reshape(len(some), -1, len(self.scheme)))
+        return np.concatenate(outputs[1:] or outputs), tuple(state)
 
     def _read_both_ways(
         self, rows: NDArray[np.float32], backward_rows: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Probabilities of a whole night: each member's scores of both directions add up."""
-        both = np.stack([rows[:, self._columns], backward_rows[::-1, self._columns]], axis=1)
+        both = np.concatenate([rows[:, self._columns], backward_rows[::-1, self._columns]], axis=1)
         *of_graph, of_correction = self.initial_state()
-        scores, _ = self._step_through(both, tuple(of_graph))
-        added = scores[:, 0] + scores[::-1, 1]
+        scores, _ = self._run(both, tuple(of_graph), self._n_together)
+        ahead, back = np.split(scores, 2, axis=1)
+        added = ahead + back[::-1]
         odds = np.exp(added - added.max(axis=-1, keepdims=True))
         probabilities = (odds / odds.sum(axis=-1, keepdims=True)).mean(axis=1)
         return self._settle(probabilities, of_correction)[0]
@@ -204,7 +223,8 @@ class Stager:
             probabilities = self._read_both_ways(rows, backward_rows)
         else:
             beyond = np.full((self.info.look_ahead, rows.shape[1]), np.nan, dtype=np.float32)
-            probabilities, _ = self.step(np.concatenate([rows, beyond]), self.initial_state())
+            rows_beyond = np.concatenate([rows, beyond])
+            probabilities, _ = self.step(rows_beyond, self.initial_state(), exact=False)
             probabilities = probabilities[self.info.look_ahead :]
         probabilities[~has_signal(rows)] = np.nan
         return Hypnogram(

@@ -1,19 +1,20 @@
-"""The trained network to one file: an ONNX graph of one epoch's step, and its description."""
+"""The trained networks to one file: an ONNX graph, state in and out, and its description."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
-from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
+from sleepstage.ml.networks import CausalNetwork, RecurrentNetwork, WholeNightNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,61 +22,120 @@ if TYPE_CHECKING:
     from sleepstage.ml.fit import Network
     from sleepstage.ml.networks import State
 
-__all__ = ["export_step", "model_file"]
+__all__ = ["export_graph", "model_file"]
+
+_NIGHTS: Final = torch.export.Dim("nights")
+_EPOCHS: Final = torch.export.Dim("epochs")
+_OPERATORS: Final = {nn.LSTM: ("LSTM", (0, 3, 1, 2)), nn.GRU: ("GRU", (1, 0, 2))}
+"""Of each kind of layer, the operator, and where torch has the gates that the operator takes."""
+_WEIGHTS: Final = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class _Step(nn.Module):
-    """One epoch of several networks at a time, state in and state out: what a live session needs.
+class _Recurrent(nn.Module):
+    """A layer of torch as the operator of ONNX: torch's export would fix the number of epochs."""
+
+    def __init__(self, layers: nn.LSTM | nn.GRU) -> None:
+        super().__init__()
+        self.kind, order = _OPERATORS[type(layers)]
+        self.hidden = layers.hidden_size
+        for number in range(layers.num_layers):
+            weights = (getattr(layers, f"{name}_l{number}") for name in _WEIGHTS)
+            into, back, bias_into, bias_back = (_reorder(one, order) for one in weights)
+            self.register_buffer(f"into_{number}", into[None])
+            self.register_buffer(f"back_{number}", back[None])
+            self.register_buffer(f"bias_{number}", torch.cat([bias_into, bias_back])[None])
+
+    def forward(
+        self, values_BTX: Tensor, state: Tensor | tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+        before = state if isinstance(state, tuple) else (state,)
+        given_TBX, after = values_BTX.transpose(0, 1), []
+        for number in range(len(before[0])):
+            given_TBX, *last = self._layer(
+                given_TBX, number, [one[number : number + 1] for one in before]
+            )
+            after.append(last)
+        joined = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
+        return given_TBX.transpose(0, 1), joined if isinstance(state, tuple) else joined[0]
+
+    def _layer(self, given_TBX: Tensor, number: int, before: list[Tensor]) -> list[Tensor]:
+        n_epochs, n_nights, _ = given_TBX.shape
+        weights = (getattr(self, f"{name}_{number}") for name in ("into", "back", "bias"))
+        attributes: dict[str, Any] = {"hidden_size": self.hidden}
+        if self.kind == "GRU":
+            attributes["linear_before_reset"] = 1
+        hidden, *last = torch.onnx.ops.symbolic_multi_out(
+            self.kind,
+            (given_TBX, *weights, None, *before),
+            attributes,
+            dtypes=[given_TBX.dtype] * (1 + len(before)),
+            shapes=[(n_epochs, 1, n_nights, self.hidden), *(one.shape for one in before)],
+        )
+        return [hidden.squeeze(1), *last]
+
+
+def _reorder(weights: Tensor, order: Sequence[int]) -> Tensor:
+    """Put the gates into ONNX's order, which is another than torch's."""
+    gates = weights.detach().chunk(len(order))
+    return torch.cat([gates[gate] for gate in order])
+
+
+class _Members(nn.Module):
+    """Several networks at a time, state in and state out.
 
     The states of all networks follow each other.
     """
 
     def __init__(self, networks: Sequence[CausalNetwork]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
+        self.networks = nn.ModuleList(copy.deepcopy(network).cpu().eval() for network in networks)
+        for network in self.networks:
+            if isinstance(network, RecurrentNetwork):
+                network.recurrent = _Recurrent(network.recurrent)
         self.lengths = [len(network.initial_state(1)) for network in networks]
 
-    def initial_state(self) -> State:
-        return tuple(chain.from_iterable(network.initial_state(1) for network in self._all()))
+    def initial_state(self, n_nights: int) -> State:
+        return tuple(chain.from_iterable(one.initial_state(n_nights) for one in self._all()))
 
     def _all(self) -> list[CausalNetwork]:
         return cast("list[CausalNetwork]", list(self.networks))
 
-    def scores(self, rows_BF: Tensor, state: State) -> tuple[Tensor, State]:
-        """Scores of every member (M, C), and the state after the epoch."""
+    def scores(self, rows_BTF: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores of every member (B, T, M, C), and the state after the last epoch."""
         scores, after, rest = [], [], state
         for network, length in zip(self._all(), self.lengths, strict=True):
-            logits_BTC, new = network(rows_BF[:, None], rest[:length])
-            scores.append(logits_BTC[0, 0])
+            logits_BTC, new = network(rows_BTF, rest[:length])
+            scores.append(logits_BTC)
             after.extend(new)
             rest = rest[length:]
-        return torch.stack(scores), tuple(after)
+        return torch.stack(scores, dim=-2), tuple(after)
 
-    def forward(self, rows_BF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        scores_MC, after = self.scores(rows_BF, state)
-        return scores_MC.softmax(dim=-1).mean(dim=0, keepdim=True), *after
+    def forward(self, rows_BTF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        scores_BTMC, after = self.scores(rows_BTF, state)
+        return scores_BTMC.softmax(dim=-1).mean(dim=-2), *after
 
 
-class _BothWaysStep(nn.Module):
-    """One epoch of whole-night networks: a row from each end of the night, and scores for both."""
+class _BothWays(nn.Module):
+    """Whole-night networks: rows from both ends of the night side by side, and scores for both."""
 
     def __init__(self, networks: Sequence[WholeNightNetwork]) -> None:
         super().__init__()
-        self.ahead = _Step([network.ahead for network in networks])
-        self.back = _Step([network.back for network in networks])
+        self.ahead = _Members([network.ahead for network in networks])
+        self.back = _Members([network.back for network in networks])
 
-    def initial_state(self) -> State:
-        return *self.ahead.initial_state(), *self.back.initial_state()
+    def initial_state(self, n_nights: int) -> State:
+        return *self.ahead.initial_state(n_nights), *self.back.initial_state(n_nights)
 
-    def forward(self, rows_DF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, rows_BTF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         half = len(state) // 2
-        ahead_MC, after_ahead = self.ahead.scores(rows_DF[:1], state[:half])
-        back_MC, after_back = self.back.scores(rows_DF[1:], state[half:])
-        return torch.stack([ahead_MC, back_MC]), *after_ahead, *after_back
+        ahead_BTF, back_BTF = rows_BTF.chunk(2, dim=-1)
+        ahead_BTMC, after_ahead = self.ahead.scores(ahead_BTF, state[:half])
+        back_BTMC, after_back = self.back.scores(back_BTF, state[half:])
+        return torch.stack([ahead_BTMC, back_BTMC], dim=2), *after_ahead, *after_back
 
 
-def export_step(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
-    """Turn networks into one graph of one epoch: rows and state in, probabilities and state out.
+def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
+    """Turn networks into one graph of any number of epochs: a session gives it one at a time.
 
     Parameters
     ----------
@@ -87,29 +147,36 @@ def export_step(networks: Sequence[Network], n_features: int) -> onnx.ModelProto
     Returns
     -------
     onnx.ModelProto
-        Live: a row (1, F) to the mean of the members' probabilities (1, C). Whole-night: a row from
-        each end of the night (2, F) to the members' scores for both (2, M, C); `Stager` adds them.
+        Rows and state in, scores and state out. Live: rows (B, T, F) to the mean of the members'
+        probabilities (B, T, C). Whole-night: rows from both ends of the night (B, T, 2 F) to the
+        members' scores for both (B, T, 2, M, C); `Stager` adds them.
     """
-    step: _Step | _BothWaysStep
+    members: _Members | _BothWays
     both_ways = [network for network in networks if isinstance(network, WholeNightNetwork)]
     if both_ways:
-        step = _BothWaysStep(both_ways)
+        members = _BothWays(both_ways)
     else:
-        step = _Step([network for network in networks if isinstance(network, CausalNetwork)])
-    step.cpu().eval()
-    state = step.initial_state()
+        members = _Members([network for network in networks if isinstance(network, CausalNetwork)])
+    # The exporter takes lengths of 0 and 1 for fixed ones.
+    rows_BTF = torch.zeros(2, 3, n_features * (2 if both_ways else 1))
+    state = members.initial_state(2)
     with _quiet_exporter():
         exported = torch.onnx.export(
-            step,
-            (torch.zeros(2 if both_ways else 1, n_features), *state),
+            members,
+            (rows_BTF, *state),
             dynamo=True,
             verbose=False,
             input_names=["features", *(f"state_{i}" for i in range(len(state)))],
-            output_names=["told", *(f"next_state_{i}" for i in range(len(state)))],
+            output_names=["predicted", *(f"next_state_{i}" for i in range(len(state)))],
+            dynamic_shapes=({0: _NIGHTS, 1: _EPOCHS}, tuple(map(_any_nights, state))),
         )
     proto = cast("torch.onnx.ONNXProgram", exported).model_proto  # made anew at each call
     _strip(proto)
     return proto
+
+
+def _any_nights(state: Tensor) -> dict[int, torch.export.Dim]:
+    return {0 if state.dim() == 2 else 1: _NIGHTS}
 
 
 def model_file(graph: onnx.ModelProto, info: ModelInfo) -> bytes:
@@ -134,11 +201,12 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def _strip(proto: onnx.ModelProto) -> None:
-    """Take out the traces of the machine that exported: paths and stack traces."""
+    """Take out shapes between nodes, and traces of the machine: paths and stack traces."""
     for node in proto.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+    del proto.graph.value_info[:]
+    for value in (*proto.graph.input, *proto.graph.output):
         del value.metadata_props[:]
     del proto.graph.metadata_props[:]
     del proto.metadata_props[:]

@@ -20,7 +20,7 @@ from sleepstage.errors import DataError
 from sleepstage.io import bidsleep
 from sleepstage.io.sleep_accel import read as sleep_accel
 from sleepstage.ml.config import TrainingConfig
-from sleepstage.ml.export import export_step, model_file
+from sleepstage.ml.export import export_graph, model_file
 from sleepstage.ml.fit import fit_members
 from sleepstage.ml.networks import TransformerConfig
 from sleepstage.stages import SCHEMES, UNSCORED
@@ -127,7 +127,7 @@ def _export(
     """Model of networks that read and predict as `kind` does, of the whole configuration."""
     decided = decision(nights, validation, kind)
     info = replace(describe(nights, groups, kind), config=config, **decided)
-    return FittedNetworks(export_step(networks, len(kind.columns)), info)
+    return FittedNetworks(export_graph(networks, len(kind.columns)), info)
 
 
 @dataclass(frozen=True, eq=False)
