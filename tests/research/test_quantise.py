@@ -179,6 +179,7 @@ def test_members_add_up() -> None:
 def test_a_lost_shape_is_an_error_and_no_zero() -> None:
     model = onnx.load_from_string(exported("lstm"))
     model.graph.node.append(onnx.helper.make_node("MatMul", ["nothing", "nothing"], ["product"]))
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info("product"))
     with pytest.raises(onnx.shape_inference.InferenceError, match="MatMul"):
         operations(model.SerializeToString())
 
