@@ -378,7 +378,7 @@ def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Ep
     """Release samples behind the watermark `mark`, and stage the epochs that end by then."""
     end = _last_end(state.features, mark)
     ends = end > state.features.time
-    n_passed = int(np.searchsorted(state.waiting.acceleration.times, mark))
+    n_passed = state.waiting.acceleration.n_before(mark)
     if not ends and n_passed < _STRETCH:
         return state, [], SampleBuffer.empty()
     state = _summarise(state, mark)
