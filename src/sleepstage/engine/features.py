@@ -303,6 +303,8 @@ def _heart_rate_features(
 
 def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
     """Median and 5th percentile as numpy has them, from one sort."""
+    # `np.median` and `np.quantile` give the same bits, in 43 µs rather than 6: with them, the
+    # features of a night take 0.18 s rather than 0.12 s.
     n = len(values)
     if not n:
         return _NAN, _NAN
