@@ -115,3 +115,15 @@ def test_thinned_samples_are_so_far_apart() -> None:
     assert samples.thinned(60).times.tolist() == [-5, 55, 300]
     assert samples.thinned(60).values.tolist() == [0, 3, 5]
     assert len(Samples.empty().thinned(60)) == 0
+
+
+@pytest.mark.parametrize(("window_ends", "numbers"), [(False, [0, 1, 2]), (True, [1, 2, 3])])
+def test_a_sample_at_an_edge_belongs_to_one_side_of_it(
+    window_ends: bool, numbers: list[int]
+) -> None:
+    samples = Samples(np.array([0.0, 30, 60]), np.array([1.0, 2, 3]))
+    assert samples.n_before([0, 30, 60], window_ends=window_ends).tolist() == numbers
+    assert samples.n_before(45, window_ends=window_ends) == 2
+    first, last = numbers[0], numbers[2]
+    between = samples.between(0, 60, window_ends=window_ends)
+    assert between.values.tolist() == samples.values[first:last].tolist()

@@ -186,9 +186,8 @@ class Recording:
     def covered(self) -> NDArray[np.bool_]:
         """Epochs with at least one heart rate and one motion summary, shape (n_epochs,)."""
         edges = self.start + EPOCH_SECONDS * np.arange(self.n_epochs + 1, dtype=np.float64)
-        beats = np.diff(np.searchsorted(self.heart_rate.times, edges))
-        # A summary is stamped with its end, so that one at an epoch's end belongs to it.
-        windows = np.diff(np.searchsorted(self.motion.times, edges, side="right"))
+        beats = np.diff(self.heart_rate.n_before(edges))
+        windows = np.diff(self.motion.n_before(edges, window_ends=True))
         return np.asarray((beats > 0) & (windows > 0))
 
     def reversed(self) -> Recording:
@@ -196,6 +195,9 @@ class Recording:
 
         A summary keeps its window and is stamped at what is now its end. Steps and what was before
         the night are left out; so are the expert's stages.
+
+        A heart rate at the very start of an epoch comes into the epoch after it: the shipped
+        whole-night model was trained so.
         """
         turn = 2 * self.start + EPOCH_SECONDS * self.n_epochs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -89,9 +89,19 @@ class Samples:
     def __len__(self) -> int:
         return len(self.times)
 
-    def between(self, start: float, end: float) -> Samples:
-        """Samples with ``start <= time < end``."""
-        first, last = np.searchsorted(self.times, [start, end])
+    def n_before(self, edges: ArrayLike, *, window_ends: bool = False) -> NDArray[np.intp]:
+        """Number of samples that belong to what ends at each edge, shape as that of `edges`.
+
+        A sample stands for its moment: at an edge it belongs to what begins there. With
+        `window_ends`, samples are stamped with the end of what they stand for, as motion summaries
+        are: at an edge they belong to what ends there.
+        """
+        side: Literal["left", "right"] = "right" if window_ends else "left"
+        return np.asarray(self.times.searchsorted(edges, side))
+
+    def between(self, start: float, end: float, *, window_ends: bool = False) -> Samples:
+        """Samples that belong to what goes from `start` to `end`; see `n_before`."""
+        first, last = self.n_before([start, end], window_ends=window_ends)
         return Samples(self.times[first:last], self.values[first:last])
 
     def keep(self, mask: NDArray[np.bool_]) -> Samples:

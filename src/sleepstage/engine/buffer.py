@@ -10,8 +10,6 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples
 
@@ -22,6 +20,9 @@ __all__ = ["RAW_COLUMNS", "IngestStats", "SampleBuffer"]
 
 RAW_COLUMNS: Final = 3
 """Values of a sample of acceleration."""
+
+_WINDOWS: Final = "summaries"
+"""The signal whose samples are stamped with the end of a window."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class SampleBuffer:
         for name, new in given.signals():
             if not len(new):
                 continue
-            first, last = np.searchsorted(new.times, [_edge(name, watermark), limit])
+            first = new.n_before(watermark, window_ends=name == _WINDOWS)
+            last = new.n_before(limit)
             known: Samples = getattr(self, name)
             fresh = Samples(new.times[first:last], new.values[first:last])
             joined[name] = both = _join(known, fresh, name)
@@ -91,9 +93,9 @@ class SampleBuffer:
         """Samples that an epoch or a window which ends at `time` rests on, and later ones."""
         before, after = {}, {}
         for name, samples in self.signals():
-            edge = _edge(name, time)
-            before[name] = samples.between(-math.inf, edge)
-            after[name] = samples.between(edge, math.inf)
+            is_window = name == _WINDOWS
+            before[name] = samples.between(-math.inf, time, window_ends=is_window)
+            after[name] = samples.between(time, math.inf, window_ends=is_window)
         return SampleBuffer(**before), SampleBuffer(**after)
 
 
@@ -103,8 +105,3 @@ def _join(known: Samples, fresh: Samples, name: str) -> Samples:
         return both
     columns = 1 if both.values.ndim == 1 else both.values.shape[1]
     return Samples.clean(both.times, both.values, name=name, columns=columns)
-
-
-def _edge(name: str, time: float) -> float:
-    # A summary is stamped with the end of its window: one at `time` is over by then.
-    return math.nextafter(time, math.inf) if name == "summaries" else time

@@ -210,12 +210,15 @@ def _without_signal(recording: Recording, name: str) -> Recording:
 
 def _without_minutes(recording: Recording, start: float, end: float) -> Recording:
     """The night without heart rate and motion of the epochs between two times, in seconds."""
-    beats, motion = recording.heart_rate, recording.motion
+
+    def outside(samples: Samples, *, window_ends: bool) -> Samples:
+        before = samples.between(-math.inf, start, window_ends=window_ends)
+        return before.followed_by(samples.between(end, math.inf, window_ends=window_ends))
+
     return replace(
         recording,
-        heart_rate=beats.keep((beats.times < start) | (beats.times >= end)),
-        # A summary is stamped with its window's end: one at an epoch's end belongs to it.
-        motion=motion.keep((motion.times <= start) | (motion.times > end)),
+        heart_rate=outside(recording.heart_rate, window_ends=False),
+        motion=outside(recording.motion, window_ends=True),
     )
 
 
@@ -254,6 +257,6 @@ def _rows(
         state,
         until=end,
         heart_rate=recording.heart_rate.between(start, end),
-        motion=recording.motion.between(np.nextafter(start, math.inf), np.nextafter(end, math.inf)),
+        motion=recording.motion.between(start, end, window_ends=True),
         steps=recording.steps.between(start, end),
     )

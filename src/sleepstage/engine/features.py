@@ -182,7 +182,7 @@ def push(
     state = replace(
         state,
         heart_rate=_append(state, state.heart_rate, heart_rate, "heart rate"),
-        motion=_append(state, state.motion, motion, "motion", at_end=True),
+        motion=_append(state, state.motion, motion, "motion", window_ends=True),
         steps=_append(state, state.steps, steps, "steps"),
     )
     rows = []
@@ -206,16 +206,21 @@ def extract_features(recording: Recording) -> NDArray[np.float32]:
 
 
 def _append(
-    state: FeatureState, known: Samples, new: Samples | None, name: str, *, at_end: bool = False
+    state: FeatureState,
+    known: Samples,
+    new: Samples | None,
+    name: str,
+    *,
+    window_ends: bool = False,
 ) -> Samples:
     if new is None or not len(new):
         return known
     newest = known.times[-1] if len(known) else -math.inf
     # History from before the night may come with the first push only.
     closed = state.time if state.n_epochs else -math.inf
-    first = new.times[0]
-    if first < newest or first < closed or (at_end and first == closed):
-        msg = f"{name} at {first:.3f} s comes after that time was closed; push samples in order"
+    if new.times[0] < newest or new.n_before(closed, window_ends=window_ends):
+        at = f"{name} at {new.times[0]:.3f} s"
+        msg = f"{at} comes after that time was closed; push samples in order"
         raise DataError(msg)
     return known.followed_by(new)
 
@@ -270,7 +275,7 @@ def _heart_rate_features(
     state: FeatureState, now: float
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
     recent = state.heart_rate.between(now - _MEMORY, now)
-    firsts = np.searchsorted(recent.times, now - _LOOKS_BACK * _MINUTE).tolist()
+    firsts = recent.n_before(now - _LOOKS_BACK * _MINUTE).tolist()
     last = {
         minutes: recent.values[first:]
         for minutes, first in zip(_LOOKS_BACK.tolist(), firsts, strict=True)
@@ -298,6 +303,8 @@ def _heart_rate_features(
 
 def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
     """Median and 5th percentile as numpy has them, from one sort."""
+    # `np.median` and `np.quantile` give the same bits, in 43 µs rather than 6: with them, the
+    # features of a night take 0.18 s rather than 0.12 s.
     n = len(values)
     if not n:
         return _NAN, _NAN
@@ -314,7 +321,7 @@ def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
 def _trace(recent: Samples, now: float) -> list[float]:
     """Last heart rate before the end of each step, if it is young enough, less their mean."""
     ends = now - _TRACE_STEPS
-    last = np.searchsorted(recent.times, ends) - 1
+    last = recent.n_before(ends) - 1
     held = np.full(len(TRACE), _NAN)
     known = last >= 0
     known[known] = ends[known] - recent.times[last[known]] <= _TRACE_AGE
@@ -325,13 +332,11 @@ def _trace(recent: Samples, now: float) -> list[float]:
 
 
 def _motion_features(state: FeatureState, now: float) -> tuple[dict[str, float], float]:
-    # A summary is stamped with its window's end: one at the epoch's end belongs to it.
-    first, end = np.searchsorted(state.motion.times, [now - _MEMORY, now], side="right")
-    times, summaries = state.motion.times[first:end], state.motion.values[first:end]
+    recent = state.motion.between(now - _MEMORY, now, window_ends=True)
+    times, summaries = recent.times, recent.values
     counts, peaks = np.log1p(summaries[:, 0]), summaries[:, 1:]
     turns = np.abs(peaks[1:] - peaks[:-1]).sum(axis=1)
-    since = np.searchsorted(times, now - _MOVED_BACK * _MINUTE, side="right").tolist()
-    epoch, five, twenty = since
+    epoch, five, twenty = recent.n_before(now - _MOVED_BACK * _MINUTE, window_ends=True).tolist()
 
     def turning(first: int) -> float:
         # Not further back than the first summary there is to compare with.

@@ -90,6 +90,31 @@ class _State:
     """Whether the epochs that a model looks ahead for rest on anything; shape (look_ahead,)."""
     intake: IngestStats
 
+    @classmethod
+    def initial(
+        cls,
+        model: LiveModel,
+        start: float = 0.0,
+        lateness: float = 0.0,
+        class_weights: Mapping[str, float] | None = None,
+    ) -> _State:
+        """State at the start of a night."""
+        weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
+        return cls(
+            lateness=lateness,
+            clock=-math.inf,
+            weights=np.array(weights, dtype=np.float64),
+            motion_columns=0,
+            n_lengths=0,
+            n_long=0,
+            waiting=SampleBuffer.empty(),
+            motion=MotionState.initial(start),
+            features=FeatureState.initial(start),
+            model=model.initial_state(),
+            lit=np.zeros(model.look_ahead, dtype=np.bool_),
+            intake=IngestStats(),
+        )
+
     @property
     def watermark(self) -> float:
         """All samples before this time have been given; before the night begins there is none."""
@@ -127,27 +152,16 @@ class Session:
         lateness: float = 5.0,
         class_weights: Mapping[str, float] | None = None,
     ) -> None:
-        start = _number(start, "start")
-        if _number(lateness, "lateness") < 0:
-            msg = f"lateness={lateness}: expected 0 s or more"
+        start, lateness = _number(start, "start"), _number(lateness, "lateness")
+        if lateness < 0:
+            msg = f"lateness={lateness:g}: expected 0 s or more"
             raise DataError(msg)
+        self._resume(model, _State.initial(model, start, lateness, class_weights))
+
+    def _resume(self, model: LiveModel, state: _State) -> None:
         self.model = model
+        self._state = state
         self._passed = SampleBuffer.empty()
-        weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
-        self._state = _State(
-            lateness=float(lateness),
-            clock=-math.inf,
-            weights=np.array(weights, dtype=np.float64),
-            motion_columns=0,
-            n_lengths=0,
-            n_long=0,
-            waiting=SampleBuffer.empty(),
-            motion=MotionState.initial(start),
-            features=FeatureState.initial(start),
-            model=model.initial_state(),
-            lit=np.zeros(model.look_ahead, dtype=np.bool_),
-            intake=IngestStats(),
-        )
 
     @property
     def start(self) -> float:
@@ -304,8 +318,8 @@ class Session:
         SnapshotError
             If it is damaged, of another version, or was taken with another model.
         """
-        session = cls(model, start=0.0)
-        session._state = unpack(snapshot, session._state, model.digest)
+        session = cls.__new__(cls)
+        session._resume(model, unpack(snapshot, _State.initial(model), model.digest))
         return session
 
 
@@ -378,7 +392,7 @@ def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Ep
     """Release samples behind the watermark `mark`, and stage the epochs that end by then."""
     end = _last_end(state.features, mark)
     ends = end > state.features.time
-    n_passed = int(np.searchsorted(state.waiting.acceleration.times, mark))
+    n_passed = state.waiting.acceleration.n_before(mark)
     if not ends and n_passed < _STRETCH:
         return state, [], SampleBuffer.empty()
     state = _summarise(state, mark)
