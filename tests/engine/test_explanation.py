@@ -113,7 +113,9 @@ def assert_blocks_are_as_from_scratch(
                 if lag <= minutes < lag + 5:
                     found = explanation.by_past[epoch, column]
                     # Epochs are staged together, here others than there.
-                    assert found == pytest.approx(expected[epoch], abs=1e-5, nan_ok=True), f"{epoch} {lag}"
+                    assert found == pytest.approx(expected[epoch], abs=1e-5, nan_ok=True), (
+                        f"{epoch} {lag}"
+                    )
 
 
 def test_signals_are_as_staged_from_scratch_without_them(

@@ -1,0 +1,143 @@
+"""What can be seen from the end of each of some epochs: samples in windows that end there.
+
+All epochs are computed at once, from whole arrays. Every value depends on the samples of its own
+window only, added in the same order whatever is computed beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sleepstage.core.samples import Samples
+
+__all__ = ["Lookback", "Windows"]
+
+_SPREAD_VALUES: Final = 3  # at least
+_SLOPE_VALUES: Final = 6
+_SLOPE_SECONDS: Final = 120.0
+
+
+class Windows:
+    """A window of samples for each of K epochs; windows may overlap, and be empty.
+
+    Parameters
+    ----------
+    first, last : ndarray of intp, shape (K,)
+        Index of the first sample, and of the one behind the last.
+    """
+
+    def __init__(self, first: NDArray[np.intp], last: NDArray[np.intp]) -> None:
+        self.first, self.last = first, last
+        self.n = last - first
+        self._known = self.n > 0
+        self._n_or_nan = np.where(self._known, self.n, np.nan)
+        self._edges = np.empty(2 * len(first), dtype=np.intp)
+        self._edges[::2], self._edges[1::2] = first, last
+
+    @property
+    def pairs(self) -> Windows:
+        """The same windows over differences between neighbouring samples."""
+        return Windows(self.first, np.maximum(self.last - 1, self.first))
+
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of the values, 0 in an empty window."""
+        return np.where(self._known, self._reduce(np.add, values), 0.0)
+
+    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of the values, NaN in an empty window."""
+        return self._reduce(np.add, values) / self._n_or_nan
+
+    def max(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Largest of the values, NaN in an empty window."""
+        return np.where(self._known, self._reduce(np.maximum, values), np.nan)
+
+    def _reduce(self, operation: np.ufunc, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Two more values: an empty window can begin behind the last sample, and one of pairs
+        # behind that, and an index has to be one of a value.
+        longer = np.zeros(len(values) + 2)
+        longer[:-2] = values
+        return np.asarray(operation.reduceat(longer, self._edges)[::2])
+
+    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standard deviation, NaN of fewer than three values."""
+        index, each = self._one_after_the_other()
+        apart = values[index] - np.repeat(self.mean(values), self.n)
+        return np.sqrt(np.where(self.n >= _SPREAD_VALUES, each.mean(apart * apart), np.nan))
+
+    def slope(self, times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Slope of a least-squares line, NaN of fewer than six values or less than two minutes."""
+        index, each = self._one_after_the_other()
+        apart = times[index] - np.repeat(self.mean(times), self.n)
+        edges = np.append(times, np.nan)
+        long = edges[self.last - 1] - edges[self.first] >= _SLOPE_SECONDS
+        squares = np.where(long & (self.n >= _SLOPE_VALUES), each.sum(apart * apart), np.nan)
+        return each.sum(apart * values[index]) / squares
+
+    def _one_after_the_other(self) -> tuple[NDArray[np.intp], Windows]:
+        """Samples of the first window, then of the second, and so on, and where each is then."""
+        ends = np.cumsum(self.n)
+        begins = ends - self.n
+        index = np.arange(self.n.sum()) + np.repeat(self.first - begins, self.n)
+        return index, Windows(begins, ends)
+
+
+class Lookback:
+    """Samples of one signal, seen from the ends of K epochs.
+
+    Parameters
+    ----------
+    samples : Samples
+        Of the signal.
+    ends : ndarray, shape (K,)
+        Ends of the epochs, ascending, in seconds on the clock of the samples.
+    window_ends : bool
+        See `Samples.n_before`.
+    """
+
+    def __init__(
+        self, samples: Samples, ends: NDArray[np.float64], *, window_ends: bool = False
+    ) -> None:
+        self.samples, self.ends, self._window_ends = samples, ends, window_ends
+        self._windows: dict[float, Windows] = {}
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Times of the samples."""
+        return self.samples.times
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Values of the samples."""
+        return self.samples.values
+
+    def last(self, seconds: float) -> Windows:
+        """Samples of the last so many seconds of each epoch."""
+        if seconds not in self._windows:
+            self._windows[seconds] = Windows(
+                self._n_before(self.ends - seconds), self._n_before(self.ends)
+            )
+        return self._windows[seconds]
+
+    def newest(self, mask: NDArray[np.bool_], windows: Windows) -> NDArray[np.float64]:
+        """Time of the newest sample in each window for which `mask` is true, NaN without one."""
+        newest = windows.max(np.where(mask, self.times, -np.inf))
+        return np.where(newest > -np.inf, newest, np.nan)
+
+    def held(
+        self, moments: NDArray[np.float64], seconds: float, *, of: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What holds at each moment: `of` the last sample of so many seconds, NaN without one."""
+        at = self._n_before(moments) - 1
+        known = at >= 0
+        known[known] = moments[known] - self.times[at[known]] <= seconds
+        held = np.full(moments.shape, np.nan)
+        held[known] = of[at[known]]
+        return held
+
+    def _n_before(self, moments: NDArray[np.float64]) -> NDArray[np.intp]:
+        return self.samples.n_before(moments, window_ends=self._window_ends)
