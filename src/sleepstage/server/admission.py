@@ -238,7 +238,7 @@ def _warn_of_values(admission: Admission, given: Message, record: SessionRecord)
     """Warn of samples that are stored, and will not count."""
     message = admission.message
     mark = -math.inf if record.watermark is None else record.watermark
-    n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals()}
+    n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals.items()}
     late = sum(n_late.values())
     fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
     admission.warn("late", late, fact)

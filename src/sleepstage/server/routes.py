@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sleepstage.server.sensor_logger import Push
     from sleepstage.server.settings import Settings
 
-__all__ = ["Service", "api", "only_owner", "see", "service_of"]
+__all__ = ["Given", "Owner", "Service", "api", "only_owner", "see"]
 
 _LISTED: Final = 1000
 BINARY: Final = "application/octet-stream"
@@ -43,18 +43,24 @@ class Service:
     streams: Slots
 
 
-def service_of(request: Request) -> Service:
-    """Give the service of the application that was asked."""
+# All of them are asynchronous: FastAPI calls others in a thread, which costs more than they do.
+
+
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
 async def _visitor(request: Request) -> Principal:
     known: Principal | None = request.scope.get("visitor")
-    return known or await service_of(request).access.authenticate(request)
+    return known or await (await _service(request)).access.authenticate(request)
 
 
-def only_owner(visitor: Annotated[Principal, Depends(_visitor)]) -> Principal:
+async def _owner(request: Request) -> Principal:
+    return only_owner(await _visitor(request))
+
+
+def only_owner(visitor: Principal) -> Principal:
     """Give the visitor, unless they came by a link: those only look.
 
     Raises
@@ -77,8 +83,8 @@ async def see(service: Service, visitor: Principal, session_id: str) -> SessionR
 
 
 AnyVisitor = Annotated[Principal, Depends(_visitor)]
-Owner = Annotated[Principal, Depends(only_owner)]
-Given = Annotated[Service, Depends(service_of)]
+Owner = Annotated[Principal, Depends(_owner)]
+Given = Annotated[Service, Depends(_service)]
 SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
 MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
 LinkId = SessionId

@@ -214,7 +214,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _identity(path: Path) -> tuple[tuple[int, int], ...]:
     """What distinguishes the file at the path, and its log, from any others."""
-    found = (path.stat(), path.with_name(f"{path.name}-wal").stat())
+    found = (os.stat(path), os.stat(f"{path}-wal"))  # noqa: PTH116 - at each write: pathlib is slow
     return tuple((one.st_dev, one.st_ino) for one in found)
 
 
