@@ -20,14 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import sleepstage
-import sleepstage.server.upkeep
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
-from sleepstage.server import erasing, work
-from sleepstage.server.failing import Failing
+from sleepstage.server import background, work
+from sleepstage.server.background import Failing, Upkeep
 from sleepstage.server.message import Message, join
 from sleepstage.server.records import Advance, Backlog, SessionRecord
-from sleepstage.server.upkeep import Upkeep
 from sleepstage.server.work import Models
 from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
@@ -313,7 +310,7 @@ def test_many_nights_that_fail_keep_no_other_open(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    monkeypatch.setattr(sleepstage.server.upkeep, "_SWEPT", 3)
+    monkeypatch.setattr(background, "_SWEPT", 3)
     with running(tmp_path) as one:
         nights = one.service.nights
         sessions = [one.open() for _ in range(10)]
@@ -384,7 +381,7 @@ def test_where_the_program_failed_is_logged_without_what_was_measured(
 def test_a_sweep_that_fails_is_not_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sleepstage.server.upkeep, "_SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(background, "_SWEEP_SECONDS", 0.01)
     swept = threading.Event()
 
     async def sweep(_: Upkeep) -> None:
@@ -479,7 +476,7 @@ def test_a_night_with_nothing_but_empty_messages_closes(
 
 
 def test_a_sweep_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sleepstage.server.upkeep, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(background, "_TURN_SECONDS", 0.0)
     with running(tmp_path) as one:
         sessions = [one.open() for _ in range(4)]
 
@@ -619,8 +616,8 @@ def test_raw_acceleration_leaves_the_files_once_it_is_used(tmp_path: Path) -> No
 def test_a_reader_holds_up_erasing_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasing, "_PATIENCE", 0.1)
-    monkeypatch.setattr(erasing, "_AGAIN", 0.05)
+    monkeypatch.setattr(background, "_DELETION_SECONDS", 0.1)
+    monkeypatch.setattr(background, "_FIRST_RETRY", 0.05)
     secret = struct.pack("<d", 61.7283)
     with running(tmp_path) as one:
         session = one.open(start=START)
@@ -674,11 +671,11 @@ class Slow:
 
 
 def test_what_is_deleted_together_is_erased_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_PAUSE", 0.01)
+    monkeypatch.setattr(background, "_ERASE_PAUSE", 0.01)
 
     async def ask() -> int:
         store: Any = Slow()
-        one = erasing.Erasing(store)
+        one = background.Erasing(store)
         await asyncio.gather(*(one.wait() for _ in range(100)))
         return store.n_asked  # type: ignore[no-any-return]
 
@@ -688,11 +685,11 @@ def test_what_is_deleted_together_is_erased_once(monkeypatch: pytest.MonkeyPatch
 def test_erasing_is_tried_until_it_succeeds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(erasing, "_AGAIN", 0.01)
+    monkeypatch.setattr(background, "_FIRST_RETRY", 0.01)
 
     async def ask() -> int:
         store: Any = Slow(StoreError("the disk is full"), StoreError("the disk is full"), False)
-        one = erasing.Erasing(store)
+        one = background.Erasing(store)
         await one.wait()
         await one.aclose()
         return store.n_asked  # type: ignore[no-any-return]
@@ -702,11 +699,11 @@ def test_erasing_is_tried_until_it_succeeds(
 
 
 def test_a_deletion_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_PATIENCE", 0.05)
+    monkeypatch.setattr(background, "_DELETION_SECONDS", 0.05)
 
     async def ask() -> bool:
         store: Any = Slow(*[False] * 100)
-        one = erasing.Erasing(store)
+        one = background.Erasing(store)
         await one.wait()
         under_way = one._running
         await one.aclose()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from cachetools import TTLCache
 
-from sleepstage.errors import DataError, SleepstageError
+from sleepstage.errors import DataError
+from sleepstage.server.problems import UnauthorizedError
 from sleepstage.server.records import Grant
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sleepstage.server.records import SessionRecord
     from sleepstage.server.store.contract import Store
 
-__all__ = ["Authenticator", "ForbiddenError", "Principal", "UnauthorizedError", "make_grant"]
+__all__ = ["Authenticator", "Principal", "make_grant"]
 
 _TRUST_SECONDS: Final = 5.0
 """So long a server goes by what it has read: a revoked token works that long at most."""
@@ -34,14 +35,6 @@ _LONGEST_OWNER: Final = 100
 _DAY: Final = 24 * 3600
 _UNKNOWN: Final = "this token is unknown, expired or revoked"
 _PROXY_HEADERS: Final = {"forwarded", "via", "x-real-ip"}
-
-
-class UnauthorizedError(SleepstageError):
-    """No token, or one that is unknown, expired or revoked."""
-
-
-class ForbiddenError(SleepstageError):
-    """Known, but not allowed to do this."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from sleepstage.server.limits import Slots
-    from sleepstage.server.metrics import Metrics
+    from sleepstage.server.monitoring import Metrics
     from sleepstage.server.settings import Settings
 
 __all__ = ["SECURITY_HEADERS", "Answers", "Authentication", "Bodies", "SameOrigin"]

@@ -13,16 +13,17 @@ from starlette.responses import Response
 
 from sleepstage.server import schemas
 from sleepstage.server.admission import describe_warnings, is_ahead
-from sleepstage.server.auth import Authenticator, ForbiddenError, Principal, make_grant
+from sleepstage.server.auth import Authenticator, Principal, make_grant
+from sleepstage.server.limits import read_aside, read_body
 from sleepstage.server.message import Message
-from sleepstage.server.reading import read_aside, read_body
+from sleepstage.server.problems import ForbiddenError, UnknownSessionError
 from sleepstage.server.sensor_logger import read_push
-from sleepstage.server.sessions import SessionService, UnknownSessionError
 
 if TYPE_CHECKING:
     from sleepstage.server.limits import Rate, Slots
     from sleepstage.server.records import SessionRecord
     from sleepstage.server.sensor_logger import Push
+    from sleepstage.server.sessions import SessionService
     from sleepstage.server.settings import Settings
 
 __all__ = ["Given", "Owner", "Service", "api", "only_owner", "see"]

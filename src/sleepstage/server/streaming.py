@@ -13,10 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.server import schemas
-from sleepstage.server.auth import UnauthorizedError
+from sleepstage.server.limits import read_aside
 from sleepstage.server.message import Message, read_json
-from sleepstage.server.problems import answer, describe
-from sleepstage.server.reading import read_aside
+from sleepstage.server.problems import UnauthorizedError, UnknownSessionError, answer, describe
 from sleepstage.server.records import SessionRecord
 from sleepstage.server.routes import (
     After,
@@ -27,7 +26,6 @@ from sleepstage.server.routes import (
     only_owner,
     see,
 )
-from sleepstage.server.sessions import UnknownSessionError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

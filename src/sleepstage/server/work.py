@@ -17,8 +17,7 @@ from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError
 from sleepstage.server.message import Message, join
-from sleepstage.server.records import Advance
-from sleepstage.server.report import describe_epochs, describe_night
+from sleepstage.server.records import Advance, describe_epochs, describe_night
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
