@@ -25,9 +25,8 @@ from redis import Redis
 
 from sleepstage.errors import StoreError
 from sleepstage.server.records import Advance, Backlog, Delivery, Grant, SessionRecord
-from sleepstage.server.store import database, open_store, tables
+from sleepstage.server.store import Store, database, open_store
 from sleepstage.server.store import redis as redis_store
-from sleepstage.server.store.contract import Store
 from sleepstage.server.store.sqlite import SqliteStore
 from tests.helpers.redis_server import RedisServer, redis_server
 
@@ -1268,7 +1267,7 @@ async def test_tables_of_others_are_refused(folder: Path) -> None:
 async def test_a_store_of_version_1_goes_on(folder: Path) -> None:
     folder.mkdir(parents=True)
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
-        db.executescript(tables.VERSIONS[0] + "PRAGMA user_version = 1")
+        db.executescript(database._VERSIONS[0] + "PRAGMA user_version = 1")
         db.execute(
             "INSERT INTO session VALUES (1, 'night', 'anna', '', 'api', 0, 1000, 5, 0, NULL, 0, "
             "35, 0, '{}', 0, 0, 20, 1000, NULL, NULL)"

@@ -14,7 +14,7 @@ from sleepstage.errors import DataError, needs_extra
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sleepstage.server.store.contract import Store
+    from sleepstage.server.store import Store
 
 __all__ = ["serve", "token"]
 

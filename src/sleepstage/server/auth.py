@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from sleepstage.server.records import SessionRecord
-    from sleepstage.server.store.contract import Store
+    from sleepstage.server.store import Store
 
 __all__ = ["Authenticator", "Principal", "make_grant"]
 

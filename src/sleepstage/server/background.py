@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sleepstage.server.sessions import SessionService
     from sleepstage.server.settings import Settings
-    from sleepstage.server.store.contract import Store
+    from sleepstage.server.store import Store
 
 __all__ = ["Changes", "Erasing", "Failing", "Upkeep"]
 

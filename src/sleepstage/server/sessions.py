@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sleepstage.server.monitoring import Metrics
     from sleepstage.server.records import Backlog
     from sleepstage.server.settings import Settings
-    from sleepstage.server.store.contract import Store
+    from sleepstage.server.store import Store
     from sleepstage.server.workers import Workers
 
 __all__ = ["OverError", "SessionService"]

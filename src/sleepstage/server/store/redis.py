@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from sleepstage.errors import StoreError
 from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
-from sleepstage.server.store.contract import Store
+from sleepstage.server.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence

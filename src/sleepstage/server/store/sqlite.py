@@ -14,7 +14,7 @@ import orjson
 
 from sleepstage.errors import StoreError
 from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
-from sleepstage.server.store.contract import Store
+from sleepstage.server.store import Store
 from sleepstage.server.store.database import Database
 from sleepstage.stages import EPOCH_SECONDS
 
