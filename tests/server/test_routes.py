@@ -24,7 +24,7 @@ from sleepstage.core.recording import Recording
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError, SnapshotError, StoreError
 from sleepstage.server.message import Message
-from sleepstage.server.records import Advance, Backlog, SessionRecord
+from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
 from sleepstage.simulate.nights import simulate_night
 from tests.helpers.live import Arrays, raw_night
 from tests.helpers.service import START, Running, rows, running, simulated
@@ -447,8 +447,8 @@ def test_undone_work_is_done_silent_nights_closed_and_old_ones_deleted(tmp_path:
         waiting = SessionRecord(id="left", owner="local", created=0, heard=nights.clock())
         one.do(nights.store.open_session, waiting)
         body = Message.from_object({"heart_rate": [[START, 60], [START + 70, 60]]}).to_bytes()
-        described = {"digest": b"", "span": (START, START + 70), "now": nights.clock()}
-        one.do(nights.store.add_message, "left", "1", body, **described)
+        incoming = Incoming("1", body, b"", (START, START + 70), nights.clock())
+        one.do(nights.store.add_message, "left", incoming)
         one.sweep()
         assert one.client.get("/v1/sessions/left").status_code == 200
         assert len(one.hypnogram("left")["epochs"]) == 2

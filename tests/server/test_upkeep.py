@@ -24,7 +24,7 @@ from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, S
 from sleepstage.server import background, work
 from sleepstage.server.background import Failing, Upkeep
 from sleepstage.server.message import Message, join
-from sleepstage.server.records import Advance, Backlog, SessionRecord
+from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
 from sleepstage.server.work import Models
 from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
@@ -438,8 +438,8 @@ def test_a_bad_stored_message_keeps_no_other_back(
         store = one.service.nights.store
         one.do(store.open_session, record)
         for number, body in enumerate((b"", b"61.73", motion, b"\1\1\7\0", other_motion, good)):
-            given = {"digest": b"", "span": (START, START + 95) if body else None, "now": 0.0}
-            one.do(store.add_message, "night", str(number), body, **given)
+            span = (START, START + 95) if body else None
+            one.do(store.add_message, "night", Incoming(str(number), body, b"", span, 0.0))
         told = one.hypnogram("night")
         assert len(told["epochs"]) == 3
         assert told["epochs"][0]["heart_rate"] is not None
@@ -457,15 +457,8 @@ def test_a_night_with_nothing_but_empty_messages_closes(
     with running(tmp_path) as one:
         session = one.open()
         store = one.service.nights.store
-        one.do(
-            store.add_message,
-            session,
-            "0",
-            b"",
-            digest=b"",
-            span=None,
-            now=one.service.nights.clock(),
-        )
+        incoming = Incoming("0", b"", b"", None, one.service.nights.clock())
+        one.do(store.add_message, session, incoming)
         let_pass(one, monkeypatch, 7)
         assert one.hypnogram(session)["session"]["closed"]
         one.push(session, 1, heart_rate=beats(0, 100))

@@ -28,6 +28,7 @@ __all__ = [
     "Backlog",
     "Delivery",
     "Grant",
+    "Incoming",
     "SessionRecord",
     "describe_epochs",
     "describe_night",
@@ -79,6 +80,24 @@ class SessionRecord:
     """Time of the newest sample."""
     heard: float
     """When the last message came, by the server's clock."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A message as it is given to the store."""
+
+    id: str
+    """Its sender's name for it."""
+    body: bytes
+    """The samples that are kept."""
+    digest: bytes
+    """Of all samples that came: what is dropped depends on the clock, and may differ next time."""
+    span: tuple[float, float] | None
+    """Times of the oldest and the newest sample; None if there is none."""
+    now: float
+    """When it came, by the server's clock."""
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """Number of samples that each kind of warning is about."""
 
 
 class Delivery(Enum):

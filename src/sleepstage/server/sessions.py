@@ -21,7 +21,7 @@ from sleepstage.errors import DataError, StoreError
 from sleepstage.server.admission import admit, confirm
 from sleepstage.server.background import Changes, Erasing, Failing
 from sleepstage.server.problems import OverError, UnknownSessionError
-from sleepstage.server.records import Advance, SessionRecord, describe_statistics
+from sleepstage.server.records import Advance, Incoming, SessionRecord, describe_statistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -144,16 +144,9 @@ class SessionService:
         before = await self._current(session_id, message.span[0])
         admission = admit(before, message, now=self.clock())
         kept = admission.message
-        delivery, record = await self.store.add_message(
-            session_id,
-            message_id,
-            kept.to_bytes(),
-            # Of all that came: what is dropped depends on the clock, and may differ next time.
-            digest=message.digest,
-            span=kept.span,
-            now=self.clock(),
-            warnings=admission.counts,
-        )
+        now, warnings = self.clock(), admission.counts
+        incoming = Incoming(message_id, kept.to_bytes(), message.digest, kept.span, now, warnings)
+        delivery, record = await self.store.add_message(session_id, incoming)
         if record is None:
             self._known.pop(session_id, None)
             raise UnknownSessionError(session_id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sleepstage.server.records import Advance, Backlog, Delivery, Grant, SessionRecord
+    from sleepstage.server.records import Advance, Backlog, Delivery, Grant, Incoming, SessionRecord
 
 __all__ = ["Store", "open_store"]
 
@@ -79,24 +79,16 @@ class Store(Protocol):
     # Messages and work
 
     async def add_message(
-        self,
-        session_id: str,
-        message_id: str,
-        body: bytes,
-        *,
-        digest: bytes,
-        span: tuple[float, float] | None,
-        now: float,
-        warnings: Mapping[str, int] | None = None,
+        self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
         """Store a message once; return what became of it, and the session as it is now.
 
         A message whose id the session has had is REPEATED if its digest is the same, else a
         CONFLICT, and changes nothing. (Stores before version 2 kept no digests: their messages are
-        REPEATED.) A stored one sets `heard` to `now` and adds `warnings`. With samples, from
-        ``span[0]`` to ``span[1]``, it sets `newest` to the larger of both, and `due`, where it is
-        None, to ``span[0] + 30 + lateness``; and it opens a session again that `reopens`: that
-        has no result any more, and the next version.
+        REPEATED.) A stored one sets `heard` to its `now` and adds its `warnings`. With samples it
+        sets `newest` to the larger of both, and `due`, where it is None, to
+        ``span[0] + 30 + lateness``; and it opens a session again that `reopens`: that has no result
+        any more, and the next version.
         """
 
     async def backlog(self, session_id: str) -> Backlog | None:

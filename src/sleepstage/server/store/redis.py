@@ -24,7 +24,7 @@ from sleepstage.server.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from sleepstage.server.records import Advance
+    from sleepstage.server.records import Advance, Incoming
 
 __all__ = ["RedisStore"]
 
@@ -166,19 +166,12 @@ class RedisStore(Store):
     # Messages and work
 
     async def add_message(
-        self,
-        session_id: str,
-        message_id: str,
-        body: bytes,
-        *,
-        digest: bytes,
-        span: tuple[float, float] | None,
-        now: float,
-        warnings: Mapping[str, int] | None = None,
+        self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
-        times = (*map(_json, span or (None, None)), _json(now))
+        described = (*(message.span or (None, None)), message.now, dict(message.warnings))
         replies, flat = await self._run(
-            "add_message", session_id, message_id, body, digest, *times, _json(dict(warnings or {}))
+            *("add_message", session_id, message.id, message.body, message.digest),
+            *map(_json, described),
         )
         return Delivery(replies.decode()), _record(_pairs(flat))
 

@@ -16,13 +16,12 @@ from sleepstage.errors import StoreError
 from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
 from sleepstage.server.store import Store
 from sleepstage.server.store.database import Database
-from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from sqlite3 import Connection
 
-    from sleepstage.server.records import Advance
+    from sleepstage.server.records import Advance, Incoming
 
 __all__ = ["SqliteStore"]
 
@@ -90,21 +89,11 @@ class SqliteStore(Store):
     # Messages and work
 
     async def add_message(
-        self,
-        session_id: str,
-        message_id: str,
-        body: bytes,
-        *,
-        digest: bytes,
-        span: tuple[float, float] | None,
-        now: float,
-        warnings: Mapping[str, int] | None = None,
+        self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
-        given: dict[str, Any] = {"session": session_id, "id": message_id, "body": body}
-        given |= {"digest": digest, "now": now, "due": None, "newest": None}
-        if span is not None:  # the session's lateness is added to `due`
-            given |= {"due": span[0] + EPOCH_SECONDS, "newest": span[1]}
-        return await self._database.write(lambda db: _add_message(db, given, warnings or {}))
+        oldest, newest = message.span or (None, None)
+        given = {**vars(message), "session": session_id, "oldest": oldest, "newest": newest}
+        return await self._database.write(lambda db: _add_message(db, given, message.warnings))
 
     async def backlog(self, session_id: str) -> Backlog | None:
         return await self._database.read(lambda db: _backlog(db, session_id))
@@ -189,7 +178,7 @@ def _add_message(
     known = "SELECT 1 FROM message WHERE message.session = session.number AND message.id = :id"
     row = db.execute(
         "UPDATE session SET newest = max(ifnull(newest, :newest), ifnull(:newest, newest)), "
-        "heard = :now, due = ifnull(due, :due + lateness), version = version + closed, "
+        "heard = :now, due = ifnull(due, :oldest + 30 + lateness), version = version + closed, "
         "result = iif(closed, NULL, result), reopens = iif(closed, 0, reopens), closed = 0 "
         "WHERE id = :session AND (closed = 0 OR (reopens AND :newest IS NOT NULL)) "
         f"AND NOT EXISTS ({known}) RETURNING {_FIELDS}, number",
