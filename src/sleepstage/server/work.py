@@ -13,7 +13,7 @@ from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
 from sleepstage.core.pedometer import Pedometer, count_steps
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
-from sleepstage.engine.snapshot import pack, unpack
+from sleepstage.engine.snapshot import unpack
 from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError
 from sleepstage.server.message import Message, join
@@ -31,7 +31,8 @@ __all__ = ["Models", "advance", "close"]
 
 _log = logging.getLogger(__name__)
 
-_LENGTH: Final = 4  # bytes that hold the length of the session's part of a snapshot
+_PACKED: Final = b"\x78\x01"
+"""How a snapshot begins. Up to version 0.1 it was two, with the length of the first before them."""
 _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 """Errors that are not those of a night's own data: later, or on another server, it may succeed."""
 
@@ -95,9 +96,7 @@ class _Night:
         self.passed.append(message.to_bytes())
 
     def snapshot(self) -> bytes:
-        session = self.session.snapshot()
-        counter = pack(self.pedometer, self.session.model.digest)
-        return len(session).to_bytes(_LENGTH, "little") + session + counter
+        return self.session.snapshot(pedometer=self.pedometer)
 
 
 def advance(models: Models, backlog: Backlog) -> Advance:
@@ -248,12 +247,13 @@ def _resume(
 
 
 def _restore(stager: Stager, snapshot: bytes) -> _Night:
-    end = _LENGTH + int.from_bytes(snapshot[:_LENGTH], "little")
     try:
-        return _Night(
-            stager.restore(snapshot[_LENGTH:end]),
-            unpack(snapshot[end:], Pedometer(), stager.digest),
-        )
+        if snapshot.startswith(_PACKED):
+            beside = unpack(snapshot, {"pedometer": Pedometer()}, stager.digest)
+            return _Night(stager.restore(snapshot), beside["pedometer"])
+        end = 4 + int.from_bytes(snapshot[:4], "little")
+        counter = unpack(snapshot[end:], Pedometer(), stager.digest)
+        return _Night(stager.restore(snapshot[4:end]), counter)
     except SnapshotMismatchError as error:
         msg = f"{error}; start the server as the session was begun, or delete the session"
         raise SnapshotMismatchError(msg) from error
