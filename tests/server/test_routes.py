@@ -502,7 +502,7 @@ def test_a_night_of_another_model_is_left_as_it_is(tmp_path: Path) -> None:
 def test_it_needs_models_that_go_together() -> None:
     from sleepstage.server.work import Models
 
-    with pytest.raises(sleepstage.DataError, match="tell each epoch at its end"):
+    with pytest.raises(sleepstage.DataError, match="predict each epoch at its end"):
         Models.load("night", "night")
 
 

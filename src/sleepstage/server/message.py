@@ -81,15 +81,15 @@ class Message:
         return cls.from_object(read_json(body), limit)
 
     @classmethod
-    def from_object(cls, said: Any, limit: float = math.inf) -> Message:
+    def from_object(cls, content: Any, limit: float = math.inf) -> Message:
         """Do the same from what was in the JSON."""
-        if not isinstance(said, dict) or not set(said) <= set(_JSON_SIGNALS):
+        if not isinstance(content, dict) or not set(content) <= set(_JSON_SIGNALS):
             msg = f"expected an object with some of {', '.join(_JSON_SIGNALS)}"
-            if isinstance(said, dict):
-                msg += f"; got {', '.join(sorted(set(said) - set(_JSON_SIGNALS)))[:80]}"
+            if isinstance(content, dict):
+                msg += f"; got {', '.join(sorted(set(content) - set(_JSON_SIGNALS)))[:80]}"
             raise DataError(msg)
-        check_count(sum(len(rows) for rows in said.values() if isinstance(rows, list)), limit)
-        return cls.clean(**{name: _columns(name, rows) for name, rows in said.items()})
+        check_count(sum(len(rows) for rows in content.values() if isinstance(rows, list)), limit)
+        return cls.clean(**{name: _columns(name, rows) for name, rows in content.items()})
 
     @classmethod
     def from_bytes(cls, body: bytes, limit: float = math.inf) -> Message:

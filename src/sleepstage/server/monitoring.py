@@ -102,7 +102,7 @@ class Metrics:
             ["kind"],
         )
         self.opened = counter("sleepstage_sessions_opened", "Sessions opened")
-        self.epochs = counter("sleepstage_epochs", "Epochs told")
+        self.epochs = counter("sleepstage_epochs", "Epochs emitted")
         self.work = seconds(
             "sleepstage_work_seconds", "Time of a step of work, with its turn to wait"
         )

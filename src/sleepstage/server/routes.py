@@ -170,7 +170,7 @@ async def push(
 
     A message has any of the signals, in any order, and may be packed with gzip. Each has an id of
     your choice: with another content, a known id is refused. Samples that can never count are
-    dropped, and `warnings` says so.
+    dropped, and `warnings` reports them.
     """
     await see(service, visitor, session_id)
     service.rate.take(session_id)
@@ -258,8 +258,8 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
         count = message.n_samples
         warnings = describe_warnings({"ahead": count, "unusable": count} if count else {})
         nights.count(warnings)
-        said = {"session": None, "page": None, "stored": 0, "repeated": False}
-        return _json({**said, "ignored": given.n_ignored + count, "warnings": warnings})
+        nothing = {"session": None, "page": None, "stored": 0, "repeated": False}
+        return _json({**nothing, "ignored": given.n_ignored + count, "warnings": warnings})
     record = await _session_of(service, visitor, given)
     service.rate.take(record.id)
     # The app counts its messages, and can't do anything about a number that has been used.

@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         200, ge=1, description="Messages of one session, over ten seconds, by each server."
     )
     max_waiting: int = Field(
-        1000, ge=1, description="Requests at once; more are told to come back later."
+        1000, ge=1, description="Requests at once; more are asked to come back later."
     )
     max_header: int = Field(
         16_384, ge=1024, description="Bytes a request's line and headers may have."

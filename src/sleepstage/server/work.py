@@ -52,12 +52,12 @@ class Models:
 
     def __post_init__(self) -> None:
         if self.live.info.whole_night or self.live.look_ahead:
-            msg = "to stage live, a model must tell each epoch at its end; this one reads on"
+            msg = "to stage live, a model must predict each epoch at its end; this one looks ahead"
             raise DataError(msg)
         if self.live.scheme != self.night.scheme:
             msg = (
-                f"the models tell other classes, {self.live.scheme.name} and "
-                f"{self.night.scheme.name}; use a pair that was trained alike"
+                f"the models predict different classes, {self.live.scheme.name} and "
+                f"{self.night.scheme.name}; use two that were trained on the same classes"
             )
             raise DataError(msg)
 
@@ -260,7 +260,7 @@ def _restore(stager: Stager, snapshot: bytes) -> _Night:
 
 
 def _first_time(bodies: Sequence[bytes], newest: float) -> float | None:
-    """Where the night begins if nobody said: as in a recording, with the first motion.
+    """Where the night begins if it was not given: as in a recording, with the first motion.
 
     Without motion, with the first heart rate. What is older than a night can be is history.
     """

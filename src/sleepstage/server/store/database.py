@@ -272,6 +272,6 @@ def _errors(path: Path) -> Iterator[None]:
     except StoreError:
         raise
     except (sqlite3.Error, OSError) as error:
-        mend = "the folder can be written to, the disk has room, and no program holds the file"
-        msg = f"{path}: {error}; see that {mend}"
+        fix = "the folder can be written to, the disk has room, and no program holds the file"
+        msg = f"{path}: {error}; see that {fix}"
         raise StoreError(msg) from error

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -136,12 +137,8 @@ class RedisStore(Store):
     # Sessions
 
     async def open_session(self, record: SessionRecord) -> bool:
-        said = _fields(record, _NAMES)
-        return bool(
-            await self._run(
-                "open_session", record.id, *(one for pair in said.items() for one in pair)
-            )
-        )
+        flat = chain.from_iterable(_fields(record, _NAMES).items())
+        return bool(await self._run("open_session", record.id, *flat))
 
     async def session(self, session_id: str) -> SessionRecord | None:
         async with self._call():
@@ -153,7 +150,7 @@ class RedisStore(Store):
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for session_id in _texts(ids):
                     pipeline.hgetall(_key("session", session_id))
-                found = [_record(said) for said in await pipeline.execute()]
+                found = [_record(one) for one in await pipeline.execute()]
         return [record for record in found if record is not None]
 
     async def count_open(self, owner: str) -> int:
@@ -191,7 +188,7 @@ class RedisStore(Store):
                 advance.snapshot or b"",
                 advance.samples,
                 b"" if advance.result is None else _json(dict(advance.result)),
-                *(_json(dict(said)) for said in advance.epochs),
+                *(_json(dict(epoch)) for epoch in advance.epochs),
             )
         )
 
@@ -218,7 +215,7 @@ class RedisStore(Store):
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
         async with self._call():
             replies = await self._redis.lrange(_key("epochs", session_id), after, -1)
-        return [orjson.loads(said) for said in replies]
+        return [orjson.loads(reply) for reply in replies]
 
     async def samples(self, session_id: str) -> list[bytes]:
         async with self._call():
@@ -226,8 +223,8 @@ class RedisStore(Store):
 
     async def result(self, session_id: str) -> dict[str, Any] | None:
         async with self._call():
-            said = await self._redis.get(_key("result", session_id))
-        return None if said is None else orjson.loads(said)
+            reply = await self._redis.get(_key("result", session_id))
+        return None if reply is None else orjson.loads(reply)
 
     async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
         if not session_ids:
@@ -235,7 +232,7 @@ class RedisStore(Store):
         async with self._call():
             replies = await self._redis.hmget(f"{_PREFIX}versions", session_ids)
         found = zip(session_ids, replies, strict=True)
-        return {session_id: int(said) for session_id, said in found if said is not None}
+        return {session_id: int(reply) for session_id, reply in found if reply is not None}
 
     # Grants
 
@@ -250,15 +247,15 @@ class RedisStore(Store):
 
     async def grant(self, digest: str) -> Grant | None:
         async with self._call():
-            said = await self._redis.hget(f"{_PREFIX}grants", digest)
-        return None if said is None else Grant(**orjson.loads(said))
+            reply = await self._redis.hget(f"{_PREFIX}grants", digest)
+        return None if reply is None else Grant(**orjson.loads(reply))
 
     async def grants(self, *, session_id: str | None = None) -> list[Grant]:
         key = f"{_PREFIX}tokens" if session_id is None else _key("links", session_id)
         async with self._call():
             digests = await self._redis.smembers(key)
             replies = await self._redis.hmget(f"{_PREFIX}grants", list(digests)) if digests else []
-        found = [Grant(**orjson.loads(said)) for said in replies if said is not None]
+        found = [Grant(**orjson.loads(reply)) for reply in replies if reply is not None]
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def remove_grant(self, grant_id: str) -> bool:
@@ -273,8 +270,8 @@ def _key(kind: str, name: str) -> str:
     return f"{_PREFIX}{kind}:{name}"
 
 
-def _json(said: Any) -> str:
-    return orjson.dumps(said).decode()
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _fields(record: SessionRecord, names: Sequence[str]) -> dict[str, str]:
@@ -289,10 +286,10 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _record(said: Mapping[bytes, bytes]) -> SessionRecord | None:
-    if not said:
+def _record(values: Mapping[bytes, bytes]) -> SessionRecord | None:
+    if not values:
         return None
-    return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in said.items()})
+    return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in values.items()})
 
 
 def _texts(replies: Sequence[bytes]) -> list[str]:

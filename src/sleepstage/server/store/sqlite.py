@@ -125,8 +125,8 @@ class SqliteStore(Store):
             "JOIN session ON session.number = epoch.session "
             "WHERE session.id = ? AND epoch.number >= ? ORDER BY epoch.number)"
         )
-        ((said,),) = await self._rows(sql, session_id, after)
-        return [] if said is None else orjson.loads(said)
+        ((epochs,),) = await self._rows(sql, session_id, after)
+        return [] if epochs is None else orjson.loads(epochs)
 
     async def samples(self, session_id: str) -> list[bytes]:
         sql = (
@@ -218,13 +218,13 @@ def _backlog(db: Connection, session_id: str) -> Backlog | None:
         ).fetchone()
         if row is None:
             return None
-        *said, number, snapshot = row
+        *values, number, snapshot = row
         waiting = db.execute(
             "SELECT number, body FROM message WHERE session = ? AND body IS NOT NULL "
             "ORDER BY number",
             (number,),
         )
-        return Backlog(_record(said), snapshot, waiting.fetchall())
+        return Backlog(_record(values), snapshot, waiting.fetchall())
     finally:
         db.execute("COMMIT")
 
@@ -250,7 +250,7 @@ def _commit(db: Connection, version: int, advance: Advance) -> bool:
     first = record.n_epochs - len(advance.epochs)
     db.executemany(
         "INSERT INTO epoch (session, number, said) VALUES (?, ?, ?)",
-        [(number, first + index, _json(dict(said))) for index, said in enumerate(advance.epochs)],
+        [(number, first + index, _json(dict(epoch))) for index, epoch in enumerate(advance.epochs)],
     )
     if advance.samples:
         db.execute("INSERT INTO sample (session, body) VALUES (?, ?)", (number, advance.samples))
@@ -292,21 +292,21 @@ def _remove_grant(db: Connection, grant_id: str) -> bool:
 
 
 def _record(row: Sequence[Any]) -> SessionRecord:
-    said = dict(zip(_NAMES, row, strict=True))
+    values = dict(zip(_NAMES, row, strict=True))
     for name in ("simulated", "find_rem", "closed", "reopens"):
-        said[name] = bool(said[name])
+        values[name] = bool(values[name])
     for name in ("intake", "warnings"):
-        said[name] = orjson.loads(said[name])
-    return SessionRecord(**said)
+        values[name] = orjson.loads(values[name])
+    return SessionRecord(**values)
 
 
 def _grant(row: Sequence[Any]) -> Grant:
     return Grant(**dict(zip(_GRANT_NAMES, row, strict=True)))
 
 
-def _value(said: Any) -> Any:
-    return said if said is None or isinstance(said, str | int | float) else _json(dict(said))
+def _value(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float) else _json(dict(value))
 
 
-def _json(said: Any) -> str:
-    return orjson.dumps(said).decode()
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
