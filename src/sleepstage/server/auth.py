@@ -6,7 +6,6 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from cachetools import TTLCache
@@ -14,6 +13,7 @@ from cachetools import TTLCache
 from sleepstage.errors import DataError
 from sleepstage.server.problems import UnauthorizedError
 from sleepstage.server.records import Grant
+from sleepstage.server.settings import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,9 +218,4 @@ def _proxied(connection: HTTPConnection) -> str | None:
 
 def _is_local(host: str | None) -> bool:
     name = (host or "").rsplit(":", 1)[0] if not (host or "").endswith("]") else (host or "")
-    if name == "localhost":
-        return True
-    try:
-        return ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(name.strip("[]"))

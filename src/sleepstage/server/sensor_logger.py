@@ -95,7 +95,7 @@ def _id(content: dict[str, Any], name: str, *, needed: bool) -> str:
         value = str(value)
     if value is None or value == "":
         if needed:
-            msg = f"{name}: missing; a push of samples must state which {name.removesuffix('Id')} it is of"
+            msg = f"{name}: missing; samples need it, to know which {name.removesuffix('Id')} it is"
             raise DataError(msg)
         return ""
     if not isinstance(value, str) or len(value) > _MAX_ID:

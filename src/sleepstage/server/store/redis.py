@@ -131,8 +131,14 @@ class RedisStore(Store):
             raise StoreError(msg) from error
 
     async def _run(self, step: str, *values: str | bytes | int) -> Any:
+        """Do a step of the script."""
         async with self._call():
             return await self._script(args=[step, *values])
+
+    async def _ask(self, command: str, *values: Any) -> Any:
+        """Do a command of Redis."""
+        async with self._call():
+            return await self._redis.execute_command(command, *values)
 
     # Sessions
 
@@ -141,8 +147,7 @@ class RedisStore(Store):
         return bool(await self._run("open_session", record.id, *flat))
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        async with self._call():
-            return _record(await self._redis.hgetall(_key("session", session_id)))
+        return _record(await self._ask("HGETALL", _key("session", session_id)))
 
     async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
         async with self._call():
@@ -154,8 +159,7 @@ class RedisStore(Store):
         return [record for record in found if record is not None]
 
     async def count_open(self, owner: str) -> int:
-        async with self._call():
-            return int(await self._redis.scard(_key("open", _json(owner))))
+        return int(await self._ask("SCARD", _key("open", _json(owner))))
 
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
         return bool(await self._run("delete_session", session_id, _json(heard_before)))
@@ -193,8 +197,7 @@ class RedisStore(Store):
         )
 
     async def due(self, *, limit: int) -> list[str]:
-        async with self._call():
-            return _texts(await self._redis.zrange(f"{_PREFIX}due", 0, limit - 1))
+        return _texts(await self._ask("ZRANGE", f"{_PREFIX}due", 0, limit - 1))
 
     async def silent(self, *, since: float, limit: int) -> list[str]:
         return await self._heard("open", since, limit)
@@ -204,33 +207,26 @@ class RedisStore(Store):
         return closed + await self._heard("open", since, limit - len(closed))
 
     async def _heard(self, kind: str, since: float, limit: int) -> list[str]:
-        async with self._call():
-            ids = await self._redis.zrangebyscore(
-                f"{_PREFIX}heard-{kind}", "-inf", f"({since!r}", start=0, num=limit
-            )
-        return _texts(ids)
+        limited = (f"({since!r}", "LIMIT", 0, limit)
+        return _texts(await self._ask("ZRANGEBYSCORE", f"{_PREFIX}heard-{kind}", "-inf", *limited))
 
     # What came out
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
-        async with self._call():
-            replies = await self._redis.lrange(_key("epochs", session_id), after, -1)
+        replies = await self._ask("LRANGE", _key("epochs", session_id), after, -1)
         return [orjson.loads(reply) for reply in replies]
 
     async def samples(self, session_id: str) -> list[bytes]:
-        async with self._call():
-            return list(await self._redis.lrange(_key("samples", session_id), 0, -1))
+        return list(await self._ask("LRANGE", _key("samples", session_id), 0, -1))
 
     async def result(self, session_id: str) -> dict[str, Any] | None:
-        async with self._call():
-            reply = await self._redis.get(_key("result", session_id))
+        reply = await self._ask("GET", _key("result", session_id))
         return None if reply is None else orjson.loads(reply)
 
     async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
         if not session_ids:
             return {}
-        async with self._call():
-            replies = await self._redis.hmget(f"{_PREFIX}versions", session_ids)
+        replies = await self._ask("HMGET", f"{_PREFIX}versions", *session_ids)
         found = zip(session_ids, replies, strict=True)
         return {session_id: int(reply) for session_id, reply in found if reply is not None}
 
@@ -246,15 +242,13 @@ class RedisStore(Store):
             raise StoreError(msg)
 
     async def grant(self, digest: str) -> Grant | None:
-        async with self._call():
-            reply = await self._redis.hget(f"{_PREFIX}grants", digest)
+        reply = await self._ask("HGET", f"{_PREFIX}grants", digest)
         return None if reply is None else Grant(**orjson.loads(reply))
 
     async def grants(self, *, session_id: str | None = None) -> list[Grant]:
         key = f"{_PREFIX}tokens" if session_id is None else _key("links", session_id)
-        async with self._call():
-            digests = await self._redis.smembers(key)
-            replies = await self._redis.hmget(f"{_PREFIX}grants", list(digests)) if digests else []
+        digests = await self._ask("SMEMBERS", key)
+        replies = await self._ask("HMGET", f"{_PREFIX}grants", *digests) if digests else []
         found = [Grant(**orjson.loads(reply)) for reply in replies if reply is not None]
         return sorted(found, key=lambda one: (one.created, one.id))
 
@@ -262,8 +256,8 @@ class RedisStore(Store):
         return bool(await self._run("remove_grant", grant_id))
 
     async def guarded(self) -> bool:
-        async with self._call():  # stores before version 2 have tokens only
-            return bool(await self._redis.exists(f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
+        # Stores before version 2 have tokens only.
+        return bool(await self._ask("EXISTS", f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
 
 
 def _key(kind: str, name: str) -> str:
