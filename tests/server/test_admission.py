@@ -181,7 +181,7 @@ def _let_reopen(one: Running, session: str) -> None:
     store: Any = one.service.nights.store
 
     async def update() -> None:
-        await store._database.write(
+        await store.write(
             lambda db: db.execute("UPDATE session SET reopens = 1 WHERE id = ?", (session,))
         )
 

@@ -1173,7 +1173,7 @@ async def test_nothing_is_acknowledged_into_a_store_that_is_gone(
 async def test_a_store_that_goes_within_a_transaction_acknowledges_nothing(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     await store.open_session(NIGHT)
-    writes: list[Any] = [add(store, "m1"), store._database.write(lambda _: remove(folder))]
+    writes: list[Any] = [add(store, "m1"), store.write(lambda _: remove(folder))]
     told = await asyncio.gather(*writes, return_exceptions=True)
     assert [type(one) for one in told] == [StoreError] * 2
     await store.aclose()
@@ -1222,10 +1222,10 @@ async def test_a_ping_writes_as_much_as_a_message(folder: Path) -> None:
     assert await store._rows("SELECT * FROM flag") == []
     for _ in range(3):
         await store.ping()
-    pages = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    pages = await store.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
     for _ in range(3):
         await store.ping()
-    after = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    after = await store.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
     assert after == pages
     await store.aclose()
 
@@ -1295,7 +1295,7 @@ async def test_a_write_that_fails_takes_no_other_with_it(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     await store.open_session(NIGHT)
     writes: list[Any] = [add(store, f"m{number}") for number in range(20)]
-    writes[7:7] = [store._database.write(fail), store._database.write(stumble)]
+    writes[7:7] = [store.write(fail), store.write(stumble)]
     told: list[Any] = await asyncio.gather(*writes, return_exceptions=True)
     assert isinstance(told[7], StoreError)
     assert isinstance(told[8], ZeroDivisionError)
@@ -1327,10 +1327,10 @@ async def test_writes_at_once_wait_for_the_disk_together(
 
 async def test_a_full_disk_is_not_ready(folder: Path) -> None:
     store = await SqliteStore.open(folder)
-    await store._database.write(lambda db: db.execute("PRAGMA max_page_count = 1"))
+    await store.write(lambda db: db.execute("PRAGMA max_page_count = 1"))
     with pytest.raises(StoreError, match="disk is full"):
         await store.ping()
-    await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
+    await store.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
     await store.ping()
     await store.aclose()
 
@@ -1338,14 +1338,14 @@ async def test_a_full_disk_is_not_ready(folder: Path) -> None:
 async def test_a_full_disk_stores_nothing_until_there_is_room(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     await store.open_session(NIGHT)
-    pages = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-    await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 2}"))
+    pages = await store.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await store.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 2}"))
     body = bytes(100_000)
     with pytest.raises(StoreError, match=r"disk is full; see that .* the disk has room"):
         await store.add_message("night", Incoming("m1", body, b"", (0.0, 0.0), 0.0))
     assert await store.session("night") == NIGHT
     assert (await add(store, "m2"))[0] is Delivery.STORED
-    await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
+    await store.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
     told, _ = await store.add_message("night", Incoming("m1", body, b"", (0.0, 0.0), 0.0))
     assert told is Delivery.STORED
     await store.aclose()

@@ -278,7 +278,7 @@ def test_a_night_that_can_t_be_staged_live_closes_with_the_epochs_it_has(
 def damage(one: Running, session: str) -> None:
     store: Any = one.service.nights.store
     sql = "UPDATE session SET snapshot = x'0000' WHERE id = ?"
-    one.do(store._database.write, lambda db: db.execute(sql, (session,)))
+    one.do(store.write, lambda db: db.execute(sql, (session,)))
 
 
 @pytest.mark.parametrize("by_hand", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ from sleepstage.server.records import Advance, describe_epochs, describe_night
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sleepstage.core.hypnogram import Epoch
     from sleepstage.engine.session import Session
@@ -144,25 +145,17 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: 
     SnapshotMismatchError
         If the session was begun with another model.
     """
-    record, problems = backlog.record, []
-    try:
+    record, night, result = backlog.record, None, {}
+    problems: list[str] = []
+    with _noted(problems, "the last samples could not be staged"):
         night = _finish(models.live, backlog, final=final)
-    except _MAY_PASS:
-        raise
-    except Exception as error:
-        night, final = None, True
-        problems.append(f"the last samples could not be staged: {_reason(error)}")
+    final = final or bool(problems)
     if night is not None:
         record = _afterwards(record, night)
     passed = night.passed if night is not None else []
-    try:
+    with _noted(problems, "the whole night could not be staged"):
         recording = _recording(record, [*samples, *passed])
         result = describe_night(models.night, recording, find_rem=record.find_rem)
-    except _MAY_PASS:
-        raise
-    except Exception as error:
-        result = {}
-        problems.append(f"the whole night could not be staged: {_reason(error)}")
     if problems:
         _log.warning("a night is closed that could not be staged to its end")
         result["problem"] = "; ".join(problems)
@@ -189,10 +182,17 @@ def _finish(stager: Stager, backlog: Backlog, *, final: bool) -> _Night | None:
     return night
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, SleepstageError):
-        return str(error)
-    return f"an error in the program ({type(error).__name__})"
+@contextmanager
+def _noted(problems: list[str], what: str) -> Iterator[None]:
+    """Add `what` to the problems if the night's own data make the block fail."""
+    try:
+        yield
+    except _MAY_PASS:
+        raise
+    except SleepstageError as error:
+        problems.append(f"{what}: {error}")
+    except Exception as error:
+        problems.append(f"{what}: an error in the program ({type(error).__name__})")
 
 
 def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:

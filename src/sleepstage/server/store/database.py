@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 from sleepstage.errors import StoreError
 
@@ -56,7 +56,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
 
     @classmethod
-    def open(cls, path: Path) -> Database:
+    def open_file(cls, path: Path) -> Self:
         """Open a file; it, and its folder, are made for this user alone if they are missing.
 
         Raises

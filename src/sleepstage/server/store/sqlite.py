@@ -33,11 +33,8 @@ _GRANT_NAMES: Final = tuple(one.name for one in fields(Grant))
 _GRANT_FIELDS: Final = ", ".join(_GRANT_NAMES)
 
 
-class SqliteStore(Store):
+class SqliteStore(Database, Store):
     """Keeps the contract of `Store` in one file; `Database` has how it is written."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     @classmethod
     async def open(cls, folder: str | Path) -> SqliteStore:
@@ -48,17 +45,7 @@ class SqliteStore(Store):
         StoreError
             If the folder can't be written to, or its file is of another version.
         """
-        path = Path(folder).expanduser() / _FILE
-        return cls(await asyncio.to_thread(Database.open, path))
-
-    async def ping(self) -> None:
-        await self._database.ping()
-
-    async def erase(self) -> bool:
-        return await self._database.erase()
-
-    async def aclose(self) -> None:
-        await self._database.aclose()
+        return await asyncio.to_thread(cls.open_file, Path(folder).expanduser() / _FILE)
 
     # Sessions
 
@@ -66,10 +53,10 @@ class SqliteStore(Store):
         row = [_value(getattr(record, name)) for name in _NAMES]
         marks = ", ".join("?" * len(row))
         sql = f"INSERT INTO session ({_FIELDS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
-        return await self._database.write(lambda db: db.execute(sql, row).rowcount == 1)
+        return await self.write(lambda db: db.execute(sql, row).rowcount == 1)
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        return await self._database.read(lambda db: _session(db, session_id))
+        return await self.read(lambda db: _session(db, session_id))
 
     async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
         sql = (
@@ -84,7 +71,7 @@ class SqliteStore(Store):
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
         sql = "DELETE FROM session WHERE id = ? AND ifnull(heard < ?, 1)"
         given = (session_id, heard_before)
-        return await self._database.write(lambda db: db.execute(sql, given).rowcount == 1)
+        return await self.write(lambda db: db.execute(sql, given).rowcount == 1)
 
     # Messages and work
 
@@ -93,13 +80,13 @@ class SqliteStore(Store):
     ) -> tuple[Delivery, SessionRecord | None]:
         oldest, newest = message.span or (None, None)
         given = {**vars(message), "session": session_id, "oldest": oldest, "newest": newest}
-        return await self._database.write(lambda db: _add_message(db, given, message.warnings))
+        return await self.write(lambda db: _add_message(db, given, message.warnings))
 
     async def backlog(self, session_id: str) -> Backlog | None:
-        return await self._database.read(lambda db: _backlog(db, session_id))
+        return await self.read(lambda db: _backlog(db, session_id))
 
     async def commit(self, version: int, advance: Advance) -> bool:
-        return await self._database.write(lambda db: _commit(db, version, advance))
+        return await self.write(lambda db: _commit(db, version, advance))
 
     async def due(self, *, limit: int) -> list[str]:
         sql = (
@@ -147,7 +134,7 @@ class SqliteStore(Store):
     # Grants
 
     async def add_grant(self, grant: Grant) -> None:
-        await self._database.write(lambda db: _add_grant(db, grant))
+        await self.write(lambda db: _add_grant(db, grant))
 
     async def grant(self, digest: str) -> Grant | None:
         rows = await self._rows(f"SELECT {_GRANT_FIELDS} FROM grant WHERE digest = ?", digest)
@@ -158,13 +145,13 @@ class SqliteStore(Store):
         return [_grant(row) for row in await self._rows(sql, session_id)]
 
     async def remove_grant(self, grant_id: str) -> bool:
-        return await self._database.write(lambda db: _remove_grant(db, grant_id))
+        return await self.write(lambda db: _remove_grant(db, grant_id))
 
     async def guarded(self) -> bool:
         return bool(await self._rows("SELECT 1 FROM flag WHERE name = 'guarded'"))
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
-        return await self._database.read(lambda db: db.execute(sql, values).fetchall())
+        return await self.read(lambda db: db.execute(sql, values).fetchall())
 
 
 def _session(db: Connection, session_id: str) -> SessionRecord | None:
