@@ -55,7 +55,7 @@ def test_with_a_token_it_is_and_logs_in_lines_of_json(tmp_path: Path) -> None:
         (["--port", "0"], "--port or SLEEPSTAGE_PORT"),
         (["--keep-days", "-1"], "--keep-days or SLEEPSTAGE_KEEP_DAYS"),
         (["--model", "nothing.onnx"], "nothing.onnx: no such model file"),
-        (["--model", "night"], "tell each epoch at its end"),
+        (["--model", "night"], "predict each epoch at its end"),
         (["--store", "redis://127.0.0.1:1/0"], "127.0.0.1"),
     ],
 )

@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 import sleepstage
 from sleepstage import DataError, Session, SnapshotError, Stager
 from sleepstage.core.hypnogram import Epoch
+from sleepstage.core.pedometer import Pedometer
 from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.core.samples import Samples
 from sleepstage.engine.buffer import IngestStats
 from sleepstage.engine.session import AHEAD_SECONDS
+from sleepstage.engine.snapshot import unpack
 from sleepstage.ml.neural import FittedNetworks
 from tests.conftest import Run
 from tests.helpers.live import Arrays, assert_same, push_at, raw_night, stepped
@@ -435,6 +438,15 @@ def test_a_snapshot_holds_settings_and_report(stager: Stager) -> None:
     assert twin.intake == session.intake == IngestStats(taken=12, implausible=1, clock_back=10.0)
     assert (twin.start, twin.time, twin.watermark) == (START, START + 30, START + 40)
     assert twin.snapshot() == session.snapshot()
+
+
+def test_a_snapshot_keeps_what_is_given_beside_it(stager: Stager, snapshot: bytes) -> None:
+    session = stager.restore(snapshot)
+    pedometer = Pedometer(last=5.0, until=START, waiting=Samples(np.ones(1), np.ones(1)))
+    both = session.snapshot(pedometer=pedometer)
+    beside = unpack(both, {"pedometer": Pedometer()}, stager.digest)["pedometer"]
+    assert (beside.last, beside.until, beside.waiting.times.tolist()) == (5.0, START, [1.0])
+    assert stager.restore(both).snapshot() == snapshot
 
 
 def test_a_night_of_raw_motion_stays_small() -> None:

@@ -17,9 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import sleepstage
 from sleepstage.errors import DataError
-from sleepstage.server import message, reading
-from sleepstage.server.admission import OverError, admit
+from sleepstage.server import limits, message
+from sleepstage.server.admission import admit
 from sleepstage.server.message import Message
+from sleepstage.server.problems import OverError
 from sleepstage.server.records import SessionRecord
 from sleepstage.server.routes import BINARY
 from tests.helpers.service import LOCAL, START, Running, rows, running, simulated
@@ -180,7 +181,7 @@ def _let_reopen(one: Running, session: str) -> None:
     store: Any = one.service.nights.store
 
     async def update() -> None:
-        await store._database.write(
+        await store.write(
             lambda db: db.execute("UPDATE session SET reopens = 1 WHERE id = ?", (session,))
         )
 
@@ -398,7 +399,7 @@ def test_large_bodies_are_read_beside_the_loop_and_small_ones_in_it(
             assert answered(socket)["id"] == str(count)
     loop = one.do(_thread)
     assert [thread == loop for thread in threads] == [True, False, True, False]
-    assert len(BODY) < reading._QUICK
+    assert len(BODY) < limits._QUICK
 
 
 async def _thread() -> int:

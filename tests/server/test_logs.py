@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from sleepstage.server.logs import set_up_logs
+from sleepstage.server.monitoring import set_up_logs
 from tests.helpers.command import invoke
 from tests.helpers.serving import Server, serving
 

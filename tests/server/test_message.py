@@ -46,8 +46,8 @@ def block(signal: int, columns: int, size: int, count: int, body: bytes = b"") -
 def test_json_and_binary_say_the_same(said: dict[str, list[list[float]]]) -> None:
     message = Message.from_json(json.dumps(said).encode())
     again = Message.from_bytes(message.to_bytes())
-    assert dict(message.signals()).keys() == dict(again.signals()).keys() == said.keys()
-    for name, samples in message.signals():
+    assert message.signals.keys() == again.signals.keys() == said.keys()
+    for name, samples in message.signals.items():
         table = np.column_stack([samples.times, samples.values])
         np.testing.assert_array_equal(table[:, 0], np.sort(table[:, 0]))
         assert {tuple(row) for row in table.tolist()} == {tuple(row) for row in said[name]}
@@ -69,6 +69,7 @@ def test_counts_of_a_pedometer_are_kept_in_binary_alone() -> None:
 
 def test_what_is_later_is_left_out() -> None:
     message = Message.from_object({"heart_rate": [[1, 60], [2, 61]], "steps": [[3, 4]]})
+    assert message.between(0, 9) is message  # nothing is copied where nothing is cut
     assert message.between(0, 2).span == (1, 1)
     assert message.between(0, 1).span is None
     assert message.between(2, 9).n_samples == 2

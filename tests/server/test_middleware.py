@@ -13,7 +13,8 @@ import pytest
 
 from sleepstage.errors import StoreError
 from sleepstage.server.limits import Slots
-from sleepstage.server.middleware import Bodies
+from sleepstage.server.middleware import Answers, Bodies
+from sleepstage.server.monitoring import Metrics
 from sleepstage.server.routes import api
 from sleepstage.server.settings import Settings
 from tests.helpers.service import START, Running, running
@@ -141,7 +142,8 @@ def test_more_requests_than_it_can_take_on_are_sent_away() -> None:
         said.append(message)
 
     async def ask() -> None:
-        gate = Bodies(app, settings=Settings(), slots=Slots(2, "requests are under way"))
+        bodies = Bodies(app, settings=Settings(), slots=Slots(2, "requests are under way"))
+        gate = Answers(bodies, metrics=Metrics())
         scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
         first = [asyncio.create_task(gate(dict(scope), _nothing, send)) for _ in range(2)]
         await asyncio.sleep(0)

@@ -83,7 +83,7 @@ def test_a_push_of_the_app() -> None:
     push = read_push(TRUE_BODY)
     assert (push.device, push.session, push.message_id) == ("phone-1", "night-1", "7")
     assert push.n_ignored == 2
-    assert {name for name, _ in push.message.signals()} == {"heart_rate", "motion", "step_counts"}
+    assert set(push.message.signals) == {"heart_rate", "motion", "step_counts"}
     np.testing.assert_allclose(push.message.motion.values, [[0.01, 0.58, -0.77]] * 50)
     times = push.message.motion.times
     assert times[0] == pytest.approx(1_764_000_000.1234567, abs=1e-6)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +24,9 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from sleepstage.errors import StoreError
-from sleepstage.server.records import Advance, Backlog, Delivery, Grant, SessionRecord
-from sleepstage.server.store import database, open_store, tables
+from sleepstage.server.records import Advance, Backlog, Delivery, Grant, Incoming, SessionRecord
+from sleepstage.server.store import Store, database, open_store
 from sleepstage.server.store import redis as redis_store
-from sleepstage.server.store.contract import Store
 from sleepstage.server.store.sqlite import SqliteStore
 from tests.helpers.redis_server import RedisServer, redis_server
 
@@ -112,7 +111,7 @@ async def add(
     body = message.encode()
     span = (at, at if until is None else until)
     described = {"digest": body, "span": span, "now": now, **given}
-    return await store.add_message(session, message, body, **described)
+    return await store.add_message(session, Incoming(message, body, **described))
 
 
 def step(record: SessionRecord, used: int = -1, n_epochs: int = 0, **changes: Any) -> Advance:
@@ -321,7 +320,7 @@ async def test_ids_of_used_messages_are_known_but_not_their_bodies(
 ) -> None:
     await store.open_session(NIGHT)
     body = b"\x00\xff" * 1000
-    await store.add_message("night", "m1", body, digest=b"m1", span=(0.0, 1.0), now=2.0)
+    await store.add_message("night", Incoming("m1", body, b"m1", (0.0, 1.0), 2.0))
     ((number, kept),) = (await waiting(store)).messages
     assert kept == body
     assert await store.commit(0, step(NIGHT, number))
@@ -627,6 +626,7 @@ async def test_who_gives_up_waiting_disturbs_nobody(store: Store) -> None:
 
 WRITER = """
 import asyncio, sys
+from sleepstage.server.records import Incoming
 from sleepstage.server.store import open_store
 
 async def main(address, name):
@@ -634,9 +634,8 @@ async def main(address, name):
     async def write(task):
         for number in range(int(sys.argv[3])):
             message = f"{name}-{task}-{number}"
-            await store.add_message(
-                "night", message, message.encode(), digest=message.encode(), span=(0, 0), now=0
-            )
+            body = message.encode()
+            await store.add_message("night", Incoming(message, body, body, (0, 0), 0))
             print(message, flush=True)
     await asyncio.gather(*map(write, range(20)))
     await store.aclose()
@@ -762,36 +761,28 @@ class Model:
         return self.records.pop(session_id, None) is not None
 
     async def add_message(
-        self,
-        session_id: str,
-        message_id: str,
-        body: bytes,
-        *,
-        digest: bytes,
-        span: tuple[float, float] | None,
-        now: float,
-        warnings: Mapping[str, int] | None = None,
+        self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
         record = self.records.get(session_id)
         if record is None:
             return Delivery.MISSING, None
-        if message_id in self.messages[session_id]:
-            same = self.digests[session_id, message_id] == digest
+        if message.id in self.messages[session_id]:
+            same = self.digests[session_id, message.id] == message.digest
             return Delivery.REPEATED if same else Delivery.CONFLICT, record
-        if record.closed and not (record.reopens and span):
+        if record.closed and not (record.reopens and message.span):
             return Delivery.CLOSED, record
         if record.closed:
             record = replace(record, closed=False, reopens=False, version=record.version + 1)
             self.told[session_id][-1] = replace(self.told[session_id][-1], result=None)
-        self.messages[session_id][message_id] = body
-        self.digests[session_id, message_id] = digest
+        self.messages[session_id][message.id] = message.body
+        self.digests[session_id, message.id] = message.digest
         record = replace(
             record,
-            heard=now,
-            warnings=dict(Counter(record.warnings) + Counter(warnings or {})),
+            heard=message.now,
+            warnings=dict(Counter(record.warnings) + Counter(message.warnings)),
         )
-        if span is not None:
-            oldest, newest = span
+        if message.span is not None:
+            oldest, newest = message.span
             record = replace(
                 record,
                 newest=newest if record.newest is None else max(newest, record.newest),
@@ -939,6 +930,15 @@ grants = st.builds(
     created=times,
     expires=st.none() | times,
 )
+messages = st.builds(
+    Incoming,
+    names,
+    st.binary(max_size=9),
+    digest=st.sampled_from([b"one", b"two"]),
+    span=st.none() | st.tuples(times, times),
+    now=times,
+    warnings=st.dictionaries(names, st.integers(1, 1000)),
+)
 changes = st.fixed_dictionaries(
     {"closed": st.booleans(), "reopens": st.booleans()},
     optional={"start": times, "due": st.none() | times, "intake": st.dictionaries(names, times)},
@@ -957,16 +957,7 @@ CALLS: st.SearchStrategy[list[Callable[[Store], Any]]] = st.lists(
         asks("open_session", records),
         asks("delete_session", names),
         asks("delete_session", names, heard_before=times),
-        asks(
-            "add_message",
-            names,
-            names,
-            st.binary(max_size=9),
-            digest=st.sampled_from([b"one", b"two"]),
-            span=st.none() | st.tuples(times, times),
-            now=times,
-            warnings=st.none() | st.dictionaries(names, st.integers(1, 1000)),
-        ),
+        asks("add_message", names, messages),
         st.tuples(
             names, st.sampled_from([0, 0, 1]), st.integers(0, 3), st.integers(0, 2), changes
         ).map(lambda given: lambda store: commit_some(store, *given)),
@@ -1067,9 +1058,8 @@ async def store_secrets(store: Store) -> None:
     for number in range(50):
         backlog = await waiting(store)
         await add(store, f"{number}", digest=b"", now=backlog.record.heard)
-        await store.add_message(
-            "night", f"m{number}", b"secret message" * 99, digest=b"", span=None, now=2000.0
-        )
+        body = b"secret message" * 99
+        await store.add_message("night", Incoming(f"m{number}", body, b"", None, 2000.0))
         record = replace(backlog.record, version=number + 1, n_epochs=number + 1)
         epochs, samples = [{"n": "secret epoch"}], b"secret sample" * 9
         used = (await waiting(store)).last
@@ -1183,7 +1173,7 @@ async def test_nothing_is_acknowledged_into_a_store_that_is_gone(
 async def test_a_store_that_goes_within_a_transaction_acknowledges_nothing(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     await store.open_session(NIGHT)
-    writes: list[Any] = [add(store, "m1"), store._database.write(lambda _: remove(folder))]
+    writes: list[Any] = [add(store, "m1"), store.write(lambda _: remove(folder))]
     told = await asyncio.gather(*writes, return_exceptions=True)
     assert [type(one) for one in told] == [StoreError] * 2
     await store.aclose()
@@ -1232,10 +1222,10 @@ async def test_a_ping_writes_as_much_as_a_message(folder: Path) -> None:
     assert await store._rows("SELECT * FROM flag") == []
     for _ in range(3):
         await store.ping()
-    pages = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    pages = await store.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
     for _ in range(3):
         await store.ping()
-    after = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    after = await store.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
     assert after == pages
     await store.aclose()
 
@@ -1268,7 +1258,7 @@ async def test_tables_of_others_are_refused(folder: Path) -> None:
 async def test_a_store_of_version_1_goes_on(folder: Path) -> None:
     folder.mkdir(parents=True)
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
-        db.executescript(tables.VERSIONS[0] + "PRAGMA user_version = 1")
+        db.executescript(database._VERSIONS[0] + "PRAGMA user_version = 1")
         db.execute(
             "INSERT INTO session VALUES (1, 'night', 'anna', '', 'api', 0, 1000, 5, 0, NULL, 0, "
             "35, 0, '{}', 0, 0, 20, 1000, NULL, NULL)"
@@ -1305,7 +1295,7 @@ async def test_a_write_that_fails_takes_no_other_with_it(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     await store.open_session(NIGHT)
     writes: list[Any] = [add(store, f"m{number}") for number in range(20)]
-    writes[7:7] = [store._database.write(fail), store._database.write(stumble)]
+    writes[7:7] = [store.write(fail), store.write(stumble)]
     told: list[Any] = await asyncio.gather(*writes, return_exceptions=True)
     assert isinstance(told[7], StoreError)
     assert isinstance(told[8], ZeroDivisionError)
@@ -1337,10 +1327,10 @@ async def test_writes_at_once_wait_for_the_disk_together(
 
 async def test_a_full_disk_is_not_ready(folder: Path) -> None:
     store = await SqliteStore.open(folder)
-    await store._database.write(lambda db: db.execute("PRAGMA max_page_count = 1"))
+    await store.write(lambda db: db.execute("PRAGMA max_page_count = 1"))
     with pytest.raises(StoreError, match="disk is full"):
         await store.ping()
-    await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
+    await store.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
     await store.ping()
     await store.aclose()
 
@@ -1348,15 +1338,15 @@ async def test_a_full_disk_is_not_ready(folder: Path) -> None:
 async def test_a_full_disk_stores_nothing_until_there_is_room(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     await store.open_session(NIGHT)
-    pages = await store._database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-    await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 2}"))
+    pages = await store.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await store.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 2}"))
     body = bytes(100_000)
     with pytest.raises(StoreError, match=r"disk is full; see that .* the disk has room"):
-        await store.add_message("night", "m1", body, digest=b"", span=(0.0, 0.0), now=0.0)
+        await store.add_message("night", Incoming("m1", body, b"", (0.0, 0.0), 0.0))
     assert await store.session("night") == NIGHT
     assert (await add(store, "m2"))[0] is Delivery.STORED
-    await store._database.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
-    told, _ = await store.add_message("night", "m1", body, digest=b"", span=(0.0, 0.0), now=0.0)
+    await store.write(lambda db: db.execute(f"PRAGMA max_page_count = {10**6}"))
+    told, _ = await store.add_message("night", Incoming("m1", body, b"", (0.0, 0.0), 0.0))
     assert told is Delivery.STORED
     await store.aclose()
 
@@ -1572,7 +1562,7 @@ async def test_a_redis_without_an_append_only_file_gets_none() -> None:
 
 async def test_a_session_without_a_message_that_waits_can_be_closed(store: Store) -> None:
     assert await store.open_session(NIGHT)
-    await store.add_message("night", "m", b"x", digest=b"", span=(1.0, 2.0), now=3.0)
+    await store.add_message("night", Incoming("m", b"x", b"", (1.0, 2.0), 3.0))
     backlog = await store.backlog("night")
     assert backlog is not None
     (number, _) = backlog.messages[0]

@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import sleepstage
-import sleepstage.server.upkeep
+from sleepstage.core.pedometer import Pedometer
+from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
-from sleepstage.server import erasing, work
-from sleepstage.server.failing import Failing
+from sleepstage.server import background, work
+from sleepstage.server.background import Failing, Upkeep
 from sleepstage.server.message import Message, join
-from sleepstage.server.records import Advance, Backlog, SessionRecord
-from sleepstage.server.upkeep import Upkeep
+from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
 from sleepstage.server.work import Models
 from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
@@ -199,6 +198,31 @@ def test_a_pedometer_goes_on_after_silence() -> None:
     assert list(whole.epochs) == [*silent.epochs, *later.epochs]
 
 
+def glued(snapshot: bytes, models: Models) -> bytes:
+    """A snapshot as servers up to version 0.1 stored it."""
+    session = models.live.restore(snapshot).snapshot()
+    counter = unpack(snapshot, {"pedometer": Pedometer()}, models.live.digest)["pedometer"]
+    return len(session).to_bytes(4, "little") + session + pack(counter, models.live.digest)
+
+
+def test_a_night_that_an_older_server_began_goes_on() -> None:
+    models = Models.load("live", "night")
+    record = SessionRecord(
+        id="n", owner="o", created=0, heard=0, start=START, newest=START + 63, lateness=0.0
+    )
+    first = Backlog(record, None, [(0, counted([(10, 5), (40, 20), (63, 30)]))])
+    step = work.advance(models, first)
+    assert step.snapshot is not None
+    rest = [(1, counted([(80, 41), (130, 60)]))]
+    here, older = (
+        work.advance(models, Backlog(replace(step.record, newest=START + 130), snapshot, rest))
+        for snapshot in (step.snapshot, glued(step.snapshot, models))
+    )
+    assert len(here.epochs) == 2
+    assert older == here
+    assert list(join([older.samples])["steps"][1]) == [10, 11]
+
+
 # Nights that fail
 
 
@@ -254,7 +278,7 @@ def test_a_night_that_can_t_be_staged_live_closes_with_the_epochs_it_has(
 def damage(one: Running, session: str) -> None:
     store: Any = one.service.nights.store
     sql = "UPDATE session SET snapshot = x'0000' WHERE id = ?"
-    one.do(store._database.write, lambda db: db.execute(sql, (session,)))
+    one.do(store.write, lambda db: db.execute(sql, (session,)))
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
@@ -313,7 +337,7 @@ def test_many_nights_that_fail_keep_no_other_open(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    monkeypatch.setattr(sleepstage.server.upkeep, "_SWEPT", 3)
+    monkeypatch.setattr(background, "_SWEPT", 3)
     with running(tmp_path) as one:
         nights = one.service.nights
         sessions = [one.open() for _ in range(10)]
@@ -384,7 +408,7 @@ def test_where_the_program_failed_is_logged_without_what_was_measured(
 def test_a_sweep_that_fails_is_not_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sleepstage.server.upkeep, "_SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(background, "_SWEEP_SECONDS", 0.01)
     swept = threading.Event()
 
     async def sweep(_: Upkeep) -> None:
@@ -441,8 +465,8 @@ def test_a_bad_stored_message_keeps_no_other_back(
         store = one.service.nights.store
         one.do(store.open_session, record)
         for number, body in enumerate((b"", b"61.73", motion, b"\1\1\7\0", other_motion, good)):
-            given = {"digest": b"", "span": (START, START + 95) if body else None, "now": 0.0}
-            one.do(store.add_message, "night", str(number), body, **given)
+            span = (START, START + 95) if body else None
+            one.do(store.add_message, "night", Incoming(str(number), body, b"", span, 0.0))
         told = one.hypnogram("night")
         assert len(told["epochs"]) == 3
         assert told["epochs"][0]["heart_rate"] is not None
@@ -460,15 +484,8 @@ def test_a_night_with_nothing_but_empty_messages_closes(
     with running(tmp_path) as one:
         session = one.open()
         store = one.service.nights.store
-        one.do(
-            store.add_message,
-            session,
-            "0",
-            b"",
-            digest=b"",
-            span=None,
-            now=one.service.nights.clock(),
-        )
+        incoming = Incoming("0", b"", b"", None, one.service.nights.clock())
+        one.do(store.add_message, session, incoming)
         let_pass(one, monkeypatch, 7)
         assert one.hypnogram(session)["session"]["closed"]
         one.push(session, 1, heart_rate=beats(0, 100))
@@ -479,7 +496,7 @@ def test_a_night_with_nothing_but_empty_messages_closes(
 
 
 def test_a_sweep_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sleepstage.server.upkeep, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(background, "_TURN_SECONDS", 0.0)
     with running(tmp_path) as one:
         sessions = [one.open() for _ in range(4)]
 
@@ -619,8 +636,8 @@ def test_raw_acceleration_leaves_the_files_once_it_is_used(tmp_path: Path) -> No
 def test_a_reader_holds_up_erasing_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasing, "_PATIENCE", 0.1)
-    monkeypatch.setattr(erasing, "_AGAIN", 0.05)
+    monkeypatch.setattr(background, "_DELETION_SECONDS", 0.1)
+    monkeypatch.setattr(background, "_FIRST_RETRY", 0.05)
     secret = struct.pack("<d", 61.7283)
     with running(tmp_path) as one:
         session = one.open(start=START)
@@ -674,11 +691,11 @@ class Slow:
 
 
 def test_what_is_deleted_together_is_erased_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_PAUSE", 0.01)
+    monkeypatch.setattr(background, "_ERASE_PAUSE", 0.01)
 
     async def ask() -> int:
         store: Any = Slow()
-        one = erasing.Erasing(store)
+        one = background.Erasing(store)
         await asyncio.gather(*(one.wait() for _ in range(100)))
         return store.n_asked  # type: ignore[no-any-return]
 
@@ -688,11 +705,11 @@ def test_what_is_deleted_together_is_erased_once(monkeypatch: pytest.MonkeyPatch
 def test_erasing_is_tried_until_it_succeeds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(erasing, "_AGAIN", 0.01)
+    monkeypatch.setattr(background, "_FIRST_RETRY", 0.01)
 
     async def ask() -> int:
         store: Any = Slow(StoreError("the disk is full"), StoreError("the disk is full"), False)
-        one = erasing.Erasing(store)
+        one = background.Erasing(store)
         await one.wait()
         await one.aclose()
         return store.n_asked  # type: ignore[no-any-return]
@@ -702,11 +719,11 @@ def test_erasing_is_tried_until_it_succeeds(
 
 
 def test_a_deletion_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_PATIENCE", 0.05)
+    monkeypatch.setattr(background, "_DELETION_SECONDS", 0.05)
 
     async def ask() -> bool:
         store: Any = Slow(*[False] * 100)
-        one = erasing.Erasing(store)
+        one = background.Erasing(store)
         await one.wait()
         under_way = one._running
         await one.aclose()

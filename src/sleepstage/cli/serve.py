@@ -14,7 +14,7 @@ from sleepstage.errors import DataError, needs_extra
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sleepstage.server.store.contract import Store
+    from sleepstage.server.store import Store
 
 __all__ = ["serve", "token"]
 
@@ -25,8 +25,8 @@ _Result = TypeVar("_Result")
     epilog="Each option can be given as SLEEPSTAGE_<NAME> in the environment, as "
     "SLEEPSTAGE_MAX_BODY; docs/service.md lists further ones."
 )
-@click.option("--host", help="Address to listen on; 127.0.0.1 if not said otherwise.")
-@click.option("--port", type=int, help="Port to listen on; 8000 if not said otherwise.")
+@click.option("--host", help="Address to listen on; 127.0.0.1 by default.")
+@click.option("--port", type=int, help="Port to listen on; 8000 by default.")
 @click.option("--store", help="Where sessions are kept: a folder (~/.sleepstage), or redis://…")
 @click.option("--model", help="Model for epochs as they end: live, or a file.")
 @click.option("--night-model", help="Model for nights that are over: night, or a file.")

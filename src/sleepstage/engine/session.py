@@ -305,9 +305,13 @@ class Session:
         if columns == RAW_COLUMNS and len(moved) >= UNIT_SAMPLES:
             check_unit(_lengths(moved))
 
-    def snapshot(self) -> bytes:
-        """The session as bytes, for `sleepstage.Stager.restore`."""
-        return pack(self._state, self.model.digest)
+    def snapshot(self, **beside: object) -> bytes:
+        """The session as bytes, for `sleepstage.Stager.restore`.
+
+        States of others that are given `beside` it are kept with it, for
+        `sleepstage.engine.snapshot.unpack` to read by their names.
+        """
+        return pack({**vars(self._state), **beside}, self.model.digest)
 
     @classmethod
     def restore(cls, model: LiveModel, snapshot: bytes) -> Session:

@@ -24,7 +24,7 @@ State = TypeVar("State")
 
 
 def pack(state: object, belongs_to: str) -> bytes:
-    """Write a dataclass of arrays, numbers, tuples of arrays, and dataclasses of such, as bytes.
+    """Write arrays and numbers, and dataclasses, dicts and tuples of such, as bytes.
 
     It can only be used with what it `belongs_to`, as a model's digest.
     """
@@ -41,6 +41,8 @@ def pack(state: object, belongs_to: str) -> bytes:
 
 def unpack(content: bytes, like: State, belongs_to: str) -> State:
     """Read what `pack` wrote, a state with the fields and kinds of array of the one it is `like`.
+
+    What else was packed beside it is left out.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def _open(content: bytes) -> tuple[int, str, dict[str, NDArray[Any]]]:
 
 
 def _flatten(value: Any, name: str) -> dict[str, NDArray[Any]]:
-    if is_dataclass(value) or isinstance(value, tuple):
+    if is_dataclass(value) or isinstance(value, tuple | dict):
         return {
             path: array
             for part, one in _parts(value)
@@ -94,11 +96,13 @@ def _flatten(value: Any, name: str) -> dict[str, NDArray[Any]]:
 def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, tuple):
         return [(str(number), one) for number, one in enumerate(value)]
+    if isinstance(value, dict):
+        return list(value.items())
     return [(one.name, getattr(value, one.name)) for one in fields(value)]
 
 
 def _rebuild(like: Any, arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
-    if is_dataclass(like) or isinstance(like, tuple):
+    if is_dataclass(like) or isinstance(like, tuple | dict):
         parts = {part: _rebuild(one, arrays, f"{name}{part}.") for part, one in _parts(like)}
         return tuple(parts.values()) if isinstance(like, tuple) else type(like)(**parts)  # type: ignore[misc]
     path, expected = name.removesuffix("."), np.asarray(like)

@@ -16,7 +16,8 @@ import numpy as np
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.signals import is_plausible
 from sleepstage.engine.session import AHEAD_SECONDS
-from sleepstage.errors import DataError, SleepstageError
+from sleepstage.errors import DataError
+from sleepstage.server.problems import OverError
 from sleepstage.server.records import Delivery
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sleepstage.server.message import Message
     from sleepstage.server.records import SessionRecord
 
-__all__ = ["Admission", "OverError", "Receipt", "admit", "confirm", "describe_warnings", "is_ahead"]
+__all__ = ["Admission", "Receipt", "admit", "confirm", "describe_warnings", "is_ahead"]
 
 _HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
 _EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
@@ -57,10 +58,6 @@ _WARNINGS: Final = {
     "unusable": "{} came in messages of which no sample can count.",
 }
 """What each kind of warning means and how to fix it; in it stands the number of samples."""
-
-
-class OverError(SleepstageError):
-    """Refused because of what came before: the night is over, or a name is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +235,7 @@ def _warn_of_values(admission: Admission, given: Message, record: SessionRecord)
     """Warn of samples that are stored, and will not count."""
     message = admission.message
     mark = -math.inf if record.watermark is None else record.watermark
-    n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals()}
+    n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals.items()}
     late = sum(n_late.values())
     fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
     admission.warn("late", late, fact)

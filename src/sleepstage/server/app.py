@@ -16,15 +16,15 @@ from starlette.staticfiles import StaticFiles
 
 from sleepstage import __version__
 from sleepstage.server.auth import Authenticator
+from sleepstage.server.background import Upkeep
 from sleepstage.server.limits import Rate, Slots
-from sleepstage.server.metrics import Metrics
 from sleepstage.server.middleware import Answers, Authentication, Bodies, SameOrigin
+from sleepstage.server.monitoring import Metrics
 from sleepstage.server.problems import BusyError, add_handlers
-from sleepstage.server.routes import Owner, Service, api, service_of
+from sleepstage.server.routes import Given, Owner, Service, api
 from sleepstage.server.sessions import SessionService
 from sleepstage.server.store import open_store
 from sleepstage.server.streaming import streams
-from sleepstage.server.upkeep import Upkeep
 from sleepstage.simulate.nights import simulate_night
 
 if TYPE_CHECKING:
@@ -98,9 +98,8 @@ def _add_operation(app: FastAPI) -> None:
         return Response("ok\n", media_type="text/plain")
 
     @app.get("/readyz", include_in_schema=False)
-    async def readyz(request: Request) -> Response:
+    async def readyz(service: Given) -> Response:
         """Whether it can take messages now."""
-        service = service_of(request)
         if service.nights.changes.stopped:
             msg = "the server is about to stop"
             raise BusyError(msg)

@@ -6,13 +6,14 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from cachetools import TTLCache
 
-from sleepstage.errors import DataError, SleepstageError
+from sleepstage.errors import DataError
+from sleepstage.server.problems import UnauthorizedError
 from sleepstage.server.records import Grant
+from sleepstage.server.settings import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from sleepstage.server.records import SessionRecord
-    from sleepstage.server.store.contract import Store
+    from sleepstage.server.store import Store
 
-__all__ = ["Authenticator", "ForbiddenError", "Principal", "UnauthorizedError", "make_grant"]
+__all__ = ["Authenticator", "Principal", "make_grant"]
 
 _TRUST_SECONDS: Final = 5.0
 """So long a server goes by what it has read: a revoked token works that long at most."""
@@ -34,14 +35,6 @@ _LONGEST_OWNER: Final = 100
 _DAY: Final = 24 * 3600
 _UNKNOWN: Final = "this token is unknown, expired or revoked"
 _PROXY_HEADERS: Final = {"forwarded", "via", "x-real-ip"}
-
-
-class UnauthorizedError(SleepstageError):
-    """No token, or one that is unknown, expired or revoked."""
-
-
-class ForbiddenError(SleepstageError):
-    """Known, but not allowed to do this."""
 
 
 @dataclass(frozen=True)
@@ -225,9 +218,4 @@ def _proxied(connection: HTTPConnection) -> str | None:
 
 def _is_local(host: str | None) -> bool:
     name = (host or "").rsplit(":", 1)[0] if not (host or "").endswith("]") else (host or "")
-    if name == "localhost":
-        return True
-    try:
-        return ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(name.strip("[]"))

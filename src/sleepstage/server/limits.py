@@ -1,21 +1,30 @@
-"""What is counted, and refused where it is too much."""
+"""What a client may take up: messages, requests at once, bytes of a body; and how one is read."""
 
 from __future__ import annotations
 
+import asyncio
+import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cachetools import TTLCache
+from starlette.exceptions import HTTPException
 
-from sleepstage.server.problems import BusyError, TooFastError
+from sleepstage.errors import DataError
+from sleepstage.server.problems import BusyError, TooFastError, TooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from fastapi import Request
     from prometheus_client import Gauge
 
-__all__ = ["Rate", "Slots"]
+    from sleepstage.server.settings import Settings
 
+__all__ = ["Rate", "Slots", "read_aside", "read_body"]
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_QUICK: Final = 1 << 14  # bytes that are read faster than a thread can be had for them
 _WINDOW: Final = 10  # s over which messages are counted
 
 
@@ -76,3 +85,52 @@ class Slots:
         self.n_open += change
         if self._gauge is not None:
             self._gauge.set(self.n_open)
+
+
+T = TypeVar("T")
+
+
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """Give the body of a request, unpacked.
+
+    Raises
+    ------
+    DataError
+        If it is damaged.
+    HTTPException
+        If it is encoded in another way than gzip: with status 415.
+    TooLargeError
+        If it is larger than allowed once it is unpacked.
+    """
+    body = await request.body()
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in {"gzip", "x-gzip"}:
+        msg = f"Content-Encoding: {encoding[:40]} is not known here; use gzip, or none"
+        raise HTTPException(415, msg, {"Accept-Encoding": "gzip"})
+    return await asyncio.to_thread(_unpack, body, settings.max_body)
+
+
+def _unpack(body: bytes, limit: int) -> bytes:
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        unpacked = stream.decompress(body, limit + 1)
+    except zlib.error as error:
+        msg = f"body: not gzip ({error}); compress it again, or send it without Content-Encoding"
+        raise DataError(msg) from error
+    if len(unpacked) > limit:
+        msg = f"a body has at most {limit} bytes once it is unpacked; send smaller messages"
+        raise TooLargeError(msg)
+    if not stream.eof or stream.unused_data:
+        wrong = "more follows after its end" if stream.eof else "it is cut short"
+        msg = f"body: {wrong}; expected one gzip stream of {len(body)} bytes"
+        raise DataError(msg)
+    return unpacked
+
+
+async def read_aside(read: Callable[..., T], body: bytes, *given: Any) -> T:
+    """Call ``read(body, *given)``, in a thread if that takes long."""
+    if len(body) <= _QUICK:
+        return read(body, *given)
+    return await asyncio.to_thread(read, body, *given)

@@ -81,15 +81,15 @@ class Message:
         return cls.from_object(read_json(body), limit)
 
     @classmethod
-    def from_object(cls, said: Any, limit: float = math.inf) -> Message:
+    def from_object(cls, content: Any, limit: float = math.inf) -> Message:
         """Do the same from what was in the JSON."""
-        if not isinstance(said, dict) or not set(said) <= set(_JSON_SIGNALS):
+        if not isinstance(content, dict) or not set(content) <= set(_JSON_SIGNALS):
             msg = f"expected an object with some of {', '.join(_JSON_SIGNALS)}"
-            if isinstance(said, dict):
-                msg += f"; got {', '.join(sorted(set(said) - set(_JSON_SIGNALS)))[:80]}"
+            if isinstance(content, dict):
+                msg += f"; got {', '.join(sorted(set(content) - set(_JSON_SIGNALS)))[:80]}"
             raise DataError(msg)
-        check_count(sum(len(rows) for rows in said.values() if isinstance(rows, list)), limit)
-        return cls.clean(**{name: _columns(name, rows) for name, rows in said.items()})
+        check_count(sum(len(rows) for rows in content.values() if isinstance(rows, list)), limit)
+        return cls.clean(**{name: _columns(name, rows) for name, rows in content.items()})
 
     @classmethod
     def from_bytes(cls, body: bytes, limit: float = math.inf) -> Message:
@@ -114,31 +114,34 @@ class Message:
     def to_bytes(self) -> bytes:
         """Write the binary form, with values as float64."""
         parts = []
-        for name, samples in self.signals():
+        for name, samples in self.signals.items():
             columns = 1 if samples.values.ndim == 1 else samples.values.shape[1]
             parts.append(_HEADER.pack(_CODES[name], columns, 8, len(samples)))
             parts.append(samples.times.astype("<f8").tobytes())
             parts.append(samples.values.astype("<f8").tobytes())
         return b"".join(parts)
 
-    def signals(self) -> Iterator[tuple[str, Samples]]:
-        """Name and samples of each signal that is there."""
-        named = ((one.name, getattr(self, one.name)) for one in fields(self))
-        return ((name, samples) for name, samples in named if len(samples))
+    @cached_property
+    def signals(self) -> dict[str, Samples]:
+        """Samples of each signal that is there, by name."""
+        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: samples for name, samples in named.items() if len(samples)}
 
     def between(self, start: float, end: float) -> Message:
         """Samples with ``start <= time < end``."""
-        return Message(**{name: one.between(start, end) for name, one in self.signals()})
+        if self.span is None or (start <= self.span[0] and self.span[1] < end):
+            return self
+        return Message(**{name: one.between(start, end) for name, one in self.signals.items()})
 
     @cached_property
     def digest(self) -> bytes:
         """The same for the same samples, whatever form and order they came in."""
         return hashlib.sha256(self.to_bytes()).digest()[:_DIGEST_BYTES]
 
-    @property
+    @cached_property
     def span(self) -> tuple[float, float] | None:
         """Times of the oldest and the newest sample; None if there is none."""
-        times = [samples.times for _, samples in self.signals()]
+        times = [samples.times for samples in self.signals.values()]
         if not times:
             return None
         return min(float(one[0]) for one in times), max(float(one[-1]) for one in times)
@@ -146,7 +149,7 @@ class Message:
     @property
     def n_samples(self) -> int:
         """Number of samples of all signals."""
-        return sum(len(samples) for _, samples in self.signals())
+        return sum(map(len, self.signals.values()))
 
 
 def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from sleepstage.server.limits import Slots
-    from sleepstage.server.metrics import Metrics
+    from sleepstage.server.monitoring import Metrics
     from sleepstage.server.settings import Settings
 
 __all__ = ["SECURITY_HEADERS", "Answers", "Authentication", "Bodies", "SameOrigin"]
@@ -47,7 +47,7 @@ _READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
 class Answers:
-    """ASGI middleware that completes and measures answers."""
+    """ASGI middleware that completes and measures answers, those to refusals and faults as well."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
@@ -73,6 +73,10 @@ class Answers:
             await self._app(scope, receive, send_complete)
         except ClientDisconnect:  # in the midst of its body: nobody waits for an answer
             pass
+        except SleepstageError as error:  # by one of the middleware within
+            if status:
+                raise
+            await answer(error)(scope, receive, send_complete)
         except Exception as error:
             if not status:  # what was sent is not shown to anybody; raised, it comes to the log
                 detail = f"a fault of the server ({type(error).__name__}); please report it"
@@ -115,12 +119,8 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "http" and scope["method"] not in _READING:
-            try:
-                access = scope["app"].state.service.access
-                scope["visitor"] = await access.authenticate(HTTPConnection(scope))
-            except SleepstageError as error:
-                await answer(error)(scope, receive, send)
-                return
+            access = scope["app"].state.service.access
+            scope["visitor"] = await access.authenticate(HTTPConnection(scope))
         await self._app(scope, receive, send)
 
 
@@ -137,12 +137,8 @@ class Bodies:
         if scope["type"] != "http" or scope["method"] in _READING:
             await self._app(scope, receive, send)
             return
-        try:
-            self._check_length(Headers(scope=scope).get("content-length", "0"))
-            self._slots.check()
-        except SleepstageError as error:
-            await answer(error)(scope, receive, send)
-            return
+        self._check_length(Headers(scope=scope).get("content-length", "0"))
+        self._slots.check()
         with self._slots.open():
             await self._app(scope, self._limited(receive), send)
 

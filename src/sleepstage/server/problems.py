@@ -12,9 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreError
-from sleepstage.server.auth import ForbiddenError, UnauthorizedError
 from sleepstage.server.message import TooManyError
-from sleepstage.server.sessions import OverError, UnknownSessionError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -22,9 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BusyError",
+    "ForbiddenError",
+    "OverError",
     "SlowError",
     "TooFastError",
     "TooLargeError",
+    "UnauthorizedError",
+    "UnknownSessionError",
     "add_handlers",
     "answer",
     "describe",
@@ -32,6 +34,22 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+
+class UnauthorizedError(SleepstageError):
+    """No token, or one that is unknown, expired or revoked."""
+
+
+class ForbiddenError(SleepstageError):
+    """Known, but not allowed to do this."""
+
+
+class UnknownSessionError(SleepstageError):
+    """There is no such session."""
+
+
+class OverError(SleepstageError):
+    """Refused because of what came before: the night is over, or a name is taken."""
 
 
 class TooLargeError(SleepstageError):

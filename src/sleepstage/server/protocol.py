@@ -155,7 +155,7 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._n_raw and not self._in_body:
             seconds = self._settings.header_seconds
             self._refuse(408, f"the headers did not come within {seconds:g} s")
-        else:  # nothing was asked, or the route itself has said that the body is late
+        else:  # nothing was asked, or the route itself has answered that the body is late
             self.transport.close()
 
 

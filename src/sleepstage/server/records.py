@@ -1,15 +1,39 @@
-"""What the service stores, in plain types: sessions, grants, and what a step of work changes."""
+"""What the service stores, in plain types: sessions, grants, what a step of work changes.
+
+Epochs and nights are stored as the API describes them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sleepstage.core.hypnogram import Epoch, Hypnogram
+from sleepstage.core.statistics import sleep_statistics
+from sleepstage.stages import EPOCH_SECONDS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ADVANCED", "Advance", "Backlog", "Delivery", "Grant", "SessionRecord"]
+    from sleepstage.core.recording import Recording
+    from sleepstage.engine.buffer import SampleBuffer
+    from sleepstage.engine.stager import Stager
+
+__all__ = [
+    "ADVANCED",
+    "Advance",
+    "Backlog",
+    "Delivery",
+    "Grant",
+    "Incoming",
+    "SessionRecord",
+    "describe_epochs",
+    "describe_night",
+    "describe_statistics",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +80,24 @@ class SessionRecord:
     """Time of the newest sample."""
     heard: float
     """When the last message came, by the server's clock."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A message as it is given to the store."""
+
+    id: str
+    """Its sender's name for it."""
+    body: bytes
+    """The samples that are kept."""
+    digest: bytes
+    """Of all samples that came: what is dropped depends on the clock, and may differ next time."""
+    span: tuple[float, float] | None
+    """Times of the oldest and the newest sample; None if there is none."""
+    now: float
+    """When it came, by the server's clock."""
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """Number of samples that each kind of warning is about."""
 
 
 class Delivery(Enum):
@@ -131,3 +173,58 @@ class Grant:
     """Unix seconds."""
     expires: float | None = None
     """Unix seconds; None for never."""
+
+
+def describe_epochs(epochs: Sequence[Epoch], samples: SampleBuffer) -> list[dict[str, Any]]:
+    """Epochs, each with its mean heart rate (bpm) and its activity counts, None where unknown."""
+    beats, moved = samples.heart_rate, samples.summaries
+    described = []
+    for epoch in epochs:
+        edges = [epoch.time, epoch.time + EPOCH_SECONDS]
+        first, last = np.searchsorted(beats.times, edges)
+        # A summary is stamped with its end: one at an epoch's end belongs to it.
+        begin, end = np.searchsorted(moved.times, edges, side="right")
+        described.append(
+            {
+                **epoch.to_dict(),
+                "heart_rate": _rounded(beats.values[first:last].mean()) if last > first else None,
+                "activity": _rounded(moved.values[begin:end, 0].sum()) if end > begin else None,
+            }
+        )
+    return described
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 2)
+
+
+def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[str, Any]:
+    """Sleep statistics of epochs as `describe_epochs` gives them."""
+    code = {name: number for number, name in enumerate(scheme.classes)}
+    codes = np.array([code.get(epoch["stage"], UNSCORED) for epoch in epochs], dtype=np.int8)
+    return asdict(sleep_statistics(Hypnogram(0.0, codes, scheme)))
+
+
+def describe_night(
+    stager: Stager, recording: Recording | None, *, find_rem: bool
+) -> dict[str, Any]:
+    """Stage a night that is over: its epochs and statistics; no epochs if there is no recording."""
+    epochs: list[dict[str, Any]] = []
+    if recording is not None:
+        hypnogram = stager.predict(recording)
+        if find_rem:
+            hypnogram = hypnogram.decide(stager.info.class_weights)
+        epochs = _rows(hypnogram)
+    return {"epochs": epochs, "statistics": describe_statistics(epochs, stager.scheme)}
+
+
+def _rows(hypnogram: Hypnogram) -> list[dict[str, Any]]:
+    table = hypnogram.to_frame()
+    names = hypnogram.scheme.classes
+    shares = table.select(f"p_{name}" for name in names).rows()
+    return [
+        Epoch(time, stage, dict(zip(names, probabilities, strict=True)), confidence).to_dict()
+        for time, stage, confidence, probabilities in zip(
+            table["time"], table["stage"], table["confidence"], shares, strict=True
+        )
+    ]

@@ -13,19 +13,20 @@ from starlette.responses import Response
 
 from sleepstage.server import schemas
 from sleepstage.server.admission import describe_warnings, is_ahead
-from sleepstage.server.auth import Authenticator, ForbiddenError, Principal, make_grant
+from sleepstage.server.auth import Authenticator, Principal, make_grant
+from sleepstage.server.limits import read_aside, read_body
 from sleepstage.server.message import Message
-from sleepstage.server.reading import read_aside, read_body
+from sleepstage.server.problems import ForbiddenError, UnknownSessionError
 from sleepstage.server.sensor_logger import read_push
-from sleepstage.server.sessions import SessionService, UnknownSessionError
 
 if TYPE_CHECKING:
     from sleepstage.server.limits import Rate, Slots
     from sleepstage.server.records import SessionRecord
     from sleepstage.server.sensor_logger import Push
+    from sleepstage.server.sessions import SessionService
     from sleepstage.server.settings import Settings
 
-__all__ = ["Service", "api", "only_owner", "see", "service_of"]
+__all__ = ["Given", "Owner", "Service", "api", "only_owner", "see"]
 
 _LISTED: Final = 1000
 BINARY: Final = "application/octet-stream"
@@ -43,18 +44,24 @@ class Service:
     streams: Slots
 
 
-def service_of(request: Request) -> Service:
-    """Give the service of the application that was asked."""
+# All of them are asynchronous: FastAPI calls others in a thread, which costs more than they do.
+
+
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
 async def _visitor(request: Request) -> Principal:
     known: Principal | None = request.scope.get("visitor")
-    return known or await service_of(request).access.authenticate(request)
+    return known or await (await _service(request)).access.authenticate(request)
 
 
-def only_owner(visitor: Annotated[Principal, Depends(_visitor)]) -> Principal:
+async def _owner(request: Request) -> Principal:
+    return only_owner(await _visitor(request))
+
+
+def only_owner(visitor: Principal) -> Principal:
     """Give the visitor, unless they came by a link: those only look.
 
     Raises
@@ -77,8 +84,8 @@ async def see(service: Service, visitor: Principal, session_id: str) -> SessionR
 
 
 AnyVisitor = Annotated[Principal, Depends(_visitor)]
-Owner = Annotated[Principal, Depends(only_owner)]
-Given = Annotated[Service, Depends(service_of)]
+Owner = Annotated[Principal, Depends(_owner)]
+Given = Annotated[Service, Depends(_service)]
 SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
 MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
 LinkId = SessionId
@@ -163,7 +170,7 @@ async def push(
 
     A message has any of the signals, in any order, and may be packed with gzip. Each has an id of
     your choice: with another content, a known id is refused. Samples that can never count are
-    dropped, and `warnings` says so.
+    dropped, and `warnings` reports them.
     """
     await see(service, visitor, session_id)
     service.rate.take(session_id)
@@ -251,8 +258,8 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
         count = message.n_samples
         warnings = describe_warnings({"ahead": count, "unusable": count} if count else {})
         nights.count(warnings)
-        said = {"session": None, "page": None, "stored": 0, "repeated": False}
-        return _json({**said, "ignored": given.n_ignored + count, "warnings": warnings})
+        nothing = {"session": None, "page": None, "stored": 0, "repeated": False}
+        return _json({**nothing, "ignored": given.n_ignored + count, "warnings": warnings})
     record = await _session_of(service, visitor, given)
     service.rate.take(record.id)
     # The app counts its messages, and can't do anything about a number that has been used.

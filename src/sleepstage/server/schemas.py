@@ -71,7 +71,7 @@ class SessionOut(BaseModel):
     source: str
     simulated: bool
     created: float = Field(description="Unix seconds, by the server's clock.")
-    start: float | None = Field(description="Start of the first epoch; null until a sample tells.")
+    start: float | None = Field(description="Start of the first epoch; null before any sample.")
     lateness: float
     find_rem: bool
     closed: bool
@@ -107,7 +107,7 @@ class _Night(BaseModel):
 
 
 class HypnogramOut(BaseModel):
-    """A night: its epochs as they were told live and, once it is over, staged as a whole."""
+    """A night: its epochs as they were emitted live and, once it is over, staged as a whole."""
 
     session: SessionOut
     first: int = Field(description="Number of the first epoch given.")

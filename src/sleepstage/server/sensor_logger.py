@@ -50,8 +50,8 @@ class Push:
 def read_push(body: bytes, limit: float = math.inf) -> Push:
     """Read the body of a push.
 
-    A sample that makes no sense is ignored: a phone can't mend it, and the others count. An object
-    without samples, as the app sends to try the address, gives an empty message.
+    A sample that makes no sense is ignored: a phone can't correct it, and the others count. An
+    object without samples, as the app sends to try the address, gives an empty message.
 
     Raises
     ------
@@ -62,25 +62,25 @@ def read_push(body: bytes, limit: float = math.inf) -> Push:
     TooManyError
         If it has more items than `limit`.
     """
-    said = read_json(body)
-    if not isinstance(said, dict):
+    content = read_json(body)
+    if not isinstance(content, dict):
         msg = "expected an object with messageId, sessionId, deviceId and payload"
         raise DataError(msg)
-    items = _items(said)
+    items = _items(content)
     check_count(len(items), limit)
     signals = _signals(items)
     needed = len(signals) > 0
     return Push(
-        device=_id(said, "deviceId", needed=needed),
-        session=_id(said, "sessionId", needed=needed),
-        message_id=_id(said, "messageId", needed=False) or hashlib.sha256(body).hexdigest(),
+        device=_id(content, "deviceId", needed=needed),
+        session=_id(content, "sessionId", needed=needed),
+        message_id=_id(content, "messageId", needed=False) or hashlib.sha256(body).hexdigest(),
         message=Message.clean(**{name: times_and_values(rows) for name, rows in signals.items()}),
         n_ignored=len(items) - sum(map(len, signals.values())),
     )
 
 
-def _items(said: dict[str, Any]) -> list[dict[str, Any]]:
-    items = said.get("payload")
+def _items(content: dict[str, Any]) -> list[dict[str, Any]]:
+    items = content.get("payload")
     if items is None:
         return []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -89,13 +89,13 @@ def _items(said: dict[str, Any]) -> list[dict[str, Any]]:
     return items
 
 
-def _id(said: dict[str, Any], name: str, *, needed: bool) -> str:
-    value = said.get(name)
+def _id(content: dict[str, Any], name: str, *, needed: bool) -> str:
+    value = content.get(name)
     if type(value) is int:
         value = str(value)
     if value is None or value == "":
         if needed:
-            msg = f"{name}: missing; what pushes samples says which {name.removesuffix('Id')} it is"
+            msg = f"{name}: missing; samples need it, to know which {name.removesuffix('Id')} it is"
             raise DataError(msg)
         return ""
     if not isinstance(value, str) or len(value) > _MAX_ID:

@@ -16,7 +16,7 @@ import uvicorn
 
 from sleepstage.errors import DataError
 from sleepstage.server.app import create_app
-from sleepstage.server.logs import set_up_logs
+from sleepstage.server.monitoring import set_up_logs
 from sleepstage.server.protocol import HttpProtocol, WebSocketProtocol
 from sleepstage.server.store import open_store
 from sleepstage.server.workers import Workers

@@ -17,34 +17,28 @@ from typing import TYPE_CHECKING, Any, Final
 from cachetools import LRUCache
 
 from sleepstage.core.recording import LONGEST_NIGHT
-from sleepstage.errors import DataError, SleepstageError, StoreError
-from sleepstage.server.admission import OverError, admit, confirm
-from sleepstage.server.changes import Changes
-from sleepstage.server.erasing import Erasing
-from sleepstage.server.failing import Failing
-from sleepstage.server.records import Advance, SessionRecord
-from sleepstage.server.report import describe_statistics
+from sleepstage.errors import DataError, StoreError
+from sleepstage.server.admission import admit, confirm
+from sleepstage.server.background import Changes, Erasing, Failing
+from sleepstage.server.problems import OverError, UnknownSessionError
+from sleepstage.server.records import Advance, Incoming, SessionRecord, describe_statistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sleepstage.server.admission import Receipt
     from sleepstage.server.message import Message
-    from sleepstage.server.metrics import Metrics
+    from sleepstage.server.monitoring import Metrics
     from sleepstage.server.records import Backlog
     from sleepstage.server.settings import Settings
-    from sleepstage.server.store.contract import Store
+    from sleepstage.server.store import Store
     from sleepstage.server.workers import Workers
 
-__all__ = ["OverError", "SessionService", "UnknownSessionError"]
+__all__ = ["OverError", "SessionService"]
 
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
 _BUSY: Final = "other servers work on this session all the time; try again"
-
-
-class UnknownSessionError(SleepstageError):
-    """There is no such session."""
 
 
 class SessionService:
@@ -150,16 +144,9 @@ class SessionService:
         before = await self._current(session_id, message.span[0])
         admission = admit(before, message, now=self.clock())
         kept = admission.message
-        delivery, record = await self.store.add_message(
-            session_id,
-            message_id,
-            kept.to_bytes(),
-            # Of all that came: what is dropped depends on the clock, and may differ next time.
-            digest=message.digest,
-            span=kept.span,
-            now=self.clock(),
-            warnings=admission.counts,
-        )
+        now, warnings = self.clock(), admission.counts
+        incoming = Incoming(message_id, kept.to_bytes(), message.digest, kept.span, now, warnings)
+        delivery, record = await self.store.add_message(session_id, incoming)
         if record is None:
             self._known.pop(session_id, None)
             raise UnknownSessionError(session_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sleepstage.errors import DataError
 
-__all__ = ["PREFIX", "Settings", "read_settings"]
+__all__ = ["PREFIX", "Settings", "is_loopback", "read_settings"]
 
 PREFIX = "SLEEPSTAGE_"
 
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
         200, ge=1, description="Messages of one session, over ten seconds, by each server."
     )
     max_waiting: int = Field(
-        1000, ge=1, description="Requests at once; more are told to come back later."
+        1000, ge=1, description="Requests at once; more are asked to come back later."
     )
     max_header: int = Field(
         16_384, ge=1024, description="Bytes a request's line and headers may have."
@@ -74,18 +75,20 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether nobody but this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def url(self) -> str:
         """Where the page is, as far as the server knows."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an IP address is this machine's own."""
+    with suppress(ValueError):
+        return host == "localhost" or ip_address(host).is_loopback
+    return False
 
 
 def read_settings(**flags: object) -> Settings:

@@ -13,10 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.server import schemas
-from sleepstage.server.auth import UnauthorizedError
+from sleepstage.server.limits import read_aside
 from sleepstage.server.message import Message, read_json
-from sleepstage.server.problems import answer, describe
-from sleepstage.server.reading import read_aside
+from sleepstage.server.problems import UnauthorizedError, UnknownSessionError, answer, describe
 from sleepstage.server.records import SessionRecord
 from sleepstage.server.routes import (
     After,
@@ -27,7 +26,6 @@ from sleepstage.server.routes import (
     only_owner,
     see,
 )
-from sleepstage.server.sessions import UnknownSessionError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,8 +60,8 @@ async def events(
 ) -> StreamingResponse:
     """Epochs as server-sent events, from number `after` or that after `Last-Event-ID`.
 
-    `session` says what the session is, at first and when it is over; `epoch` has an epoch, with
-    its number as id.
+    `session` describes the session, at first and when it is over; `epoch` has an epoch, with its
+    number as id.
     """
     await see(service, visitor, session_id)
     await service.nights.session(session_id)
@@ -97,12 +95,12 @@ async def _events(
                 if item is None:
                     yield b": still here\n\n"
                 elif isinstance(item, SessionRecord):
-                    said = orjson.dumps(schemas.describe_session(item))
-                    yield b"event: session\ndata: " + said + b"\n\n"
+                    data = orjson.dumps(schemas.describe_session(item))
+                    yield b"event: session\ndata: " + data + b"\n\n"
                 else:
                     number, epoch = item
-                    said = orjson.dumps(epoch)
-                    yield b"event: epoch\nid: %d\ndata: %b\n\n" % (number, said)
+                    data = orjson.dumps(epoch)
+                    yield b"event: epoch\nid: %d\ndata: %b\n\n" % (number, data)
         except SleepstageError:  # deleted, revoked, no store: whoever comes back gets an error
             return
 
@@ -124,15 +122,15 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
         return
     await socket.accept()
     with service.streams.open():
-        await _talk(socket, service, session_id, after)
+        await _converse(socket, service, session_id, after)
 
 
-async def _talk(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
+async def _converse(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
     """Listen and send until one side has had enough."""
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(_send_all(socket, service, session_id, after))
+        sender = group.create_task(_send_all(socket, service, session_id, after))
         await _listen(socket, service, session_id)
-        telling.cancel()
+        sender.cancel()
 
 
 async def _send_all(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
@@ -152,14 +150,14 @@ async def _leave(socket: WebSocket) -> None:
 
 async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
     while True:
-        said = await socket.receive()
-        if said["type"] == "websocket.disconnect":
+        received = await socket.receive()
+        if received["type"] == "websocket.disconnect":
             return
-        body = said.get("bytes") or (said.get("text") or "").encode()
+        body = received.get("bytes") or (received.get("text") or "").encode()
         message_id = None
         try:
             only_owner(await service.access.authenticate(socket))
-            read = _read_json if said.get("bytes") is None else _read_bytes
+            read = _read_json if received.get("bytes") is None else _read_bytes
             message_id, message = await read_aside(read, body, service.settings.max_samples)
             service.rate.take(session_id)
             receipt = await service.nights.push(session_id, message_id, message)
@@ -180,12 +178,12 @@ def _read_bytes(body: bytes, limit: int) -> tuple[str, Message]:
 
 
 def _read_json(body: bytes, limit: int) -> tuple[str, Message]:
-    said = read_json(body)
-    name = said.pop("id", None) if isinstance(said, dict) else None
+    content = read_json(body)
+    name = content.pop("id", None) if isinstance(content, dict) else None
     if not isinstance(name, str | int) or not 0 < len(str(name)) <= _LONGEST_ID:
         msg = f"expected an object with an id, of 1 to {_LONGEST_ID} characters"
         raise DataError(msg)
-    return str(name), Message.from_object(said, limit)
+    return str(name), Message.from_object(content, limit)
 
 
 async def _send(socket: WebSocket, content: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,16 +14,15 @@ from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
 from sleepstage.core.pedometer import Pedometer, count_steps
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
-from sleepstage.engine.snapshot import pack, unpack
+from sleepstage.engine.snapshot import unpack
 from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError
 from sleepstage.server.message import Message, join
-from sleepstage.server.records import Advance
-from sleepstage.server.report import describe_epochs, describe_night
+from sleepstage.server.records import Advance, describe_epochs, describe_night
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sleepstage.core.hypnogram import Epoch
     from sleepstage.engine.session import Session
@@ -32,7 +32,8 @@ __all__ = ["Models", "advance", "close"]
 
 _log = logging.getLogger(__name__)
 
-_LENGTH: Final = 4  # bytes that hold the length of the session's part of a snapshot
+_PACKED: Final = b"\x78\x01"
+"""How a snapshot begins. Up to version 0.1 it was two, with the length of the first before them."""
 _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 """Errors that are not those of a night's own data: later, or on another server, it may succeed."""
 
@@ -52,12 +53,12 @@ class Models:
 
     def __post_init__(self) -> None:
         if self.live.info.whole_night or self.live.look_ahead:
-            msg = "to stage live, a model must tell each epoch at its end; this one reads on"
+            msg = "to stage live, a model must predict each epoch at its end; this one looks ahead"
             raise DataError(msg)
         if self.live.scheme != self.night.scheme:
             msg = (
-                f"the models tell other classes, {self.live.scheme.name} and "
-                f"{self.night.scheme.name}; use a pair that was trained alike"
+                f"the models predict different classes, {self.live.scheme.name} and "
+                f"{self.night.scheme.name}; use two that were trained on the same classes"
             )
             raise DataError(msg)
 
@@ -96,9 +97,7 @@ class _Night:
         self.passed.append(message.to_bytes())
 
     def snapshot(self) -> bytes:
-        session = self.session.snapshot()
-        counter = pack(self.pedometer, self.session.model.digest)
-        return len(session).to_bytes(_LENGTH, "little") + session + counter
+        return self.session.snapshot(pedometer=self.pedometer)
 
 
 def advance(models: Models, backlog: Backlog) -> Advance:
@@ -146,25 +145,17 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: 
     SnapshotMismatchError
         If the session was begun with another model.
     """
-    record, problems = backlog.record, []
-    try:
+    record, night, result = backlog.record, None, {}
+    problems: list[str] = []
+    with _noted(problems, "the last samples could not be staged"):
         night = _finish(models.live, backlog, final=final)
-    except _MAY_PASS:
-        raise
-    except Exception as error:
-        night, final = None, True
-        problems.append(f"the last samples could not be staged: {_reason(error)}")
+    final = final or bool(problems)
     if night is not None:
         record = _afterwards(record, night)
     passed = night.passed if night is not None else []
-    try:
+    with _noted(problems, "the whole night could not be staged"):
         recording = _recording(record, [*samples, *passed])
         result = describe_night(models.night, recording, find_rem=record.find_rem)
-    except _MAY_PASS:
-        raise
-    except Exception as error:
-        result = {}
-        problems.append(f"the whole night could not be staged: {_reason(error)}")
     if problems:
         _log.warning("a night is closed that could not be staged to its end")
         result["problem"] = "; ".join(problems)
@@ -191,10 +182,17 @@ def _finish(stager: Stager, backlog: Backlog, *, final: bool) -> _Night | None:
     return night
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, SleepstageError):
-        return str(error)
-    return f"an error in the program ({type(error).__name__})"
+@contextmanager
+def _noted(problems: list[str], what: str) -> Iterator[None]:
+    """Add `what` to the problems if the night's own data make the block fail."""
+    try:
+        yield
+    except _MAY_PASS:
+        raise
+    except SleepstageError as error:
+        problems.append(f"{what}: {error}")
+    except Exception as error:
+        problems.append(f"{what}: an error in the program ({type(error).__name__})")
 
 
 def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
@@ -249,19 +247,20 @@ def _resume(
 
 
 def _restore(stager: Stager, snapshot: bytes) -> _Night:
-    end = _LENGTH + int.from_bytes(snapshot[:_LENGTH], "little")
     try:
-        return _Night(
-            stager.restore(snapshot[_LENGTH:end]),
-            unpack(snapshot[end:], Pedometer(), stager.digest),
-        )
+        if snapshot.startswith(_PACKED):
+            beside = unpack(snapshot, {"pedometer": Pedometer()}, stager.digest)
+            return _Night(stager.restore(snapshot), beside["pedometer"])
+        end = 4 + int.from_bytes(snapshot[:4], "little")
+        counter = unpack(snapshot[end:], Pedometer(), stager.digest)
+        return _Night(stager.restore(snapshot[4:end]), counter)
     except SnapshotMismatchError as error:
         msg = f"{error}; start the server as the session was begun, or delete the session"
         raise SnapshotMismatchError(msg) from error
 
 
 def _first_time(bodies: Sequence[bytes], newest: float) -> float | None:
-    """Where the night begins if nobody said: as in a recording, with the first motion.
+    """Where the night begins if it was not given: as in a recording, with the first motion.
 
     Without motion, with the first heart rate. What is older than a night can be is history.
     """

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 from sleepstage.errors import StoreError
-from sleepstage.server.store.tables import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 __all__ = ["Database"]
 
@@ -32,7 +32,9 @@ _TRIAL: Final = (
     "DELETE FROM flag WHERE name = hex(zeroblob(8192))",
 )
 
-_VERSION: Final = len(VERSIONS)
+_TABLES: Final = Path(__file__).with_name("tables.sql").read_text("utf-8")
+_VERSIONS: Final = re.split(r"-- Version \d+\n", _TABLES)
+"""What brings a store from each version to the next; a new one takes all steps."""
 
 
 class Database:
@@ -54,7 +56,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
 
     @classmethod
-    def open(cls, path: Path) -> Database:
+    def open_file(cls, path: Path) -> Self:
         """Open a file; it, and its folder, are made for this user alone if they are missing.
 
         Raises
@@ -214,7 +216,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _identity(path: Path) -> tuple[tuple[int, int], ...]:
     """What distinguishes the file at the path, and its log, from any others."""
-    found = (path.stat(), path.with_name(f"{path.name}-wal").stat())
+    found = (os.stat(path), os.stat(f"{path}-wal"))  # noqa: PTH116 - at each write: pathlib is slow
     return tuple((one.st_dev, one.st_ino) for one in found)
 
 
@@ -224,16 +226,16 @@ def _prepare(path: Path) -> None:
         with _transaction(db):
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if version > _VERSION or (tables and not version):
+            if version > len(_VERSIONS) or (tables and not version):
                 msg = (
                     f"{path}: its tables are of version {version}, and this program knows "
-                    f"{_VERSION}; use another folder, or the program that made them"
+                    f"{len(_VERSIONS)}; use another folder, or the program that made them"
                 )
                 raise StoreError(msg)
-            if version < _VERSION:
-                for statement in ";".join(VERSIONS[version:]).split(";"):
+            if version < len(_VERSIONS):
+                for statement in ";".join(_VERSIONS[version:]).split(";"):
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_VERSION}")
+                db.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
         _log_ahead(db)
 
 
@@ -270,6 +272,6 @@ def _errors(path: Path) -> Iterator[None]:
     except StoreError:
         raise
     except (sqlite3.Error, OSError) as error:
-        mend = "the folder can be written to, the disk has room, and no program holds the file"
-        msg = f"{path}: {error}; see that {mend}"
+        fix = "the folder can be written to, the disk has room, and no program holds the file"
+        msg = f"{path}: {error}; see that {fix}"
         raise StoreError(msg) from error

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -19,12 +20,12 @@ from redis.exceptions import RedisError
 
 from sleepstage.errors import StoreError
 from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
-from sleepstage.server.store.contract import Store
+from sleepstage.server.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from sleepstage.server.records import Advance
+    from sleepstage.server.records import Advance, Incoming
 
 __all__ = ["RedisStore"]
 
@@ -130,22 +131,23 @@ class RedisStore(Store):
             raise StoreError(msg) from error
 
     async def _run(self, step: str, *values: str | bytes | int) -> Any:
+        """Do a step of the script."""
         async with self._call():
             return await self._script(args=[step, *values])
+
+    async def _ask(self, command: str, *values: Any) -> Any:
+        """Do a command of Redis."""
+        async with self._call():
+            return await self._redis.execute_command(command, *values)
 
     # Sessions
 
     async def open_session(self, record: SessionRecord) -> bool:
-        said = _fields(record, _NAMES)
-        return bool(
-            await self._run(
-                "open_session", record.id, *(one for pair in said.items() for one in pair)
-            )
-        )
+        flat = chain.from_iterable(_fields(record, _NAMES).items())
+        return bool(await self._run("open_session", record.id, *flat))
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        async with self._call():
-            return _record(await self._redis.hgetall(_key("session", session_id)))
+        return _record(await self._ask("HGETALL", _key("session", session_id)))
 
     async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
         async with self._call():
@@ -153,12 +155,11 @@ class RedisStore(Store):
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for session_id in _texts(ids):
                     pipeline.hgetall(_key("session", session_id))
-                found = [_record(said) for said in await pipeline.execute()]
+                found = [_record(one) for one in await pipeline.execute()]
         return [record for record in found if record is not None]
 
     async def count_open(self, owner: str) -> int:
-        async with self._call():
-            return int(await self._redis.scard(_key("open", _json(owner))))
+        return int(await self._ask("SCARD", _key("open", _json(owner))))
 
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
         return bool(await self._run("delete_session", session_id, _json(heard_before)))
@@ -166,19 +167,12 @@ class RedisStore(Store):
     # Messages and work
 
     async def add_message(
-        self,
-        session_id: str,
-        message_id: str,
-        body: bytes,
-        *,
-        digest: bytes,
-        span: tuple[float, float] | None,
-        now: float,
-        warnings: Mapping[str, int] | None = None,
+        self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
-        times = (*map(_json, span or (None, None)), _json(now))
+        described = (*(message.span or (None, None)), message.now, dict(message.warnings))
         replies, flat = await self._run(
-            "add_message", session_id, message_id, body, digest, *times, _json(dict(warnings or {}))
+            *("add_message", session_id, message.id, message.body, message.digest),
+            *map(_json, described),
         )
         return Delivery(replies.decode()), _record(_pairs(flat))
 
@@ -198,13 +192,12 @@ class RedisStore(Store):
                 advance.snapshot or b"",
                 advance.samples,
                 b"" if advance.result is None else _json(dict(advance.result)),
-                *(_json(dict(said)) for said in advance.epochs),
+                *(_json(dict(epoch)) for epoch in advance.epochs),
             )
         )
 
     async def due(self, *, limit: int) -> list[str]:
-        async with self._call():
-            return _texts(await self._redis.zrange(f"{_PREFIX}due", 0, limit - 1))
+        return _texts(await self._ask("ZRANGE", f"{_PREFIX}due", 0, limit - 1))
 
     async def silent(self, *, since: float, limit: int) -> list[str]:
         return await self._heard("open", since, limit)
@@ -214,35 +207,28 @@ class RedisStore(Store):
         return closed + await self._heard("open", since, limit - len(closed))
 
     async def _heard(self, kind: str, since: float, limit: int) -> list[str]:
-        async with self._call():
-            ids = await self._redis.zrangebyscore(
-                f"{_PREFIX}heard-{kind}", "-inf", f"({since!r}", start=0, num=limit
-            )
-        return _texts(ids)
+        limited = (f"({since!r}", "LIMIT", 0, limit)
+        return _texts(await self._ask("ZRANGEBYSCORE", f"{_PREFIX}heard-{kind}", "-inf", *limited))
 
     # What came out
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
-        async with self._call():
-            replies = await self._redis.lrange(_key("epochs", session_id), after, -1)
-        return [orjson.loads(said) for said in replies]
+        replies = await self._ask("LRANGE", _key("epochs", session_id), after, -1)
+        return [orjson.loads(reply) for reply in replies]
 
     async def samples(self, session_id: str) -> list[bytes]:
-        async with self._call():
-            return list(await self._redis.lrange(_key("samples", session_id), 0, -1))
+        return list(await self._ask("LRANGE", _key("samples", session_id), 0, -1))
 
     async def result(self, session_id: str) -> dict[str, Any] | None:
-        async with self._call():
-            said = await self._redis.get(_key("result", session_id))
-        return None if said is None else orjson.loads(said)
+        reply = await self._ask("GET", _key("result", session_id))
+        return None if reply is None else orjson.loads(reply)
 
     async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
         if not session_ids:
             return {}
-        async with self._call():
-            replies = await self._redis.hmget(f"{_PREFIX}versions", session_ids)
+        replies = await self._ask("HMGET", f"{_PREFIX}versions", *session_ids)
         found = zip(session_ids, replies, strict=True)
-        return {session_id: int(said) for session_id, said in found if said is not None}
+        return {session_id: int(reply) for session_id, reply in found if reply is not None}
 
     # Grants
 
@@ -256,32 +242,30 @@ class RedisStore(Store):
             raise StoreError(msg)
 
     async def grant(self, digest: str) -> Grant | None:
-        async with self._call():
-            said = await self._redis.hget(f"{_PREFIX}grants", digest)
-        return None if said is None else Grant(**orjson.loads(said))
+        reply = await self._ask("HGET", f"{_PREFIX}grants", digest)
+        return None if reply is None else Grant(**orjson.loads(reply))
 
     async def grants(self, *, session_id: str | None = None) -> list[Grant]:
         key = f"{_PREFIX}tokens" if session_id is None else _key("links", session_id)
-        async with self._call():
-            digests = await self._redis.smembers(key)
-            replies = await self._redis.hmget(f"{_PREFIX}grants", list(digests)) if digests else []
-        found = [Grant(**orjson.loads(said)) for said in replies if said is not None]
+        digests = await self._ask("SMEMBERS", key)
+        replies = await self._ask("HMGET", f"{_PREFIX}grants", *digests) if digests else []
+        found = [Grant(**orjson.loads(reply)) for reply in replies if reply is not None]
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def remove_grant(self, grant_id: str) -> bool:
         return bool(await self._run("remove_grant", grant_id))
 
     async def guarded(self) -> bool:
-        async with self._call():  # stores before version 2 have tokens only
-            return bool(await self._redis.exists(f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
+        # Stores before version 2 have tokens only.
+        return bool(await self._ask("EXISTS", f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
 
 
 def _key(kind: str, name: str) -> str:
     return f"{_PREFIX}{kind}:{name}"
 
 
-def _json(said: Any) -> str:
-    return orjson.dumps(said).decode()
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _fields(record: SessionRecord, names: Sequence[str]) -> dict[str, str]:
@@ -296,10 +280,10 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _record(said: Mapping[bytes, bytes]) -> SessionRecord | None:
-    if not said:
+def _record(values: Mapping[bytes, bytes]) -> SessionRecord | None:
+    if not values:
         return None
-    return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in said.items()})
+    return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in values.items()})
 
 
 def _texts(replies: Sequence[bytes]) -> list[str]:

@@ -14,15 +14,14 @@ import orjson
 
 from sleepstage.errors import StoreError
 from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
-from sleepstage.server.store.contract import Store
+from sleepstage.server.store import Store
 from sleepstage.server.store.database import Database
-from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from sqlite3 import Connection
 
-    from sleepstage.server.records import Advance
+    from sleepstage.server.records import Advance, Incoming
 
 __all__ = ["SqliteStore"]
 
@@ -34,11 +33,8 @@ _GRANT_NAMES: Final = tuple(one.name for one in fields(Grant))
 _GRANT_FIELDS: Final = ", ".join(_GRANT_NAMES)
 
 
-class SqliteStore(Store):
+class SqliteStore(Database, Store):
     """Keeps the contract of `Store` in one file; `Database` has how it is written."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     @classmethod
     async def open(cls, folder: str | Path) -> SqliteStore:
@@ -49,17 +45,7 @@ class SqliteStore(Store):
         StoreError
             If the folder can't be written to, or its file is of another version.
         """
-        path = Path(folder).expanduser() / _FILE
-        return cls(await asyncio.to_thread(Database.open, path))
-
-    async def ping(self) -> None:
-        await self._database.ping()
-
-    async def erase(self) -> bool:
-        return await self._database.erase()
-
-    async def aclose(self) -> None:
-        await self._database.aclose()
+        return await asyncio.to_thread(cls.open_file, Path(folder).expanduser() / _FILE)
 
     # Sessions
 
@@ -67,10 +53,10 @@ class SqliteStore(Store):
         row = [_value(getattr(record, name)) for name in _NAMES]
         marks = ", ".join("?" * len(row))
         sql = f"INSERT INTO session ({_FIELDS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
-        return await self._database.write(lambda db: db.execute(sql, row).rowcount == 1)
+        return await self.write(lambda db: db.execute(sql, row).rowcount == 1)
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        return await self._database.read(lambda db: _session(db, session_id))
+        return await self.read(lambda db: _session(db, session_id))
 
     async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
         sql = (
@@ -85,32 +71,22 @@ class SqliteStore(Store):
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
         sql = "DELETE FROM session WHERE id = ? AND ifnull(heard < ?, 1)"
         given = (session_id, heard_before)
-        return await self._database.write(lambda db: db.execute(sql, given).rowcount == 1)
+        return await self.write(lambda db: db.execute(sql, given).rowcount == 1)
 
     # Messages and work
 
     async def add_message(
-        self,
-        session_id: str,
-        message_id: str,
-        body: bytes,
-        *,
-        digest: bytes,
-        span: tuple[float, float] | None,
-        now: float,
-        warnings: Mapping[str, int] | None = None,
+        self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
-        given: dict[str, Any] = {"session": session_id, "id": message_id, "body": body}
-        given |= {"digest": digest, "now": now, "due": None, "newest": None}
-        if span is not None:  # the session's lateness is added to `due`
-            given |= {"due": span[0] + EPOCH_SECONDS, "newest": span[1]}
-        return await self._database.write(lambda db: _add_message(db, given, warnings or {}))
+        oldest, newest = message.span or (None, None)
+        given = {**vars(message), "session": session_id, "oldest": oldest, "newest": newest}
+        return await self.write(lambda db: _add_message(db, given, message.warnings))
 
     async def backlog(self, session_id: str) -> Backlog | None:
-        return await self._database.read(lambda db: _backlog(db, session_id))
+        return await self.read(lambda db: _backlog(db, session_id))
 
     async def commit(self, version: int, advance: Advance) -> bool:
-        return await self._database.write(lambda db: _commit(db, version, advance))
+        return await self.write(lambda db: _commit(db, version, advance))
 
     async def due(self, *, limit: int) -> list[str]:
         sql = (
@@ -136,8 +112,8 @@ class SqliteStore(Store):
             "JOIN session ON session.number = epoch.session "
             "WHERE session.id = ? AND epoch.number >= ? ORDER BY epoch.number)"
         )
-        ((said,),) = await self._rows(sql, session_id, after)
-        return [] if said is None else orjson.loads(said)
+        ((epochs,),) = await self._rows(sql, session_id, after)
+        return [] if epochs is None else orjson.loads(epochs)
 
     async def samples(self, session_id: str) -> list[bytes]:
         sql = (
@@ -158,7 +134,7 @@ class SqliteStore(Store):
     # Grants
 
     async def add_grant(self, grant: Grant) -> None:
-        await self._database.write(lambda db: _add_grant(db, grant))
+        await self.write(lambda db: _add_grant(db, grant))
 
     async def grant(self, digest: str) -> Grant | None:
         rows = await self._rows(f"SELECT {_GRANT_FIELDS} FROM grant WHERE digest = ?", digest)
@@ -169,13 +145,13 @@ class SqliteStore(Store):
         return [_grant(row) for row in await self._rows(sql, session_id)]
 
     async def remove_grant(self, grant_id: str) -> bool:
-        return await self._database.write(lambda db: _remove_grant(db, grant_id))
+        return await self.write(lambda db: _remove_grant(db, grant_id))
 
     async def guarded(self) -> bool:
         return bool(await self._rows("SELECT 1 FROM flag WHERE name = 'guarded'"))
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
-        return await self._database.read(lambda db: db.execute(sql, values).fetchall())
+        return await self.read(lambda db: db.execute(sql, values).fetchall())
 
 
 def _session(db: Connection, session_id: str) -> SessionRecord | None:
@@ -189,7 +165,7 @@ def _add_message(
     known = "SELECT 1 FROM message WHERE message.session = session.number AND message.id = :id"
     row = db.execute(
         "UPDATE session SET newest = max(ifnull(newest, :newest), ifnull(:newest, newest)), "
-        "heard = :now, due = ifnull(due, :due + lateness), version = version + closed, "
+        "heard = :now, due = ifnull(due, :oldest + 30 + lateness), version = version + closed, "
         "result = iif(closed, NULL, result), reopens = iif(closed, 0, reopens), closed = 0 "
         "WHERE id = :session AND (closed = 0 OR (reopens AND :newest IS NOT NULL)) "
         f"AND NOT EXISTS ({known}) RETURNING {_FIELDS}, number",
@@ -229,13 +205,13 @@ def _backlog(db: Connection, session_id: str) -> Backlog | None:
         ).fetchone()
         if row is None:
             return None
-        *said, number, snapshot = row
+        *values, number, snapshot = row
         waiting = db.execute(
             "SELECT number, body FROM message WHERE session = ? AND body IS NOT NULL "
             "ORDER BY number",
             (number,),
         )
-        return Backlog(_record(said), snapshot, waiting.fetchall())
+        return Backlog(_record(values), snapshot, waiting.fetchall())
     finally:
         db.execute("COMMIT")
 
@@ -261,7 +237,7 @@ def _commit(db: Connection, version: int, advance: Advance) -> bool:
     first = record.n_epochs - len(advance.epochs)
     db.executemany(
         "INSERT INTO epoch (session, number, said) VALUES (?, ?, ?)",
-        [(number, first + index, _json(dict(said))) for index, said in enumerate(advance.epochs)],
+        [(number, first + index, _json(dict(epoch))) for index, epoch in enumerate(advance.epochs)],
     )
     if advance.samples:
         db.execute("INSERT INTO sample (session, body) VALUES (?, ?)", (number, advance.samples))
@@ -303,21 +279,21 @@ def _remove_grant(db: Connection, grant_id: str) -> bool:
 
 
 def _record(row: Sequence[Any]) -> SessionRecord:
-    said = dict(zip(_NAMES, row, strict=True))
+    values = dict(zip(_NAMES, row, strict=True))
     for name in ("simulated", "find_rem", "closed", "reopens"):
-        said[name] = bool(said[name])
+        values[name] = bool(values[name])
     for name in ("intake", "warnings"):
-        said[name] = orjson.loads(said[name])
-    return SessionRecord(**said)
+        values[name] = orjson.loads(values[name])
+    return SessionRecord(**values)
 
 
 def _grant(row: Sequence[Any]) -> Grant:
     return Grant(**dict(zip(_GRANT_NAMES, row, strict=True)))
 
 
-def _value(said: Any) -> Any:
-    return said if said is None or isinstance(said, str | int | float) else _json(dict(said))
+def _value(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float) else _json(dict(value))
 
 
-def _json(said: Any) -> str:
-    return orjson.dumps(said).decode()
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

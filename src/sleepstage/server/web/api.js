@@ -52,9 +52,9 @@ export async function request(method, path, body) {
   const date = Date.parse(answer.headers.get("Date"));
   if (date) ahead = date - Date.now();
   if (answer.status === 204) return null;
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Problem(answer.status, said.detail ?? answer.statusText);
-  return said;
+  const content = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Problem(answer.status, content.detail ?? answer.statusText);
+  return content;
 }
 
 export const get = (path) => request("GET", path);

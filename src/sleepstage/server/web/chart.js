@@ -1,6 +1,6 @@
 /** The charts of a night, on one axis of time, with one cursor that reads out all of them. */
 
-import { make, say } from "./dom.js";
+import { make, setText } from "./dom.js";
 import { STAGES, clock, percent, stageName } from "./format.js";
 import { columns, panels } from "./panels.js";
 import uPlot from "./vendor/uPlot.esm.js";
@@ -31,7 +31,7 @@ export function nightCharts() {
     at = index ?? null;
     const epoch = shown.epochs[at];
     const words = epoch ? describe(epoch, shown.start) : "";
-    say(readout, words || HINT);
+    setText(readout, words || HINT);
     slider.setAttribute("aria-valuenow", at ?? 0);
     slider.setAttribute("aria-valuetext", words || "no time chosen");
   }

@@ -1,7 +1,7 @@
 /** A simulated night, played as a watch would: the same interface, the same messages. */
 
 import { get, isPassing, pause, request } from "./api.js";
-import { button, make, say } from "./dom.js";
+import { button, make, setText } from "./dom.js";
 import { EPOCH, percent } from "./format.js";
 
 const AGAIN = 1000; // ms until a message that was not answered is sent again
@@ -88,8 +88,8 @@ export function player(id) {
     const mine = playing?.session === id ? playing : null;
     row.hidden = !mine || mine.stopped;
     bar.value = mine?.share ?? 0;
-    say(share, `${percent(bar.value)} played`);
-    say(problem, mine?.problem ? `The demo has stopped: ${mine.problem}` : "");
+    setText(share, `${percent(bar.value)} played`);
+    setText(problem, mine?.problem ? `The demo has stopped: ${mine.problem}` : "");
   }
 
   return { element, tick };

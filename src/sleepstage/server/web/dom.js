@@ -18,13 +18,13 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
-/** A button that says what it does. */
+/** A button with a label. */
 export function button(text, onclick, kind = "") {
   return make(kind ? `button.${kind}` : "button", { type: "button", onclick }, text);
 }
 
 /** Change text only where it changes, so that nothing is read out twice. */
-export function say(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 

@@ -55,7 +55,7 @@ async function listen(id, follower, onopen) {
       timer = setTimeout(() => silence.abort(), SILENCE);
       const parts = (text + value).split("\n\n");
       text = parts.pop();
-      if (parts.map(parse).some((event) => tell(event, follower))) return true;
+      if (parts.map(parse).some((event) => dispatch(event, follower))) return true;
     }
   } finally {
     clearTimeout(timer);
@@ -68,7 +68,7 @@ function parse(text) {
 }
 
 /** @returns {boolean} whether the night is over */
-function tell(event, follower) {
+function dispatch(event, follower) {
   if (event.event === "epoch") follower.onepoch(Number(event.id), JSON.parse(event.data));
   if (event.event !== "session") return false;
   const session = JSON.parse(event.data);

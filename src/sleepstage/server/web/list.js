@@ -2,7 +2,7 @@
 
 import { authorization, get, isPassing, since } from "./api.js";
 import { play } from "./demo.js";
-import { button, make, say } from "./dom.js";
+import { button, make, setText } from "./dom.js";
 import { EPOCH, STAGES, duration, roughly, runs, stageName, when } from "./format.js";
 
 const AGAIN = 5000; // ms
@@ -71,18 +71,18 @@ function nightRow({ id, simulated }) {
     element: make("li", {}, link),
     draw(newest) {
       session = newest;
-      say(parts.name, session.label || "A night");
-      say(parts.when, when(session));
-      say(parts.long, duration((session.n_epochs * EPOCH) / 60));
-      say(parts.state, session.closed ? "over" : `open, last heard ${roughly(since(session.heard))} ago`);
+      setText(parts.name, session.label || "A night");
+      setText(parts.when, when(session));
+      setText(parts.long, duration((session.n_epochs * EPOCH) / 60));
+      setText(parts.state, session.closed ? "over" : `open, last heard ${roughly(since(session.heard))} ago`);
     },
     async picture() {
       if (epochs.length >= session.n_epochs) return;
-      const told = await get(`/sessions/${id}/hypnogram?after=${epochs.length}`);
-      epochs.push(...told.epochs);
+      const more = await get(`/sessions/${id}/hypnogram?after=${epochs.length}`);
+      epochs.push(...more.epochs);
       const { stage } = epochs.at(-1);
       parts.mark.dataset.stage = stage;
-      say(parts.stage, stageName(stage));
+      setText(parts.stage, stageName(stage));
       parts.bar.style.background = stripes(epochs);
     },
   };
@@ -124,7 +124,7 @@ function howTo() {
   const secret = authorization().Authorization ? ' -H "Authorization: Bearer $TOKEN"' : "";
   const now = Math.floor(Date.now() / 1000);
   const commands = [
-    `curl${secret} ${origin}/v1/sessions --json '{"label": "tonight"}'   # tells the session's id`,
+    `curl${secret} ${origin}/v1/sessions --json '{"label": "tonight"}'   # prints the session's id`,
     `curl${secret} -X PUT ${origin}/v1/sessions/ID/messages/1 --json '{"heart_rate": [[${now}, 58]]}'`,
   ];
   return make(

@@ -14,7 +14,7 @@ let redraw = () => {};
 
 setUpTheme(document.getElementById("theme"), () => redraw());
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address's # says what is shown
+  event.preventDefault(); // the address's # selects what is shown
   main.focus();
 });
 addEventListener("hashchange", () => {
@@ -60,11 +60,11 @@ function explain(error, page) {
   leave.abort();
   document.title = "sleepstage"; // who may not see a night does not learn its name
   if (error.status === 401 && !page.readOnly) askForToken(error);
-  else if (error.status === 401) tell("This link is not valid any more.");
-  else tell(error.status === 404 ? "There is no such night." : error.message, page.readOnly);
+  else if (error.status === 401) showMessage("This link is not valid any more.");
+  else showMessage(error.status === 404 ? "There is no such night." : error.message, page.readOnly);
 }
 
-function tell(text, dead = true) {
+function showMessage(text, dead = true) {
   const back = dead ? null : make("p", {}, make("a", { href: "#/" }, "All nights"));
   main.replaceChildren(...[make("h1", {}, text), back].filter(Boolean));
 }

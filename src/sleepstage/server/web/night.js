@@ -45,7 +45,7 @@ export async function followNight(night, viewer) {
   await Promise.all([following, keepUp(night, work, viewer)]);
 }
 
-/** Ask for what events do not say: statistics, when it was last heard, the night as a whole. */
+/** Ask for what events do not have: statistics, when it was last heard, the night as a whole. */
 async function keepUp(night, work, { signal, onchange }) {
   let asked = Date.now();
   while (!signal.aborted && !night.night && !night.problem) {
@@ -74,7 +74,7 @@ function take(night, first, epochs) {
 }
 
 /**
- * The night as it was told live, or as it was read as a whole once it was over.
+ * The night as it was staged live, or as it was read as a whole once it was over.
  *
  * @param {Night} night
  * @param {boolean} whole

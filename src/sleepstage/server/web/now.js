@@ -1,10 +1,10 @@
 /** What is now: the stage in very large letters, how sure it is, and when it was last heard. */
 
 import { since } from "./api.js";
-import { make, say } from "./dom.js";
+import { make, setText } from "./dom.js";
 import { duration, percent, roughly, runs, stageName } from "./format.js";
 
-const SILENT = 120; // s after which it is said that nothing comes
+const SILENT = 120; // s after which the page warns that nothing comes
 
 /** @returns {{element: HTMLElement, draw: (night: object, reading: object) => void,
  *   tick: (night: object) => void}} */
@@ -17,17 +17,17 @@ export function nowPart() {
     draw({ session }, { epochs, statistics }) {
       const last = session.closed ? null : epochs.at(-1);
       stage.dataset.stage = last?.stage ?? "";
-      say(stage, headline(session, last, statistics));
-      say(facts, explanation(session, epochs, statistics));
+      setText(stage, headline(session, last, statistics));
+      setText(facts, explanation(session, epochs, statistics));
     },
     tick({ session }) {
       const seconds = since(session.heard);
       const silent = !session.closed && seconds > SILENT;
       stage.classList.toggle("stale", silent);
       heard.classList.toggle("problem", silent);
-      if (session.closed) say(heard, "");
-      else if (silent) say(heard, `Nothing heard for ${roughly(seconds)}: is the watch still sending?`);
-      else say(heard, `Last heard ${roughly(seconds)} ago`);
+      if (session.closed) setText(heard, "");
+      else if (silent) setText(heard, `Nothing heard for ${roughly(seconds)}: is the watch still sending?`);
+      else setText(heard, `Last heard ${roughly(seconds)} ago`);
     },
   };
 }
@@ -43,7 +43,7 @@ function explanation(session, epochs, statistics) {
   if (!last) return "for the first 30 seconds of samples";
   const { begin, end } = runs(epochs).at(-1);
   const lasted = `for ${duration((end - begin) / 60)}`;
-  if (last.stage === "unscored") return `${lasted}: too little is measured to tell`;
+  if (last.stage === "unscored") return `${lasted}: too little is measured to stage it`;
   const share = percent(last.probabilities[last.stage]);
   return `${lasted} · probability ${share}, confidence ${percent(last.confidence)}`;
 }

@@ -3,7 +3,7 @@
 import { actionsPart } from "./actions.js";
 import { nightCharts } from "./chart.js";
 import { player } from "./demo.js";
-import { make, say } from "./dom.js";
+import { make, setText } from "./dom.js";
 import { epochsPart } from "./epochs.js";
 import { stageName, when } from "./format.js";
 import { followNight, readNight, readingOf } from "./night.js";
@@ -75,14 +75,14 @@ function nightView(night, page) {
     const start = session.start ?? 0;
     const shown = current();
     const other = night.night ? (shown === night ? night.night.epochs : night.epochs) : [];
-    say(name, session.label || "A night");
+    setText(name, session.label || "A night");
     document.title = titleOf(night);
-    say(problem, night.problem ?? "");
+    setText(problem, night.problem ?? "");
     problem.hidden = !night.problem;
     choice.element.hidden = !night.night?.epochs.length;
     now.draw(night, shown);
     warnings.draw(session);
-    say(summary, summaryOf(shown));
+    setText(summary, summaryOf(shown));
     charts.update(shown.epochs, other, start);
     epochs.draw(shown.epochs, start);
     statistics.replaceChildren(make("h2", {}, "Sleep statistics"), make("div.tables", {}, ...statisticsTables(shown)));
@@ -115,7 +115,7 @@ function nightView(night, page) {
   };
 }
 
-/** Once the night is over: as it was told live, or read again as a whole. */
+/** Once the night is over: as it was staged live, or read again as a whole. */
 function readingChoice(onchange) {
   const whole = make("input", { type: "radio", name: "reading", onchange });
   const live = make("input", { type: "radio", name: "reading", onchange, checked: true });
@@ -123,7 +123,7 @@ function readingChoice(onchange) {
     "fieldset.row",
     { hidden: true },
     make("legend", {}, "Two readings of this night; the other one is thin and grey."),
-    make("label", {}, live, " As it was told live"),
+    make("label", {}, live, " As it was staged live"),
     make("label", {}, whole, " Read again as a whole"),
   );
   return { element, whole: () => whole.checked };

@@ -1,4 +1,4 @@
-/** Light and dark: as the system has it, until a button says otherwise. */
+/** Light and dark: as the system has it, until a button overrides it. */
 
 const KEY = "sleepstage-theme";
 const system = matchMedia("(prefers-color-scheme: dark)");

@@ -1,15 +1,8 @@
-"""The tables of the store in SQLite, as they came about."""
+-- The tables of the store in SQLite, as they came about: a part for each version.
+--
+-- What is asked for again and again has an index of just that: of many sessions few are due, and of
+-- many messages few wait.
 
-from __future__ import annotations
-
-from typing import Final
-
-__all__ = ["VERSIONS"]
-
-# What is asked for again and again has an index of just that: of many sessions few are due, and of
-# many messages few wait.
-VERSIONS: Final = (
-    """
 CREATE TABLE session (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -65,8 +58,9 @@ CREATE TABLE grant (
     expires REAL
 ) WITHOUT ROWID;
 CREATE INDEX grant_session ON grant (session, created, id);
-""",
-    """
+
+-- Version 2
+
 ALTER TABLE session ADD COLUMN watermark REAL;
 ALTER TABLE session ADD COLUMN reopens INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE session ADD COLUMN warnings TEXT NOT NULL DEFAULT '{}';
@@ -77,6 +71,3 @@ ALTER TABLE message ADD COLUMN digest BLOB;
 ALTER TABLE grant ADD COLUMN token TEXT;
 CREATE TABLE flag (name TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO flag SELECT 'guarded' FROM grant WHERE session IS NULL LIMIT 1;
-""",
-)
-"""What brings a store from each version to the next; a new one takes all steps."""
