@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from sleepstage.errors import DataError
 
@@ -258,29 +258,47 @@ class TransformerNetwork(CausalNetwork):
     def forward(self, rows_BTF: Tensor, state: State) -> tuple[Tensor, State]:
         """Scores (logits) of shape (B, T, C), and the state after the last epoch."""
         memory_LBSD, seen_BS = state
-        n_epochs, remembered = rows_BTF.shape[1], self.config.context - 1
+        n_epochs = rows_BTF.shape[1]
         seen_BS = torch.cat([seen_BS, torch.ones_like(rows_BTF[:, :, 0])], dim=1)
-        position_S = torch.arange(remembered + n_epochs, device=rows_BTF.device)
+        mask_BNTS = self._mask(seen_BS, n_epochs)
+        hidden_BTD = self.embed(self.inputs(rows_BTF))
+        memories = []
+        for layer, before_BSD in zip(self.layers, memory_LBSD, strict=True):
+            seen_BTD = layer.attention_norm(hidden_BTD)
+            memory_BSD = torch.cat([before_BSD, seen_BTD], dim=1)
+            hidden_BTD = layer(hidden_BTD, seen_BTD, memory_BSD, mask_BNTS)
+            memories.append(memory_BSD[:, n_epochs:])
+        return self._classify(hidden_BTD), (torch.stack(memories), seen_BS[:, n_epochs:])
+
+    def score(self, rows_BTF: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002
+        """Scores of whole nights: in stretches of the context, each attends to the one before."""
+        n_nights, n_epochs, _ = rows_BTF.shape
+        context = self.config.context
+        hidden_BTD = pad(self.embed(self.inputs(rows_BTF)), (0, 0, 0, -n_epochs % context))
+        hidden_XTD = hidden_BTD.reshape(-1, context, hidden_BTD.shape[-1])
+        seen_BP = hidden_BTD.new_ones(n_nights, len(hidden_XTD) // n_nights)
+        seen_BP[:, 0] = 0  # nothing is before the first stretch
+        before_XS = seen_BP.flatten()[:, None].expand(-1, context - 1)
+        mask_XNTS = self._mask(torch.cat([before_XS, torch.ones_like(hidden_XTD[..., 0])], 1), context)
+        for layer in self.layers:
+            seen_XTD = layer.attention_norm(hidden_XTD)
+            memory_XSD = torch.cat([seen_XTD.roll(1, dims=0)[:, 1:], seen_XTD], dim=1)
+            hidden_XTD = layer(hidden_XTD, seen_XTD, memory_XSD, mask_XNTS)
+        return self._classify(hidden_XTD.reshape(hidden_BTD.shape)[:, :n_epochs])
+
+    def _mask(self, seen_BS: Tensor, n_epochs: int) -> Tensor:
+        """Weaken attention by distance (B, N, T, S): to nothing later, too old, or never seen."""
+        remembered = self.config.context - 1
+        position_S = torch.arange(remembered + n_epochs, device=seen_BS.device)
         distance_TS = position_S[remembered:, None] - position_S[None]
         within_TS = (distance_TS >= 0) & (distance_TS <= remembered)
         allowed_BNTS = (within_TS & (seen_BS[:, None] > 0))[:, None]
         bias_NTS = -self.slope_N[:, None, None] * distance_TS
-        mask_BNTS = torch.where(allowed_BNTS, bias_NTS[None], -math.inf)
-        hidden_BTD = self.embed(self.inputs(rows_BTF))
-        memories = []
-        for layer, before_BSD in zip(self.layers, memory_LBSD, strict=True):
-            hidden_BTD, after_BSD = layer(hidden_BTD, before_BSD, mask_BNTS)
-            memories.append(after_BSD[:, n_epochs:])
-        logits_BTC = self.output(self.dropout(self.norm(hidden_BTD)))
-        return logits_BTC, (torch.stack(memories), seen_BS[:, n_epochs:])
+        return torch.where(allowed_BNTS, bias_NTS[None], -math.inf)
 
-    def score(self, rows_BTF: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002
-        """Scores of whole nights, one stretch of context after the other: far less to attend to."""
-        state, parts = self.initial_state(len(rows_BTF)), []
-        for begin in range(0, rows_BTF.shape[1], self.config.context):
-            logits_BTC, state = self(rows_BTF[:, begin : begin + self.config.context], state)
-            parts.append(logits_BTC)
-        return torch.cat(parts, dim=1)
+    def _classify(self, hidden_BTD: Tensor) -> Tensor:
+        logits_BTC: Tensor = self.output(self.dropout(self.norm(hidden_BTD)))
+        return logits_BTC
 
 
 class _Layer(nn.Module):
@@ -301,10 +319,9 @@ class _Layer(nn.Module):
         )
 
     def forward(
-        self, hidden_BTD: Tensor, before_BSD: Tensor, mask_BNTS: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        seen_BTD = self.attention_norm(hidden_BTD)
-        memory_BSD = torch.cat([before_BSD, seen_BTD], dim=1)
+        self, hidden_BTD: Tensor, seen_BTD: Tensor, memory_BSD: Tensor, mask_BNTS: Tensor
+    ) -> Tensor:
+        """Let each epoch, as `attention_norm` has seen it, attend to the memory and to itself."""
         key_BSD, value_BSD = self.key_value(memory_BSD).chunk(2, dim=-1)
         attended_BNTD = scaled_dot_product_attention(
             self._split(self.query(seen_BTD)),
@@ -313,7 +330,7 @@ class _Layer(nn.Module):
             attn_mask=mask_BNTS,
         )
         hidden_BTD = hidden_BTD + self.project(attended_BNTD.transpose(1, 2).flatten(2))
-        return hidden_BTD + self.feed_forward(hidden_BTD), memory_BSD
+        return hidden_BTD + self.feed_forward(hidden_BTD)
 
     def _split(self, values_BSD: Tensor) -> Tensor:
         """Separate the heads: shape (B, N, S, D / N)."""
