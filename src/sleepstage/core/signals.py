@@ -17,6 +17,8 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from sleepstage.core.samples import Times
+
 __all__ = [
     "MAX_ACCELERATION",
     "MAX_COUNTS",
@@ -40,8 +42,8 @@ MAX_COUNTS: Final = 1e7
 MAX_STEPS: Final = 1e7
 """Steps of one sample, or since a pedometer was started: years of walking."""
 
-Given = tuple["ArrayLike", "ArrayLike"]
-"""Times in seconds and what was measured at them, or a single time and what was measured then."""
+Given = tuple["Times", "ArrayLike"]
+"""Times and what was measured at them, or a single time and what was measured then."""
 
 
 def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Samples, int]:
