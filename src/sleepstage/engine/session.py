@@ -155,11 +155,11 @@ class Session:
         lateness: float = 5.0,
         class_weights: Mapping[str, float] | None = None,
     ) -> None:
-        start, lateness = to_time(start, "start"), to_time(lateness, "lateness")
-        if lateness < 0:
+        start = to_time(start, "start")
+        if to_time(lateness, "lateness") < 0:
             msg = f"lateness={lateness}: expected 0 s or more"
             raise DataError(msg)
-        self._resume(model, _State.initial(model, start, lateness, class_weights))
+        self._resume(model, _State.initial(model, start, float(lateness), class_weights))
 
     def _resume(self, model: LiveModel, state: _State) -> None:
         self.model = model
