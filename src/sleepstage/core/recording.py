@@ -12,8 +12,14 @@ import numpy as np
 
 from sleepstage.core.hypnogram import Hypnogram, show_time
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS, summarise_night
-from sleepstage.core.samples import Samples, to_time
-from sleepstage.core.signals import PLAUSIBLE_BPM, clean_heart_rate, clean_motion, clean_steps
+from sleepstage.core.samples import Samples, Time, to_time
+from sleepstage.core.signals import (
+    PLAUSIBLE_BPM,
+    Given,
+    clean_heart_rate,
+    clean_motion,
+    clean_steps,
+)
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -21,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
-
-    from sleepstage.core.samples import Time
-    from sleepstage.core.signals import Given
 
 __all__ = ["LONGEST_NIGHT", "OF_PERSON", "Recording", "person_of"]
 

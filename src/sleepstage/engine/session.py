@@ -23,8 +23,8 @@ from sleepstage.core.motion import (
     summarise_motion,
 )
 from sleepstage.core.recording import LONGEST_NIGHT
-from sleepstage.core.samples import to_time
-from sleepstage.core.signals import clean_heart_rate, clean_motion, clean_steps
+from sleepstage.core.samples import Samples, Time, to_time
+from sleepstage.core.signals import Given, clean_heart_rate, clean_motion, clean_steps
 from sleepstage.engine.buffer import RAW_COLUMNS, IngestStats, SampleBuffer
 from sleepstage.engine.features import FeatureState, has_signal, push
 from sleepstage.engine.snapshot import pack, unpack
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sleepstage.core.samples import Samples, Time
-    from sleepstage.core.signals import Given
     from sleepstage.stages import Scheme
 
 ModelState = tuple["NDArray[Any]", ...]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
+from sleepstage.io.files import Line, text_lines
 from sleepstage.io.sleep_accel.read import LAYOUT, read_summary
-from sleepstage.io.text import Line, text_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
