@@ -29,7 +29,7 @@ def with_sleepstage(path: Path) -> None:
     """Parse the text, check and sort it, filter, and summarise every 15 s."""
     from sleepstage.core.motion import summarise_motion
     from sleepstage.core.samples import Samples
-    from sleepstage.io.text import read_text_table
+    from sleepstage.io.files import read_text_table
 
     table = read_text_table(path, ("seconds", "x", "y", "z"), separator=" ")
     summarise_motion(Samples.clean(table[:, 0], table[:, 1:], name=str(path), columns=3))

@@ -33,6 +33,7 @@ def test_unscored_epochs_and_those_outside_the_mask_are_as_if_cut_out() -> None:
     whole = hypnogram("w-wl-drrlw")
     mask = np.array([digit == "1" for digit in "1110111101"])
     assert sleep_statistics(whole, mask=mask) == sleep_statistics(hypnogram("wwdrrw"))
+    assert whole.statistics(mask=mask) == hypnogram("wwdrrw").statistics()
 
 
 def test_n1_is_the_onset_of_sleep() -> None:

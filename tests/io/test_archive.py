@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sleepstage.errors import DataError
-from sleepstage.io.archive import member_names, open_member
+from sleepstage.io.files import member_names, open_member
 
 CONTENT = bytes(range(256)) * 400
 

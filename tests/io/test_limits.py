@@ -16,7 +16,7 @@ from upath import UPath
 
 from sleepstage import open_nights
 from sleepstage.errors import DataError
-from sleepstage.io.limits import MAX_ROWS
+from sleepstage.io.files import MAX_ROWS
 from sleepstage.io.registry import find_sources
 from sleepstage.io.sleep_accel.read import read_subject, read_summary
 from sleepstage.io.tables import read_tables

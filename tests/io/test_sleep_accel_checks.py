@@ -16,13 +16,8 @@ from hypothesis import strategies as st
 
 from sleepstage._utils.files import fingerprint
 from sleepstage.errors import DataError
-from sleepstage.io.sleep_accel import (
-    DatasetReport,
-    Finding,
-    SubjectReport,
-    check_dataset,
-    check_subject,
-)
+from sleepstage.io.sleep_accel.check import check_dataset, check_subject
+from sleepstage.io.sleep_accel.check_files import DatasetReport, Finding, SubjectReport
 from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, read_subject
 
 if TYPE_CHECKING:

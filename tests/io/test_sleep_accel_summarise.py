@@ -13,7 +13,7 @@ from sleepstage._utils.files import fingerprint
 from sleepstage.core.motion import MOTION_COLUMNS, summarise_motion
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
-from sleepstage.io.sleep_accel import check_dataset
+from sleepstage.io.sleep_accel.check import check_dataset
 from sleepstage.io.sleep_accel.read import (
     LAYOUT,
     SIMULATED_MARKER,

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
-from sleepstage.io.text import read_text_table
+from sleepstage.io.files import read_text_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sleepstage.core.pedometer import Pedometer, count_steps
 from sleepstage.core.samples import Samples
+from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.errors import DataError
 from sleepstage.server.message import Message

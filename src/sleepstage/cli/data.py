@@ -14,7 +14,7 @@ from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
-    from sleepstage.io.sleep_accel import DatasetReport, Facts, Finding
+    from sleepstage.io.sleep_accel.check_files import DatasetReport, Facts, Finding
 
 __all__ = ["check_and_show", "data"]
 
@@ -67,7 +67,7 @@ def check(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
 
 def check_and_show(directory: Path, *, as_json: bool = False) -> int:
     """Validate the dataset, show what was found and return the exit status."""
-    from sleepstage.io.sleep_accel import check_dataset
+    from sleepstage.io.sleep_accel.check import check_dataset
 
     with progress_bar("checking") as progress:
         report = check_dataset(directory, on_progress=progress)

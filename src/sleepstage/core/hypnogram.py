@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage._utils.files import write_table
+from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME, UNSCORED, Scheme
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
+    from sleepstage.core.statistics import SleepStatistics
     from sleepstage.stages import Scheme
 
 __all__ = [
@@ -29,12 +31,14 @@ __all__ = [
     "certainty",
     "clock_time",
     "likeliest",
+    "show_time",
     "stage_runs",
     "staged",
     "temper",
 ]
 
 _TINY: Final = 1e-9
+_YEAR_9000: Final = 2.2e11  # s: calendars end soon after
 
 
 def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
@@ -106,6 +110,11 @@ class Hypnogram:
         """Build an expert's hypnogram from an array of `Stage`, in the five AASM classes."""
         return cls(start, FIVE_CLASS.encode(stages), FIVE_CLASS, **kwargs)
 
+    def __repr__(self) -> str:
+        name = f"Hypnogram of {self.subject}" if self.subject else "Hypnogram"
+        when = show_time(self.start, self.utc_offset)
+        return f"<{name} from {when}: {len(self)} epochs in {self.scheme.name}>"
+
     def __len__(self) -> int:
         return len(self.codes)
 
@@ -123,10 +132,7 @@ class Hypnogram:
         """
         if self.start < UNIX_TIME:
             return None
-        return [
-            clock_time(time, self.utc_offset).isoformat("T", "seconds")
-            for time in self.times.tolist()
-        ]
+        return [show_time(time, self.utc_offset) for time in self.times.tolist()]
 
     @property
     def stages(self) -> NDArray[np.str_]:
@@ -181,6 +187,16 @@ class Hypnogram:
         codes = likeliest(self.probabilities * weights)
         codes[self.codes == UNSCORED] = UNSCORED
         return replace(self, codes=codes)
+
+    def statistics(self, *, mask: NDArray[np.bool_] | None = None) -> SleepStatistics:
+        """Sleep statistics of the night; see `sleepstage.core.statistics.sleep_statistics`.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (n_epochs,), optional
+            Epochs that count; all by default.
+        """
+        return sleep_statistics(self, mask=mask)
 
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
@@ -241,6 +257,13 @@ class Hypnogram:
 def clock_time(time: float, utc_offset: int) -> datetime:
     """What a clock so many seconds ahead of UTC showed at a Unix time."""
     return datetime.fromtimestamp(time, timezone(timedelta(seconds=utc_offset)))
+
+
+def show_time(time: float, utc_offset: int = 0) -> str:
+    """Show a time as a clock did, ISO 8601, or as seconds where it is no Unix time."""
+    if not UNIX_TIME <= time < _YEAR_9000:
+        return f"{time:.10g} s"
+    return clock_time(time, utc_offset).isoformat("T", "seconds")
 
 
 def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.hypnogram import Hypnogram, show_time
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS, summarise_night
-from sleepstage.core.samples import Samples
-from sleepstage.core.signals import PLAUSIBLE_BPM, clean_heart_rate, clean_motion, clean_steps
+from sleepstage.core.samples import Samples, Time, to_time
+from sleepstage.core.signals import (
+    PLAUSIBLE_BPM,
+    Given,
+    clean_heart_rate,
+    clean_motion,
+    clean_steps,
+)
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -81,6 +87,8 @@ class Recording:
     utc_offset: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            object.__setattr__(self, name, _on_clock(getattr(self, name), name))
         if not EPOCH_SECONDS <= self.end - self.start <= LONGEST_NIGHT:
             msg = (
                 f"recording of {self.subject or 'unnamed'} goes from {self.start:.10g} to "
@@ -93,11 +101,11 @@ class Recording:
     def from_arrays(
         cls,
         *,
-        heart_rate: tuple[ArrayLike, ArrayLike] | None = None,
-        motion: tuple[ArrayLike, ArrayLike] | None = None,
-        steps: tuple[ArrayLike, ArrayLike] | None = None,
-        start: float | None = None,
-        end: float | None = None,
+        heart_rate: Given | None = None,
+        motion: Given | None = None,
+        steps: Given | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
         stages: ArrayLike | None = None,
         watch_stages: Hypnogram | None = None,
         subject: str = "",
@@ -111,13 +119,13 @@ class Recording:
         Parameters
         ----------
         heart_rate : (times, bpm), optional
-            Seconds and beats per minute, each of shape (n,). Values outside `PLAUSIBLE_BPM` are
-            left out.
+            Beats per minute, each of shape (n,). Values outside `PLAUSIBLE_BPM` are left out. Times
+            are seconds, or moments; see `sleepstage.core.samples.Times`.
         motion : (times, xyz) or (times, summaries), optional
             Raw acceleration in g, shape (n, 3), at any rate; or 15 s summaries, shape (n, 4).
         steps : (times, steps), optional
             Steps since the sample before, at the time when the count was known.
-        start, end : float, optional
+        start, end : float or moment, optional
             The night. By default from the first motion (first heart rate if there is none) to
             the last sample of either, or to the end of `stages`.
         stages : array_like of `Stage`, shape (n_epochs,), optional
@@ -137,8 +145,7 @@ class Recording:
         beats = _plausible(heart_rate, names.get("heart_rate", "heart rate"))
         walked = clean_steps(steps, names.get("steps", "steps"))
         raw_motion = clean_motion(motion, names.get("motion", "motion"))
-        if start is None:
-            start = _default_start(beats, raw_motion)
+        start = _default_start(beats, raw_motion) if start is None else _on_clock(start, "start")
         reference = None
         if stages is not None:
             reference = Hypnogram.from_stages(
@@ -153,7 +160,7 @@ class Recording:
             summaries = summarise_night(raw_motion, origin=start, name=name)
         return cls(
             start=start,
-            end=end,
+            end=_on_clock(end, "end"),
             heart_rate=beats,
             motion=summaries,
             steps=walked,
@@ -164,6 +171,14 @@ class Recording:
             dataset=dataset,
             utc_offset=utc_offset,
         )
+
+    def __repr__(self) -> str:
+        name = f"Recording of {self.subject}" if self.subject else "Recording"
+        start, end = (show_time(time, self.utc_offset) for time in (self.start, self.end))
+        signals = {"heart rate": self.heart_rate, "motion": self.motion, "steps": self.steps}
+        counts = ", ".join(f"{len(samples)} {signal}" for signal, samples in signals.items())
+        scored = ", scored" if self.reference is not None else ""
+        return f"<{name} from {start} to {end}: {self.n_epochs} epochs{scored}; samples: {counts}>"
 
     @property
     def n_epochs(self) -> int:
@@ -217,7 +232,12 @@ class Recording:
         )
 
 
-def _plausible(given: tuple[ArrayLike, ArrayLike] | None, name: str) -> Samples:
+def _on_clock(time: Time, name: str) -> float:
+    # A number stays what it is: a fingerprint shows whether it was whole.
+    return time if isinstance(time, int | float | np.number) else to_time(time, name)
+
+
+def _plausible(given: Given | None, name: str) -> Samples:
     samples, n_dropped = clean_heart_rate(given, name)
     if n_dropped > len(samples):
         low, high = PLAUSIBLE_BPM

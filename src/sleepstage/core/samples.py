@@ -2,21 +2,96 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from sleepstage.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Samples"]
+__all__ = ["Samples", "Time", "Times", "to_seconds", "to_time"]
 
 _END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
 _UNIX: Final = (1e9, 4e9)  # s: from 2001 to 2096
 _UNITS: Final = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+
+
+_EPOCH: Final = np.datetime64(0, "s")
+_SECOND: Final = np.timedelta64(1, "s")
+_OF_NUMPY: Final = (np.ndarray, np.generic)
+_NAIVE: Final = "has no time zone; name one, as datetime.astimezone() does, or give Unix time"
+
+Time = float | datetime | np.datetime64
+"""Seconds on the recording's clock, or a moment that becomes Unix time."""
+
+Times: TypeAlias = "ArrayLike | Sequence[datetime] | datetime"
+"""Many of them, or one: also as columns of pandas or polars.
+
+A `datetime64` of numpy is in UTC; all other moments need a time zone.
+"""
+
+
+def to_seconds(times: Times) -> NDArray[np.float64]:
+    """`Times` as numbers, of the same shape.
+
+    Raises
+    ------
+    OverflowError, TypeError, ValueError
+        If something is no time, or has no time zone.
+    """
+    array = np.asarray(times)
+    if array.dtype.kind in "fiu":
+        return array.astype(np.float64, copy=False)
+    dtype = getattr(times, "dtype", None)
+    if getattr(dtype, "tz", None) or getattr(dtype, "time_zone", None):  # of pandas, of polars
+        array = np.asarray(times, dtype="datetime64[us]")
+    elif array.dtype.kind == "M" and not (dtype is None or isinstance(times, _OF_NUMPY)):
+        msg = f"a column of {dtype} {_NAIVE}"
+        raise ValueError(msg)
+    if array.dtype.kind == "O":
+        array = np.vectorize(_moment, otypes=[np.float64])(array)
+    elif array.dtype.kind == "M":
+        whole = array.astype("datetime64[s]")  # a float has not as many digits as nanoseconds
+        array = (whole - _EPOCH) / _SECOND + (array - whole) / _SECOND
+    elif array.dtype.kind == "m":
+        array = array / _SECOND
+    return np.asarray(array, dtype=np.float64)
+
+
+def to_time(time: Time, name: str) -> float:
+    """`Time` as a number.
+
+    Raises
+    ------
+    DataError
+        If it is none, or a moment without a time zone; names `name` and the value.
+    """
+    reason = ""
+    try:
+        is_moment = isinstance(time, datetime | np.datetime64)
+        number = float(to_seconds(time) if is_moment else time)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError) as error:
+        number, reason = math.nan, f" ({error})"
+    if not math.isfinite(number):
+        msg = f"{name}={time!r:.40}: expected seconds as a finite number, or a datetime{reason}"
+        raise DataError(msg)
+    return number
+
+
+def _moment(time: Any) -> float:
+    if not isinstance(time, datetime):
+        return float(time)
+    if time.utcoffset() is None:
+        msg = f"{time} {_NAIVE}"
+        raise ValueError(msg)
+    return time.timestamp()
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +110,13 @@ class Samples:
     values: NDArray[np.float64]
 
     @classmethod
-    def clean(cls, times: ArrayLike, values: ArrayLike, *, name: str, columns: int = 1) -> Samples:
+    def clean(cls, times: Times, values: ArrayLike, *, name: str, columns: int = 1) -> Samples:
         """Check raw arrays, sort them by time and drop exact duplicates.
 
         Parameters
         ----------
-        times : array_like, shape (n,)
-            Seconds, in any order.
+        times : `Times`, shape (n,)
+            In any order.
         values : array_like, shape (n,) or (n, columns)
             Measured values.
         name : str
@@ -56,7 +131,7 @@ class Samples:
             seconds of the calendar: then it is in another unit.
         """
         try:
-            times = np.asarray(times, dtype=np.float64)
+            times = to_seconds(times)
             values = np.asarray(values, dtype=np.float64)
         except (OverflowError, TypeError, ValueError) as error:
             msg = f"{name}: expected times and values as arrays of numbers ({error})"

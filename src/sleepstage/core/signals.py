@@ -6,12 +6,14 @@ watches do, and far within float32, in which features are computed.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sleepstage.core.motion import MOTION_COLUMNS
-from sleepstage.core.samples import Samples
+from sleepstage.core.samples import Samples, Times
 from sleepstage.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,9 +24,11 @@ __all__ = [
     "MAX_COUNTS",
     "MAX_STEPS",
     "PLAUSIBLE_BPM",
+    "Pedometer",
     "clean_heart_rate",
     "clean_motion",
     "clean_steps",
+    "count_steps",
     "is_plausible",
 ]
 
@@ -40,8 +44,8 @@ MAX_COUNTS: Final = 1e7
 MAX_STEPS: Final = 1e7
 """Steps of one sample, or since a pedometer was started: years of walking."""
 
-Given = tuple["ArrayLike", "ArrayLike"]
-"""Times in seconds and what was measured at them, or a single time and what was measured then."""
+Given = tuple["Times", "ArrayLike"]
+"""Times and what was measured at them, or a single time and what was measured then."""
 
 
 def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Samples, int]:
@@ -140,3 +144,32 @@ def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
         msg = f"{name}: expected a pair of arrays, times and values ({error})"
         raise DataError(msg) from error
     return times, values
+
+
+@dataclass(frozen=True, eq=False)
+class Pedometer:
+    """All that is remembered between two pushes of counts."""
+
+    last: float = 0.0
+    """The newest count that was turned into steps."""
+    until: float = -math.inf
+    """Counts older than this come too late. None is lost: the next one has their steps."""
+    waiting: Samples = field(default_factory=Samples.empty)
+    """Counts from `until` on."""
+
+
+def count_steps(state: Pedometer, new: Samples, until: float) -> tuple[Samples, Pedometer]:
+    """Steps at the counts before `until`, and what to remember for the next call.
+
+    The first state is ``Pedometer()``. New samples are counts since the recording began, in any
+    order to those of earlier calls; all counts up to `until`, in seconds, have come. So the first
+    one is itself steps, and so is one that is lower than before: the pedometer began anew.
+    """
+    both = state.waiting.followed_by(new.between(state.until, math.inf))
+    counts = Samples.clean(both.times, both.values, name="step counts")
+    until = max(state.until, until)
+    ready = counts.between(-math.inf, until)
+    steps = np.diff(ready.values, prepend=state.last)
+    steps = np.where(steps < 0, ready.values, steps)
+    last = float(ready.values[-1]) if len(ready) else state.last
+    return Samples(ready.times, steps), Pedometer(last, until, counts.between(until, math.inf))

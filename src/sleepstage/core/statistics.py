@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
 
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, TWO_CLASS, UNSCORED
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from sleepstage.core.hypnogram import Hypnogram
+    from sleepstage.stages import Scheme
 
 __all__ = ["SleepStatistics", "sleep_statistics"]
 
 _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
+
+
+class Staged(Protocol):
+    """A `sleepstage.Hypnogram`, which is made of more than is needed here."""
+
+    @property
+    def codes(self) -> NDArray[np.int8]: ...
+    @property
+    def scheme(self) -> Scheme: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class SleepStatistics:
 
 
 def sleep_statistics(
-    hypnogram: Hypnogram, *, mask: NDArray[np.bool_] | None = None
+    hypnogram: Staged, *, mask: NDArray[np.bool_] | None = None
 ) -> SleepStatistics:
     """Sleep statistics as the AASM manual and Menghini et al. define them.
 
@@ -88,7 +98,8 @@ def sleep_statistics(
         counted &= mask
     classes = hypnogram.scheme.classes
     codes = hypnogram.codes[counted]
-    asleep = hypnogram.merge(TWO_CLASS).codes[counted] == TWO_CLASS.classes.index("sleep")
+    in_two = np.array(hypnogram.scheme.merge_to(TWO_CLASS))
+    asleep = in_two[codes] == TWO_CLASS.classes.index("sleep")
     minutes = {name: _minutes((codes == code).sum()) for code, name in enumerate(classes)}
     onset, offset = _span(asleep)
     period = asleep[onset:offset]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from sleepstage.core.hypnogram import Epoch, staged
+from sleepstage.core.hypnogram import Epoch, show_time, staged
 from sleepstage.core.motion import (
     MAX_LENGTH,
     MOTION_COLUMNS,
@@ -23,7 +23,8 @@ from sleepstage.core.motion import (
     summarise_motion,
 )
 from sleepstage.core.recording import LONGEST_NIGHT
-from sleepstage.core.signals import clean_heart_rate, clean_motion, clean_steps
+from sleepstage.core.samples import Samples, Time, to_time
+from sleepstage.core.signals import Given, clean_heart_rate, clean_motion, clean_steps
 from sleepstage.engine.buffer import RAW_COLUMNS, IngestStats, SampleBuffer
 from sleepstage.engine.features import FeatureState, has_signal, push
 from sleepstage.engine.snapshot import pack, unpack
@@ -33,9 +34,8 @@ from sleepstage.stages import EPOCH_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-    from sleepstage.core.samples import Samples
     from sleepstage.stages import Scheme
 
 ModelState = tuple["NDArray[Any]", ...]
@@ -131,8 +131,9 @@ class Session:
     ----------
     model : LiveModel
         A live `sleepstage.Stager`, which stages it.
-    start : float
-        Start of the first epoch, in seconds on the clock of the samples, as Unix time.
+    start : float or moment
+        Start of the first epoch, in seconds on the clock of the samples, as Unix time; or a
+        moment, see `sleepstage.core.samples.Time`.
     lateness : float
         Seconds that late samples are waited for: so much later an epoch is emitted.
     class_weights : mapping of str to float
@@ -148,20 +149,27 @@ class Session:
         self,
         model: LiveModel,
         *,
-        start: float,
+        start: Time,
         lateness: float = 5.0,
         class_weights: Mapping[str, float] | None = None,
     ) -> None:
-        start, lateness = _number(start, "start"), _number(lateness, "lateness")
-        if lateness < 0:
-            msg = f"lateness={lateness:g}: expected 0 s or more"
+        start = to_time(start, "start")
+        if to_time(lateness, "lateness") < 0:
+            msg = f"lateness={lateness}: expected 0 s or more"
             raise DataError(msg)
-        self._resume(model, _State.initial(model, start, lateness, class_weights))
+        self._resume(model, _State.initial(model, start, float(lateness), class_weights))
 
     def _resume(self, model: LiveModel, state: _State) -> None:
         self.model = model
         self._state = state
         self._passed = SampleBuffer.empty()
+
+    def __repr__(self) -> str:
+        n_epochs = self._state.features.n_epochs - self._n_delayed
+        start, time = show_time(self.start), show_time(self.time)
+        return (
+            f"<Session from {start}: {n_epochs} epochs up to {time}, {self.intake.taken} samples>"
+        )
 
     @property
     def start(self) -> float:
@@ -214,10 +222,10 @@ class Session:
     def push(
         self,
         *,
-        heart_rate: tuple[ArrayLike, ArrayLike] | None = None,
-        motion: tuple[ArrayLike, ArrayLike] | None = None,
-        steps: tuple[ArrayLike, ArrayLike] | None = None,
-        now: float | None = None,
+        heart_rate: Given | None = None,
+        motion: Given | None = None,
+        steps: Given | None = None,
+        now: Time | None = None,
     ) -> list[Epoch]:
         """Take in samples, in any order, and emit the epochs that have ended.
 
@@ -227,13 +235,14 @@ class Session:
         Parameters
         ----------
         heart_rate : (times, bpm), optional
-            Seconds and beats per minute, each of shape (n,), or one of each.
+            Beats per minute, each of shape (n,), or one of each. Times are seconds on the samples'
+            clock, or moments; see `sleepstage.core.samples.Times`.
         motion : (times, xyz) or (times, summaries), optional
             Raw acceleration in g, shape (n, 3), at any rate; or 15 s summaries, shape (n, 4), at
             the end of their windows. A session gets one or the other.
         steps : (times, steps), optional
             Steps since the sample before, at the time when the count was known.
-        now : float, optional
+        now : float or moment, optional
             The time on the samples' clock; by default that of the newest sample. Call with
             nothing else to have epochs emitted although no samples come.
 
@@ -250,7 +259,7 @@ class Session:
         """
         beats, n_implausible = clean_heart_rate(heart_rate)
         moved, walked = clean_motion(motion), clean_steps(steps)
-        self._check_now(now)
+        now = self._check_now(now)
         self._check_kind(moved)
         raw = moved.values.shape[1] == RAW_COLUMNS
         nothing = SampleBuffer.empty()
@@ -260,7 +269,9 @@ class Session:
             acceleration=moved if raw else nothing.acceleration,
             summaries=nothing.summaries if raw else moved,
         )
-        n_given = sum(np.size(one[0]) for one in (heart_rate, motion, steps) if one is not None)
+        n_given = sum(
+            np.asarray(one[0]).size for one in (heart_rate, motion, steps) if one is not None
+        )
         n_clean = len(beats) + len(walked) + len(moved)
         before = self._state.intake
         intake = replace(
@@ -283,16 +294,17 @@ class Session:
         self._state, epochs, self._passed = _emit(self.model, state, mark)
         return epochs
 
-    def _check_now(self, now: float | None) -> None:
-        if now is None:
-            return
-        latest = self.start + LONGEST_NIGHT
-        if not _number(now, "now") <= latest:
+    def _check_now(self, given: Time | None) -> float | None:
+        if given is None:
+            return None
+        now = to_time(given, "now")
+        if now > self.start + LONGEST_NIGHT:
             msg = (
                 f"now={now:.10g} is no time of a session that began at {self.start:.10g} s: it "
                 f"ends {LONGEST_NIGHT // 3600} h later; begin another one, or mend clock or unit"
             )
             raise DataError(msg)
+        return now
 
     def _check_kind(self, moved: Samples) -> None:
         columns, before = moved.values.shape[1], self._state.motion_columns
@@ -323,19 +335,8 @@ class Session:
             If it is damaged, of another version, or was taken with another model.
         """
         session = cls.__new__(cls)
-        session._resume(model, unpack(snapshot, _State.initial(model), model.digest))
+        session._resume(model, unpack(snapshot, _State.initial(model), model.digest))  # noqa: SLF001
         return session
-
-
-def _number(value: float, name: str) -> float:
-    try:
-        number = float(value)
-    except (OverflowError, TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        msg = f"{name}={value!r:.40}: expected seconds as a finite number"
-        raise DataError(msg)
-    return number
 
 
 def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBuffer) -> _State:

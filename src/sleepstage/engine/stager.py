@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sleepstage.core.recording import Recording
+    from sleepstage.core.samples import Time
 
 __all__ = ["SHIPPED_MODELS", "Stager", "available_models", "load_model", "read_model"]
 
@@ -72,6 +73,11 @@ class Stager:
         self._prior_correction = PriorCorrection(self.info.typical)
         self._columns = [FEATURE_NAMES.index(name) for name in self.info.features]
 
+    def __repr__(self) -> str:
+        kind = "whole nights" if self.info.whole_night else "live"
+        n_features = len(self.info.features)
+        return f"<Stager {self.digest[:12]}: {kind}, {self.scheme.name}, {n_features} features>"
+
     def _read_info(self) -> ModelInfo:
         text = self._graph.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
@@ -95,13 +101,14 @@ class Stager:
         """Epochs that pass before a live model decides on one."""
         return self.info.look_ahead
 
-    def session(self, *, start: float, lateness: float = 5.0, find_rem: bool = False) -> Session:
+    def session(self, *, start: Time, lateness: float = 5.0, find_rem: bool = False) -> Session:
         """Begin a night that is staged as it happens.
 
         Parameters
         ----------
-        start : float
-            Start of the first epoch, in seconds on the clock of the samples, as Unix time.
+        start : float or moment
+            Start of the first epoch, in seconds on the clock of the samples, as Unix time; or a
+            moment, see `sleepstage.core.samples.Time`.
         lateness : float
             Seconds that late samples are waited for: so much later an epoch is emitted.
         find_rem : bool

@@ -21,9 +21,8 @@ import numpy as np
 
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.limits import MAX_MATLAB_BYTES
+from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading, require_header
 from sleepstage.io.source import Format, Found, one_night
-from sleepstage.io.text import read_text_table, reading, require_header
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 if TYPE_CHECKING:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
-from sleepstage.io.archive import member_names
-from sleepstage.io.limits import MAX_DEPTH, MAX_FILES
+from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
 from sleepstage.io.source import Format, Source, StoredNight
-from sleepstage.io.text import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
-from sleepstage.core.pedometer import Pedometer, count_steps
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
+from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.engine.snapshot import unpack
 from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError

@@ -20,7 +20,7 @@ from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.apple_health.xml import BEGINNING, is_export, read_export
-from sleepstage.io.archive import member_names, open_member
+from sleepstage.io.files import member_names, open_member
 from sleepstage.io.source import Format, Found, StoredNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 

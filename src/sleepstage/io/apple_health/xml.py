@@ -21,7 +21,7 @@ import numpy as np
 
 from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
-from sleepstage.io.limits import MAX_ROWS, MAX_VALUE
+from sleepstage.io.files import MAX_ROWS, MAX_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.limits import MAX_ROWS, MAX_VALUE
+from sleepstage.io.files import MAX_ROWS, MAX_VALUE, reading, table_errors
 from sleepstage.io.sensor_logger.samples import (
     END_OF_TIME,
     FIELDS,
@@ -24,7 +24,6 @@ from sleepstage.io.sensor_logger.samples import (
     number,
     sample_row,
 )
-from sleepstage.io.text import reading, table_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

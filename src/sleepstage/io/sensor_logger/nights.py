@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sleepstage.core.pedometer import Pedometer, count_steps
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
+from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
-from sleepstage.io.archive import member_names, open_member
+from sleepstage.io.files import member_names, open_member
 from sleepstage.io.sensor_logger.files import header_of, json_row, objects_of, read_table, told_zone
 from sleepstage.io.sensor_logger.samples import (
     FIELDS,

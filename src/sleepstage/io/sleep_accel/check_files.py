@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
+from sleepstage.io.files import Line, text_lines
 from sleepstage.io.sleep_accel.read import LAYOUT, read_summary
-from sleepstage.io.text import Line, text_lines
+from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Facts", "Finding", "Floats", "Mask", "Severity", "Source", "SubjectReport"]
+__all__ = [
+    "DatasetReport",
+    "Facts",
+    "Finding",
+    "Floats",
+    "Mask",
+    "Severity",
+    "Source",
+    "SubjectReport",
+]
 
 Severity = Literal["error", "warning"]
 """An error must be mended; a warning should be known before trusting a night."""
@@ -65,6 +76,54 @@ class SubjectReport:
     subject: str
     findings: tuple[Finding, ...]
     facts: Facts
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was found about each subject."""
+
+    directory: Path
+    subjects: tuple[SubjectReport, ...]
+    simulated: bool
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Findings of all subjects."""
+        return tuple(finding for report in self.subjects for finding in report.findings)
+
+    @property
+    def errors(self) -> int:
+        """Number of findings that must be mended."""
+        return sum(finding.severity == "error" for finding in self.all_findings)
+
+    @property
+    def warnings(self) -> int:
+        """Number of findings that should be known."""
+        return len(self.all_findings) - self.errors
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 if there is nothing to report, 1 with errors, 3 with warnings only."""
+        return 1 if self.errors else 3 if self.warnings else 0
+
+    @property
+    def totals(self) -> Facts:
+        """Epochs and shares of all nights together; the rest is as if not measured."""
+        nights = [report.facts for report in self.subjects if report.facts.n_scored]
+        n_scored = sum(night.n_scored for night in nights)
+        shares = {
+            name: sum(night.n_scored * night.shares[name] for night in nights) / n_scored
+            for name in (FOUR_CLASS.classes if nights else ())
+        }
+        n_scorable = sum(night.n_scorable for night in nights)
+        return Facts(n_scored=n_scored, n_scorable=n_scorable, shares=shares)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it in the types of JSON, paths as text."""
+        summary = {name: getattr(self, name) for name in ("status", "errors", "warnings")}
+        totals = {"people": len(self.subjects), **asdict(self.totals)}
+        text = json.dumps({**asdict(self), **summary, "totals": totals}, default=str)
+        return dict(json.loads(text))
 
 
 Floats = NDArray[np.float64]

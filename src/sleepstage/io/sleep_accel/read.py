@@ -22,9 +22,9 @@ from sleepstage.core.motion import MOTION_COLUMNS, summarise_night
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
-from sleepstage.io.parquet import read_parquet, require_numbers
+from sleepstage.io.columns import read_parquet, require_numbers
+from sleepstage.io.files import read_text_table, reading, require_header, table_errors
 from sleepstage.io.source import Format, Found, one_night
-from sleepstage.io.text import read_text_table, reading, require_header, table_errors
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:

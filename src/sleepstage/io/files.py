@@ -1,29 +1,49 @@
-"""Tables of numbers in text files: read fast; where that fails, the line to blame is reported."""
+"""Files from strangers: bounded, so that none takes all memory or time, and read as streams.
+
+Text tables are read fast; where that fails, the line to blame is reported. Zip archives are never
+unpacked. Real nights stay far below the limits; each can be set in the environment, which is read
+at every use.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+import zipfile
+import zlib
 from array import array
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.io.limits import MAX_ROWS, MAX_VALUE
+
+try:
+    from lzma import LZMAError
+except ImportError:  # pragma: no cover - Python can be built without it
+    LZMAError = zlib.error  # type: ignore[misc, assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import IO, AnyStr
+    from typing import AnyStr
 
     from numpy.typing import NDArray
 
 __all__ = [
+    "MAX_DEPTH",
+    "MAX_FILES",
+    "MAX_MATLAB_BYTES",
+    "MAX_ROWS",
+    "MAX_UNPACKED",
+    "MAX_VALUE",
     "Line",
     "bounded_lines",
     "first_fields",
+    "member_names",
+    "open_member",
     "read_text_table",
     "reading",
     "require_header",
@@ -32,8 +52,63 @@ __all__ = [
     "text_lines",
 ]
 
+
+class Limit(NamedTuple):
+    """A largest number of something."""
+
+    variable: str  # the environment variable that sets it
+    default: int
+    unit: str  # what is counted, in the plural
+
+    @property
+    def value(self) -> int:
+        """The limit in force; a `DataError` if the variable is no whole number above zero."""
+        text = os.environ.get(self.variable) or str(self.default)
+        if text.isdecimal() and len(text) < 19 and int(text):
+            return int(text)
+        msg = f"{self.variable}={text[:40]!r}: expected a number of {self.unit}, 1 or more"
+        raise DataError(msg)
+
+    def require(self, found: int, what: str) -> None:
+        """Raise a `DataError` that begins with `what` if there are more.
+
+        `found` is how many there are, or how many were seen when reading stopped.
+        """
+        if found > self.value:
+            msg = (
+                f"{what}: {found} {self.unit}, more than the limit of {self.value}, which no night "
+                f"reaches; if it is right all the same, raise the limit with {self.variable}"
+            )
+            raise DataError(msg)
+
+
+MAX_ROWS: Final = Limit("SLEEPSTAGE_MAX_ROWS", 64_000_000, "rows")
+"""Of one table: a week of 100 Hz has 60 million."""
+
+MAX_VALUE: Final = Limit("SLEEPSTAGE_MAX_VALUE_BYTES", 1 << 20, "bytes in one piece")
+"""A line of text, or a value, a name or a tag in JSON and XML."""
+
+MAX_UNPACKED: Final = Limit("SLEEPSTAGE_MAX_UNPACKED_BYTES", 32 << 30, "bytes unpacked")
+"""Of one file in a zip archive: decades of Apple Health have some 10 GB."""
+
+MAX_MATLAB_BYTES: Final = Limit("SLEEPSTAGE_MAX_MATLAB_BYTES", 16 << 20, "bytes unpacked")
+"""Of one ``labels.mat``: a night of labels has some kilobytes."""
+
+MAX_FILES: Final = Limit("SLEEPSTAGE_MAX_FILES", 1_000_000, "files and folders")
+"""Below the folder that is searched."""
+
+MAX_DEPTH: Final = Limit("SLEEPSTAGE_MAX_DEPTH", 32, "folders within each other")
+"""Also what ends the search of a remote file system that links to itself."""
+
+
 _BLOCK: Final = 1 << 20  # bytes
 _SHORTEST: Final = 2  # bytes of a row with its line end
+_MAGIC: Final = b"PK\x03\x04"  # of zip
+# NotImplementedError is an unknown compression, RuntimeError a password, UnicodeDecodeError a name.
+_BROKEN: Final = (
+    *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError),
+    *(NotImplementedError, RuntimeError, UnicodeDecodeError),
+)
 
 
 class Line(NamedTuple):
@@ -200,3 +275,46 @@ def _numbers(fields: list[str], columns: Sequence[str]) -> list[float] | None:
     except ValueError:
         return None
     return values if all(map(math.isfinite, values)) else None
+
+
+def member_names(path: Path) -> list[str] | None:
+    """Names of the files in a zip archive; None if the file is none.
+
+    A `DataError` if it begins like an archive and can't be read as one, or a name leads out of it.
+    """
+    try:
+        with reading(path), path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                return None
+            file.seek(0)
+            with zipfile.ZipFile(file) as archive:
+                names = [one.filename for one in archive.infolist() if not one.is_dir()]
+    except _BROKEN as error:
+        msg = f"{path}: a damaged zip archive ({error}); was it copied to its end? copy it again"
+        raise DataError(msg) from error
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+            msg = f"{path}: holds {name!r}, which leads out of the archive; it is not to be trusted"
+            raise DataError(msg)
+    return names
+
+
+@contextmanager
+def open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a file in an archive or, where `name` is empty, a plain file; give also its size.
+
+    A `DataError` if it can't be read, is too large, or turns out to be damaged while it is read.
+    """
+    if not name:
+        with reading(path), path.open("rb") as file:
+            yield file, path.stat().st_size
+        return
+    try:
+        with reading(path), zipfile.ZipFile(path) as archive, archive.open(name) as member:
+            size = archive.getinfo(name).file_size  # no more is read, whatever is packed
+            MAX_UNPACKED.require(size, f"{path}, {name}")
+            yield member, size
+    except _BROKEN as error:
+        msg = f"{path}: {name} is damaged ({error}); copy or export it again"
+        raise DataError(msg) from error
