@@ -17,9 +17,9 @@ import sleepstage
 from sleepstage.core.recording import Recording
 from sleepstage.server.app import create_app
 from sleepstage.server.auth import make_grant
-from sleepstage.server.background import Upkeep
 from sleepstage.server.routes import Service
 from sleepstage.server.settings import Settings
+from sleepstage.server.upkeep import Upkeep
 from sleepstage.server.workers import Workers
 
 T = TypeVar("T")

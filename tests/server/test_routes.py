@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sleepstage
-import sleepstage.server.background
+import sleepstage.server.upkeep
 from sleepstage.core.recording import Recording
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError, SnapshotError, StoreError
@@ -418,7 +418,7 @@ def test_acceleration_in_another_unit_that_shows_late_is_left_out(tmp_path: Path
 def test_sessions_are_looked_after_even_if_the_store_fails_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sleepstage.server.background, "_SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(sleepstage.server.upkeep, "_SWEEP_SECONDS", 0.05)
     with running(tmp_path, silent_hours=1) as one:
         nights = one.service.nights
         session = one.open(start=START)

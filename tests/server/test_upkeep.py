@@ -23,10 +23,11 @@ import pytest
 from sleepstage.core.pedometer import Pedometer
 from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
-from sleepstage.server import background, work
-from sleepstage.server.background import Failing, Upkeep
+from sleepstage.server import background, upkeep, work
+from sleepstage.server.background import Failing
 from sleepstage.server.message import Message, join
 from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
+from sleepstage.server.upkeep import Upkeep
 from sleepstage.server.work import Models
 from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
@@ -337,7 +338,7 @@ def test_many_nights_that_fail_keep_no_other_open(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    monkeypatch.setattr(background, "_SWEPT", 3)
+    monkeypatch.setattr(upkeep, "_SWEPT", 3)
     with running(tmp_path) as one:
         nights = one.service.nights
         sessions = [one.open() for _ in range(10)]
@@ -408,7 +409,7 @@ def test_where_the_program_failed_is_logged_without_what_was_measured(
 def test_a_sweep_that_fails_is_not_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(background, "_SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(upkeep, "_SWEEP_SECONDS", 0.01)
     swept = threading.Event()
 
     async def sweep(_: Upkeep) -> None:
@@ -496,7 +497,7 @@ def test_a_night_with_nothing_but_empty_messages_closes(
 
 
 def test_a_sweep_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_TURN_SECONDS", 0.0)
     with running(tmp_path) as one:
         sessions = [one.open() for _ in range(4)]
 

@@ -16,7 +16,6 @@ from starlette.staticfiles import StaticFiles
 
 from sleepstage import __version__
 from sleepstage.server.auth import Authenticator
-from sleepstage.server.background import Upkeep
 from sleepstage.server.limits import Rate, Slots
 from sleepstage.server.middleware import Answers, Authentication, Bodies, SameOrigin
 from sleepstage.server.monitoring import Metrics
@@ -25,6 +24,7 @@ from sleepstage.server.routes import Given, Owner, Service, api
 from sleepstage.server.sessions import SessionService
 from sleepstage.server.store import open_store
 from sleepstage.server.streaming import streams
+from sleepstage.server.upkeep import Upkeep
 from sleepstage.simulate.nights import simulate_night
 
 if TYPE_CHECKING:
