@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sleepstage.core.pedometer import Pedometer
 
 import sleepstage
 from sleepstage import DataError, Session, SnapshotError, Stager
 from sleepstage.core.hypnogram import Epoch
-from sleepstage.core.pedometer import Pedometer
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.samples import Samples
 from sleepstage.engine.buffer import IngestStats

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -246,6 +246,10 @@ class TransformerNetwork(CausalNetwork):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.width, n_classes)
 
+    @property
+    def _layers(self) -> list[_Layer]:
+        return cast("list[_Layer]", list(self.layers))
+
     def initial_state(self, n_nights: int) -> State:
         """Nothing in any layer, and a mark for each epoch that none was seen: zeros."""
         remembered = self.config.context - 1
@@ -263,7 +267,7 @@ class TransformerNetwork(CausalNetwork):
         mask_BNTS = self._mask(seen_BS, n_epochs)
         hidden_BTD = self.embed(self.inputs(rows_BTF))
         memories = []
-        for layer, before_BSD in zip(self.layers, memory_LBSD, strict=True):
+        for layer, before_BSD in zip(self._layers, memory_LBSD, strict=True):
             seen_BTD = layer.attention_norm(hidden_BTD)
             memory_BSD = torch.cat([before_BSD, seen_BTD], dim=1)
             hidden_BTD = layer(hidden_BTD, seen_BTD, memory_BSD, mask_BNTS)
@@ -278,9 +282,10 @@ class TransformerNetwork(CausalNetwork):
         hidden_XTD = hidden_BTD.reshape(-1, context, hidden_BTD.shape[-1])
         seen_BP = hidden_BTD.new_ones(n_nights, len(hidden_XTD) // n_nights)
         seen_BP[:, 0] = 0  # nothing is before the first stretch
-        before_XS = seen_BP.flatten()[:, None].expand(-1, context - 1)
-        mask_XNTS = self._mask(torch.cat([before_XS, torch.ones_like(hidden_XTD[..., 0])], 1), context)
-        for layer in self.layers:
+        seen_XS = seen_BP.flatten()[:, None].expand(-1, context - 1)
+        seen_XS = torch.cat([seen_XS, torch.ones_like(hidden_XTD[..., 0])], dim=1)
+        mask_XNTS = self._mask(seen_XS, context)
+        for layer in self._layers:
             seen_XTD = layer.attention_norm(hidden_XTD)
             memory_XSD = torch.cat([seen_XTD.roll(1, dims=0)[:, 1:], seen_XTD], dim=1)
             hidden_XTD = layer(hidden_XTD, seen_XTD, memory_XSD, mask_XNTS)
@@ -330,7 +335,8 @@ class _Layer(nn.Module):
             attn_mask=mask_BNTS,
         )
         hidden_BTD = hidden_BTD + self.project(attended_BNTD.transpose(1, 2).flatten(2))
-        return hidden_BTD + self.feed_forward(hidden_BTD)
+        transformed_BTD: Tensor = self.feed_forward(hidden_BTD)
+        return hidden_BTD + transformed_BTD
 
     def _split(self, values_BSD: Tensor) -> Tensor:
         """Separate the heads: shape (B, N, S, D / N)."""
