@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sleepstage.core.pedometer import Pedometer
 
+from sleepstage.core.signals import Pedometer
 from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
 from sleepstage.server import background, upkeep, work
