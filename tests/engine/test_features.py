@@ -405,7 +405,7 @@ def test_a_missing_signal_blanks_its_own_columns_only(present: tuple[str, ...]) 
             assert (rows[:, i] == 0).all()
         else:
             assert np.isnan(rows[:, i]).all()
-    assert has_signal(rows).any() == bool(present & {"heart_rate", "motion"})
+    assert has_signal(rows).any() == bool({*present} & {"heart_rate", "motion"})
 
 
 def test_a_full_night_knows_every_feature_in_the_end() -> None:
