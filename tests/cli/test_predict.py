@@ -75,7 +75,7 @@ def test_predict_from_files_with_any_of_them_missing(
         assert len(pl.read_csv(tmp_path / "night.csv")) >= 230
     result = invoke("predict", *model, "--heart-rate", beats)
     assert result.exit_code == 1
-    assert "at most 24 h; mend the times, or give its start and end" in result.output
+    assert "at most 24 h; correct the times, or give its start and end" in result.output
     result = invoke("predict", *model, "--steps", steps)
     assert result.exit_code == 1
     assert "a recording needs heart rate or motion" in result.output

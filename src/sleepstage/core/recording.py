@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 LONGEST_NIGHT: Final = 24 * 3600
 """Seconds: what spans more is no night, but several or a wrong clock."""
 
+_ROUNDING: Final = 1e-6  # epochs that an end may lack that was added up from decimal numbers
+
 
 OF_PERSON: Final = "/"
 """Stands between person and night in the subject of who slept several nights."""
@@ -89,11 +91,11 @@ class Recording:
     def __post_init__(self) -> None:
         for name in ("start", "end"):
             object.__setattr__(self, name, _on_clock(getattr(self, name), name))
-        if not EPOCH_SECONDS <= self.end - self.start <= LONGEST_NIGHT:
+        if not EPOCH_SECONDS * (1 - _ROUNDING) <= self.end - self.start <= LONGEST_NIGHT:
             msg = (
                 f"recording of {self.subject or 'unnamed'} goes from {self.start:.10g} to "
                 f"{self.end:.10g} s: a night has at least one epoch of {EPOCH_SECONDS} s, and at "
-                f"most {LONGEST_NIGHT // 3600} h; mend the times, or give its start and end"
+                f"most {LONGEST_NIGHT // 3600} h; correct the times, or give its start and end"
             )
             raise DataError(msg)
 
@@ -183,8 +185,7 @@ class Recording:
     @property
     def n_epochs(self) -> int:
         """Number of whole 30 s epochs."""
-        # A hair's breadth more, for ends that were added up from decimal numbers.
-        return math.floor((self.end - self.start) / EPOCH_SECONDS + 1e-6)
+        return math.floor((self.end - self.start) / EPOCH_SECONDS + _ROUNDING)
 
     def fingerprint(self) -> str:
         """SHA-256 of everything measured and scored, in hexadecimal."""
