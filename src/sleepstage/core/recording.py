@@ -88,7 +88,8 @@ class Recording:
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
-            object.__setattr__(self, name, to_time(getattr(self, name), name))
+            if not isinstance(time := getattr(self, name), int | float):
+                object.__setattr__(self, name, to_time(time, name))
         if not EPOCH_SECONDS <= self.end - self.start <= LONGEST_NIGHT:
             msg = (
                 f"recording of {self.subject or 'unnamed'} goes from {self.start:.10g} to "
