@@ -90,7 +90,8 @@ class Recording:
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
-            object.__setattr__(self, name, _on_clock(getattr(self, name), name))
+            if not isinstance(time := getattr(self, name), int | float):
+                object.__setattr__(self, name, to_time(time, name))
         if not EPOCH_SECONDS * (1 - _ROUNDING) <= self.end - self.start <= LONGEST_NIGHT:
             msg = (
                 f"recording of {self.subject or 'unnamed'} goes from {self.start:.10g} to "
@@ -147,7 +148,7 @@ class Recording:
         beats = _plausible(heart_rate, names.get("heart_rate", "heart rate"))
         walked = clean_steps(steps, names.get("steps", "steps"))
         raw_motion = clean_motion(motion, names.get("motion", "motion"))
-        start = _default_start(beats, raw_motion) if start is None else _on_clock(start, "start")
+        start = _default_start(beats, raw_motion) if start is None else to_time(start, "start")
         reference = None
         if stages is not None:
             reference = Hypnogram.from_stages(
@@ -162,7 +163,7 @@ class Recording:
             summaries = summarise_night(raw_motion, origin=start, name=name)
         return cls(
             start=start,
-            end=_on_clock(end, "end"),
+            end=to_time(end, "end"),
             heart_rate=beats,
             motion=summaries,
             steps=walked,
@@ -231,11 +232,6 @@ class Recording:
             reference=None,
             watch_stages=None,
         )
-
-
-def _on_clock(time: Time, name: str) -> float:
-    # A number stays what it is: a fingerprint shows whether it was whole.
-    return time if isinstance(time, int | float | np.number) else to_time(time, name)
 
 
 def _plausible(given: Given | None, name: str) -> Samples:

@@ -160,7 +160,7 @@ def push(
     Parameters
     ----------
     state : FeatureState
-        From the call before, or `FeatureState.begin`.
+        From the call before, or `FeatureState.initial`.
     until : float
         Seconds on the recording's clock up to which all samples have been given.
     heart_rate, motion, steps : Samples, optional

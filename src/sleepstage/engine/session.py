@@ -125,24 +125,10 @@ class _State:
 
 
 class Session:
-    """One night of one person, live; see `sleepstage.Stager.session`.
+    """One night of one person, live.
 
-    Parameters
-    ----------
-    model : LiveModel
-        A live `sleepstage.Stager`, which stages it.
-    start : float or moment
-        Start of the first epoch, in seconds on the clock of the samples, as Unix time; or a
-        moment, see `sleepstage.core.samples.Time`.
-    lateness : float
-        Seconds that late samples are waited for: so much later an epoch is emitted.
-    class_weights : mapping of str to float
-        Operating point; see `sleepstage.Hypnogram.decide`.
-
-    Raises
-    ------
-    DataError
-        If `start` or `lateness` is no finite number, or `lateness` is negative.
+    `sleepstage.Stager.session` begins one, and describes what it takes; `class_weights` are those
+    of `sleepstage.Hypnogram.decide`.
     """
 
     def __init__(

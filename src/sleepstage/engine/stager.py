@@ -117,7 +117,8 @@ class Stager:
         Raises
         ------
         DataError
-            If the model reads whole nights, or `start` or `lateness` is no number of seconds.
+            If the model reads whole nights, `start` or `lateness` is no time, or `lateness` is
+            negative.
         """
         self._require_live()
         class_weights = self.info.class_weights if find_rem else {}
