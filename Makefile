@@ -1,5 +1,6 @@
 # make run    the whole story: install, find data, check it, train, test, stage a night
-# make test   all tests        make check   style, types, who imports whom, containers
+# make test   all tests        make test-quick   those of seconds, without servers and trained models
+# make check  style, types, who imports whom, containers
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -7,7 +8,7 @@ READY  := $(VENV)/.ready
 # What the example in JavaScript needs, where npm and a registry are; its tests are skipped elsewhere.
 EXAMPLE := $(if $(shell command -v npm 2>/dev/null),examples/javascript/node_modules/.package-lock.json)
 
-.PHONY: run test check data docs results models bench clean
+.PHONY: run test test-quick check data docs results models bench clean
 .DEFAULT_GOAL := run
 
 $(READY): pyproject.toml
@@ -22,7 +23,10 @@ run: $(READY)
 	$(BIN)/sleepstage run
 
 test: $(READY) $(EXAMPLE)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+
+test-quick: $(READY)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not browser and not redis"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -142,10 +142,7 @@ def score(
 ) -> tuple[Hypnogram, dict[str, Any]]:
     """Stage a night; its hypnogram, and values of `Summary`.
 
-    Raises
-    ------
-    DataError
-        If no epoch can be staged.
+    Raises `DataError` if no epoch can be staged.
     """
     hypnogram = stager.predict(recording)
     if wanted.find_rem:

@@ -55,10 +55,7 @@ def _read_text(folder: Path) -> str | None:
 def refuse_others(target: Path) -> None:
     """See that nothing is there, or a result of this night, of whatever version.
 
-    Raises
-    ------
-    DataError
-        If something else is, which then must not be touched.
+    Raises `DataError` if something else is, which then must not be touched.
     """
     is_link = is_local(target) and target.is_symlink()
     if is_link or (target.exists() and not _is_ours(target)):

@@ -139,10 +139,7 @@ def train_and_test(
 ) -> Outcome:
     """Fit to the training people and stage the test people; writes nothing.
 
-    Raises
-    ------
-    DataError
-        If a stage is missing in the training part.
+    Raises `DataError` if a stage is missing in the training part.
     """
     people = {night.subject: night for night in nights}
     _log.info("split: %s", asdict(split))

@@ -42,10 +42,7 @@ class Split:
 def holdout(subjects: Sequence[str], *, seed: int) -> Split:
     """Random split: a tenth of all people test, the others train, in five groups.
 
-    Raises
-    ------
-    DataError
-        If there are fewer than three people.
+    Raises `DataError` if there are fewer than three people.
     """
     shuffled = _shuffled(subjects, seed)
     n_test = max(1, round(_TEST_SHARE * len(shuffled)))
@@ -55,10 +52,7 @@ def holdout(subjects: Sequence[str], *, seed: int) -> Split:
 def kfold(subjects: Sequence[str], *, n_folds: int, seed: int) -> list[Split]:
     """Random folds: each person tests once, in the fold of people trained without them.
 
-    Raises
-    ------
-    DataError
-        If there are fewer than three people or fewer people than folds.
+    Raises `DataError` if there are fewer than three people or fewer people than folds.
     """
     shuffled = _shuffled(subjects, seed)
     if not 2 <= n_folds <= len(shuffled):

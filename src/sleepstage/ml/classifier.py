@@ -120,10 +120,7 @@ class OneStep(ABC):
     ) -> FittedOneStep:
         """Learn from all nights at once; see `sleepstage.ml.classifier.Classifier`.
 
-        Raises
-        ------
-        DataError
-            If a class is missing in the nights.
+        Raises `DataError` if a class is missing in the nights.
         """
         four_class_counts(nights)
         fitted = FittedOneStep(self._learn(nights))

@@ -113,10 +113,7 @@ def thin(recording: Recording, seconds: float) -> Recording:
 def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[np.int64]:
     """Epochs of each class in the codes of training nights, shape (n_classes,).
 
-    Raises
-    ------
-    DataError
-        If a class has none; names it.
+    Raises `DataError` if a class has none; names it.
     """
     codes = np.concatenate(nights)
     counts = np.bincount(codes[codes != UNSCORED], minlength=len(scheme))

@@ -94,10 +94,8 @@ class Ensemble:
     ) -> FittedNetworks:
         """Learn; see `sleepstage.ml.fit.fit_members`.
 
-        Raises
-        ------
-        DataError
-            If the kinds do not read or predict the same, or a class is missing in the nights.
+        Raises `DataError` if the kinds do not read or predict the same, or a class is
+        missing in the nights.
         """
         for name in ("columns", "scheme", "whole_night", "look_ahead", "prior_correction"):
             if getattr(self.lstm, name) != getattr(self.transformer, name):

@@ -152,10 +152,8 @@ def confirm(
 ) -> Receipt:
     """Say what became of a message that was given to the store.
 
-    Raises
-    ------
-    OverError
-        If the night is over, or the session has had another message with this id.
+    Raises `OverError` if the night is over, or the session has had another message with this
+    id.
     """
     if delivery is Delivery.REPEATED:
         return Receipt(repeated=True)

@@ -64,10 +64,7 @@ async def _owner(request: Request) -> Principal:
 def only_owner(visitor: Principal) -> Principal:
     """Give the visitor, unless they came by a link: those only look.
 
-    Raises
-    ------
-    ForbiddenError
-        If they did.
+    Raises `ForbiddenError` if they did.
     """
     if not visitor.may_change:
         msg = "a link is to look at its session only"

@@ -107,13 +107,7 @@ class SessionService:
         return await self.session(record.id)
 
     async def session(self, session_id: str) -> SessionRecord:
-        """Give a session as it is now.
-
-        Raises
-        ------
-        UnknownSessionError
-            If there is none.
-        """
+        """Give a session as it is now. Raises `UnknownSessionError` if there is none."""
         record = await self.store.session(session_id)
         if record is None:
             self._known.pop(session_id, None)
@@ -244,10 +238,8 @@ class SessionService:
     async def delete(self, session_id: str, *, heard_before: float | None = None) -> None:
         """Remove all that is known of a session; `erasing` takes it off the disk.
 
-        Raises
-        ------
-        UnknownSessionError
-            If there is no such session, or it was last heard at `heard_before` or later.
+        Raises `UnknownSessionError` if there is no such session, or it was last heard at
+        `heard_before` or later.
         """
         self._known.pop(session_id, None)
         if not await self.store.delete_session(session_id, heard_before=heard_before):

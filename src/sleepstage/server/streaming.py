@@ -76,10 +76,7 @@ async def _follow(
 ) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
     """Follow a session for as long as whoever asked may see it: a token can be revoked meanwhile.
 
-    Raises
-    ------
-    UnauthorizedError
-        Once they may not.
+    Raises `UnauthorizedError` once they may not.
     """
     async for item in service.nights.follow(session_id, after=after):
         await service.access.authenticate(viewer)

@@ -103,10 +103,8 @@ class _Night:
 def advance(models: Models, backlog: Backlog) -> Advance:
     """Turn the messages that wait into epochs.
 
-    Raises
-    ------
-    SnapshotError
-        If the snapshot is damaged, or the session was begun with another model.
+    Raises `SnapshotError` if the snapshot is damaged, or the session was begun with another
+    model.
     """
     record = backlog.record
     night = _work_off(models.live, backlog)

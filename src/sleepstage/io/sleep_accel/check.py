@@ -85,10 +85,7 @@ def check_dataset(
 def check_subject(directory: str | Path, subject: str) -> SubjectReport:
     """Check one subject's files, each by itself and how they fit together.
 
-    Raises
-    ------
-    DataError
-        If there is no file of `subject`.
+    Raises `DataError` if there is no file of `subject`.
     """
     files = sleep_accel.subject_files(directory, subject)
     if not files:

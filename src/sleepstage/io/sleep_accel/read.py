@@ -140,10 +140,7 @@ def find_data(given: str | Path | None = None) -> Path:
 def find_subjects(directory: str | Path) -> list[str]:
     """Ids of all subjects of whom any signal or label is there, sorted.
 
-    Raises
-    ------
-    DataError
-        If `directory` has none of the dataset's files.
+    Raises `DataError` if `directory` has none of the dataset's files.
     """
     directory = Path(directory)
     subjects = [found.name for found in _find(directory, ())]
@@ -214,10 +211,8 @@ def _dataset(directory: Path, files: Mapping[str, Path]) -> str:
 def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     """Start of the first epoch and the stage of each epoch; epochs without a line are unscored.
 
-    Raises
-    ------
-    DataError
-        If a line is broken, off the 30 s grid, twice there or holds an unknown stage.
+    Raises `DataError` if a line is broken, off the 30 s grid, twice there or holds an unknown
+    stage.
     """
     times, codes = LAYOUT["labels"].read(path).T
     start = float(times.min())

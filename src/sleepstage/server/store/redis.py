@@ -66,10 +66,7 @@ class RedisStore(Store):
     async def open(cls, address: str) -> RedisStore:
         """Open the store at an address.
 
-        Raises
-        ------
-        StoreError
-            If the address is wrong or nobody answers there.
+        Raises `StoreError` if the address is wrong or nobody answers there.
         """
         parts = urlsplit(address)
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no password

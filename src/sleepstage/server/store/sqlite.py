@@ -40,10 +40,8 @@ class SqliteStore(Database, Store):
     async def open(cls, folder: str | Path) -> SqliteStore:
         """Open the store in a folder, which is made if it is missing.
 
-        Raises
-        ------
-        StoreError
-            If the folder can't be written to, or its file is of another version.
+        Raises `StoreError` if the folder can't be written to, or its file is of another
+        version.
         """
         return await asyncio.to_thread(cls.open_file, Path(folder).expanduser() / _FILE)
 
