@@ -33,7 +33,7 @@ def run_tasks(
     shared: Shared,
     tasks: Sequence[Task],
     *,
-    jobs: int = -1,
+    jobs: int | None = -1,
     cluster: str | None = None,
 ) -> Generator[tuple[int, Result]]:
     """Yield (index of the task, result) as each one is finished, in whatever order.
@@ -48,7 +48,8 @@ def run_tasks(
     tasks : sequence
         One for each call.
     jobs : int
-        Calls at a time on this machine: -1 for one a core, 1 to stay in this process.
+        Calls at a time on this machine: -1 for one a core, 1 to stay in this process, None for
+        what `joblib.parallel_config` asks for.
     cluster : str, optional
         Address of a Dask scheduler, such as ``tcp://127.0.0.1:8786``, whose workers are used
         instead. What a lost worker had is done by the others, or waits for a new one.
