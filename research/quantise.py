@@ -28,8 +28,8 @@ def quantise(model_file: bytes) -> bytes:
 
     The library's dynamic quantisation, with a scale for each weight matrix. An LSTM's weights leave
     the exporter in another order and are sorted as the graph runs: that is folded first, or they
-    would not be found. What the model says of itself stays, and `ModelInfo.config` says ``int8``
-    under ``weights`` in addition.
+    would not be found. The metadata is kept, with ``int8`` under ``weights`` added to
+    `ModelInfo.config`.
 
     Parameters
     ----------

@@ -6,10 +6,12 @@ import doctest
 import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import sleepstage
+from research import site
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,3 +66,30 @@ def test_the_python_of_the_readme_runs_as_printed(
         exec(compile(snippet, "README.md", "exec"), {})
     assert (tmp_path / "night.png").stat().st_size > 10_000
     assert len(capsys.readouterr().out.splitlines()) == 1800 // 30
+
+
+def test_the_reading_order_is_ten_files_of_the_length_that_it_states() -> None:
+    page = (ROOT / "docs" / "reading-order.md").read_text("utf-8")
+    files = re.findall(r"^\d+\. \[`(.+)`\]\(\.\./src/sleepstage/\1\)", page, re.MULTILINE)
+    assert len(set(files)) == 10
+    lines = sum(len((ROOT / "src/sleepstage" / name).read_text().splitlines()) for name in files)
+    (stated,) = re.findall(r"about ([\d,]+) lines", page)
+    assert int(stated.replace(",", "")) == pytest.approx(lines, rel=0.1), f"it is {lines} lines"
+
+
+def test_the_api_reference_has_all_that_the_package_exports() -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    names = re.findall(r"^::: sleepstage\.(\w+)$", page, re.MULTILINE)
+    assert sorted(names) == sorted(sleepstage.__all__)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/edge.md", "docs/docker.md"])
+def test_links_of_the_repository_become_links_of_the_site(page: str) -> None:
+    address = site.PAGES.get(page, page.removeprefix("docs/"))
+    file = SimpleNamespace(file=SimpleNamespace(src_uri=address))
+    shown = site.on_page_markdown((ROOT / page).read_text("utf-8"), page=file)
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", shown)
+    assert links
+    for link in links:
+        assert link in site.PAGES.values() or re.match(r"source/.+\.txt$|[\w/-]+\.(md|png)$", link)
+        assert ".." not in link
