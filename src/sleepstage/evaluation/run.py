@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage._utils.files import write_atomically, write_json
 from sleepstage.core.agreement import ScoredNight, report
-from sleepstage.errors import DataError
-from sleepstage.io.registry import find_sources, read_source
-from sleepstage.io.sleep_accel.read import find_subjects, read_subject
+from sleepstage.io import open_nights
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
 from sleepstage.ml.neural import FittedNetworks
 from sleepstage.plotting import save_figure
 from sleepstage.stages import UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sleepstage.core.recording import Recording
     from sleepstage.evaluation.splits import Split
@@ -96,38 +94,24 @@ def load_nights(
     Parameters
     ----------
     directory : path
-        In the layout of sleep-accel or of BIDSleep.
+        Whatever `open_nights` takes; nights that no expert scored are left out.
     on_progress : callable, optional
         Called with nights read, of all, and a name.
 
     Raises
     ------
     DataError
-        If it is neither, or a file is broken.
+        If there is none, or a file is broken.
     """
-    readers = _readers(Path(directory))
+    stored = list(open_nights(directory))
 
     def recordings() -> Iterator[Recording]:
-        for done, (name, read) in enumerate(readers.items(), start=1):
-            yield read()
+        for done, night in enumerate(stored, start=1):
+            yield night.read()
             if on_progress:
-                on_progress(done, len(readers), name)
+                on_progress(done, len(stored), night.name)
 
     return prepare_nights(recordings())
-
-
-def _readers(directory: Path) -> dict[str, Callable[[], Recording]]:
-    """What reads each night, by its name."""
-    try:
-        subjects = find_subjects(directory)
-    except DataError as error:
-        try:
-            sources, _ = find_sources(directory, as_format="bidsleep")
-        except DataError:
-            raise error from None
-        found = [(source, read_source(source, source.files)) for source in sources]
-        return {source.name: night.read for source, (night,) in found}
-    return {subject: partial(read_subject, directory, subject) for subject in subjects}
 
 
 def train_and_test(
