@@ -49,7 +49,9 @@ class Classifier(Protocol):
     seed : int
         The same seed and nights give the same result.
     live : bool
-        True if each epoch is predicted from data up to its own end.
+        True if each epoch is predicted from data up to its own end; every run checks it.
+    exports : bool, optional
+        True if what `fit` returns has ``file(**described)``, the content of a model file.
     """
 
     @property

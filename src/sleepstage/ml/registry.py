@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, replace
+from pathlib import Path
+from traceback import extract_tb
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sleepstage.errors import DataError
 from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch
@@ -61,7 +62,7 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
 
 
 def find_classifier(given: str | Classifier | Callable[[], Classifier]) -> Classifier:
-    """Settings of a classifier: a frozen dataclass that `Classifier` describes.
+    """Settings of a classifier.
 
     Parameters
     ----------
@@ -79,47 +80,29 @@ def find_classifier(given: str | Classifier | Callable[[], Classifier]) -> Class
             return CLASSIFIERS[given]
         msg = f"no model {given}; there are {', '.join(CLASSIFIERS)}, and package.module:Class"
         raise DataError(msg)
+    made: Any = _imported(given) if isinstance(given, str) else given
     name = given if isinstance(given, str) else repr(given)
-    found = _imported(given) if isinstance(given, str) else given
     try:
-        made = found() if callable(found) else found
-    except TypeError as error:
-        msg = f"{name}: can't be made without arguments ({error}); give each setting a default"
+        made = made() if callable(made) else made
+        json.dumps(asdict(replace(made, seed=0)))  # it is written beside the results
+    except Exception as error:
+        msg = f"{name}: {error}; expected a dataclass with a seed and plain defaults"
         raise DataError(msg) from error
-    _check(made, name)
-    return made
+    if lacks := [one for one in ("fit", "live") if not hasattr(made, one)]:
+        msg = f"{name} is no classifier: it has no {' and no '.join(lacks)}; see docs/my-model.md"
+        raise DataError(msg)
+    return cast("Classifier", made)
 
 
 def _imported(place: str) -> Any:
     name, _, attribute = place.partition(":")
-    if (here := os.getcwd()) not in sys.path:
+    here = str(Path.cwd())
+    if here not in sys.path:
         sys.path.insert(0, here)  # a console script has the folder of the script there
     try:
-        module = importlib.import_module(name)
+        return getattr(importlib.import_module(name), attribute)
     except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}.")
-        reason = f"no such module in {here}, nor installed" if missing else repr(error)
-        msg = f"{place}: {name or 'the module'} can't be imported: {reason}"
-        raise DataError(msg) from error
-    if not hasattr(module, attribute):
-        classes = [key for key, one in vars(module).items() if is_dataclass(one)]
-        msg = f"{place}: no {attribute!r} in {module.__file__}; there are {', '.join(classes)}"
-        raise DataError(msg)
-    return getattr(module, attribute)
-
-
-def _check(made: Any, name: str) -> None:
-    """Raise a `DataError` if it lacks anything of the interface `Classifier`."""
-    lacks = [one for one in ("fit", "live") if not hasattr(made, one)]
-    if not is_dataclass(made) or not made.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        lacks.insert(0, "the decorator @dataclass(frozen=True)")
-    elif "seed" not in {one.name for one in fields(made)}:
-        lacks.append("the field seed: int = 0")
-    if lacks:
-        msg = f"{name} is no classifier: it lacks {', '.join(lacks)}; see docs/my-model.md"
-        raise DataError(msg)
-    try:
-        json.dumps(asdict(made))  # type: ignore[call-overload]
-    except (TypeError, ValueError) as error:
-        msg = f"{name}: settings must be numbers, text, or lists of these ({error})"
+        frames = [one for one in extract_tb(error.__traceback__)[1:] if "importlib" not in one[0]]
+        where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        msg = f"{place}: {type(error).__name__}: {error}{where}; looked in {here} first"
         raise DataError(msg) from error
