@@ -90,6 +90,22 @@ def test_predict_wants_either_a_recording_or_files(small_run: Run, simulated_dat
     assert "expected DIR:SUBJECT" in invoke("predict", ":", "--model", small_run.model).output
 
 
+def test_predict_takes_what_every_command_takes(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    beats = "".join(f"{time},60\n" for time in range(0, 605, 5))
+    (tmp_path / "monday.csv").write_text(f"time,bpm\n{beats}")
+    for path in (tmp_path, tmp_path / "monday.csv", f"{tmp_path}:monday"):
+        result = invoke("predict", path, "--model", small_run.model)
+        assert "20 epochs of 30 s" in result.output, result.output
+    many = invoke("predict", simulated_data, "--model", small_run.model)
+    assert many.exit_code == 1
+    hint = f"5 nights; name one of them: {simulated_data}:900001"
+    assert hint in many.output.replace("\n", "")
+    wrong = invoke("predict", f"{simulated_data}:7", "--model", small_run.model)
+    assert "no night '7'; there are 900001, 900002" in wrong.output.replace("\n", "")
+
+
 def test_a_wrong_ending_leaves_nothing(
     small_run: Run, simulated_data: Path, tmp_path: Path
 ) -> None:

@@ -268,6 +268,6 @@ def test_a_model_is_tested_on_it_from_outside(dataset: Path, tmp_path: Path) -> 
     assert "the same stage as the expert in" in result.output
 
 
-def test_a_folder_that_is_neither_is_refused_as_before(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a sleep-accel dataset"):
+def test_a_folder_without_nights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing that can be staged; .*BIDSleep.*sleep-accel"):
         load_nights(tmp_path)

@@ -156,7 +156,7 @@ def test_a_stage_missing_in_training_is_named(examples: list[Example]) -> None:
 
 
 def test_an_unknown_device_is_named(examples: list[Example]) -> None:
-    with pytest.raises(DataError, match="device 'abacus' is not to be had here"):
+    with pytest.raises(DataError, match="device 'abacus' is not available; use auto"):
         fit(examples, replace(ONE_PASS, device="abacus"))
 
 

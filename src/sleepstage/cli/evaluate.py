@@ -36,7 +36,11 @@ _SHOWN = ("runs", "operating point", "models")  # sections of the report that ar
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option(
-    "--model", "models", multiple=True, metavar="NAME", help="Default: ensemble. Repeatable."
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Default: ensemble. Or package.module:Class. Repeatable.",
 )
 @click.option("--protocol", type=click.Choice(_PROTOCOLS), default="holdout")
 @click.option("--repeats", type=_AT_LEAST_ONE, default=6, help="Random 90/10 splits (holdout).")
@@ -106,15 +110,11 @@ def raise_failed(failed: Sequence[Mapping[str, Any]], n_runs: int) -> None:
 
 
 def choose(names: tuple[str, ...], settings: tuple[str, ...]) -> Mapping[str, Classifier]:
-    """Models by name, with the settings that each of them knows; the default if none is named."""
+    """Models by name or place, with the settings that each knows; the default if none is named."""
     from sleepstage.ml.config import override
-    from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
+    from sleepstage.ml.registry import DEFAULT, find_classifier
 
-    unknown = ", ".join(name for name in names if name not in CLASSIFIERS)
-    if unknown:
-        msg = f"no model {unknown}; there are {', '.join(CLASSIFIERS)}"
-        raise DataError(msg)
-    chosen = {name: CLASSIFIERS[name] for name in names or (DEFAULT,)}
+    chosen = {name: find_classifier(name) for name in names or (DEFAULT,)}
     for setting in settings:
         refusals = []
         for name, classifier in chosen.items():

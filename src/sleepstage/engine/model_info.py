@@ -73,7 +73,7 @@ class ModelInfo:
         try:
             values = dict(json.loads(text))
         except ValueError as error:
-            msg = "says too little of itself: its metadata are damaged"
+            msg = "its description is damaged: train the model again, or get the file again"
             raise ModelFileError(msg) from error
         if values.get("format") not in _READ:
             msg = (
@@ -83,7 +83,7 @@ class ModelInfo:
             )
             raise ModelFileError(msg)
         if not {"features", "scheme"} <= set(values):
-            msg = "says too little of itself: features or scheme are missing"
+            msg = "its description lacks features or scheme: train the model again"
             raise ModelFileError(msg)
         known = {_FILE_KEYS.get(one.name, one.name) for one in fields(cls)}
         unknown = sorted(set(values) - known)

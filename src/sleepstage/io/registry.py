@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -51,7 +50,7 @@ def open_nights(
     ----------
     path : path
         An export of Apple Health, a recording of an app, a table, a dataset, or a folder of these;
-        ``DIR:SUBJECT`` for one person of a sleep-accel dataset.
+        ``DIR:SUBJECT`` for one night of a folder, by its name.
     format : str, optional
         One of `FORMATS`, where the content fits none, or more than one.
     on_progress : callable, optional
@@ -65,7 +64,7 @@ def open_nights(
     Raises
     ------
     DataError
-        If there is nothing, no known format or a damaged file.
+        If there is nothing, no known format, no night of this name or a damaged file.
 
     Examples
     --------
@@ -74,9 +73,12 @@ def open_nights(
     >>> for night in sleepstage.open_nights("export.zip"):  # doctest: +SKIP
     ...     model.predict(night.read()).save(f"{night.name}.csv")
     """
-    directory, _, subject = str(path).rpartition(":")
-    if subject and directory and Path(directory).is_dir() and not Path(path).exists():
-        yield StoredNight(subject, partial(sleep_accel.read_subject, Path(directory), subject))
+    directory, colon, name = str(path).rpartition(":")
+    if colon and not Path(path).exists():
+        if not (directory and name and Path(directory).is_dir()):
+            msg = f"{path}: no such file or folder; for one night of a folder expected DIR:SUBJECT"
+            raise DataError(msg)
+        yield _night_named(name, Path(directory), format)
         return
     sources, broken = find_sources(Path(path), as_format=format)
     for _, error in broken:
@@ -85,13 +87,25 @@ def open_nights(
         yield from read_source(source, source.files, on_progress=on_progress)
 
 
+def _night_named(name: str, directory: Path, as_format: str | None) -> StoredNight:
+    sources, _ = find_sources(directory, as_format=as_format)
+    for source in sources:
+        for night in read_source(source, source.files) if name.startswith(source.name) else ():
+            if night.name == name:
+                return night
+    known = ", ".join(source.name for source in sources[:5])
+    msg = f"{directory}: no night {name!r}; there are {known}, …"
+    raise DataError(msg)
+
+
 def read_source(
     source: Source, files: Sequence[Path], *, on_progress: Progress | None = None
 ) -> list[StoredNight]:
     """Nights of a source, named in full, from local copies of its files."""
     nights = FORMATS[source.format].read(files, on_progress)
     return [
-        StoredNight("-".join(filter(None, (source.name, one.name))), one.read) for one in nights
+        StoredNight("-".join(filter(None, (source.name, one.name))), one.read, source.files)
+        for one in nights
     ]
 
 

@@ -34,6 +34,8 @@ class StoredNight:
     """What distinguishes it in its source; empty where it is the only one."""
     read: Callable[[], Recording]
     """Gives the recording, or raises `DataError`. It can be pickled."""
+    files: tuple[Path, ...] = ()
+    """What it is read from."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -14,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.errors import DataError
-from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -78,6 +79,23 @@ class PreparedNight:
         """Both: from the end of the night, with its heart rate thinned."""
         thinned = [thin(self.recording, seconds) for seconds in SPARSE]
         return tuple(extract_features(one.reversed())[::-1] for one in thinned)
+
+    def until(self, n_epochs: int) -> PreparedNight:
+        """The night as it was known at the end of its first epochs, without the expert's stages."""
+        now = self.recording.start + EPOCH_SECONDS * n_epochs
+        known = replace(
+            self.recording,
+            end=now,
+            heart_rate=self.recording.heart_rate.between(-math.inf, now),
+            # A summary is stamped with its window's end: one at an epoch's end belongs to it.
+            motion=self.recording.motion.between(-math.inf, math.nextafter(now, math.inf)),
+            steps=self.recording.steps.between(-math.inf, now),
+            reference=None,
+            watch_stages=None,
+        )
+        thinned = tuple(rows[:n_epochs] for rows in self.thinned_rows)
+        unscored = np.full(n_epochs, UNSCORED, dtype=np.int8)
+        return PreparedNight(known, self.rows[:n_epochs], unscored, thinned)
 
     def codes_in(self, scheme: Scheme) -> NDArray[np.int8]:
         """The expert's stages in another scheme, of the same epochs."""

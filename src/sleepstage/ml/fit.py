@@ -43,7 +43,7 @@ Fitted = TypeVar("Fitted")
 
 
 class Members(NamedTuple):
-    """An ensemble, and what the validation people said."""
+    """An ensemble, and the probabilities of validation subjects."""
 
     networks: list[Network]
     """On the CPU."""
@@ -241,7 +241,7 @@ def _choose_device(name: str) -> torch.device:
         try:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:
-            msg = f"device {name!r} is not to be had here; use auto, or cpu, cuda or mps"
+            msg = f"device {name!r} is not available; use auto, or cpu, cuda or mps"
             raise DataError(msg) from error
     if torch.cuda.is_available():
         return torch.device("cuda")

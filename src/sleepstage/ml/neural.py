@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -61,6 +61,8 @@ _PUBLISHED: Final = {one["name"]: one for one in (bidsleep.ATTRIBUTION, sleep_ac
 class Neural(TrainingConfig):
     """An ensemble of networks in one file; see `TrainingConfig` for its settings."""
 
+    exports: ClassVar[bool] = True
+
     def fit(
         self, nights: Sequence[PreparedNight], groups: Groups, *, on_epoch: Progress | None = None
     ) -> FittedNetworks:
@@ -83,6 +85,7 @@ class Ensemble:
     """Both are of the same features and classes."""
     seed: int = 0
     """Used in place of the seeds of both."""
+    exports: ClassVar[bool] = True
 
     @property
     def live(self) -> bool:

@@ -1,7 +1,7 @@
 """Simulated nights, as a watch would record and sleep-accel store them.
 
-For trying things out without data, and for tests. How well simulated nights are staged says
-nothing about real ones.
+For trying things out without data, and for tests. Results on simulated nights do not carry
+over to real ones.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def find_subjects(directory: str | Path) -> list[str]:
         folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
         msg = f"{directory}: not a sleep-accel dataset; expected files in {folders}"
         raise DataError(msg)
-    return sorted(subjects, key=lambda name: (len(name), name))
+    return subjects
 
 
 def subject_files(directory: str | Path, subject: str) -> dict[str, Path]:
@@ -309,7 +309,8 @@ def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
                 files[path.name.removesuffix(table.ending)].append(path)
     # Wherever the files are copied to, they must go on saying that they are simulated.
     marker = [one for one in (directory / SIMULATED_MARKER,) if files and one.is_file()]
-    return [Found(subject, (*files[subject], *marker)) for subject in sorted(files)]
+    subjects = sorted(files, key=lambda name: (len(name), name))
+    return [Found(subject, (*files[subject], *marker)) for subject in subjects]
 
 
 def _read(files: Sequence[Path]) -> Recording:
