@@ -8,17 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "DataError",
-    "MissingExtraError",
-    "ModelFileError",
-    "SleepstageError",
-    "SnapshotError",
-    "SnapshotMismatchError",
-    "StoreError",
-    "needs_extra",
-]
-
 
 class SleepstageError(Exception):
     """Base of every error that a user can mend; the command line prints it without a traceback."""

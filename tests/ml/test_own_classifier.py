@@ -165,7 +165,8 @@ def _constant(n_fits: int, night: PreparedNight) -> NDArray[np.float64]:
 
 def test_every_run_fits_a_fresh_classifier(simulated_data: Path) -> None:
     mine = Counting()
-    models = {"class": Counting, "settings": mine, "place": "sleepstage.ml.baselines:Majority"}
+    place = "sleepstage.ml.baselines:Majority"
+    models: dict[str, Any] = {"class": Counting, "settings": mine, "place": place}
     options: dict[str, Any] = {"protocol": "kfold", "number": 3, "jobs": 1}
     found = sleepstage.evaluate(models, simulated_data, **options)
     assert mine.seen == []

@@ -24,22 +24,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = [
-    "check_ending",
-    "discard",
-    "fingerprint",
-    "keep_apart",
-    "refuse_other_files",
-    "render",
-    "stale",
-    "temporary_folder",
-    "text_cell",
-    "visible",
-    "write_atomically",
-    "write_json",
-    "write_table",
-]
-
 _TEMPORARY: Final = re.compile(r"\.sleepstage-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.\w+)?")
 _ABANDONED: Final = 86400.0  # seconds after which no run can still be writing a temporary
 

@@ -18,8 +18,6 @@ from sleepstage.errors import DataError, needs_extra
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-__all__ = ["end_with_parent", "run_tasks", "time_limit"]
-
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Result = TypeVar("Result")

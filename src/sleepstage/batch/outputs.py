@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from sleepstage.batch.night import Summary
 
-__all__ = ["publish", "read_result", "read_results", "recover", "refuse_others"]
-
 _MARKS: Final = {"night", "source", "format", "stages", "fingerprint"}  # of every version
 _LONGEST: Final = 1 << 22  # bytes of a summary
 _PENDING: Final = "a run was ended while it wrote these files: run it again"

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["is_local", "local_copies", "place", "scratch", "shown", "stamp", "write_text"]
-
 _LEVELS: Final = 3  # of a file's path that readers look at: dataset, folder, file
 
 

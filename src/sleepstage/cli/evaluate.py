@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sleepstage.evaluation.report import Table
     from sleepstage.ml.classifier import Classifier
 
-__all__ = ["choose", "evaluate", "raise_failed", "show"]
-
 _AT_LEAST_ONE = click.IntRange(min=1)
 _MARKS = {
     "results.json": b'"failed"',

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from sleepstage.engine.session import Session
     from sleepstage.stages import Scheme
 
-__all__ = ["hypnogram_rows", "live", "night_view"]
-
 _SIGNALS: Final = ("heart_rate", "motion", "steps")
 _TICK: Final = 5.0  # s of a night that a replay pushes at a time
 _COLOURS: Final = {"wake": "yellow", "rem": "red", "deep": "blue", "n3": "blue"}

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sleepstage.engine.explanation import Explanation
     from sleepstage.io.source import StoredNight
 
-__all__ = ["one_night", "predict", "show_hypnogram"]
-
 _File = click.Path(path_type=Path)
 _NUMBERS: Final = (".csv", ".json", ".parquet")
 _PICTURES: Final = (".png", ".svg", ".pdf")

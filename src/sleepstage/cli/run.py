@@ -15,8 +15,6 @@ from sleepstage.engine.stager import load_model
 from sleepstage.errors import SleepstageError
 from sleepstage.io.sleep_accel.read import ENVIRONMENT_VARIABLE, find_data
 
-__all__ = ["run"]
-
 _FETCH_FOLDER = Path("data/sleep-accel")
 _SIMULATED_FOLDER = Path("data/simulated")
 _SIMULATED_PEOPLE = 20

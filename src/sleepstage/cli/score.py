@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sleepstage.batch.night import Summary
     from sleepstage.batch.tasks import Task
 
-__all__ = ["score"]
-
 _AUTO: Final = "auto"
 _SHOWN: Final = 30  # nights in the terminal; all are on the page
 _SOME_FAILED: Final = 3

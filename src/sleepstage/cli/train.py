@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.ml.dataset import PreparedNight
 
-__all__ = ["SETTINGS_HELP", "load_and_announce", "train", "train_and_show"]
-
 SETTINGS_HELP = "Another value in the configuration, as members=1 or lstm.network.hidden=32."
 
 

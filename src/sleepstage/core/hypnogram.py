@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from sleepstage.core.statistics import SleepStatistics
     from sleepstage.stages import Scheme
 
-__all__ = [
-    "Epoch",
-    "Hypnogram",
-    "certainty",
-    "clock_time",
-    "likeliest",
-    "show_time",
-    "stage_runs",
-    "staged",
-    "temper",
-]
-
 _TINY: Final = 1e-9
 _YEAR_9000: Final = 2.2e11  # s: calendars end soon after
 

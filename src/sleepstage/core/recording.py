@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LONGEST_NIGHT", "OF_PERSON", "Recording", "person_of"]
-
 _log = logging.getLogger(__name__)
 
 LONGEST_NIGHT: Final = 24 * 3600

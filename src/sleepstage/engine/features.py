@@ -27,18 +27,6 @@ if TYPE_CHECKING:
 
     from sleepstage.core.recording import Recording
 
-__all__ = [
-    "FEATURES",
-    "FEATURE_NAMES",
-    "SUMMARIES",
-    "TRACE",
-    "Feature",
-    "FeatureState",
-    "extract_features",
-    "has_signal",
-    "push",
-]
-
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _MEMORY: Final = 30 * _MINUTE  # s of heart rate and motion that are looked back on

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from sleepstage.core.samples import Samples
 
-__all__ = ["Lookback", "Windows"]
-
 _SPREAD_VALUES: Final = 3  # at least
 _SLOPE_VALUES: Final = 6
 _SLOPE_SECONDS: Final = 120.0

@@ -10,8 +10,6 @@ from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.errors import ModelFileError
 from sleepstage.stages import SCHEMES
 
-__all__ = ["FORMAT", "METADATA_KEY", "ModelInfo"]
-
 FORMAT: Final = 3
 """Version of the model file: raised when the graph's contract or a feature's meaning changes."""
 

@@ -42,8 +42,6 @@ ModelState = tuple["NDArray[Any]", ...]
 """What a model remembers from epoch to epoch, the graph first, then the prior correction; all
 zeros at the start."""
 
-__all__ = ["AHEAD_SECONDS", "LiveModel", "Session"]
-
 AHEAD_SECONDS: Final = 60.0
 """So far may a sample's time be ahead of `now`; what is further ahead comes from a wrong clock."""
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.core.samples import Time
 
-__all__ = ["SHIPPED_MODELS", "Stager", "available_models", "load_model", "read_model"]
-
 SHIPPED_MODELS: Final = {
     name: Path(__file__).parent / "models" / f"{name}.onnx"
     for name in ("live", "live-int8", "night", "heart-rate")

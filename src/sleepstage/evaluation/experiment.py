@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from sleepstage.ml.classifier import Classifier
     from sleepstage.ml.dataset import PreparedNight
 
-__all__ = ["PROTOCOLS", "Task", "evaluate", "plan", "recall", "remember"]
-
 _log = logging.getLogger(__name__)
 
 PROTOCOLS: Final = ("holdout", "kfold", "loso")

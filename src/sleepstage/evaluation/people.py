@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 
     Numbers = dict[str, float | None]
 
-__all__ = [
-    "BlandAltman",
-    "Difference",
-    "Estimate",
-    "bland_altman",
-    "compare",
-    "estimate",
-    "per_night",
-    "per_person",
-]
-
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it
 

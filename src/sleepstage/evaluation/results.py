@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Outcomes = Mapping[Task, Outcome | SleepstageError]
 
-__all__ = ["by_model", "failed_runs", "nights_of", "paired", "results", "summarise"]
-
 
 def results(outcomes: Outcomes) -> dict[str, Any]:
     """Every run, and the summary of all.

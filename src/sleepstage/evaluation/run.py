@@ -28,18 +28,6 @@ if TYPE_CHECKING:
     from sleepstage.io.source import Progress
     from sleepstage.ml.classifier import Classifier, Fitted
 
-__all__ = [
-    "MARKS",
-    "MODEL_FILE",
-    "Outcome",
-    "load_nights",
-    "log_to",
-    "save",
-    "save_pictures",
-    "stage_nights",
-    "train_and_test",
-]
-
 _log = logging.getLogger(__name__)
 
 MODEL_FILE: Final = "model.onnx"

@@ -13,8 +13,6 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Split", "everyone", "holdout", "kfold"]
-
 _TEST_SHARE = 0.10
 _GROUPS = 5  # of training people, that take turns to validate
 _MIN_PEOPLE = 3  # one to train, one to validate, one to test

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ATTRIBUTION", "FORMAT", "read_night"]
-
 ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
     {
         "name": "PhysioNet BIDSleep 1.0.0",

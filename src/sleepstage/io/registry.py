@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from sleepstage.io.source import Progress
 
-__all__ = ["FORMATS", "find_sources", "open_nights", "read_source"]
-
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         one.name: one

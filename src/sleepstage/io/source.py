@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int, str], None]
     """Called with what is done, of all, and a remark."""
 
-__all__ = ["Format", "Found", "Source", "StoredNight", "one_night"]
-
 
 class Found(NamedTuple):
     """Files of one folder that belong together."""

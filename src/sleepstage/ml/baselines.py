@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ElapsedTime", "Logistic", "Majority", "Walch", "walch_features"]
-
 
 @dataclass(frozen=True)
 class Majority(OneStep):

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     Groups = Sequence[Sequence[str]]
     Probabilities = Callable[[PreparedNight], NDArray[Any]]
 
-__all__ = ["Classifier", "Fitted", "FittedOneStep", "OneStep", "four_class_counts", "scored_rows"]
-
 
 class Fitted(Protocol):
     """A classifier after `Classifier.fit`."""

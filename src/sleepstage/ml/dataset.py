@@ -26,18 +26,6 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.ml.config import TrainingConfig
 
-__all__ = [
-    "SPARSE",
-    "Example",
-    "PreparedNight",
-    "batches",
-    "class_counts",
-    "example",
-    "input_rows",
-    "prepare_nights",
-    "thin",
-]
-
 _log = logging.getLogger(__name__)
 
 SPARSE: Final = (60.0, 300.0)

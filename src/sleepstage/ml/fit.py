@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     People = Mapping[str, Example]
     Report = Callable[[str], None]
 
-__all__ = ["Members", "Network", "fit", "fit_members", "predict"]
-
 _log = logging.getLogger(__name__)
 
 Network = CausalNetwork | WholeNightNetwork

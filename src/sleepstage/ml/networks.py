@@ -17,19 +17,6 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from sleepstage.errors import DataError
 
-__all__ = [
-    "CausalNetwork",
-    "Inputs",
-    "RecurrentConfig",
-    "RecurrentNetwork",
-    "State",
-    "TransformerConfig",
-    "TransformerNetwork",
-    "WholeNightNetwork",
-    "flip",
-    "require_positive",
-]
-
 State = tuple[Tensor, ...]
 """What a network remembers from epoch to epoch; all zeros before the first."""
 

@@ -37,18 +37,6 @@ if TYPE_CHECKING:
     from sleepstage.ml.dataset import PreparedNight
     from sleepstage.ml.fit import Network
 
-__all__ = [
-    "REM_TARGET",
-    "Ensemble",
-    "FittedNetworks",
-    "Neural",
-    "best_temperature",
-    "decision",
-    "describe",
-    "fingerprint",
-    "rem_point",
-]
-
 REM_TARGET: Final = 0.70
 """Share of REM epochs that the operating point is to find, in the mean over people."""
 

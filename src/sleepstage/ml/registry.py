@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from sleepstage.ml.classifier import Classifier
 
-__all__ = ["CLASSIFIERS", "DEFAULT", "find_classifier"]
-
 DEFAULT: Final = "ensemble"
 
 CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(

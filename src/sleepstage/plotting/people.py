@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Numbers = Mapping[str, float | None]
 
-__all__ = ["draw_interval", "name_rows", "plot_bland_altman", "plot_models", "plot_people"]
-
 _NUMBERS: Final = ("kappa", "accuracy")  # a panel for each; people are sorted by the first
 _SIGNIFICANT: Final = 0.05
 _MOST_NAMES: Final = 60  # more people than that are not named under the picture

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
     _Corner = Literal["lower left", "lower right"]
 
-__all__ = [
-    "plot_certainty",
-    "plot_confusion",
-    "plot_curves",
-    "plot_reliability",
-    "plot_rem_trade_off",
-]
-
 _DARK: Final = 0.55  # share from which the number on a cell is white
 _LINES: Final = {"recall": ACCENT, "precision": "#f0b429", "accuracy": INK, "kappa": "#7fb0d3"}
 """What of REM, what of all classes."""

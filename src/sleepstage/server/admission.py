@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sleepstage.server.message import Message
     from sleepstage.server.records import SessionRecord
 
-__all__ = ["Admission", "Receipt", "admit", "confirm", "describe_warnings", "is_ahead"]
-
 _HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
 _EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
 _LIVE: Final = 900.0  # s; the samples of a message that is sent live span less

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sleepstage.server.records import SessionRecord
     from sleepstage.server.store import Store
 
-__all__ = ["Authenticator", "Principal", "make_grant"]
-
 _TRUST_SECONDS: Final = 5.0
 """So long a server goes by what it has read: a revoked token works that long at most."""
 

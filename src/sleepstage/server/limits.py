@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.settings import Settings
 
-__all__ = ["Rate", "Slots", "read_aside", "read_body"]
-
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _QUICK: Final = 1 << 14  # bytes that are read faster than a thread can be had for them
 _WINDOW: Final = 10  # s over which messages are counted

@@ -27,8 +27,6 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Message", "TooManyError", "check_count", "join", "read_json"]
-
 _HEADER: Final = struct.Struct("<BBBxI")
 _CODES: Final = {"heart_rate": 1, "motion": 2, "steps": 3, "step_counts": 4}
 _SIGNALS: Final = {code: name for name, code in _CODES.items()}

@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from sleepstage.engine.buffer import SampleBuffer
     from sleepstage.engine.stager import Stager
 
-__all__ = [
-    "ADVANCED",
-    "Advance",
-    "Backlog",
-    "Delivery",
-    "Grant",
-    "Incoming",
-    "SessionRecord",
-    "describe_epochs",
-    "describe_night",
-    "describe_statistics",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRecord:

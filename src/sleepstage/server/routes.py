@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from sleepstage.server.sessions import SessionService
     from sleepstage.server.settings import Settings
 
-__all__ = ["Given", "Owner", "Service", "api", "only_owner", "see"]
-
 _LISTED: Final = 1000
 BINARY: Final = "application/octet-stream"
 

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from sleepstage.server.store import Store
     from sleepstage.server.workers import Workers
 
-__all__ = ["OverError", "SessionService"]
-
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
 _BUSY: Final = "other servers work on this session all the time; try again"

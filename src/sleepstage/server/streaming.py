@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
 
-__all__ = ["streams"]
-
 _NUMBER: Final = 8  # bytes that name a message, before its binary form
 _GOING_AWAY: Final = 1001  # WebSocket close code
 _LONGEST_ID: Final = 64

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sleepstage.engine.session import Session
     from sleepstage.server.records import Backlog, SessionRecord
 
-__all__ = ["Models", "advance", "close"]
-
 _log = logging.getLogger(__name__)
 
 _PACKED: Final = b"\x78\x01"

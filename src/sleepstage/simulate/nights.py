@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     Tables = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # times and values by names of `LAYOUT`
 
-__all__ = ["simulate_night", "write_dataset"]
-
 _NOTICE: Final = "The nights in this folder are simulated by sleepstage; no person was measured.\n"
 _FIRST_ID: Final = 900001
 _MORE_THAN: Final = 0.5  # hours

@@ -26,14 +26,6 @@ from sleepstage.stages import SCHEMES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "confusion_section",
-    "failed_section",
-    "models_section",
-    "operating_point_section",
-    "runs_section",
-]
-
 
 def _numbers(of: Mapping[str, Any], statistic: str | None = None) -> list[Cell]:
     """Numbers of a report, or a statistic of each of a summary."""

@@ -9,8 +9,6 @@ from sleepstage.evaluation.report.tables import first_model, number, runs_of, sc
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CONSISTENT_BELOW", "Card", "key_numbers", "verdict"]
-
 CONSISTENT_BELOW: Final = 0.05
 """A model is called consistent if the standard deviation over runs of accuracy is below this."""
 

@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 
     from sleepstage.core.agreement import Agreement, ScoredNight
 
-__all__ = [
-    "bland_altman_section",
-    "chosen_nights",
-    "nights_section",
-    "people_section",
-    "spread_section",
-]
-
 
 def people_section(people: Mapping[str, Mapping[str, Any]], own: Sequence[str]) -> Section:
     """Mean over people of each number, as Menghini et al. report it."""

@@ -15,14 +15,6 @@ from sleepstage.stages import SCHEMES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "calibration_section",
-    "certainty_section",
-    "curves_section",
-    "operating_point",
-    "rem_section",
-]
-
 _SHOWN: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 

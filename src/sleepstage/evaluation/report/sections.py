@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from sleepstage.core.agreement import ScoredNight
 
-__all__ = ["DATASET", "sections", "write_report"]
-
 _TEMPLATE: Final = "report.html.j2"
 _DOTS_PER_INCH: Final = 110
 _SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."

@@ -17,25 +17,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Cell",
-    "Picture",
-    "Section",
-    "Table",
-    "by_kappa",
-    "class_label",
-    "escaped",
-    "first_model",
-    "interval",
-    "number",
-    "number_labels",
-    "p_value",
-    "pooled_confusion",
-    "runs_of",
-    "scheme_words",
-    "schemes",
-]
-
 Cell = str | float | None
 _MARKS = re.compile(r"([\\`*_\[\]|])")
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     # Starts, ends, values and offsets of one source as they come; see `Series`.
     _Columns = tuple[array[Any], array[Any], array[Any], array[Any]]
 
-__all__ = ["BEGINNING", "Export", "Series", "SleepRecord", "is_export", "read_export"]
-
 _log = logging.getLogger(__name__)
 
 BEGINNING: Final = 4096

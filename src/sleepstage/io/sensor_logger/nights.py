@@ -41,8 +41,6 @@ from sleepstage.io.source import Format, Found, one_night
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FORMAT"]
-
 _log = logging.getLogger(__name__)
 
 _NEEDED: Final = frozenset(("heartrate", "wristmotion"))  # one of them

@@ -26,22 +26,6 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-__all__ = [
-    "BEGINNING",
-    "FIELDS",
-    "ZONE",
-    "SensorTable",
-    "header_of",
-    "motion_in_g",
-    "no_number",
-    "number",
-    "objects_of",
-    "read_table",
-    "sample_row",
-    "sensor_named",
-    "times_and_values",
-]
-
 _log = logging.getLogger(__name__)
 
 FIELDS: Final = {

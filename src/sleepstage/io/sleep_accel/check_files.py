@@ -19,17 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = [
-    "DatasetReport",
-    "Facts",
-    "Finding",
-    "Floats",
-    "Mask",
-    "Severity",
-    "Source",
-    "SubjectReport",
-]
-
 Severity = Literal["error", "warning"]
 """An error must be mended; a warning should be known before trusting a night."""
 

@@ -32,26 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "ATTRIBUTION",
-    "CHECKSUMS",
-    "ENVIRONMENT_VARIABLE",
-    "FORMAT",
-    "GRID_TOLERANCE",
-    "LAYOUT",
-    "SIMULATED_MARKER",
-    "STEP_BIN_SECONDS",
-    "Table",
-    "find_data",
-    "find_subjects",
-    "read_labels",
-    "read_subject",
-    "read_summary",
-    "subject_files",
-    "summarise_file",
-    "summary_source",
-]
-
 ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
     {
         "name": "PhysioNet sleep-accel 1.0.0",

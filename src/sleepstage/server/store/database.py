@@ -18,8 +18,6 @@ from sleepstage.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Database"]
-
 T = TypeVar("T")
 Step: TypeAlias = Callable[[sqlite3.Connection], T]
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.records import Advance, Incoming
 
-__all__ = ["RedisStore"]
-
 _PREFIX: Final = "sleepstage:"
 _DELETED: Final = f"{_PREFIX}deleted"  # how many sessions ever were
 _ERASED: Final = f"{_PREFIX}erased"  # how many of them are in no file any more

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.records import Advance, Incoming
 
-__all__ = ["SqliteStore"]
-
 _FILE: Final = "sessions.sqlite"
 
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
