@@ -45,9 +45,12 @@ def quantise(model_file: bytes) -> bytes:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     info = Stager(model_file).info
+    one_epoch = of_one_epoch(model_file)
+    # Older exporters noted shapes that contradict folded weights: onnxruntime < 1.32 refuses them.
+    del one_epoch.graph.value_info[:]
     with TemporaryDirectory() as folder:
         given, folded, small = (Path(folder, name) for name in ("given", "folded", "small"))
-        onnx.save(of_one_epoch(model_file), given)
+        onnx.save(one_epoch, given)
         quant_pre_process(given, folded, skip_symbolic_shape=True)
         quantize_dynamic(
             folded, small, op_types_to_quantize=list(_OPERATORS), weight_type=QuantType.QInt8
