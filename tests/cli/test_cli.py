@@ -16,6 +16,8 @@ from sleepstage.simulate.nights import write_dataset
 from tests.conftest import Run
 from tests.helpers.command import invoke
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(sysconfig.get_path("scripts")) / "sleepstage"
 
 

@@ -18,6 +18,8 @@ from sleepstage.simulate.nights import write_dataset
 from tests.conftest import Run
 from tests.helpers.command import invoke
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.usefixtures("quick")
 def test_train_prints_split_and_results(simulated_data: Path, tmp_path: Path) -> None:

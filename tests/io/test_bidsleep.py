@@ -18,6 +18,8 @@ from sleepstage.simulate.nights import simulate_night
 from tests.helpers.apple_export import moment
 from tests.helpers.command import invoke
 
+pytestmark = pytest.mark.slow
+
 START = moment("2024-03-12 23:00:00 -0400")
 CLOCK = "2024-03-12 23:00:00"
 N_EPOCHS = 120

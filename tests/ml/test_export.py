@@ -32,6 +32,8 @@ from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import SCHEMES
 from tests.helpers.networks import KINDS, N_FEATURES, NAMES, network, whole_night
 
+pytestmark = pytest.mark.slow
+
 NIGHT = simulate_night(11, hours=1.0)
 ROWS = extract_features(NIGHT)
 NIGHT_AND_ROWS = PreparedNight(NIGHT, ROWS, np.zeros(len(ROWS), dtype=np.int8))

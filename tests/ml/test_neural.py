@@ -35,6 +35,8 @@ from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
 from tests.conftest import SMALL
 from tests.helpers.networks import network
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(SMALL, members=1, max_training_epochs=1, network=RecurrentConfig(hidden=8))
 NARROW = TransformerConfig(width=8, heads=2, layers=1, context=20)
 REM = FOUR_CLASS.classes.index("rem")

@@ -32,6 +32,8 @@ from tests.helpers.command import invoke
 if TYPE_CHECKING:
     from sleepstage.ml.classifier import Probabilities
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
 from dataclasses import dataclass
 

@@ -27,6 +27,8 @@ from sleepstage.simulate.nights import simulate_night
 from tests.conftest import Run
 from tests.helpers.networks import MEAN, N_FEATURES, NAMES, network
 
+pytestmark = pytest.mark.slow
+
 NIGHT = simulate_night(11, hours=1.0)
 ROWS = extract_features(NIGHT)
 

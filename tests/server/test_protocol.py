@@ -19,6 +19,8 @@ import pytest
 from sleepstage.server.server import _allow_connections
 from tests.helpers.serving import Server, serving
 
+pytestmark = pytest.mark.slow
+
 resource = pytest.importorskip("resource", reason="limits of files are of Unix")
 
 LIMITS = {

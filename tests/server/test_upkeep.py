@@ -32,6 +32,8 @@ from sleepstage.server.work import Models
 from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 
 
