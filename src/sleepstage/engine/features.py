@@ -44,6 +44,15 @@ _DAY: Final = 24 * _HOUR
 _TURN_FLOOR: Final = 1e-3  # g, about the noise of a watch that lies still
 
 
+_TRACE_STEPS: Final = 10.0 * np.arange(30)[::-1]
+_TRACE_AGE: Final = 20.0  # s for which a heart rate holds
+_LOOKS_BACK: Final = np.array([0.5, 1, 2, 5, 10, 30])  # min, on heart rate
+_MOVED_BACK: Final = np.array([0.5, 5, 20])  # min, on motion
+
+_Column = tuple[str, str, str, float]
+"""A feature where it is computed: name, unit, what it is for, and its value of this epoch."""
+
+
 class Feature(NamedTuple):
     """One column of the feature table."""
 
@@ -51,59 +60,6 @@ class Feature(NamedTuple):
     signal: str
     unit: str
     reason: str
-
-
-SUMMARIES: Final = (
-    Feature("hr_30s", "heart_rate", "bpm", "level of this epoch"),
-    Feature("hr_sd_2m", "heart_rate", "bpm", "REM and wake make it restless, deep sleep steady"),
-    Feature("hr_sd_10m", "heart_rate", "bpm", "the same over a stage's length"),
-    Feature(
-        "hr_step_sd_5m", "heart_rate", "bpm", "fast changes, as far as averaged heart rate shows"
-    ),
-    Feature("hr_trend_10m", "heart_rate", "bpm/min", "falls into deep sleep, rises out of it"),
-    Feature("hr_1m_vs_10m", "heart_rate", "bpm", "arousals and the onset of wake"),
-    Feature("hr_5m_vs_30m", "heart_rate", "bpm", "slow changes across a sleep cycle"),
-    Feature("hr_1m_vs_night", "heart_rate", "bpm", "against the running median of this night"),
-    Feature("hr_10m_vs_night", "heart_rate", "bpm", "the same, smoother"),
-    Feature(
-        "hr_night_p5", "heart_rate", "bpm", "running 5th percentile: this person's floor tonight"
-    ),
-    Feature("hr_samples_1m", "heart_rate", "count", "how much heart rate the row rests on"),
-    Feature("hr_age", "heart_rate", "log s", "how old the newest heart rate is"),
-    Feature("counts_30s", "motion", "log count", "movement in this epoch"),
-    Feature("counts_5m", "motion", "log count", "movement lately"),
-    Feature("counts_max_20m", "motion", "log count", "the largest movement lately"),
-    Feature("still", "motion", "log min", "since the last movement: sleep is stillness that lasts"),
-    Feature("posture_30s", "motion", "log g", "change of the wrist's angle within the epoch"),
-    Feature("posture_5m", "motion", "log g", "changes of the wrist's angle lately"),
-    Feature(
-        "peak_length", "motion", "g", "length of the per-second peaks: 1 at rest, more in motion"
-    ),
-    Feature("motion_windows_5m", "motion", "count", "how much motion the row rests on"),
-    Feature("elapsed", "time", "h", "since recording start: deep sleep comes early, REM late"),
-    Feature("steps_24h", "steps", "log count", "how active the last 24 hours were"),
-    Feature("since_walk", "steps", "log min", "since the last steps"),
-)
-"""Numbers that describe the epoch and what was before it."""
-
-_TRACE_STEP: Final = 10.0
-_TRACE_AGE: Final = 20.0  # s for which a heart rate holds
-
-TRACE: Final = tuple(
-    Feature(f"hr_trace_{number:02d}", "heart_rate", "bpm", "the shape of the last 5 minutes")
-    for number in range(30)
-)
-"""Heart rate in steps of 10 s, oldest first, about its mean: for networks that find shapes."""
-
-_TRACE_NAMES: Final = tuple(feature.name for feature in TRACE)
-_TRACE_STEPS: Final = _TRACE_STEP * np.arange(len(TRACE))[::-1]
-_LOOKS_BACK: Final = np.array([0.5, 1, 2, 5, 10, 30])  # min, on heart rate
-_MOVED_BACK: Final = np.array([0.5, 5, 20])  # min, on motion
-
-FEATURES: Final = (*SUMMARIES, *TRACE)
-"""All features, in the order of the columns."""
-
-FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,17 +188,29 @@ def _forget(state: FeatureState) -> FeatureState:
 
 
 def _close_epoch(state: FeatureState) -> tuple[list[float], FeatureState]:
+    columns, trace, state = _describe_epoch(state)
+    return [value for group in columns.values() for *_, value in group] + trace, state
+
+
+def _describe_epoch(
+    state: FeatureState,
+) -> tuple[dict[str, list[_Column]], list[float], FeatureState]:
+    """Columns of the open epoch by their signal, the trace, and the state once it is closed."""
     now = state.next_time
-    heart_rate, night = _heart_rate_features(state, now)
-    motion, last_movement = _motion_features(state, now)
-    values = {
-        **heart_rate,
-        **motion,
-        **_step_features(state.steps, now),
-        "elapsed": (now - state.start) / _HOUR,
+    recent = state.heart_rate.between(now - _MEMORY, now)
+    heart_rate, night = _heart_rate_columns(recent, state.night, now)
+    motion, last_movement = _motion_columns(state, now)
+    hours = (now - state.start) / _HOUR
+    columns = {
+        "heart_rate": heart_rate,
+        "motion": motion,
+        "time": [
+            ("elapsed", "h", "since recording start: deep sleep comes early, REM late", hours)
+        ],
+        "steps": _step_columns(state.steps, now),
     }
     state = replace(state, n_epochs=state.n_epochs + 1, night=night, last_movement=last_movement)
-    return [values[name] for name in FEATURE_NAMES], state
+    return columns, _trace(recent, now), state
 
 
 def _mean(values: NDArray[np.float64]) -> float:
@@ -266,34 +234,40 @@ def _trend(samples: Samples) -> float:
     return float(centred @ samples.values / (centred @ centred)) * _MINUTE
 
 
-def _heart_rate_features(
-    state: FeatureState, now: float
-) -> tuple[dict[str, float], NDArray[np.float64]]:
-    recent = state.heart_rate.between(now - _MEMORY, now)
+def _heart_rate_columns(
+    recent: Samples, night: NDArray[np.float64], now: float
+) -> tuple[list[_Column], NDArray[np.float64]]:
     firsts = np.searchsorted(recent.times, now - _LOOKS_BACK * _MINUTE).tolist()
     last = {
         minutes: recent.values[first:]
         for minutes, first in zip(_LOOKS_BACK.tolist(), firsts, strict=True)
     }
     level, one, five, ten, thirty = (_mean(last[minutes]) for minutes in (0.5, 1, 5, 10, 30))
-    night = state.night if math.isnan(level) else np.append(state.night, level)
+    night = night if math.isnan(level) else np.append(night, level)
     median, low = _quantiles(night)
-    values = {
-        "hr_30s": level,
-        "hr_sd_2m": _spread(last[2]),
-        "hr_sd_10m": _spread(last[10]),
-        "hr_step_sd_5m": _spread(last[5][1:] - last[5][:-1]),
-        "hr_trend_10m": _trend(recent.between(now - 10 * _MINUTE, now)),
-        "hr_1m_vs_10m": one - ten,
-        "hr_5m_vs_30m": five - thirty,
-        "hr_1m_vs_night": one - median,
-        "hr_10m_vs_night": ten - median,
-        "hr_night_p5": low,
-        "hr_samples_1m": float(len(last[1])),
-        "hr_age": math.log1p(now - recent.times[-1]) if len(recent) else _NAN,
-        **dict(zip(_TRACE_NAMES, _trace(recent, now), strict=True)),
-    }
-    return values, night
+    jumps = last[5][1:] - last[5][:-1]
+    trend = _trend(recent.between(now - 10 * _MINUTE, now))
+    age = math.log1p(now - recent.times[-1]) if len(recent) else _NAN
+    columns = [
+        ("hr_30s", "bpm", "level of this epoch", level),
+        ("hr_sd_2m", "bpm", "REM and wake make it restless, deep sleep steady", _spread(last[2])),
+        ("hr_sd_10m", "bpm", "the same over a stage's length", _spread(last[10])),
+        (
+            "hr_step_sd_5m",
+            "bpm",
+            "fast changes, as far as averaged heart rate shows",
+            _spread(jumps),
+        ),
+        ("hr_trend_10m", "bpm/min", "falls into deep sleep, rises out of it", trend),
+        ("hr_1m_vs_10m", "bpm", "arousals and the onset of wake", one - ten),
+        ("hr_5m_vs_30m", "bpm", "slow changes across a sleep cycle", five - thirty),
+        ("hr_1m_vs_night", "bpm", "against the running median of this night", one - median),
+        ("hr_10m_vs_night", "bpm", "the same, smoother", ten - median),
+        ("hr_night_p5", "bpm", "running 5th percentile: this person's floor tonight", low),
+        ("hr_samples_1m", "count", "how much heart rate the row rests on", float(len(last[1]))),
+        ("hr_age", "log s", "how old the newest heart rate is", age),
+    ]
+    return columns, night
 
 
 def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -315,7 +289,7 @@ def _trace(recent: Samples, now: float) -> list[float]:
     """Last heart rate before the end of each step, if it is young enough, less their mean."""
     ends = now - _TRACE_STEPS
     last = np.searchsorted(recent.times, ends) - 1
-    held = np.full(len(TRACE), _NAN)
+    held = np.full(len(ends), _NAN)
     known = last >= 0
     known[known] = ends[known] - recent.times[last[known]] <= _TRACE_AGE
     held[known] = recent.values[last[known]]
@@ -324,7 +298,7 @@ def _trace(recent: Samples, now: float) -> list[float]:
     return held.tolist()
 
 
-def _motion_features(state: FeatureState, now: float) -> tuple[dict[str, float], float]:
+def _motion_columns(state: FeatureState, now: float) -> tuple[list[_Column], float]:
     # A summary is stamped with its window's end: one at the epoch's end belongs to it.
     first, end = np.searchsorted(state.motion.times, [now - _MEMORY, now], side="right")
     times, summaries = state.motion.times[first:end], state.motion.values[first:end]
@@ -340,29 +314,57 @@ def _motion_features(state: FeatureState, now: float) -> tuple[dict[str, float],
     moved = np.flatnonzero(summaries[epoch:, 0] > 0)
     last_movement = float(times[epoch + moved[-1]]) if len(moved) else state.last_movement
     still_since = state.start if math.isnan(last_movement) else last_movement
-    values = {
-        "counts_30s": _mean(counts[epoch:]),
-        "counts_5m": _mean(counts[five:]),
-        "counts_max_20m": float(counts[twenty:].max()) if twenty < len(times) else _NAN,
-        "still": math.log1p((now - still_since) / _MINUTE) if len(times) else _NAN,
-        "posture_30s": turning(epoch) if epoch < len(times) else _NAN,
-        "posture_5m": turning(five) if five < len(times) else _NAN,
-        "peak_length": _mean(np.linalg.norm(peaks[epoch:], axis=1)),
-        "motion_windows_5m": float(len(times) - five),
-    }
-    return values, last_movement
+    still = math.log1p((now - still_since) / _MINUTE) if len(times) else _NAN
+    most = float(counts[twenty:].max()) if twenty < len(times) else _NAN
+    turned = turning(epoch) if epoch < len(times) else _NAN
+    length = _mean(np.linalg.norm(peaks[epoch:], axis=1))
+    columns = [
+        ("counts_30s", "log count", "movement in this epoch", _mean(counts[epoch:])),
+        ("counts_5m", "log count", "movement lately", _mean(counts[five:])),
+        ("counts_max_20m", "log count", "the largest movement lately", most),
+        ("still", "log min", "since the last movement: sleep is stillness that lasts", still),
+        ("posture_30s", "log g", "change of the wrist's angle within the epoch", turned),
+        ("posture_5m", "log g", "changes of the wrist's angle lately", turning(five)),
+        ("peak_length", "g", "length of the per-second peaks: 1 at rest, more in motion", length),
+        (
+            "motion_windows_5m",
+            "count",
+            "how much motion the row rests on",
+            float(len(times) - five),
+        ),
+    ]
+    return columns, last_movement
 
 
-def _step_features(steps: Samples, now: float) -> dict[str, float]:
+def _step_columns(steps: Samples, now: float) -> list[_Column]:
     day = steps.between(now - _DAY, now)
-    if not len(day):
-        return {"steps_24h": _NAN, "since_walk": _NAN}
     walked = day.times[day.values > 0]
     since_walk = now - walked[-1] if len(walked) else _DAY
-    return {
-        "steps_24h": math.log1p(float(day.values.sum())),
-        "since_walk": math.log1p(since_walk / _MINUTE),
-    }
+    total = math.log1p(float(day.values.sum())) if len(day) else _NAN
+    minutes = math.log1p(since_walk / _MINUTE) if len(day) else _NAN
+    return [
+        ("steps_24h", "log count", "how active the last 24 hours were", total),
+        ("since_walk", "log min", "since the last steps", minutes),
+    ]
+
+
+SUMMARIES: Final = tuple(
+    Feature(name, signal, unit, reason)
+    for signal, columns in _describe_epoch(FeatureState.initial(0.0))[0].items()
+    for name, unit, reason, _ in columns
+)
+"""Numbers that describe the epoch and what was before it, as they are listed where computed."""
+
+TRACE: Final = tuple(
+    Feature(f"hr_trace_{number:02d}", "heart_rate", "bpm", "the shape of the last 5 minutes")
+    for number in range(len(_TRACE_STEPS))
+)
+"""Heart rate in steps of 10 s, oldest first, about its mean: for networks that find shapes."""
+
+FEATURES: Final = (*SUMMARIES, *TRACE)
+"""All features, in the order of the columns."""
+
+FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
 
 
 def has_signal(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
