@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SleepstageError(Exception):
-    """Base of every error that a user can mend; the command line prints it without a traceback."""
+    """Base of every error that a user can correct; the command line prints no traceback."""
 
 
 class DataError(SleepstageError, ValueError):

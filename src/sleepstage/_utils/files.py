@@ -35,7 +35,7 @@ def _temporary(folder: Path, suffix: str = "") -> Path:
 
 @lru_cache
 def _machine() -> str:
-    """Tells the processes that can be looked up from here: of this host and container."""
+    """Distinguishes the processes that can be looked up from here: of this host and container."""
     namespace = Path("/proc/self/ns/pid")
     host = f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}"
     return hashlib.sha256(host.encode()).hexdigest()[:8]

@@ -46,7 +46,7 @@ def place(address: str) -> Path:
 
 
 def is_local(path: Path) -> bool:
-    """Tell a path of this machine from one of another file system."""
+    """Distinguish a path of this machine from one of another file system."""
     return isinstance(path, Path)  # what is remote only behaves like one
 
 

@@ -226,7 +226,7 @@ class Hypnogram:
         """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
         from sleepstage.plotting import plot_night
 
-        others = {"scored": reference, "told by the watch": watch}
+        others = {"scored": reference, "staged by the watch": watch}
         shown: Sequence[tuple[str, NDArray[np.int8]]] = [
             *((name, one.merge(self.scheme).codes) for name, one in others.items() if one),
             ("predicted", self.codes),

@@ -285,7 +285,7 @@ class Session:
         if now > self.start + LONGEST_NIGHT:
             msg = (
                 f"now={now:.10g} is no time of a session that began at {self.start:.10g} s: it "
-                f"ends {LONGEST_NIGHT // 3600} h later; begin another one, or mend clock or unit"
+                f"ends {LONGEST_NIGHT // 3600} h later; begin another one, or correct clock or unit"
             )
             raise DataError(msg)
         return now

@@ -136,7 +136,7 @@ def find_sources(
     if not sources and not broken:
         known = "; ".join(one.title for one in formats)
         if as_format:
-            msg = f"{path}: not {known}; without a format named, its content tells what it is"
+            msg = f"{path}: not {known}; without a format named, its content shows what it is"
         else:
             msg = f"{path}: nothing that can be staged; expected one of these: {known}"
         raise DataError(msg)

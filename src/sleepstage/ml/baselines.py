@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Majority(OneStep):
-    """Tell every epoch the class shares of the training epochs; nothing to set, nothing drawn."""
+    """Predict the class shares of the training epochs; nothing to set, nothing drawn."""
 
     def _learn(self, nights: Sequence[PreparedNight]) -> Probabilities:
         return partial(_by_row, DummyClassifier(strategy="prior").fit(*scored_rows(nights)))

@@ -37,7 +37,7 @@ def _runs_table(
     reports: Sequence[tuple[int, str, Mapping[str, Any]]],
     summary: Mapping[str, Any],
     scheme: str,
-    told: str = "test people",
+    whose: str = "test people",
 ) -> Table:
     """A line for each run, a column of words on it, and mean and standard deviation at the end."""
     rows: list[tuple[Cell, ...]] = [
@@ -46,7 +46,7 @@ def _runs_table(
     rows += [
         (statistic, "", *_numbers(summary[scheme], statistic)) for statistic in ("mean", "std")
     ]
-    head = ("run", told, *number_labels(scheme))
+    head = ("run", whose, *number_labels(scheme))
     return Table(scheme_words(scheme), head, tuple(rows), text_columns=2, totals=2)
 
 
@@ -117,7 +117,7 @@ def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Sectio
         Table("epochs", (*head, "all"), tuple(counts)),
         Table("share of the expert's class", head, tuple(shares)),
     )
-    text = "Rows: what the expert scored; columns: what the model told. All runs pooled."
+    text = "Rows: what the expert scored; columns: what the model predicted. All runs pooled."
     drawn = Picture("confusion matrix", partial(plot_confusion, confusion, SCHEMES[scheme].classes))
     return Section("confusion", "What is mixed up with what", text, tables, (drawn,))
 
@@ -130,7 +130,7 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
     scheme = _shared_scheme(results)
     rows = tuple(_model_row(name, model, scheme) for name, model in models.items())
     compared = ("kappa to the first", "95 % CI", "p")
-    head = ("model", "told", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
+    head = ("model", "predicts", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
     order = sorted({run["run"] for run in results["runs"]})
     kappas = {(run["model"], run["run"]): run[scheme]["kappa"] for run in results["runs"]}
     each = tuple((f"run {run}", *(kappas.get((name, run)) for name in models)) for run in order)

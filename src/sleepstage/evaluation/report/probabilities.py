@@ -54,7 +54,7 @@ def calibration_section(reliability: Mapping[str, Any]) -> Section:
     )
     error = reliability["expected_calibration_error"]
     text = (
-        "Whether a stage that is told with a probability of 80 % is right in 80 %. The expected "
+        "Whether a stage predicted with a probability of 80 % is right in 80 %. The expected "
         f"calibration error, the mean distance of the two, is {error:.3f} (0 is perfect)."
     )
     head = ("probability", "epochs", "mean probability", "share that is right")

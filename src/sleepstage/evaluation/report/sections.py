@@ -55,8 +55,8 @@ _GLOSSARY: Final = {
         "people choose it, never test people."
     ),
     "live, whole night": (
-        "Live: an epoch is told from nothing later than its own end. Whole night: told afterwards, "
-        "from the full recording."
+        "Live: an epoch is predicted from data up to its own end. Whole night: afterwards, from "
+        "the full recording."
     ),
     "95 % CI": (
         "Confidence interval of a mean over people, by a bootstrap (BCa) that draws people, not "

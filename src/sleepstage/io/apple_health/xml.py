@@ -101,7 +101,7 @@ class Export:
 
 
 def is_export(beginning: bytes) -> bool:
-    """Tell an export by its first bytes."""
+    """Recognise an export by its first bytes."""
     return b"<!DOCTYPE HealthData" in beginning or b"<HealthData" in beginning
 
 

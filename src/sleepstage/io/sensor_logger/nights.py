@@ -158,7 +158,7 @@ def _utc_offset(zone: str, time: float, path: Path) -> int:
     try:
         ahead = datetime.fromtimestamp(time, ZoneInfo(zone)).utcoffset()
     except (KeyError, OSError, ValueError):  # a continent alone is a folder
-        _log.warning("%s: unknown time zone %.60r; times are told in UTC", path, zone)
+        _log.warning("%s: unknown time zone %.60r; times are shown in UTC", path, zone)
         return 0
     return int(ahead.total_seconds()) if ahead is not None else 0
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Severity = Literal["error", "warning"]
-"""An error must be mended; a warning should be known before trusting a night."""
+"""An error must be corrected; a warning should be known before trusting a night."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class DatasetReport:
 
     @property
     def errors(self) -> int:
-        """Number of findings that must be mended."""
+        """Number of findings that must be corrected."""
         return sum(finding.severity == "error" for finding in self.all_findings)
 
     @property

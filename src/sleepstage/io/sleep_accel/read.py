@@ -50,7 +50,7 @@ CHECKSUMS: Final = "SHA256SUMS.txt"
 """The published list of files, which `sleepstage data fetch` leaves beside them."""
 
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
-"""Says where the dataset lies, if no option does."""
+"""Names the folder of the dataset, if no option does."""
 
 GRID_TOLERANCE: Final = 1e-6
 """Epochs: label times are decimal numbers."""
