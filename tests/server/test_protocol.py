@@ -319,7 +319,7 @@ def test_answers_that_nobody_takes_do_not_hold_a_connection(server: Server) -> N
         with suppress(OSError):
             client.sendall((b"GET /v1/demo HTTP/1.1\r\n" + HOST + b"\r\n") * 20)
         assert process(server).memory_info().rss - before < 20_000_000
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while n_connections(server) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not n_connections(server)

@@ -75,8 +75,7 @@ class PreparedNight:
             self.recording,
             end=now,
             heart_rate=self.recording.heart_rate.between(-math.inf, now),
-            # A summary is stamped with its window's end: one at an epoch's end belongs to it.
-            motion=self.recording.motion.between(-math.inf, math.nextafter(now, math.inf)),
+            motion=self.recording.motion.between(-math.inf, now, window_ends=True),
             steps=self.recording.steps.between(-math.inf, now),
             reference=None,
             watch_stages=None,
