@@ -70,7 +70,7 @@ def in_torch(networks: Sequence[Network], info: ModelInfo) -> NDArray[np.float32
         features=NAMES, trace=False, whole_night=info.whole_night, look_ahead=info.look_ahead
     )
     rows = input_rows(NIGHT_AND_ROWS, config)
-    probabilities = np.mean([predict(one, rows) for one in networks], axis=0)
+    probabilities = np.mean([predict(one, [rows])[0] for one in networks], axis=0)
     prior_correction = PriorCorrection(info.typical)
     centred, _ = prior_correction.apply(
         probabilities, prior_correction.initial_state(probabilities.shape[1])

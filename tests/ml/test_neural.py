@@ -171,7 +171,7 @@ def test_what_is_predicted_is_what_the_file_predicts(
     (member,) = fit_members(nights[:4], groups, config).networks
     prior_correction = PriorCorrection(fitted.info.typical)
     centred, _ = prior_correction.apply(
-        predict(member, input_rows(nights[4], config)),
+        predict(member, [input_rows(nights[4], config)])[0],
         prior_correction.initial_state(len(FOUR_CLASS)),
     )
     expected = temper(centred, fitted.info.temperature)
@@ -258,7 +258,7 @@ def test_an_ensemble_is_the_mean_of_all_its_networks(
     networks = [network for _, members in made for network in members.networks]
     assert len(networks) == 3
     rows = input_rows(nights[4], TINY)
-    mean = np.mean([predict(network, rows) for network in networks], axis=0)
+    mean = np.mean([predict(network, [rows])[0] for network in networks], axis=0)
     prior_correction = PriorCorrection(fitted.info.typical)
     centred, _ = prior_correction.apply(mean, prior_correction.initial_state(len(FOUR_CLASS)))
     expected = temper(centred, fitted.info.temperature)

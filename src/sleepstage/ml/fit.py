@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from joblib import effective_n_jobs
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 
 from sleepstage._utils.parallel import run_tasks
@@ -144,7 +145,8 @@ def _take_out(
     kappas: list[float] = []
 
     def validate(network: Network, loss: float) -> None:
-        passes.append({subject: predict(network, one.rows) for subject, one in held_out.items()})
+        predicted = predict(network, [one.rows for one in held_out.values()])
+        passes.append(dict(zip(held_out, predicted, strict=True)))
         kappas.append(_kappa(held_out, passes[-1], SCHEMES[config.scheme]))
         report(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
 
@@ -204,12 +206,13 @@ def fit(
 
 
 @torch.no_grad()
-def predict(network: Network, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities of one night's rows, shape (n_rows, n_classes)."""
+def predict(network: Network, nights: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Probabilities (n_rows, n_classes) of the rows of each night, all of them at once."""
     device = next(network.parameters()).device
-    rows_BTF = torch.tensor(rows[np.newaxis], device=device)
-    logits_BTC = network.score(rows_BTF, torch.tensor([len(rows)], device=device))
-    return np.asarray(logits_BTC[0].softmax(dim=-1).cpu().numpy(), dtype=np.float32)
+    rows_BTF = pad_sequence([torch.tensor(rows) for rows in nights], batch_first=True).to(device)
+    lengths_B = torch.tensor([len(rows) for rows in nights], device=device)
+    probabilities_BTC = network.score(rows_BTF, lengths_B).softmax(dim=-1).cpu().numpy()
+    return [one[: len(rows)] for one, rows in zip(probabilities_BTC, nights, strict=True)]
 
 
 def _running_mean(mean: Tensor, new: Tensor, n: Tensor | int, *, decay: float) -> Tensor:
