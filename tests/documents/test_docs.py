@@ -92,8 +92,8 @@ def test_the_api_reference_has_all_that_the_package_exports() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/edge.md", "docs/docker.md"])
 def test_links_of_the_repository_become_links_of_the_site(page: str) -> None:
     address = site.PAGES.get(page, page.removeprefix("docs/"))
-    file: Any = SimpleNamespace(file=SimpleNamespace(src_uri=address))
-    shown = site.on_page_markdown((ROOT / page).read_text("utf-8"), page=file)
+    shown_page: Any = SimpleNamespace(file=SimpleNamespace(src_uri=address))
+    shown = site.on_page_markdown((ROOT / page).read_text("utf-8"), page=shown_page)
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", shown)
     assert links
     for link in links:

@@ -130,7 +130,7 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
     scheme = _shared_scheme(results)
     rows = tuple(_model_row(name, model, scheme) for name, model in models.items())
     compared = ("kappa to the first", "95 % CI", "p")
-    head = ("model", "predicts", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
+    head = ("model", "decided", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
     order = sorted({run["run"] for run in results["runs"]})
     kappas = {(run["model"], run["run"]): run[scheme]["kappa"] for run in results["runs"]}
     each = tuple((f"run {run}", *(kappas.get((name, run)) for name in models)) for run in order)
