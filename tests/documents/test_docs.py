@@ -139,7 +139,7 @@ def test_the_recipe_of_an_own_feature_works(
     (tmp_path / "own_features.py").write_text(changed, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     own = importlib.import_module("own_features")
-    assert set(own.FEATURE_NAMES) - set(features.FEATURE_NAMES) == {"hr_range_5m"}
+    assert len(own.FEATURE_NAMES) == len(features.FEATURE_NAMES) + 1
     beats = np.arange(0.0, 600.0, 5.0)
     night = sleepstage.Recording.from_arrays(heart_rate=(beats, 60 + beats / 60), start=0, end=600)
     found = own.extract_features(night)[:, own.FEATURE_NAMES.index("hr_range_5m")]

@@ -144,7 +144,7 @@ def test_train_saves_an_own_class_that_makes_a_file(
     assert sleepstage.load_model(folder / "model.onnx").info.config["members"] == 1
     refused = invoke(*arguments, f"{module}:Mine")
     assert refused.exit_code == 1
-    assert "Mine makes no model file to save; to test it: sleepstage evaluate" in refused.output
+    assert "Mine makes no model file; to test it: sleepstage evaluate" in refused.output
 
 
 # Runs

@@ -13,6 +13,7 @@ from sleepstage.cli.console import console, progress_bar, table
 from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
 from sleepstage.core.recording import person_of
 from sleepstage.errors import DataError, needs_extra
+from sleepstage.evaluation import PROTOCOLS
 from sleepstage.io.sleep_accel.read import find_data
 
 if TYPE_CHECKING:
@@ -27,20 +28,15 @@ _MARKS = {
     "report.html": b"Not a medical device.",
     "report.md": b"Not a medical device.",
 }
-_PROTOCOLS = ("holdout", "kfold", "loso")
 _SHOWN = ("runs", "operating point", "models")  # sections of the report that are printed
 
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME",
-    help="Default: ensemble. Or package.module:Class. Repeatable.",
+    "--model", "models", multiple=True, metavar="NAME", help="Default: ensemble. Repeatable."
 )
-@click.option("--protocol", type=click.Choice(_PROTOCOLS), default="holdout")
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="holdout")
 @click.option("--repeats", type=_AT_LEAST_ONE, default=6, help="Random 90/10 splits (holdout).")
 @click.option("--folds", type=_AT_LEAST_ONE, default=10, help="Folds by person (kfold).")
 @click.option("--seed", default=0, help="Of the first split.")
@@ -62,6 +58,7 @@ def evaluate(
 ) -> None:
     """Train and test models on many splits by person; show every run, mean and spread.
 
+    A model is a built-in one, or package.module:Class of one's own (docs/my-model.md).
     Runs that lie in the output folder already, of the same data, settings and code, are not done
     again: an evaluation that was interrupted goes on where it stopped.
     """

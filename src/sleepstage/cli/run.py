@@ -37,9 +37,7 @@ def run(data: Path | None, seed: int, out: Path) -> None:
     hypnogram = load_model(out / "model.onnx").predict(night)
     file = out / f"{night.subject}.csv"
     hypnogram.save(file)
-    console.print(
-        f"\none night that the model has never seen: person {night.subject}", style="bold"
-    )
+    console.print(f"\na night that the model has never seen: {night.subject}", style="bold")
     show_hypnogram(hypnogram, night)
     console.print(f"hypnogram: {file}\npicture: {file.with_suffix('.png')}")
 

@@ -56,9 +56,7 @@ def train_and_show(
 
     config = override(find_classifier(model), (f"seed={seed}", *settings))
     if not getattr(config, "exports", False):
-        msg = (
-            f"{model} makes no model file to save; to test it: sleepstage evaluate --model {model}"
-        )
+        msg = f"{model} makes no model file; to test it: sleepstage evaluate --model {model}"
         raise DataError(msg)
     keep_apart([out], [data, *data.glob("*/")])
     refuse_other_files(out, runs.MARKS)

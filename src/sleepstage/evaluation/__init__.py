@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import needs_extra
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from sleepstage.ml.classifier import Classifier
 
-__all__ = ["evaluate"]
+__all__ = ["PROTOCOLS", "evaluate"]
+
+PROTOCOLS: Final = ("holdout", "kfold", "loso")
+"""See `sleepstage.evaluation.experiment.plan`."""
 
 
 def evaluate(
@@ -28,21 +31,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """Train and test classifiers on the same splits by person, as ``sleepstage evaluate`` does.
 
-    Every run fits a fresh copy of the classifier's settings, with a seed of its own.
-
     Parameters
     ----------
     models : mapping of str to str, class or Classifier
-        By the name for the results: a built-in name, ``package.module:Class``, a class, or its
-        settings; see `sleepstage.ml.classifier.Classifier`.
+        By the name for the results; see `sleepstage.ml.registry.find_classifier`. Every run fits a
+        fresh copy of the classifier's settings, with a seed of its own.
     data : path
         Scored nights, as `open_nights` takes them.
-    protocol, number, seed
-        See `sleepstage.evaluation.experiment.plan`.
-    jobs : int
-        Runs at a time; -1 for one a core.
-    out : path, optional
-        Keeps each run, so that an interrupted evaluation goes on there.
+    protocol, number, seed, jobs, out
+        See `sleepstage.evaluation.experiment`; without `out`, no run is kept.
 
     Returns
     -------
@@ -55,11 +52,6 @@ def evaluate(
         If a model or the data can't be used, or no run could be done.
     MissingExtraError
         Without the extra ``train``.
-
-    Examples
-    --------
-    >>> import sleepstage
-    >>> found = sleepstage.evaluate({"lstm": "lstm"}, "data/sleep-accel")  # doctest: +SKIP
     """
     with needs_extra("evaluating", "train"):
         from sleepstage.evaluation import experiment

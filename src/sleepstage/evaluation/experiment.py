@@ -21,6 +21,7 @@ from sleepstage.core.agreement import ScoredNight
 from sleepstage.core.hypnogram import Hypnogram, likeliest
 from sleepstage.core.recording import person_of
 from sleepstage.errors import DataError, SleepstageError
+from sleepstage.evaluation import PROTOCOLS
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save, train_and_test
 from sleepstage.evaluation.splits import holdout, kfold
 from sleepstage.stages import SCHEMES, UNSCORED
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PROTOCOLS: Final = ("holdout", "kfold", "loso")
-"""See `plan`."""
 
 _ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting", "server")
 """Parts of the package that change no prediction, except these modules of theirs."""
