@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -66,9 +67,11 @@ def run_tasks(
         from joblib.externals.loky.process_executor import TerminatedWorkerError
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
     try:
-        yield from Parallel(
-            n_jobs=jobs, return_as="generator_unordered", initializer=end_with_parent
-        )(calls)
+        # No two partials are equal, so that joblib starts new processes: those of an earlier call
+        # may have loaded a module that has changed, or look for modules elsewhere. Within one
+        # training they have not, and loading torch takes seconds.
+        begin = end_with_parent if jobs is None else partial(end_with_parent)
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", initializer=begin)(calls)
     except TerminatedWorkerError as error:
         message = (
             "a process that did the work died, of too little memory or of a damaged file: what is "
