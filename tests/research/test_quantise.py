@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,13 @@ NIGHT = simulate_night(11, hours=1.0)
 ROWS = extract_features(NIGHT)
 
 
+@cache
 def exported(*kinds: str) -> bytes:
     networks = [network(kind, seed) for seed, kind in enumerate(kinds)]
     return model_file(export_graph(networks, N_FEATURES), ModelInfo(NAMES, "four_class"))
 
 
+@cache
 def wide() -> bytes:
     """An LSTM in which weights are most of the file."""
     torch.manual_seed(0)
