@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from joblib import parallel_config
 from numpy.typing import NDArray
 
 from sleepstage.core.agreement import agreement
@@ -251,23 +250,6 @@ def test_a_fixed_number_of_passes_is_not_up_to_the_validation_people(
     for number, member in enumerate(members.networks):
         alone = fit(everybody, replace(config, seed=number))
         np.testing.assert_array_equal(weights(member), weights(alone))
-
-
-def test_fits_at_once_give_the_networks_of_fits_in_a_row(nights: list[PreparedNight]) -> None:
-    names = [night.subject for night in nights]
-    groups, config = [names[:3], names[3:]], replace(ONE_PASS, members=2)
-    in_a_row = fit_members(nights, groups, config)
-    calls: list[tuple[int, int]] = []
-    with parallel_config(n_jobs=2):
-        at_once = fit_members(
-            nights, groups, config, on_epoch=lambda done, total, _: calls.append((done, total))
-        )
-    assert calls == [(done, 4) for done in range(1, 5)]
-    assert at_once.n_training_epochs == in_a_row.n_training_epochs
-    for one, other in zip(at_once.networks, in_a_row.networks, strict=True):
-        np.testing.assert_array_equal(weights(one), weights(other))
-    for name in names:
-        np.testing.assert_array_equal(at_once.validation[name], in_a_row.validation[name])
 
 
 def test_members_of_other_seeds_are_others(nights: list[PreparedNight]) -> None:

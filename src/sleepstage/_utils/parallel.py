@@ -32,7 +32,7 @@ def run_tasks(
     shared: Shared,
     tasks: Sequence[Task],
     *,
-    jobs: int | None = -1,
+    jobs: int = -1,
     cluster: str | None = None,
 ) -> Generator[tuple[int, Result]]:
     """Yield (index of the task, result) as each one is finished, in whatever order.
@@ -47,8 +47,7 @@ def run_tasks(
     tasks : sequence
         One for each call.
     jobs : int
-        Calls at a time on this machine: -1 for one a core, 1 to stay in this process, None for
-        what `joblib.parallel_config` asks for.
+        Calls at a time on this machine: -1 for one a core, 1 to stay in this process.
     cluster : str, optional
         Address of a Dask scheduler, such as ``tcp://127.0.0.1:8786``, whose workers are used
         instead. What a lost worker had is done by the others, or waits for a new one.
@@ -68,10 +67,10 @@ def run_tasks(
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
     try:
         # No two partials are equal, so that joblib starts new processes: those of an earlier call
-        # may have loaded a module that has changed, or look for modules elsewhere. Within one
-        # training they have not, and loading torch takes seconds.
-        begin = end_with_parent if jobs is None else partial(end_with_parent)
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", initializer=begin)(calls)
+        # may have loaded a module that has changed, or look for modules elsewhere.
+        yield from Parallel(
+            n_jobs=jobs, return_as="generator_unordered", initializer=partial(end_with_parent)
+        )(calls)
     except TerminatedWorkerError as error:
         message = (
             "a process that did the work died, of too little memory or of a damaged file: what is "

@@ -47,8 +47,6 @@ def train_and_show(
 ) -> Recording:
     """Train, print split, results and where everything lies; the first test person's night."""
     with needs_extra("training", "train"):
-        from joblib import parallel_config
-
         import sleepstage.evaluation.run as runs
         from sleepstage.evaluation.splits import holdout
         from sleepstage.ml.config import override
@@ -62,11 +60,7 @@ def train_and_show(
     refuse_other_files(out, runs.MARKS)
     nights, simulated = load_and_announce(data)
     split = holdout([night.subject for night in nights], seed=seed)
-    with (
-        parallel_config(n_jobs=-1),
-        runs.log_to(out / "train.log"),
-        progress_bar("training") as progress,
-    ):
+    with runs.log_to(out / "train.log"), progress_bar("training") as progress:
         outcome = runs.train_and_test(nights, config, split, on_epoch=progress)
     runs.save(outcome, out)
     runs.save_pictures(outcome.scored, out)

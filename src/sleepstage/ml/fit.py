@@ -7,16 +7,14 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
-from joblib import effective_n_jobs
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 
-from sleepstage._utils.parallel import run_tasks
 from sleepstage.core.agreement import agreement
 from sleepstage.errors import DataError
 from sleepstage.ml.dataset import Example, batches, class_counts, example
@@ -24,7 +22,7 @@ from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,13 +30,9 @@ if TYPE_CHECKING:
     from sleepstage.ml.config import TrainingConfig
     from sleepstage.ml.dataset import PreparedNight
 
-    People = Mapping[str, Example]
-    Report = Callable[[str], None]
-
 _log = logging.getLogger(__name__)
 
 Network = CausalNetwork | WholeNightNetwork
-Fitted = TypeVar("Fitted")
 
 
 class Members(NamedTuple):
@@ -53,10 +47,6 @@ class Members(NamedTuple):
     network fitted that long without them."""
 
 
-def _quiet(_: str) -> None:
-    """Report nothing: another process can't."""
-
-
 @dataclass
 class _Progress:
     """Counts training epochs and reports them."""
@@ -65,24 +55,11 @@ class _Progress:
     on_epoch: Progress | None
     done: int = 0
 
-    def report(self, remark: str, n_training_epochs: int = 1) -> None:
-        self.done += n_training_epochs
+    def report(self, remark: str) -> None:
+        self.done += 1
         _log.info("training epoch %d of %d: %s", self.done, self.planned, remark)
         if self.on_epoch:
             self.on_epoch(self.done, self.planned, remark)
-
-    def fit_all(
-        self, fit_one: Callable[..., Fitted], people: People, tasks: Sequence[Any]
-    ) -> list[Fitted]:
-        """Do independent fits, at once where `joblib.parallel_config` asks for several jobs."""
-        if effective_n_jobs(None) == 1:
-            return [fit_one(people, task, report=self.report) for task in tasks]
-        found: dict[int, Fitted] = {}
-        for number, fitted in run_tasks(fit_one, people, tasks, jobs=None):
-            found[number] = fitted
-            *_, config = tasks[number]
-            self.report(f"fit {len(found)} of {len(tasks)}", config.training_epochs)
-        return [found[number] for number in range(len(tasks))]
 
 
 def fit_members(
@@ -104,19 +81,35 @@ def fit_members(
     people = {night.subject: example(night, config) for night in nights}
     longest = config.training_epochs or config.max_training_epochs
     progress = _Progress((len(groups) + config.members) * longest, on_epoch)
-    held_out = [
-        (group, replace(config, seed=config.seed + number, training_epochs=longest))
-        for number, group in enumerate(groups)
-    ]
-    outputs, kappas = zip(*progress.fit_all(_take_out, people, held_out), strict=True)
+    outputs, kappas = zip(
+        *(
+            _take_out(
+                people,
+                group,
+                replace(config, seed=config.seed + number, training_epochs=longest),
+                progress,
+            )
+            for number, group in enumerate(groups)
+        ),
+        strict=True,
+    )
     mean = np.nan_to_num(np.array(kappas)).mean(axis=0)
     n_training_epochs = config.training_epochs or int(mean.argmax()) + 1
     kappa = mean[n_training_epochs - 1]
     _log.info("%d training epochs, validation kappa %.3f", n_training_epochs, kappa)
     progress.planned = progress.done + config.members * n_training_epochs
-    seeds = range(config.members * config.seed, config.members * (config.seed + 1))
-    finals = [(replace(config, seed=seed, training_epochs=n_training_epochs),) for seed in seeds]
-    networks = progress.fit_all(_fit_all, people, finals)
+    networks = [
+        fit(
+            list(people.values()),
+            replace(
+                config,
+                seed=config.members * config.seed + member,
+                training_epochs=n_training_epochs,
+            ),
+            after=lambda _, loss: progress.report(f"loss {loss:.3f}, final fit on all"),
+        )
+        for member in range(config.members)
+    ]
     validation = {
         subject: probabilities
         for passes in outputs
@@ -125,20 +118,10 @@ def fit_members(
     return Members(networks, n_training_epochs, validation)
 
 
-def _fit_all(people: People, task: tuple[TrainingConfig], *, report: Report = _quiet) -> Network:
-    (config,) = task
-    return fit(
-        list(people.values()),
-        config,
-        after=lambda _, loss: report(f"loss {loss:.3f}, final fit on all"),
-    )
-
-
 def _take_out(
-    people: People, task: tuple[Sequence[str], TrainingConfig], *, report: Report = _quiet
+    people: dict[str, Example], group: Sequence[str], config: TrainingConfig, progress: _Progress
 ) -> tuple[list[dict[str, NDArray[np.float32]]], list[float]]:
     """Fit to the others; probabilities and kappa of the group after each training epoch."""
-    group, config = task
     _log.info("without %s, who validate", ", ".join(group))
     held_out = {subject: people[subject] for subject in group}
     passes: list[dict[str, NDArray[np.float32]]] = []
@@ -148,7 +131,7 @@ def _take_out(
         predicted = predict(network, [one.rows for one in held_out.values()])
         passes.append(dict(zip(held_out, predicted, strict=True)))
         kappas.append(_kappa(held_out, passes[-1], SCHEMES[config.scheme]))
-        report(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
+        progress.report(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
 
     others = [one for subject, one in people.items() if subject not in held_out]
     fit(others, config, after=validate)
@@ -275,7 +258,9 @@ def _class_weights(examples: Sequence[Example], config: TrainingConfig) -> Tenso
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def _kappa(held_out: People, outputs: dict[str, NDArray[np.float32]], scheme: Scheme) -> float:
+def _kappa(
+    held_out: dict[str, Example], outputs: dict[str, NDArray[np.float32]], scheme: Scheme
+) -> float:
     """Cohen's kappa over all epochs of the validation people."""
     codes = np.concatenate([held_out[subject].codes for subject in outputs])
     guesses = np.concatenate([one.argmax(axis=1).astype(np.int8) for one in outputs.values()])
