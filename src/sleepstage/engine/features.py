@@ -260,7 +260,7 @@ def _baseline(
 
 
 def _quantiles(ordered: Sequence[float]) -> tuple[float, float]:
-    """Median and 5th percentile, as numpy has them, in a fiftieth of the time."""
+    """Median and 5th percentile, as numpy has them: that would take far longer."""
     n = len(ordered)
     if not n:
         return math.nan, math.nan
@@ -282,7 +282,8 @@ def _trace(rate: Lookback) -> NDArray[np.float64]:
 
 
 def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[_Column]:
-    epoch, five, twenty, all_known = (motion.last(n * _MINUTE) for n in (0.5, 5, 20, 30))
+    epoch, five, twenty = (motion.last(n * _MINUTE) for n in (0.5, 5, 20))
+    all_known = motion.last(_MEMORY)
     counts, peaks = np.log1p(motion.values[:, 0]), motion.values[:, 1:]
     turns = np.abs(peaks[1:] - peaks[:-1]).sum(axis=1)
 

@@ -252,6 +252,5 @@ def _warn_of_values(admission: Admission, given: Message, record: SessionRecord)
 
 
 def _n_late(name: str, samples: Samples, mark: float) -> int:
-    # A summary is stamped with the end of its window: one at the mark is over by then.
     summaries = name == "motion" and samples.values.shape[1] == 4
-    return int(np.searchsorted(samples.times, mark, side="right" if summaries else "left"))
+    return int(samples.n_before(mark, window_ends=summaries))
