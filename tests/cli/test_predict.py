@@ -231,3 +231,11 @@ def test_no_result_is_written_over_a_dataset(simulated_data: Path, tmp_path: Pat
             assert result.exit_code == 1
             assert f"{folder} is an input" in result.stderr
     assert not list((tmp_path / "data").glob("*.json"))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLEEPSTAGE_DATA", raising=False)
+    result = invoke("predict", "nihgt.csv")
+    assert result.exit_code == 1
+    assert "Error: nihgt.csv: no such file or folder" in result.output

@@ -116,7 +116,11 @@ def _save_explanation(explanation: Explanation, path: Path) -> None:
 def one_night(recording: str) -> StoredNight:
     """The night of a path, of DIR:SUBJECT, or of SUBJECT in the dataset where it usually lies."""
     if ":" not in recording and not Path(recording).exists():
-        recording = f"{find_data()}:{recording}"
+        try:
+            recording = f"{find_data()}:{recording}"
+        except DataError as error:
+            msg = f"{recording}: no such file or folder, nor one of a dataset's people: {error}"
+            raise DataError(msg) from error
     night, *others = open_nights(recording)
     if others:
         msg = f"{recording}: {1 + len(others)} nights; name one of them: {recording}:{night.name}"
