@@ -1,8 +1,9 @@
 """Heart rate, motion summaries and steps to one row of numbers per 30 s epoch.
 
-Live by construction: a row is made of what was known by its epoch's end, looking back from there.
-State goes in and comes out, so that a night pushed in any pieces gives the same rows, bit for bit,
-as the night at once. What is not known is NaN; the model is trained with it.
+Live by construction: a row is made of what was known by its epoch's end, looking back from there,
+ten hours at most, so that a row depends as little as possible on when the recording began. State
+goes in and comes out, so that a recording pushed in any pieces gives the same rows, bit for bit, as
+all of it at once. What is not known is NaN; the model is trained with it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from sleepstage.core.recording import Recording
@@ -30,7 +29,14 @@ if TYPE_CHECKING:
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _MEMORY: Final = 30 * _MINUTE  # s of heart rate and motion that are looked back on
+_PER_HOUR: Final = 3600 / EPOCH_SECONDS
 _DAY: Final = 24 * _HOUR
+_N_LEVELS: Final = 1200  # epochs whose heart rate makes the baseline: ten hours
+_AT_REST: Final = 8.0  # bpm above the floor: what people asleep or resting keep within
+_N_CALM: Final = 960  # epochs whose calm is remembered: eight hours
+_CALM_SHARE: Final = 0.1  # of windows with movement: .02 asleep, .23 awake in bed, more out of it
+_UP_EPOCHS: Final = 20  # without calm, one after the other: somebody is up
+_N_UP: Final = 900  # epochs in which that is looked for, fewer than are remembered
 _TOGETHER: Final = 256  # epochs that are computed at a time: more take memory, and no less time
 _TURN_FLOOR: Final = 1e-3  # g, about the noise of a watch that lies still
 _TRACE_STEPS: Final = 10.0 * np.arange(30)[::-1]
@@ -62,10 +68,15 @@ class FeatureState:
     motion: Samples
     steps: Samples
     """All three: samples that later epochs look back on, and those of epochs not closed yet."""
-    night: NDArray[np.float64]
-    """Mean heart rate of each epoch since `start` that had any, the running baseline."""
+    levels: NDArray[np.float64]
+    """Mean heart rate of each of the last epochs, NaN where there was none: the baseline."""
+    calm: NDArray[np.int8]
+    """Of each of the last epochs: 1 calm, -1 not, 0 where there was no motion."""
     last_movement: float
     """Time of the last summary with an activity count, NaN before the first."""
+    last_steps: float
+    last_walk: float
+    """Times of the last sample of steps, and of the last with any, NaN before the first."""
 
     @classmethod
     def initial(cls, start: float) -> FeatureState:
@@ -76,8 +87,11 @@ class FeatureState:
             heart_rate=Samples.empty(),
             motion=Samples.empty(len(MOTION_COLUMNS)),
             steps=Samples.empty(),
-            night=np.empty(0),
+            levels=np.empty(0),
+            calm=np.empty(0, dtype=np.int8),
             last_movement=math.nan,
+            last_steps=math.nan,
+            last_walk=math.nan,
         )
 
     @property
@@ -177,7 +191,7 @@ def _forget(state: FeatureState) -> FeatureState:
         state,
         heart_rate=state.heart_rate.between(first_open - _MEMORY, math.inf),
         motion=state.motion.between(first_open - _MEMORY, math.inf),
-        steps=state.steps.between(first_open - _DAY, math.inf),
+        steps=state.steps.between(state.time if state.n_epochs else -math.inf, math.inf),
     )
 
 
@@ -196,37 +210,48 @@ def _describe_epochs(
     """Columns of the epochs by their signal, the trace, and the state behind them."""
     heart_rate = Lookback(state.heart_rate, ends)
     motion = Lookback(state.motion, ends, window_ends=True)
+    steps = Lookback(state.steps, ends)
     level = heart_rate.last(EPOCH_SECONDS).mean(heart_rate.values)
-    moved = motion.newest(motion.values[:, 0] > 0, motion.last(EPOCH_SECONDS))
-    moved = np.fmax.accumulate(np.append(state.last_movement, moved))[1:]
-    hours = (ends - state.start) / _HOUR
+    moved = _latest(state.last_movement, motion, motion.values[:, 0] > 0)
+    seen = _latest(state.last_steps, steps, np.full(len(steps.times), fill_value=True))
+    walked = _latest(state.last_walk, steps, steps.values > 0)
+    levels = np.concatenate([state.levels, level])
+    calm = np.concatenate([state.calm, _calm(motion)])
+    n_epochs = state.n_epochs + np.arange(1, len(ends) + 1)
     columns = {
-        "heart_rate": _heart_rate_columns(heart_rate, level, *_baseline(state.night, level)),
-        "motion": _motion_columns(motion, np.where(np.isnan(moved), state.start, moved)),
-        "time": [
-            ("elapsed", "h", "since recording start: deep sleep comes early, REM late", hours)
-        ],
-        "steps": _step_columns(Lookback(state.steps, ends)),
+        "heart_rate": _heart_rate_columns(heart_rate, level, *_baseline(levels, len(ends))),
+        "motion": _motion_columns(motion, np.where(np.isnan(moved), state.start, moved))
+        + _rest_columns(calm, n_epochs),
+        "steps": _step_columns(ends - seen, ends - walked),
     }
     state = replace(
         state,
         n_epochs=state.n_epochs + len(ends),
-        night=np.concatenate([state.night, level[~np.isnan(level)]]),
+        levels=levels[-_N_LEVELS:],
+        calm=calm[-_N_CALM:],
         last_movement=float(moved[-1]),
+        last_steps=float(seen[-1]),
+        last_walk=float(walked[-1]),
     )
     return columns, _trace(heart_rate), state
+
+
+def _latest(before: float, samples: Lookback, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Time of the last sample before the end of each epoch for which `mask` is true."""
+    newest = samples.newest(mask, samples.last(math.inf))
+    return np.fmax.accumulate(np.append(before, newest))[1:]
 
 
 def _heart_rate_columns(
     rate: Lookback,
     level: NDArray[np.float64],
-    median: NDArray[np.float64],
-    low: NDArray[np.float64],
+    floor: NDArray[np.float64],
+    resting: NDArray[np.float64],
+    rested: NDArray[np.float64],
 ) -> list[_Column]:
     one, two, five, ten, thirty = (rate.last(n * _MINUTE) for n in (1, 2, 5, 10, 30))
     mean_1, mean_5, mean_10, mean_30 = (n.mean(rate.values) for n in (one, five, ten, thirty))
     jumps = five.pairs.spread(rate.values[1:] - rate.values[:-1])
-    trend = ten.slope(rate.times, rate.values) * _MINUTE
     age = np.log1p(rate.ends - rate.held(rate.ends, _MEMORY, of=rate.times))
     n_1m = one.n.astype(np.float64)
     restless, unsteady = two.spread(rate.values), ten.spread(rate.values)
@@ -235,42 +260,43 @@ def _heart_rate_columns(
         ("hr_sd_2m", "bpm", "REM and wake make it restless, deep sleep steady", restless),
         ("hr_sd_10m", "bpm", "the same over a stage's length", unsteady),
         ("hr_step_sd_5m", "bpm", "fast changes, as far as averaged heart rate shows", jumps),
-        ("hr_trend_10m", "bpm/min", "falls into deep sleep, rises out of it", trend),
         ("hr_1m_vs_10m", "bpm", "arousals and the onset of wake", mean_1 - mean_10),
         ("hr_5m_vs_30m", "bpm", "slow changes across a sleep cycle", mean_5 - mean_30),
-        ("hr_1m_vs_night", "bpm", "against the running median of this night", mean_1 - median),
-        ("hr_10m_vs_night", "bpm", "the same, smoother", mean_10 - median),
-        ("hr_night_p5", "bpm", "running 5th percentile: this person's floor tonight", low),
+        ("hr_1m_vs_rest", "bpm", "against the resting heart rate of this person", mean_1 - resting),
+        ("hr_10m_vs_rest", "bpm", "the same, smoother", mean_10 - resting),
+        ("hr_floor_10h", "bpm", "5th percentile of the last hours: this person's floor", floor),
+        ("hr_rest_10h", "h", "near the floor: how long this person has rested", rested),
         ("hr_samples_1m", "count", "how much heart rate the row rests on", n_1m),
         ("hr_age", "log s", "how old the newest heart rate is", age),
     ]
 
 
-def _baseline(
-    night: NDArray[np.float64], levels: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Running median and 5th percentile of the epochs' levels."""
-    ordered, found = sorted(night.tolist()), []
-    for level in levels.tolist():
-        if not math.isnan(level):
+def _baseline(levels: NDArray[np.float64], n_epochs: int) -> tuple[NDArray[np.float64], ...]:
+    """Of the last epochs up to each of the newest `n_epochs`: floor, resting level, hours near it.
+
+    The floor is the 5th percentile. What lies near it is rest, awake or asleep, and its median the
+    resting level: hours of activity before the night move neither.
+    """
+    values = levels.tolist()
+    first = len(values) - n_epochs
+    ordered = sorted(level for level in values[max(first - _N_LEVELS, 0) : first] if level == level)
+    found = []
+    for newest in range(first, len(values)):
+        if not math.isnan(level := values[newest]):
             bisect.insort(ordered, level)
-        found.append(_quantiles(ordered))
-    median, low = np.array(found).T
-    return median, low
+        if newest >= _N_LEVELS and not math.isnan(level := values[newest - _N_LEVELS]):
+            del ordered[bisect.bisect_left(ordered, level)]
+        found.append(_rest(ordered))
+    return tuple(np.array(found).T)
 
 
-def _quantiles(ordered: Sequence[float]) -> tuple[float, float]:
-    """Median and 5th percentile, as numpy has them: that would take far longer."""
-    n = len(ordered)
-    if not n:
-        return math.nan, math.nan
-    median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    at = 0.05 * (n - 1)
-    below = int(at)
-    low, high = ordered[below], ordered[min(below + 1, n - 1)]
-    share = at - below
-    step = high - low
-    return median, low + step * share if share < 0.5 else high - step * (1 - share)
+def _rest(ordered: list[float]) -> tuple[float, float, float]:
+    """Floor, resting level and hours near it of sorted levels."""
+    if not ordered:
+        return math.nan, math.nan, math.nan
+    floor = ordered[int(0.05 * (len(ordered) - 1))]
+    n = bisect.bisect_right(ordered, floor + _AT_REST)
+    return floor, (ordered[(n - 1) // 2] + ordered[n // 2]) / 2, n / _PER_HOUR
 
 
 def _trace(rate: Lookback) -> NDArray[np.float64]:
@@ -309,15 +335,41 @@ def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[
     ]
 
 
-def _step_columns(steps: Lookback) -> list[_Column]:
-    day = steps.last(_DAY)
-    since_walk = np.fmin(steps.ends - steps.newest(steps.values > 0, day), _DAY)
-    total, minutes = np.log1p(day.sum(steps.values)), np.log1p(since_walk / _MINUTE)
-    total, minutes = (np.where(day.n > 0, one, np.nan) for one in (total, minutes))
+def _calm(motion: Lookback) -> NDArray[np.int8]:
+    """Whether there was hardly any movement in the last ten minutes; see `FeatureState`."""
+    share = motion.last(10 * _MINUTE).mean((motion.values[:, 0] > 0).astype(np.float64))
+    return np.where(np.isnan(share), 0, np.where(share <= _CALM_SHARE, 1, -1)).astype(np.int8)
+
+
+def _rest_columns(calm: NDArray[np.int8], n_epochs: NDArray[np.int64]) -> list[_Column]:
+    """How calm the last hours were, up to each of the newest epochs, of so many since the start."""
+    at = np.arange(len(calm) - len(n_epochs), len(calm)) + 1
+    n_calm, n_stirring = (np.append(0, np.cumsum(calm == kind)) for kind in (1, -1))
+    stirring = n_stirring[_UP_EPOCHS:] - n_stirring[:-_UP_EPOCHS] == _UP_EPOCHS
+    ends_up = np.append(-_N_UP, np.flatnonzero(stirring) + _UP_EPOCHS)
+    last_up = ends_up[np.searchsorted(ends_up, at, side="right") - 1]
+    since_up = np.minimum(np.minimum(at - last_up, n_epochs), _N_UP) / _PER_HOUR
+
+    def hours_of_calm(n: int) -> NDArray[np.float64]:
+        return np.asarray((n_calm[at] - n_calm[np.maximum(at - n, 0)]) / _PER_HOUR)
+
+    known = calm[at - 1] != 0
+    two, eight, up = (
+        np.where(known, hours, np.nan)
+        for hours in (hours_of_calm(240), hours_of_calm(_N_CALM), since_up)
+    )
     return [
-        ("steps_24h", "log count", "how active the last 24 hours were", total),
-        ("since_walk", "log min", "since the last steps", minutes),
+        ("calm_2h", "h", "how much of the last two hours was calm", two),
+        ("calm_8h", "h", "of the last eight: how far the night has come", eight),
+        ("since_up", "h", "since the last ten minutes without calm", up),
     ]
+
+
+def _step_columns(seen: NDArray[np.float64], walked: NDArray[np.float64]) -> list[_Column]:
+    """Of seconds since the newest sample of steps, and since the last that had any."""
+    minutes = np.log1p(np.fmin(walked, _DAY) / _MINUTE)
+    since_walk = np.where(seen <= _DAY, minutes, np.nan)
+    return [("since_walk", "log min", "since the last steps, a day at most", since_walk)]
 
 
 SUMMARIES: Final = tuple(

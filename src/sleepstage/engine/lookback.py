@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from sleepstage.core.samples import Samples
 
 _SPREAD_VALUES: Final = 3  # at least
-_SLOPE_VALUES: Final = 6
-_SLOPE_SECONDS: Final = 120.0
 
 
 class Windows:
@@ -67,15 +65,6 @@ class Windows:
         index, each = self._one_after_the_other()
         apart = values[index] - np.repeat(self.mean(values), self.n)
         return np.sqrt(np.where(self.n >= _SPREAD_VALUES, each.mean(apart * apart), np.nan))
-
-    def slope(self, times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Slope of a least-squares line, NaN of fewer than six values or less than two minutes."""
-        index, each = self._one_after_the_other()
-        apart = times[index] - np.repeat(self.mean(times), self.n)
-        edges = np.append(times, np.nan)
-        long = edges[self.last - 1] - edges[self.first] >= _SLOPE_SECONDS
-        squares = np.where(long & (self.n >= _SLOPE_VALUES), each.sum(apart * apart), np.nan)
-        return each.sum(apart * values[index]) / squares
 
     def _one_after_the_other(self) -> tuple[NDArray[np.intp], Windows]:
         """Samples of the first window, then of the second, and so on, and where each is then."""

@@ -1,9 +1,11 @@
-"""Online prior correction of log-probabilities, by the mean of the night so far.
+"""Online prior correction of log-probabilities, by the mean of the sleep so far.
 
 A model errs by person: it takes one sleeper's steady heart for deep sleep all night, and finds none
 in another. Shares of the stages differ less between people than such errors do. So the running
-mean of the log-probabilities is drawn to where it typically is after so many epochs; what is left
-are the changes within the night. Nothing of the future is used, and what is remembered is a sum.
+mean of the log-probabilities is drawn to where it typically is after so much sleep; what is left
+are the changes within the night. An epoch counts as far as it is sleep, and hours of wake are
+forgotten, so that neither the evening before nor the begin of a recording matters. Nothing of the
+future is used, and what is remembered is a sum.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_TRUST: Final = 30  # epochs after which a night's own mean weighs as much as the typical one
-_BOUND: Final = 1.0  # nats: what is certain stays so, as hours of wake before sleep
+_TRUST: Final = 30  # epochs of sleep after which a night's own mean weighs as much as the typical
+_BOUND: Final = 1.0  # nats: what is certain stays so
 _FLOOR: Final = 1e-3  # of probability
-_KNOT: Final = 10  # epochs between two entries of the typical course
+_KNOT: Final = 10  # epochs of sleep between two entries of the typical course
 _ENOUGH: Final = 0.2  # share of the nights that must be as long
+_AWAKE_EPOCHS: Final = 120  # of certain wake that halve what is remembered: an hour
+_WAKE: Final = 0  # its class, in every scheme
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class PriorCorrection:
     """Typical course of a model's running mean, and how to keep a night near it."""
 
     typical: tuple[tuple[float, ...], ...] = ()
-    """Mean over people of the running mean of centred log-probabilities, each 10 epochs from the
-    first, shape (n_knots, n_classes); later than the last it stays. Empty: probabilities are left
-    as they are."""
+    """Mean over people of the running mean of centred log-probabilities, each 10 epochs of sleep
+    from the first, shape (n_knots, n_classes); later than the last it stays. Empty: probabilities
+    are left as they are."""
 
     @classmethod
     def fit(cls, nights: Collection[NDArray[np.floating]]) -> PriorCorrection:
@@ -40,16 +44,22 @@ class PriorCorrection:
 
         They have to be predicted by models that were not fitted to those people.
         """
-        courses = [_running_mean(_log(probabilities)) for probabilities in nights]
-        long_enough = sorted(map(len, courses))[::-1][int(_ENOUGH * (len(courses) - 1))]
-        knots = [
-            np.mean([course[epoch] for course in courses if epoch < len(course)], axis=0)
-            for epoch in range(0, long_enough, _KNOT)
-        ]
+        courses = [_course(night) for night in nights]
+        most_sleep = sorted(asleep.max() for asleep, _ in courses)[::-1]
+        knots: list[NDArray[np.float64]] = []
+        enough = most_sleep[int(_ENOUGH * (len(courses) - 1))]
+        for knot in np.arange(0, enough, _KNOT):
+            near = [np.abs(asleep - max(knot, 1)) <= _KNOT / 2 for asleep, _ in courses]
+            means = [
+                mean[at].mean(axis=0)
+                for (_, mean), at in zip(courses, near, strict=True)
+                if at.any()
+            ]
+            knots.append(np.mean(means, axis=0) if means else knots[-1])
         return cls(tuple(tuple(round(float(value), 4) for value in knot) for knot in knots))
 
     def initial_state(self, n_classes: int) -> NDArray[np.float64]:
-        """State before the first epoch: epochs so far, and the sum over them; zeros."""
+        """State before the first epoch: epochs of sleep so far, and the sum over them; zeros."""
         return np.zeros(1 + n_classes)
 
     def apply(
@@ -63,18 +73,16 @@ class PriorCorrection:
         if not self.typical or not len(probabilities):
             return probabilities.astype(np.float32), state
         logs = _log(probabilities)
-        steps = np.concatenate([np.ones((len(logs), 1)), logs], axis=1)
-        # Added one by one after what was before, so that any chunking gives the same bits.
-        states = np.cumsum(np.concatenate([state[np.newaxis], steps]), axis=0)
-        n_epochs, sums = states[1:, :1], states[1:, 1:]
+        states = _sums(probabilities, logs, state)
+        asleep, sums = states[:, :1], states[:, 1:]
         typical = np.stack(
             [
-                np.interp(n_epochs[:, 0] - 1, _KNOT * np.arange(len(self.typical)), course)
+                np.interp(asleep[:, 0], _KNOT * np.arange(len(self.typical)), course)
                 for course in zip(*self.typical, strict=True)
             ],
             axis=1,
         )
-        deviation = (sums - n_epochs * typical) / (n_epochs + _TRUST)
+        deviation = (sums - asleep * typical) / (asleep + _TRUST)
         odds = np.exp(logs - deviation.clip(-_BOUND, _BOUND))
         return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), states[-1]
 
@@ -85,5 +93,22 @@ def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(logs - logs.mean(axis=1, keepdims=True))
 
 
-def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.cumsum(values, axis=0) / np.arange(1, len(values) + 1)[:, np.newaxis])
+def _sums(
+    probabilities: NDArray[np.floating], logs: NDArray[np.float64], state: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Epochs of sleep and the sum of their log-probabilities, after each epoch."""
+    awake = probabilities[:, _WAKE].astype(np.float64)
+    kept = 1 - (1 - 0.5 ** (1 / _AWAKE_EPOCHS)) * awake
+    added = (1 - awake)[:, np.newaxis] * np.insert(logs, 0, 1.0, axis=1)
+    states = np.empty_like(added)
+    # One after the other, so that any chunking gives the same bits.
+    for epoch, (keep, new) in enumerate(zip(kept.tolist(), added, strict=True)):
+        states[epoch] = state = keep * state + new
+    return states
+
+
+def _course(probabilities: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Epochs of sleep, and the mean of the log-probabilities over them, after each epoch."""
+    logs = _log(probabilities)
+    sums = _sums(probabilities, logs, np.zeros(1 + logs.shape[1]))
+    return sums[:, 0], sums[:, 1:] / np.maximum(sums[:, :1], _FLOOR)

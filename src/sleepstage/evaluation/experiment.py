@@ -242,8 +242,7 @@ def _data(nights: Sequence[PreparedNight]) -> str:
     digest = hashlib.sha256()
     for night in sorted(nights, key=lambda night: night.subject):
         digest.update(night.recording.fingerprint().encode())
-        rows = (night.rows, *night.thinned_rows)
-        digest.update(b"".join([night.codes.tobytes(), *(one.tobytes() for one in rows)]))
+        digest.update(night.codes.tobytes() + night.rows.tobytes())
     return digest.hexdigest()
 
 

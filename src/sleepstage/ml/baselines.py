@@ -17,9 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sleepstage.core.motion import WINDOW_SECONDS
-from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.ml.classifier import OneStep, four_class_counts, scored_rows
-from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
+from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,10 +52,11 @@ class ElapsedTime(OneStep):
     times. To each, one epoch of the overall shares is added."""
 
     def _learn(self, nights: Sequence[PreparedNight]) -> Probabilities:
-        rows, codes = scored_rows(nights)
-        bins = _bins(rows, self.bin_minutes)
+        codes = np.concatenate([night.codes for night in nights])
+        bins = np.concatenate([_bins(len(night.codes), self.bin_minutes) for night in nights])
+        scored = codes != UNSCORED
         counts = np.zeros((bins.max() + 1, len(FOUR_CLASS)))
-        np.add.at(counts, (bins, codes), 1)
+        np.add.at(counts, (bins[scored], codes[scored]), 1)
         overall = four_class_counts(nights)
         counts += overall / overall.sum()
         shares = counts / counts.sum(axis=1, keepdims=True)
@@ -66,14 +66,13 @@ class ElapsedTime(OneStep):
 def _by_time(
     shares: NDArray[np.float64], bin_minutes: float, night: PreparedNight
 ) -> NDArray[np.float64]:
-    bins = _bins(night.summaries, bin_minutes)
+    bins = _bins(len(night.codes), bin_minutes)
     return np.asarray(shares[np.minimum(bins, len(shares) - 1)])
 
 
-def _bins(rows: NDArray[Any], minutes: float) -> NDArray[np.int64]:
-    """Bin of the middle of each epoch, which no rounding of hours moves over a border."""
-    end = rows[:, FEATURE_NAMES.index("elapsed")] * 60
-    return np.floor((end - EPOCH_SECONDS / 120) / minutes).astype(np.int64)
+def _bins(n_epochs: int, minutes: float) -> NDArray[np.int64]:
+    """Bin of the middle of each epoch."""
+    return np.floor((np.arange(n_epochs) + 0.5) * EPOCH_SECONDS / 60 / minutes).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 _SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
 
-DEFAULT_FEATURES: Final = tuple(
-    name
-    for name in _SUMMARY_NAMES
-    if name not in {"hr_trend_10m", "hr_age", "motion_windows_5m", "steps_24h", "since_walk"}
-)
+DEFAULT_FEATURES: Final = tuple(name for name in _SUMMARY_NAMES)
 """Features that help on people not trained on; `docs/approach.md` has the measurements."""
 
 HEART_RATE_FEATURES: Final = (
@@ -77,10 +73,17 @@ class TrainingConfig:
     crop_epochs: int = 480
     crop_share: float = 0.5
     """This share of the nights is cut to a stretch of `crop_epochs`."""
-    signal_dropout: float = 0.25
-    """Share of the nights from which motion, less often heart rate, is taken away."""
-    thinning: float = 0.25
-    """Share of the nights with one heart rate in a minute or in five."""
+    longest_epochs: int = 1200
+    """A recording that is longer is cut, too."""
+    signal_dropout: float = 0.5
+    """Share of the nights from which motion, steps or heart rate is taken away, for all of the
+    night or for a while."""
+    evenings: float = 0.5
+    """Share of the recordings that begin hours before lights off; see `sleepstage.ml.variants`."""
+    late_starts: float = 0.15
+    """Share of those that begin in mid-night."""
+    thinning: float = 0.1
+    """Share of those with one heart rate in a minute or in five."""
     prior_correction: bool = True
     """Correct the prior by the night so far; see `sleepstage.engine.prior_correction`."""
     seed: int = 0
@@ -109,6 +112,11 @@ class TrainingConfig:
     def columns(self) -> tuple[str, ...]:
         """Names of all that the network reads: the trace comes last."""
         return (*self.features, *(feature.name for feature in TRACE if self.trace))
+
+    @property
+    def variants(self) -> dict[str, float]:
+        """Shares of the kinds of `sleepstage.ml.variants.make_variants`; the rest is as it was."""
+        return {"evening": self.evenings, "late": self.late_starts, "thinned": self.thinning}
 
     @property
     def live(self) -> bool:

@@ -15,10 +15,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.errors import DataError
+from sleepstage.ml.variants import make_variants
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from sleepstage.ml.config import TrainingConfig
 
 _log = logging.getLogger(__name__)
-
-SPARSE: Final = (60.0, 300.0)
-"""Seconds between two heart rates of watches that measure now and then; Apple's without a workout
-take one in about five minutes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +41,6 @@ class PreparedNight:
     codes: NDArray[np.int8]
     """The expert's stages in four classes, shape (n_epochs,); unscored where heart rate or motion
     is missing, too: these epochs are neither trained on nor tested."""
-    thinned_rows: tuple[NDArray[np.float32], ...] = ()
-    """Features of the same night with its heart rate thinned, for each of `SPARSE`."""
 
     @property
     def subject(self) -> str:
@@ -63,10 +58,12 @@ class PreparedNight:
         return extract_features(self.recording.reversed())[::-1]
 
     @cached_property
-    def thinned_backward_rows(self) -> tuple[NDArray[np.float32], ...]:
-        """Both: from the end of the night, with its heart rate thinned."""
-        thinned = [thin(self.recording, seconds) for seconds in SPARSE]
-        return tuple(extract_features(one.reversed())[::-1] for one in thinned)
+    def variants(self) -> Mapping[str, tuple[PreparedNight, ...]]:
+        """The night as it might have been recorded; see `sleepstage.ml.variants`."""
+        return {
+            kind: tuple(PreparedNight(one, extract_features(one), codes) for one, codes in made)
+            for kind, made in make_variants(self.recording, self.codes).items()
+        }
 
     def until(self, n_epochs: int) -> PreparedNight:
         """The night as it was known at the end of its first epochs, without the expert's stages."""
@@ -80,9 +77,8 @@ class PreparedNight:
             reference=None,
             watch_stages=None,
         )
-        thinned = tuple(rows[:n_epochs] for rows in self.thinned_rows)
         unscored = np.full(n_epochs, UNSCORED, dtype=np.int8)
-        return PreparedNight(known, self.rows[:n_epochs], unscored, thinned)
+        return PreparedNight(known, self.rows[:n_epochs], unscored)
 
     def codes_in(self, scheme: Scheme) -> NDArray[np.int8]:
         """The expert's stages in another scheme, of the same epochs."""
@@ -105,14 +101,8 @@ def prepare_nights(recordings: Iterable[Recording]) -> list[PreparedNight]:
         if (codes == UNSCORED).all():
             _log.warning("%s: left out, no scored epoch has both signals", recording.subject)
             continue
-        thinned = tuple(extract_features(thin(recording, seconds)) for seconds in SPARSE)
-        nights.append(PreparedNight(recording, extract_features(recording), codes, thinned))
+        nights.append(PreparedNight(recording, extract_features(recording), codes))
     return nights
-
-
-def thin(recording: Recording, seconds: float) -> Recording:
-    """Return the same night with one heart rate in so many seconds."""
-    return replace(recording, heart_rate=recording.heart_rate.thinned(seconds))
 
 
 def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[np.int64]:
@@ -131,7 +121,7 @@ def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[
     return counts
 
 
-_LOST: Final = {"heart_rate": 0.2, "motion": 0.8}  # where a signal is, which one: shares
+_LOST: Final = {"heart_rate": 0.2, "motion": 0.5, "steps": 0.3}  # where a signal is: shares
 
 
 class Example(NamedTuple):
@@ -141,8 +131,8 @@ class Example(NamedTuple):
     """Shape (n_epochs, n_inputs)."""
     codes: NDArray[np.int8]
     """Shape (n_epochs,)."""
-    thinned: tuple[NDArray[np.float32], ...] = ()
-    """Rows of the same night with its heart rate thinned."""
+    variants: tuple[tuple[float, Example], ...] = ()
+    """The same night as it might have been recorded, and how often it is taken in its place."""
 
 
 def input_rows(night: PreparedNight, config: TrainingConfig) -> NDArray[np.float32]:
@@ -151,29 +141,28 @@ def input_rows(night: PreparedNight, config: TrainingConfig) -> NDArray[np.float
     A whole-night network gets the features of both directions side by side. A network that looks
     ahead decides on an epoch some rows later, so the night goes on for a few rows of nothing.
     """
-    return _select(night.rows, night.backward_rows if config.whole_night else None, config)
-
-
-def _select(
-    rows: NDArray[np.float32], backward_rows: NDArray[np.float32] | None, config: TrainingConfig
-) -> NDArray[np.float32]:
     columns = [FEATURE_NAMES.index(name) for name in config.columns]
-    directions = [one[:, columns] for one in (rows, backward_rows) if one is not None]
-    inputs = np.concatenate(directions, axis=1)
+    directions = [night.rows, *([night.backward_rows] if config.whole_night else [])]
+    inputs = np.concatenate([one[:, columns] for one in directions], axis=1)
     beyond = np.full((config.look_ahead, inputs.shape[1]), np.nan, dtype=np.float32)
     return np.concatenate([inputs, beyond])
 
 
 def example(night: PreparedNight, config: TrainingConfig) -> Example:
-    """Rows of a night and what is to be predicted at each of them."""
-    codes = night.codes_in(SCHEMES[config.scheme])
+    """Rows of a night and its variants, and what is to be predicted at each of them."""
+    variants = [
+        (share / len(night.variants[kind]), _example(one, config))
+        for kind, share in config.variants.items()
+        if share
+        for one in night.variants[kind]
+    ]
+    return _example(night, config)._replace(variants=tuple(variants))
+
+
+def _example(night: PreparedNight, config: TrainingConfig) -> Example:
     not_yet = np.full(config.look_ahead, UNSCORED, dtype=np.int8)
-    backward = night.thinned_backward_rows if config.whole_night else (None, None)
-    return Example(
-        input_rows(night, config),
-        np.concatenate([not_yet, codes]),
-        tuple(_select(*both, config) for both in zip(night.thinned_rows, backward, strict=False)),
-    )
+    codes = np.concatenate([not_yet, night.codes_in(SCHEMES[config.scheme])])
+    return Example(input_rows(night, config), codes)
 
 
 def batches(
@@ -196,20 +185,27 @@ def _augment(
     night: Example, config: TrainingConfig, std_F: NDArray[np.float32], rng: Generator
 ) -> tuple[Tensor, Tensor]:
     """Another night that the same person might have had."""
-    begin, end = 0, len(night.codes)
-    if rng.random() < config.crop_share and end > config.crop_epochs:
-        # Starts of nights more often than chance: there the network has no state to lean on.
-        begin = 0 if rng.random() < 0.3 else int(rng.integers(end - config.crop_epochs))
-        end = begin + config.crop_epochs
-    thinned = night.thinned and rng.random() < config.thinning
-    source = night.thinned[rng.integers(len(night.thinned))] if thinned else night.rows
-    rows = source[begin:end].astype(np.float64)
+    chosen = np.searchsorted(np.cumsum([share for share, _ in night.variants]), rng.random())
+    source = [*(one for _, one in night.variants), night][chosen]
+    stretch = _crop(len(source.codes), config, rng)
+    rows = source.rows[stretch].astype(np.float64)
     shift = rng.normal(0, config.offset, size=(1, rows.shape[1]))
     rows = rows + std_F * (rng.normal(0, config.noise, size=rows.shape) + shift)
     if rng.random() < config.signal_dropout:
         signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in config.columns]
         repeats = rows.shape[1] // len(signals)
-        lost = rng.choice(list(_LOST), p=list(_LOST.values()))
-        rows[:, np.array(signals * repeats) == lost] = np.nan
-    codes = night.codes[begin:end].astype(np.int64)
+        lost = np.array(signals * repeats) == rng.choice(list(_LOST), p=list(_LOST.values()))
+        begin, end = np.sort(rng.integers(len(rows) + 1, size=2))
+        rows[slice(None) if rng.random() < 0.5 else slice(begin, end), lost] = np.nan
+    codes = source.codes[stretch].astype(np.int64)
     return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)
+
+
+def _crop(n_epochs: int, config: TrainingConfig, rng: Generator) -> slice:
+    """A stretch to train on."""
+    longest = config.crop_epochs if rng.random() < config.crop_share else config.longest_epochs
+    if n_epochs <= longest:
+        return slice(None)
+    # The start more often than chance: there the network has no state to lean on.
+    begin = 0 if rng.random() < 0.3 else int(rng.integers(n_epochs - longest))
+    return slice(begin, begin + longest)

@@ -40,13 +40,15 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
                 members=2, max_training_epochs=30, whole_night=True, network=TransformerConfig()
             ),
         ),
-        # Two nights in three are thinned: a watch at rest measures now and then.
+        # Most nights are thinned: a watch at rest measures now and then.
         "heart-rate-night": Neural(
             members=3,
             whole_night=True,
             features=HEART_RATE_FEATURES,
             signal_dropout=0.0,
-            thinning=2 / 3,
+            thinning=0.5,
+            evenings=0.2,
+            late_starts=0.1,
         ),
         "boosting": Boosting(),
         "boosting-hmm": Boosting(hmm=True),
