@@ -10,10 +10,8 @@ from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.errors import ModelFileError
 from sleepstage.stages import SCHEMES
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of the model file: raised when the graph's contract or a feature's meaning changes."""
-
-_READ: Final = (2, FORMAT)  # graphs of format 2 stage one epoch at a time
 
 METADATA_KEY: Final = "sleepstage"
 """Where the ONNX file keeps its `ModelInfo`, as JSON."""
@@ -73,11 +71,10 @@ class ModelInfo:
         except ValueError as error:
             msg = "its description is damaged: train the model again, or get the file again"
             raise ModelFileError(msg) from error
-        if values.get("format") not in _READ:
+        if values.get("format") != FORMAT:
             msg = (
                 f"model format {values.get('format')} of sleepstage {values.get('version')}; this "
-                f"version reads {' and '.join(map(str, _READ))}: train the model again, or install "
-                "that version"
+                f"version reads {FORMAT}: train the model again, or install that version"
             )
             raise ModelFileError(msg)
         if not {"features", "scheme"} <= set(values):

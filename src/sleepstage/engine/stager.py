@@ -59,7 +59,7 @@ class Stager:
         self._graph = _open_graph(content, name)
         self._inputs = [(node.name, node.shape) for node in self._graph.get_inputs()]
         shape = self._inputs[0][1]
-        of_one = all(isinstance(n, int) for n in shape)  # for small devices, and before format 3
+        of_one = all(isinstance(n, int) for n in shape)  # for small devices
         self._shape = shape if of_one else (1, -1, shape[-1])
         self._n_together = 1 if of_one else _TOGETHER
         try:

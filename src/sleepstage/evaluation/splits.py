@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TEST_SHARE = 0.10
-_GROUPS = 5  # of training people, that take turns to validate
+_GROUPS = 6  # of training people, that take turns to validate
 _MIN_PEOPLE = 3  # one to train, one to validate, one to test
 
 
@@ -27,7 +27,7 @@ class Split:
     train : tuple of str
         Networks are fitted on these.
     validation : tuple of tuple of str
-        The training people in groups that take turns to select the number of training epochs.
+        The training people in groups that are left out in turns, to select how to decide.
     test : tuple of str
         No person of `train`; seen once, at the end.
     """
@@ -38,7 +38,7 @@ class Split:
 
 
 def holdout(subjects: Sequence[str], *, seed: int) -> Split:
-    """Random split: a tenth of all people test, the others train, in five groups.
+    """Random split: a tenth of all people test, the others train, in six groups.
 
     Raises `DataError` if there are fewer than three people.
     """

@@ -48,12 +48,8 @@ class TrainingConfig:
     """Read the night from both ends, on the morning after; not live."""
     look_ahead: int = 0
     """Epochs that a live network waits before it decides on an epoch."""
-    members: int = 5
-    """Networks whose mean is the model."""
-    training_epochs: int = 0
-    """Passes over the nights; 0 for as many as validation people find best."""
-    max_training_epochs: int = 45
-    """Passes among which validation people choose."""
+    training_epochs: int = 90
+    """Passes over the nights."""
     batch_size: int = 4
     """Nights per step."""
     learning_rate: float = 3e-3
@@ -71,18 +67,15 @@ class TrainingConfig:
     offset: float = 0.1
     """Random change of each value (noise) and one for a whole night, in standard deviations."""
     crop_epochs: int = 480
-    crop_share: float = 0.5
-    """This share of the nights is cut to a stretch of `crop_epochs`."""
-    longest_epochs: int = 1200
-    """A recording that is longer is cut, too."""
+    """Stretches of so many epochs are cut out."""
     signal_dropout: float = 0.5
     """Share of the nights from which motion, steps or heart rate is taken away, for all of the
     night or for a while."""
-    evenings: float = 0.5
+    evenings: float = 0.4
     """Share of the recordings that begin hours before lights off; see `sleepstage.ml.variants`."""
-    late_starts: float = 0.15
+    late_starts: float = 0.1
     """Share of those that begin in mid-night."""
-    thinning: float = 0.1
+    thinning: float = 0.2
     """Share of those with one heart rate in a minute or in five."""
     prior_correction: bool = True
     """Correct the prior by the night so far; see `sleepstage.engine.prior_correction`."""
@@ -96,9 +89,7 @@ class TrainingConfig:
         if self.scheme not in schemes:
             msg = f"scheme={self.scheme}: expected one of {', '.join(schemes)}"
             raise DataError(msg)
-        require_positive(
-            self, "members", "max_training_epochs", "batch_size", "crop_epochs", "warm_up_steps"
-        )
+        require_positive(self, "training_epochs", "batch_size", "crop_epochs", "warm_up_steps")
         if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
             msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
             raise DataError(msg)

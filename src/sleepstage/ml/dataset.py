@@ -121,7 +121,7 @@ def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[
     return counts
 
 
-_LOST: Final = {"heart_rate": 0.2, "motion": 0.5, "steps": 0.3}  # where a signal is: shares
+_LOST: Final = {"heart_rate": 0.15, "motion": 0.6, "steps": 0.25}  # where a signal is: shares
 
 
 class Example(NamedTuple):
@@ -196,16 +196,15 @@ def _augment(
         repeats = rows.shape[1] // len(signals)
         lost = np.array(signals * repeats) == rng.choice(list(_LOST), p=list(_LOST.values()))
         begin, end = np.sort(rng.integers(len(rows) + 1, size=2))
-        rows[slice(None) if rng.random() < 0.5 else slice(begin, end), lost] = np.nan
+        rows[slice(None) if rng.random() < 0.6 else slice(begin, end), lost] = np.nan
     codes = source.codes[stretch].astype(np.int64)
     return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)
 
 
 def _crop(n_epochs: int, config: TrainingConfig, rng: Generator) -> slice:
-    """A stretch to train on."""
-    longest = config.crop_epochs if rng.random() < config.crop_share else config.longest_epochs
-    if n_epochs <= longest:
+    """A stretch to train on: features remember what was before."""
+    if n_epochs <= config.crop_epochs:
         return slice(None)
     # The start more often than chance: there the network has no state to lean on.
-    begin = 0 if rng.random() < 0.3 else int(rng.integers(n_epochs - longest))
-    return slice(begin, begin + longest)
+    begin = 0 if rng.random() < 0.3 else int(rng.integers(n_epochs - config.crop_epochs))
+    return slice(begin, begin + config.crop_epochs)

@@ -1,11 +1,10 @@
-"""Fit networks to nights; held-out subjects select the training epochs and how to decide."""
+"""Fit networks to nights, each without a group of people, who then select how to decide."""
 
 from __future__ import annotations
 
 import logging
-import math
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -15,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 
-from sleepstage.core.agreement import agreement
 from sleepstage.errors import DataError
-from sleepstage.ml.dataset import Example, batches, class_counts, example
+from sleepstage.ml.dataset import Example, batches, class_counts, example, input_rows
 from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
-from sleepstage.stages import SCHEMES, UNSCORED, Scheme
+from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,118 +37,66 @@ class Members(NamedTuple):
     """An ensemble, and the probabilities of validation subjects."""
 
     networks: list[Network]
-    """On the CPU."""
-    n_training_epochs: int
-    """How long each was fitted."""
+    """On the CPU, one for each group that was left out."""
     validation: dict[str, NDArray[np.float32]]
-    """Probabilities (n_epochs + look_ahead, n_classes) of each training person's night, by a
-    network fitted that long without them."""
-
-
-@dataclass
-class _Progress:
-    """Counts training epochs and reports them."""
-
-    planned: int
-    on_epoch: Progress | None
-    done: int = 0
-
-    def report(self, remark: str) -> None:
-        self.done += 1
-        _log.info("training epoch %d of %d: %s", self.done, self.planned, remark)
-        if self.on_epoch:
-            self.on_epoch(self.done, self.planned, remark)
+    """Probabilities (n_epochs + look_ahead, n_classes) of each training person's night, by the
+    network that was fitted without them."""
 
 
 def fit_members(
     nights: Sequence[PreparedNight],
     groups: Sequence[Sequence[str]],
-    config: TrainingConfig,
+    configs: Sequence[TrainingConfig],
     *,
     on_epoch: Progress | None = None,
 ) -> Members:
-    """Find out how long to fit on people taken out, then fit an ensemble that long on all.
+    """Fit a network for each group of people, to all others; the configurations take turns.
 
-    Each group of people validates a network fitted without them. The number of epochs after which
-    the mean of their kappas is highest is what all members are fitted for. With two dozen people,
-    a few more to learn from matter more than any other choice here; and the mean of a few networks
-    is steadier than each (Krogh & Vedelsby 1994, NeurIPS 7).
+    Together they are the model: the mean of networks that were fitted to other people each is
+    steadier than any (Krogh & Vedelsby 1994, NeurIPS 7). And each predicts its group, people that
+    it was not fitted to, from which is learnt how to decide; no further fit is needed for that.
 
-    Calls `on_epoch` with epochs done, epochs planned, and a remark.
+    Calls `on_epoch` with training epochs done, of all, and a remark.
     """
-    people = {night.subject: example(night, config) for night in nights}
-    longest = config.training_epochs or config.max_training_epochs
-    progress = _Progress((len(groups) + config.members) * longest, on_epoch)
-    outputs, kappas = zip(
-        *(
-            _take_out(
-                people,
-                group,
-                replace(config, seed=config.seed + number, training_epochs=longest),
-                progress,
-            )
-            for number, group in enumerate(groups)
-        ),
-        strict=True,
-    )
-    mean = np.nan_to_num(np.array(kappas)).mean(axis=0)
-    n_training_epochs = config.training_epochs or int(mean.argmax()) + 1
-    kappa = mean[n_training_epochs - 1]
-    _log.info("%d training epochs, validation kappa %.3f", n_training_epochs, kappa)
-    progress.planned = progress.done + config.members * n_training_epochs
-    networks = [
-        fit(
-            list(people.values()),
-            replace(
-                config,
-                seed=config.members * config.seed + member,
-                training_epochs=n_training_epochs,
-            ),
-            after=lambda _, loss: progress.report(f"loss {loss:.3f}, final fit on all"),
+    kinds = [configs[number % len(configs)] for number in range(len(groups))]
+    planned, done = sum(config.training_epochs for config in kinds), 0
+
+    def report(number: int, loss: float) -> None:
+        nonlocal done
+        done += 1
+        remark = f"network {number + 1} of {len(groups)}, loss {loss:.3f}"
+        _log.info("training epoch %d of %d: %s", done, planned, remark)
+        if on_epoch:
+            on_epoch(done, planned, remark)
+
+    networks: list[Network] = []
+    validation: dict[str, NDArray[np.float32]] = {}
+    for number, (group, config) in enumerate(zip(groups, kinds, strict=True)):
+        others = [example(night, config) for night in nights if night.subject not in group]
+        held_out = [night for night in nights if night.subject in group]
+        network = fit(
+            others,
+            replace(config, seed=len(groups) * config.seed + number),
+            after=partial(report, number),
         )
-        for member in range(config.members)
-    ]
-    validation = {
-        subject: probabilities
-        for passes in outputs
-        for subject, probabilities in passes[n_training_epochs - 1].items()
-    }
-    return Members(networks, n_training_epochs, validation)
-
-
-def _take_out(
-    people: dict[str, Example], group: Sequence[str], config: TrainingConfig, progress: _Progress
-) -> tuple[list[dict[str, NDArray[np.float32]]], list[float]]:
-    """Fit to the others; probabilities and kappa of the group after each training epoch."""
-    _log.info("without %s, who validate", ", ".join(group))
-    held_out = {subject: people[subject] for subject in group}
-    passes: list[dict[str, NDArray[np.float32]]] = []
-    kappas: list[float] = []
-
-    def validate(network: Network, loss: float) -> None:
-        predicted = predict(network, [one.rows for one in held_out.values()])
-        passes.append(dict(zip(held_out, predicted, strict=True)))
-        kappas.append(_kappa(held_out, passes[-1], SCHEMES[config.scheme]))
-        progress.report(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
-
-    others = [one for subject, one in people.items() if subject not in held_out]
-    fit(others, config, after=validate)
-    return passes, kappas
+        predicted = predict(network, [input_rows(night, config) for night in held_out])
+        validation |= dict(zip([night.subject for night in held_out], predicted, strict=True))
+        networks.append(network)
+    return Members(networks, validation)
 
 
 def fit(
     examples: Sequence[Example],
     config: TrainingConfig,
     *,
-    after: Callable[[Network, float], None] | None = None,
+    after: Callable[[float], None] | None = None,
 ) -> Network:
     """Fit one network for the configured number of training epochs.
 
     Its weights are a running mean over the steps (Polyak & Juditsky 1992, SIAM J Control Optim
-    30(4) 838-855) at a constant learning rate, so that the network after a number of epochs does
-    not depend on how many were planned. The same seed gives the same weights.
+    30(4) 838-855) at a constant learning rate. The same seed gives the same weights.
 
-    After each pass `after` is called with the network so far and the mean loss.
+    After each pass `after` is called with the mean loss.
     """
     device = _choose_device(config.device)
     with _own_torch(config.seed):
@@ -184,7 +130,7 @@ def fit(
                 averaged.update_parameters(network)
                 losses.append(loss.item())
             if after:
-                after(mean_network.eval(), float(np.mean(losses)))
+                after(float(np.mean(losses)))
     return mean_network.cpu().eval()
 
 
@@ -256,14 +202,3 @@ def _class_weights(examples: Sequence[Example], config: TrainingConfig) -> Tenso
     counts = class_counts([one.codes for one in examples], SCHEMES[config.scheme])
     weights = (counts.sum() / (len(counts) * counts)) ** config.class_balance
     return torch.tensor(weights, dtype=torch.float32)
-
-
-def _kappa(
-    held_out: dict[str, Example], outputs: dict[str, NDArray[np.float32]], scheme: Scheme
-) -> float:
-    """Cohen's kappa over all epochs of the validation people."""
-    codes = np.concatenate([held_out[subject].codes for subject in outputs])
-    guesses = np.concatenate([one.argmax(axis=1).astype(np.int8) for one in outputs.values()])
-    scored = codes != UNSCORED
-    kappa = agreement(codes[scored], guesses[scored], scheme).kappa
-    return math.nan if kappa is None else kappa

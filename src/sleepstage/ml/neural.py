@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from sleepstage.io.source import Progress
     from sleepstage.ml.classifier import Groups
     from sleepstage.ml.dataset import PreparedNight
-    from sleepstage.ml.fit import Network
 
 REM_TARGET: Final = 0.70
 """Share of REM epochs that the operating point is to find, in the mean over people."""
@@ -55,20 +54,16 @@ class Neural(TrainingConfig):
         self, nights: Sequence[PreparedNight], groups: Groups, *, on_epoch: Progress | None = None
     ) -> FittedNetworks:
         """Learn; see `sleepstage.ml.fit.fit_members`."""
-        networks, n_epochs, validation = fit_members(nights, groups, self, on_epoch=on_epoch)
-        config = {**asdict(self), "training_epochs": n_epochs}
-        return _export(nights, groups, networks, validation, self, config)
+        return _fit(nights, groups, [self], asdict(self), on_epoch)
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The mean of LSTMs and Transformers, each fitted as it would be alone."""
+    """The mean of LSTMs and Transformers, half of each."""
 
-    lstm: Neural = field(default_factory=lambda: Neural(members=3))
+    lstm: Neural = field(default_factory=Neural)
     transformer: Neural = field(
-        default_factory=lambda: Neural(
-            members=3, max_training_epochs=30, network=TransformerConfig()
-        )
+        default_factory=lambda: Neural(training_epochs=50, network=TransformerConfig())
     )
     """Both are of the same features and classes."""
     seed: int = 0
@@ -93,30 +88,21 @@ class Ensemble:
                 msg = f"{name} of lstm and transformer differ: set both to the same"
                 raise DataError(msg)
         kinds = [replace(kind, seed=self.seed) for kind in (self.lstm, self.transformer)]
-        fitted = [fit_members(nights, groups, kind, on_epoch=on_epoch) for kind in kinds]
-        sizes = [len(members.networks) for members in fitted]
-        validation = {
-            subject: np.average(
-                [members.validation[subject] for members in fitted], axis=0, weights=sizes
-            )
-            for subject in fitted[0].validation
-        }
-        networks = [network for members in fitted for network in members.networks]
-        return _export(nights, groups, networks, validation, self.lstm, asdict(self))
+        return _fit(nights, groups, kinds, asdict(self), on_epoch)
 
 
-def _export(
+def _fit(
     nights: Sequence[PreparedNight],
     groups: Groups,
-    networks: Sequence[Network],
-    validation: Mapping[str, NDArray[np.floating]],
-    kind: TrainingConfig,
+    kinds: Sequence[TrainingConfig],
     config: dict[str, Any],
+    on_epoch: Progress | None,
 ) -> FittedNetworks:
-    """Model of networks that read and predict as `kind` does, of the whole configuration."""
-    decided = decision(nights, validation, kind)
-    info = replace(describe(nights, groups, kind), config=config, **decided)
-    return FittedNetworks(export_graph(networks, len(kind.columns)), info)
+    """Model of networks of these kinds, which read and predict the same."""
+    networks, validation = fit_members(nights, groups, kinds, on_epoch=on_epoch)
+    decided = decision(nights, validation, kinds[0])
+    info = replace(describe(nights, groups, kinds[0]), config=config, **decided)
+    return FittedNetworks(export_graph(networks, len(kinds[0].columns)), info)
 
 
 @dataclass(frozen=True, eq=False)

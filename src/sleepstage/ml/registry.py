@@ -30,19 +30,18 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
         DEFAULT: Ensemble(),
         "lstm": Neural(),
         "gru": Neural(network=RecurrentConfig(cell="gru")),
-        "transformer": Neural(network=TransformerConfig()),
+        "transformer": Neural(training_epochs=50, network=TransformerConfig()),
         "lstm-night": Neural(whole_night=True),
         "gru-night": Neural(whole_night=True, network=RecurrentConfig(cell="gru")),
-        "transformer-night": Neural(whole_night=True, network=TransformerConfig()),
+        "transformer-night": Neural(
+            training_epochs=50, whole_night=True, network=TransformerConfig()
+        ),
         "ensemble-night": Ensemble(
-            lstm=Neural(members=2, whole_night=True),
-            transformer=Neural(
-                members=2, max_training_epochs=30, whole_night=True, network=TransformerConfig()
-            ),
+            lstm=Neural(whole_night=True),
+            transformer=Neural(training_epochs=50, whole_night=True, network=TransformerConfig()),
         ),
         # Most nights are thinned: a watch at rest measures now and then.
         "heart-rate-night": Neural(
-            members=3,
             whole_night=True,
             features=HEART_RATE_FEATURES,
             signal_dropout=0.0,
