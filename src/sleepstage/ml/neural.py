@@ -62,9 +62,7 @@ class Ensemble:
     """The mean of LSTMs and Transformers, half of each."""
 
     lstm: Neural = field(default_factory=Neural)
-    transformer: Neural = field(
-        default_factory=lambda: Neural(training_epochs=50, network=TransformerConfig())
-    )
+    transformer: Neural = field(default_factory=lambda: Neural(network=TransformerConfig()))
     """Both are of the same features and classes."""
     seed: int = 0
     """Used in place of the seeds of both."""

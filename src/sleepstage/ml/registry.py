@@ -30,15 +30,13 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
         DEFAULT: Ensemble(),
         "lstm": Neural(),
         "gru": Neural(network=RecurrentConfig(cell="gru")),
-        "transformer": Neural(training_epochs=50, network=TransformerConfig()),
+        "transformer": Neural(network=TransformerConfig()),
         "lstm-night": Neural(whole_night=True),
         "gru-night": Neural(whole_night=True, network=RecurrentConfig(cell="gru")),
-        "transformer-night": Neural(
-            training_epochs=50, whole_night=True, network=TransformerConfig()
-        ),
+        "transformer-night": Neural(whole_night=True, network=TransformerConfig()),
         "ensemble-night": Ensemble(
             lstm=Neural(whole_night=True),
-            transformer=Neural(training_epochs=50, whole_night=True, network=TransformerConfig()),
+            transformer=Neural(whole_night=True, network=TransformerConfig()),
         ),
         # Most nights are thinned: a watch at rest measures now and then.
         "heart-rate-night": Neural(

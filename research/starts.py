@@ -1,0 +1,156 @@
+"""The same nights, recorded from the evening on: nothing is trained again.
+
+People put a watch on long before they go to bed. Each test night is begun so many hours before
+lights off, with the heart rate and steps that were really measured then. Nobody recorded motion: it
+is missing, or drawn (`sleepstage.simulate.waking`). Whoever is not in bed is taken for awake until
+half an hour before lights off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from research.conditions import without_motion
+from research.held_out import held_out, in_order
+from sleepstage.core.agreement import agreement
+from sleepstage.engine.stager import Stager
+from sleepstage.ml.variants import SPARSE, begin_earlier, thin
+from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from research.held_out import HeldOut
+    from sleepstage.evaluation.run import Outcome
+    from sleepstage.ml.dataset import PreparedNight
+
+__all__ = ["HOURS", "SIGNALS", "Start", "starts"]
+
+HOURS: Final = (0, 2, 4, 8, 12)
+"""Before lights off."""
+
+_WAKE: Final = FOUR_CLASS.classes.index("wake")
+_PERSISTENT: Final = 20  # epochs of sleep without a break: ten minutes
+
+SIGNALS: Final = {
+    "heart rate and steps": {"motion": False, "dense": False},
+    "and drawn motion": {"motion": True, "dense": False},
+    "and drawn motion, dense heart rate": {"motion": True, "dense": True},
+    "one heart rate in 5 minutes, alone": {"motion": False, "dense": False},
+}
+"""What there is before lights off; in the last, of the night as well."""
+
+_ALONE: Final = "one heart rate in 5 minutes, alone"
+
+
+@dataclass(frozen=True)
+class Start:
+    """All nights, begun so many hours before lights off.
+
+    Attributes
+    ----------
+    signals : str
+        One of `SIGNALS`.
+    hours : int
+        One of `HOURS`.
+    kappa, accuracy : float
+        Of the night, epochs that count in `PreparedNight`; all nights pooled, in four classes.
+    awake : float or None
+        Share of the hours before that is called wake, mean over nights.
+    onset : tuple of float
+        Median and 90th percentile over nights of the error of sleep onset, in minutes: the first
+        of ten minutes of sleep without a break.
+    """
+
+    signals: str
+    hours: int
+    kappa: float | None
+    accuracy: float | None
+    awake: float | None
+    onset: tuple[float, float]
+
+
+class _Staged(NamedTuple):
+    expert: NDArray[np.int8]
+    predicted: NDArray[np.int8]
+    awake: float
+    onset: float
+
+
+def starts(
+    outcomes: Sequence[Outcome],
+    nights: Sequence[PreparedNight],
+    *,
+    jobs: int = -1,
+    on_run: Callable[[int, int, str], None] | None = None,
+) -> list[Start]:
+    """Stage the test nights of all runs from each of `HOURS` before lights off on.
+
+    Parameters
+    ----------
+    outcomes, nights, jobs, on_run
+        As of `research.conditions.under_conditions`.
+    """
+    kinds = [(signals, hours) for signals in SIGNALS for hours in HOURS]
+    runs = in_order(_stage, kinds, held_out(outcomes, nights), jobs=jobs, on_run=on_run)
+    return [
+        _pool(*kind, [staged for run in runs for staged in run[number]])
+        for number, kind in enumerate(kinds)
+    ]
+
+
+def _stage(kinds: Sequence[tuple[str, int]], run: HeldOut) -> list[list[_Staged]]:
+    model, nights = run
+    stager = Stager(model)
+    return [[_stage_one(stager, night, *kind) for night, _ in nights] for kind in kinds]
+
+
+def _stage_one(stager: Stager, night: PreparedNight, signals: str, hours: int) -> _Staged:
+    # The same evening is drawn whatever the model and the signals.
+    rng = np.random.default_rng([hours, *night.subject.encode()])
+    recording, codes = begin_earlier(night.recording, night.codes, hours, rng, **SIGNALS[signals])
+    if signals == _ALONE:
+        recording = without_motion(thin(recording, SPARSE[-1]))
+    predicted = stager.predict(recording).merge(FOUR_CLASS).codes
+    n_before = len(codes) - len(night.codes)
+    evening = codes[:n_before] == _WAKE
+    awake = (predicted[:n_before][evening] == _WAKE).mean() if evening.any() else np.nan
+    return _Staged(
+        night.codes,
+        predicted[n_before:],
+        float(awake),
+        abs(_onset(predicted) - n_before - _onset(night.codes)) * EPOCH_SECONDS / 60,
+    )
+
+
+def _onset(codes: NDArray[np.int8]) -> float:
+    """First epoch of persistent sleep; what is not scored breaks none."""
+    awake = np.append(0, np.cumsum(codes == _WAKE))
+    asleep = np.flatnonzero(
+        (awake[_PERSISTENT:] == awake[:-_PERSISTENT]) & (codes[: 1 - _PERSISTENT or None] > 0)
+    )
+    return float(asleep[0]) if len(asleep) else np.nan
+
+
+def _pool(signals: str, hours: int, nights: Sequence[_Staged]) -> Start:
+    expert, predicted = (
+        np.concatenate([getattr(night, name) for night in nights])
+        for name in ("expert", "predicted")
+    )
+    counted = expert != UNSCORED
+    found = agreement(expert[counted], predicted[counted], FOUR_CLASS)
+    awake = np.array([night.awake for night in nights])
+    onset = np.nanquantile([night.onset for night in nights], [0.5, 0.9])
+    return Start(
+        signals,
+        hours,
+        found.kappa,
+        found.accuracy,
+        float(np.nanmean(awake)) if np.isfinite(awake).any() else None,
+        (float(onset[0]), float(onset[1])),
+    )
