@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from sleepstage._utils.codec import encode
 from sleepstage._utils.files import write_atomically, write_json
 from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.errors import DataError
+from sleepstage.evaluation.schema import Metrics, OperatingPoint
 from sleepstage.io.registry import find_sources, read_source
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
@@ -76,16 +78,18 @@ class Outcome:
     model: bytes = b""
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         """`report` of the test people, and at the operating point in addition."""
-        result = report(self.scored)
+        plain, point = report(self.scored), None
         if self.class_weights:
-            decided = {
-                subject: replace(night, predicted=night.predicted.decide(self.class_weights))
-                for subject, night in self.scored.items()
-            }
-            result["operating_point"] = {"factors": self.class_weights, **report(decided)}
-        return result
+            decided = report(
+                {
+                    subject: replace(night, predicted=night.predicted.decide(self.class_weights))
+                    for subject, night in self.scored.items()
+                }
+            )
+            point = OperatingPoint(decided.schemes, decided.per_person, self.class_weights)
+        return Metrics(plain.schemes, plain.per_person, point)
 
 
 def load_nights(
@@ -152,7 +156,7 @@ def train_and_test(
     outcome = Outcome(classifier, split, scored, dict(fitted.class_weights))
     if not isinstance(fitted, FittedNetworks):
         return outcome
-    model = fitted.file(split=asdict(split), metrics=outcome.metrics)
+    model = fitted.file(split=asdict(split), metrics=encode(outcome.metrics))
     return replace(outcome, model=model)
 
 
@@ -172,7 +176,7 @@ def save(outcome: Outcome, out: Path) -> None:
     config = asdict(outcome.classifier)  # type: ignore[call-overload]  # a dataclass
     write_json(out / "config.json", config)
     write_json(out / "split.json", asdict(outcome.split))
-    write_json(out / "metrics.json", outcome.metrics)
+    write_json(out / "metrics.json", encode(outcome.metrics))
     if outcome.model:
         with write_atomically(out / MODEL_FILE) as temporary:
             temporary.write_bytes(outcome.model)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sleepstage.evaluation.report.tables import first_model, number, runs_of, schemes
+from sleepstage.evaluation.report.tables import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sleepstage.evaluation.schema import Estimate, Results, Spread, Summary
 
 __all__ = ["CONSISTENT_BELOW", "Card", "key_numbers", "verdict"]
 
@@ -25,77 +27,77 @@ class Card(NamedTuple):
     note: str
 
 
-def key_numbers(results: Mapping[str, Any]) -> list[Card]:
+def key_numbers(results: Results) -> list[Card]:
     """Means over the runs of the model named first."""
-    summary = results["summary"]
-    finest = schemes(summary)[0]
-    main = summary[finest]
-    cards = [_card("accuracy", main["accuracy"], share=True), _card("kappa", main["kappa"])]
-    cards.append(_card("macro F1", main["macro_f1"]))
-    if "rem" in main["recall"]:
-        cards.append(_card("REM recall", main["recall"]["rem"], share=True))
-        if "operating_point" in summary:
-            decided = summary["operating_point"][finest]["recall"]["rem"]
+    summary = results.summary
+    finest, main = next(iter(summary.schemes.items()))
+    cards = [_card("accuracy", main.accuracy, share=True), _card("kappa", main.kappa)]
+    cards.append(_card("macro F1", main.macro_f1))
+    if "rem" in main.recall:
+        cards.append(_card("REM recall", main.recall["rem"], share=True))
+        if summary.operating_point:
+            decided = summary.operating_point[finest].recall["rem"]
             cards.append(_card("REM recall at the operating point", decided, share=True))
-    if "three_class" in schemes(summary)[1:]:
-        accuracy = summary["three_class"]["accuracy"]
+    if "three_class" in summary.schemes and finest != "three_class":
+        accuracy = summary.schemes["three_class"].accuracy
         cards.append(_card("accuracy, three classes", accuracy, share=True))
     return cards
 
 
-def _card(name: str, spread: Mapping[str, float | None], *, share: bool = False) -> Card:
+def _card(name: str, spread: Spread, *, share: bool = False) -> Card:
     show = _percent if share else number
-    note = "one run" if spread["std"] is None else f"std over runs {show(spread['std'])}"
-    return Card(name, show(spread["mean"]), note)
+    note = "one run" if spread.std is None else f"std over runs {show(spread.std)}"
+    return Card(name, show(spread.mean), note)
 
 
-def verdict(results: Mapping[str, Any]) -> list[str]:
+def verdict(results: Results) -> list[str]:
     """What the model named first is worth, in a few plain sentences; the main one first."""
-    name, model = first_model(results)
-    summary, finest = results["summary"], schemes(results["summary"])[0]
-    accuracies = [run[finest]["accuracy"] for run in runs_of(results, name)]
+    name, model = results.first
+    summary, finest = results.summary, next(iter(results.summary.schemes))
+    accuracies = [run.metrics.schemes[finest].accuracy for run in results.runs_of(name)]
     sentences = [
         _headline(results, finest, len(accuracies)),
-        _over_people(model["people"][finest]),
+        _over_people(model.people[finest]),
         _coarser(summary),
         _rem(summary, finest),
-        _consistency(accuracies, summary[finest]["accuracy"]["std"]),
+        _consistency(accuracies, summary.schemes[finest].accuracy.std),
         _others(results, finest),
     ]
-    failed = len(results["failed"])
+    failed = len(results.failed)
     if failed:
-        sentences.append(f"{failed} of {failed + len(results['runs'])} runs could not be done.")
+        sentences.append(f"{failed} of {failed + len(results.runs)} runs could not be done.")
     return [sentence for sentence in sentences if sentence]
 
 
-def _headline(results: Mapping[str, Any], finest: str, n_runs: int) -> str:
-    name, model = first_model(results)
-    main = results["summary"][finest]
-    how = "from nothing later than the epoch itself" if model["live"] else "once the night is over"
+def _headline(results: Results, finest: str, n_runs: int) -> str:
+    name, model = results.first
+    main = results.summary.schemes[finest]
+    how = "from nothing later than the epoch itself" if model.live else "once the night is over"
     runs = "one run" if n_runs == 1 else f"mean over {n_runs} runs"
     one_of = f"names the right one of {_WORDS[finest]} stages" if finest in _WORDS else ""
     task = one_of or "tells sleep from wake"
     return (
         f"On people it has never seen, {name} {task} in "
-        f"{_percent(main['accuracy']['mean'])} of epochs, {how} ({runs}); its agreement with the "
-        f"expert beyond chance, kappa, is {number(main['kappa']['mean'])}."
+        f"{_percent(main.accuracy.mean)} of epochs, {how} ({runs}); its agreement with the "
+        f"expert beyond chance, kappa, is {number(main.kappa.mean)}."
     )
 
 
-def _over_people(people: Mapping[str, Mapping[str, Any]]) -> str:
+def _over_people(people: Mapping[str, Estimate]) -> str:
     accuracy, kappa = people["accuracy"], people["kappa"]
-    if None in (accuracy["low"], kappa["low"]):
+    if None in (accuracy.low, kappa.low):
         return "There are too few people for a confidence interval."
     return (
-        f"Averaged over {accuracy['n']} people, accuracy is {_percent(accuracy['mean'])} "
-        f"(95 % CI {_percent(accuracy['low'])} to {_percent(accuracy['high'])}) and kappa "
-        f"{number(kappa['mean'])} ({number(kappa['low'])} to {number(kappa['high'])})."
+        f"Averaged over {accuracy.n} people, accuracy is {_percent(accuracy.mean)} "
+        f"(95 % CI {_percent(accuracy.low)} to {_percent(accuracy.high)}) and kappa "
+        f"{number(kappa.mean)} ({number(kappa.low)} to {number(kappa.high)})."
     )
 
 
-def _coarser(summary: Mapping[str, Any]) -> str:
+def _coarser(summary: Summary) -> str:
     parts = []
-    right = {name: _percent(summary[name]["accuracy"]["mean"]) for name in schemes(summary)[1:]}
+    _, *coarser = summary.schemes.items()
+    right = {name: _percent(one.accuracy.mean) for name, one in coarser}
     if "three_class" in right:
         parts.append(f"With three classes (wake, NREM, REM) it is right in {right['three_class']}")
     if "two_class" in right:
@@ -104,16 +106,16 @@ def _coarser(summary: Mapping[str, Any]) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}." if parts else ""
 
 
-def _rem(summary: Mapping[str, Any], finest: str) -> str:
-    found = summary[finest]["recall"].get("rem", {"mean": None})["mean"]
+def _rem(summary: Summary, finest: str) -> str:
+    found = summary.schemes[finest].rem_recall
     if found is None:
         return ""
     sentence = f"It finds {_percent(found)} of REM sleep"
-    if "operating_point" in summary:
-        decided = summary["operating_point"][finest]
+    if summary.operating_point:
+        decided = summary.operating_point[finest]
         sentence += (
-            f", and {_percent(decided['recall']['rem']['mean'])} at the operating point, where "
-            f"accuracy is {_percent(decided['accuracy']['mean'])}"
+            f", and {_percent(decided.rem_recall)} at the operating point, where "
+            f"accuracy is {_percent(decided.accuracy.mean)}"
         )
     return sentence + "."
 
@@ -129,16 +131,16 @@ def _consistency(accuracies: Sequence[float], std: float | None) -> str:
     )
 
 
-def _others(results: Mapping[str, Any], finest: str) -> str:
+def _others(results: Results, finest: str) -> str:
     kappas = {
-        name: model["people"][finest]["kappa"]["mean"]
-        for name, model in results["models"].items()
-        if finest in model["people"] and model["people"][finest]["kappa"]["mean"] is not None
+        name: kappa
+        for name, model in results.models.items()
+        if finest in model.people and (kappa := model.people[finest]["kappa"].mean) is not None
     }
     if len(kappas) < 2:
         return ""
     best = max(kappas, key=kappas.__getitem__)
-    when = "live" if results["models"][best]["live"] else "which needs the whole night"
+    when = "live" if results.models[best].live else "which needs the whole night"
     return f"Of {len(kappas)} models compared, {best} ({when}) has the highest kappa over people."
 
 

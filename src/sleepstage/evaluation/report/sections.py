@@ -19,10 +19,7 @@ from sleepstage.evaluation.report.tables import (
     Table,
     by_kappa,
     escaped,
-    first_model,
     pooled_confusion,
-    runs_of,
-    schemes,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sleepstage.core.agreement import ScoredNight
+    from sleepstage.evaluation.schema import Results
 
 __all__ = ["DATASET", "sections", "write_report"]
 
@@ -68,41 +66,39 @@ _GLOSSARY: Final = {
 }
 
 
-def sections(
-    results: Mapping[str, Any], nights: Mapping[str, ScoredNight] | None = None
-) -> list[Section]:
+def sections(results: Results, nights: Mapping[str, ScoredNight] | None = None) -> list[Section]:
     """Sections on an evaluation, in order; what there is nothing on is left out.
 
     Parameters
     ----------
-    results : mapping
+    results : Results
         From `sleepstage.evaluation.results.results`.
     nights : mapping of str to ScoredNight
         Test nights of the model named first; none for no section on single nights.
     """
-    name, model = first_model(results)
-    own, runs = schemes(model["summary"]), runs_of(results, name)
-    confusion, curves = pooled_confusion(runs, own[0]), model["curves"]
+    name, model = results.first
+    runs, curves, finest = results.runs_of(name), model.curves, next(iter(model.people))
+    confusion = pooled_confusion(runs, finest)
     found = [
-        agreement.runs_section(runs, model["summary"], own),
-        agreement.failed_section(results["failed"]),
-        agreement.operating_point_section(runs, model["summary"], own[0]),
-        agreement.confusion_section(confusion, own[0]),
+        agreement.runs_section(runs, model.summary),
+        agreement.failed_section(results.failed),
+        agreement.operating_point_section(runs, model.summary, finest),
+        agreement.confusion_section(confusion, finest),
         agreement.models_section(results),
-        people.people_section(model["people"], own),
-        people.spread_section(name, by_kappa(model["per_night"][own[0]]), own[0]),
-        people.nights_section(nights or {}, own[0]),
+        people.people_section(model.people),
+        people.spread_section(name, by_kappa(model.per_night[finest]), finest),
+        people.nights_section(nights or {}, finest),
         probabilities.curves_section(curves, confusion),
-        probabilities.calibration_section(curves["reliability"]),
-        probabilities.certainty_section(curves["certainty"]),
-        probabilities.rem_section(curves["rem_trade_off"], runs, own[0]),
-        people.bland_altman_section(model["bland_altman"]),
+        probabilities.calibration_section(curves.reliability),
+        probabilities.certainty_section(curves.certainty),
+        probabilities.rem_section(curves.rem_trade_off, runs, finest),
+        people.bland_altman_section(model.bland_altman),
     ]
     return [section for section in found if section is not None]
 
 
 def write_report(
-    results: Mapping[str, Any],
+    results: Results,
     nights: Mapping[str, ScoredNight],
     out: Path,
     *,
@@ -114,7 +110,7 @@ def write_report(
 
     Parameters
     ----------
-    results : mapping
+    results : Results
         From `sleepstage.evaluation.results.results`.
     nights : mapping of str to ScoredNight
         Test nights of the model named first, from which the best, the median and the worst are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from sleepstage.evaluation.schema import Numbers, RunResult
+
 __all__ = [
     "Cell",
     "Picture",
@@ -25,15 +27,12 @@ __all__ = [
     "by_kappa",
     "class_label",
     "escaped",
-    "first_model",
     "interval",
     "number",
     "number_labels",
     "p_value",
     "pooled_confusion",
-    "runs_of",
     "scheme_words",
-    "schemes",
 ]
 
 Cell = str | float | None
@@ -47,11 +46,9 @@ def number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:z.3f}"
 
 
-def interval(found: Mapping[str, float | None], low: str = "low", high: str = "high") -> str:
-    """Two numbers of a mapping as a range; - where one is not defined."""
-    if found[low] is None or found[high] is None:
-        return "-"
-    return f"{number(found[low])} to {number(found[high])}"
+def interval(low: float | None, high: float | None) -> str:
+    """Two numbers as a range; - where one is not defined."""
+    return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def p_value(value: float | None) -> str:
@@ -161,11 +158,6 @@ class Section:
         return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def schemes(of: Mapping[str, Any]) -> list[str]:
-    """Names of the schemes that are keys of a mapping, finest first."""
-    return [name for name in SCHEMES if name in of]
-
-
 def scheme_words(scheme: str) -> str:
     """Name of a scheme in plain words."""
     return scheme.replace("_class", " classes")
@@ -177,20 +169,10 @@ def class_label(name: str) -> str:
     return name.upper() if short else name
 
 
-def first_model(results: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Name and numbers of the model that the report is about."""
-    name = next(iter(results["models"]))
-    return name, results["models"][name]
-
-
-def runs_of(results: Mapping[str, Any], model: str) -> list[Mapping[str, Any]]:
-    """The runs of a model."""
-    return [run for run in results["runs"] if run["model"] == model]
-
-
-def pooled_confusion(runs: Sequence[Mapping[str, Any]], scheme: str) -> list[list[int]]:
+def pooled_confusion(runs: Sequence[RunResult], scheme: str) -> list[list[int]]:
     """Confusion of all runs together; rows: the expert's class."""
-    pooled: list[list[int]] = np.sum([run[scheme]["confusion"] for run in runs], axis=0).tolist()
+    each = [run.metrics.schemes[scheme].confusion for run in runs]
+    pooled: list[list[int]] = np.sum(each, axis=0).tolist()
     return pooled
 
 
@@ -200,7 +182,7 @@ def number_labels(scheme: str) -> tuple[str, ...]:
     return "accuracy", "kappa", "macro F1", *recalls
 
 
-def by_kappa(people: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+def by_kappa(people: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """Numbers of each person, the lowest kappa first, and none at the end."""
     kappas = {name: (one["kappa"] is None, one["kappa"] or 0.0) for name, one in people.items()}
     return {name: people[name] for name in sorted(people, key=kappas.__getitem__)}
