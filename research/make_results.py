@@ -15,7 +15,6 @@ import sleepstage
 from research import DOCS
 from research.studies import STUDIES, run_studies
 from research.study_report import study_sections
-from sleepstage._utils.codec import encode
 from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.evaluation.experiment import evaluate, plan
@@ -82,7 +81,7 @@ def run(
     with progress_bar(name) as progress:
         outcomes = evaluate(nights, tasks, OUT / name, on_run=progress)
     content = results(outcomes)
-    write_json(OUT / name / "results.json", encode(content))
+    write_json(OUT / name / "results.json", content)
     first = nights_of(next(iter(by_model(outcomes).values())))
     write_report(content, first, OUT / name, title=f"{name}: {len(nights)} people")
     console.print(f"{name}: {OUT / name}/report.html")

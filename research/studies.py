@@ -18,7 +18,6 @@ import numpy as np
 
 from research.changes import CHANGES, LEAK_COLUMN
 from research.study_report import VariationResult, study_results, study_sections
-from sleepstage._utils.codec import encode
 from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, progress_bar
 from sleepstage.cli.evaluate import choose, raise_failed, show
@@ -353,7 +352,7 @@ def run_studies(
     """
     outcomes = evaluate_varied(nights, [*baseline, *study_tasks(names, baseline)], out, **where)
     content = results_of(outcomes)
-    write_json(out / "results.json", encode(content))
+    write_json(out / "results.json", content)
     unchanged = by_model({task: outcomes[task] for task in baseline})
     tested = nights_of(next(iter(unchanged.values())))
     write_report(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sleepstage._utils.codec import encode
 from sleepstage._utils.files import keep_apart, refuse_other_files, write_json
 from sleepstage.cli.console import console, progress_bar, table
 from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
@@ -87,7 +86,7 @@ def evaluate(
     with progress_bar("evaluating") as progress:
         outcomes = run_all(nights, tasks, out, jobs=jobs or -1, cluster=cluster, on_run=progress)
     content = results(outcomes)
-    write_json(out / "results.json", encode(content))
+    write_json(out / "results.json", content)
     runs = next(iter(by_model(outcomes).values()))
     title = f"{len(runs)} runs, {protocol}, {_people([night.subject for night in nights])}"
     report = write_report(content, nights_of(runs), out, title=title, simulated=simulated)

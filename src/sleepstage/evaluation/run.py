@@ -175,8 +175,8 @@ def save(outcome: Outcome, out: Path) -> None:
     """Write ``config.json``, ``split.json``, ``metrics.json`` and the model file, if it has one."""
     config = asdict(outcome.classifier)  # type: ignore[call-overload]  # a dataclass
     write_json(out / "config.json", config)
-    write_json(out / "split.json", asdict(outcome.split))
-    write_json(out / "metrics.json", encode(outcome.metrics))
+    write_json(out / "split.json", outcome.split)
+    write_json(out / "metrics.json", outcome.metrics)
     if outcome.model:
         with write_atomically(out / MODEL_FILE) as temporary:
             temporary.write_bytes(outcome.model)

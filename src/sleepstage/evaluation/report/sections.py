@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sleepstage._utils.files import render, write_atomically
 from sleepstage.evaluation.report import agreement, people, probabilities
-from sleepstage.evaluation.report.narrative import Card, key_numbers, verdict
 from sleepstage.evaluation.report.tables import (
     Picture,
     Section,
     Table,
     by_kappa,
     escaped,
+    number,
     pooled_confusion,
 )
 
@@ -27,43 +29,157 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sleepstage.core.agreement import ScoredNight
-    from sleepstage.evaluation.schema import Results
+    from sleepstage.evaluation.schema import Estimate, Results, Spread, Summary
 
-__all__ = ["DATASET", "sections", "write_report"]
+__all__ = [
+    "CONSISTENT_BELOW",
+    "DATASET",
+    "Card",
+    "key_numbers",
+    "sections",
+    "verdict",
+    "write_report",
+]
+
+CONSISTENT_BELOW: Final = 0.05
+"""A model is called consistent if the standard deviation over runs of accuracy is below this."""
+
+_WORDS: Final = {"five_class": "five", "four_class": "four", "three_class": "three"}
+
+
+class Card(NamedTuple):
+    """A number that matters: what it is, as it is shown, and how sure it is."""
+
+    name: str
+    value: str
+    note: str
+
+
+def key_numbers(results: Results) -> list[Card]:
+    """Means over the runs of the model named first."""
+    summary = results.summary
+    finest, main = next(iter(summary.schemes.items()))
+    cards = [_card("accuracy", main.accuracy, share=True), _card("kappa", main.kappa)]
+    cards.append(_card("macro F1", main.macro_f1))
+    if "rem" in main.recall:
+        cards.append(_card("REM recall", main.recall["rem"], share=True))
+        if summary.operating_point:
+            decided = summary.operating_point[finest].recall["rem"]
+            cards.append(_card("REM recall at the operating point", decided, share=True))
+    if "three_class" in summary.schemes and finest != "three_class":
+        accuracy = summary.schemes["three_class"].accuracy
+        cards.append(_card("accuracy, three classes", accuracy, share=True))
+    return cards
+
+
+def _card(name: str, spread: Spread, *, share: bool = False) -> Card:
+    show = _percent if share else number
+    note = "one run" if spread.std is None else f"std over runs {show(spread.std)}"
+    return Card(name, show(spread.mean), note)
+
+
+def verdict(results: Results) -> list[str]:
+    """What the model named first is worth, in a few plain sentences; the main one first."""
+    name, model = results.first
+    summary, finest = results.summary, next(iter(results.summary.schemes))
+    accuracies = [run.metrics.schemes[finest].accuracy for run in results.runs_of(name)]
+    sentences = [
+        _headline(results, finest, len(accuracies)),
+        _over_people(model.people[finest]),
+        _coarser(summary),
+        _rem(summary, finest),
+        _consistency(accuracies, summary.schemes[finest].accuracy.std),
+        _others(results, finest),
+    ]
+    failed = len(results.failed)
+    if failed:
+        sentences.append(f"{failed} of {failed + len(results.runs)} runs could not be done.")
+    return [sentence for sentence in sentences if sentence]
+
+
+def _headline(results: Results, finest: str, n_runs: int) -> str:
+    name, model = results.first
+    main = results.summary.schemes[finest]
+    how = "from nothing later than the epoch itself" if model.live else "once the night is over"
+    runs = "one run" if n_runs == 1 else f"mean over {n_runs} runs"
+    one_of = f"names the right one of {_WORDS[finest]} stages" if finest in _WORDS else ""
+    task = one_of or "tells sleep from wake"
+    return (
+        f"On people it has never seen, {name} {task} in "
+        f"{_percent(main.accuracy.mean)} of epochs, {how} ({runs}); its agreement with the "
+        f"expert beyond chance, kappa, is {number(main.kappa.mean)}."
+    )
+
+
+def _over_people(people: Mapping[str, Estimate]) -> str:
+    accuracy, kappa = people["accuracy"], people["kappa"]
+    if None in (accuracy.low, kappa.low):
+        return "There are too few people for a confidence interval."
+    return (
+        f"Averaged over {accuracy.n} people, accuracy is {_percent(accuracy.mean)} "
+        f"(95 % CI {_percent(accuracy.low)} to {_percent(accuracy.high)}) and kappa "
+        f"{number(kappa.mean)} ({number(kappa.low)} to {number(kappa.high)})."
+    )
+
+
+def _coarser(summary: Summary) -> str:
+    parts = []
+    _, *coarser = summary.schemes.items()
+    right = {name: _percent(one.accuracy.mean) for name, one in coarser}
+    if "three_class" in right:
+        parts.append(f"With three classes (wake, NREM, REM) it is right in {right['three_class']}")
+    if "two_class" in right:
+        parts.append(f"sleep is told from wake in {right['two_class']}")
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}." if parts else ""
+
+
+def _rem(summary: Summary, finest: str) -> str:
+    found = summary.schemes[finest].rem_recall
+    if found is None:
+        return ""
+    sentence = f"It finds {_percent(found)} of REM sleep"
+    if summary.operating_point:
+        decided = summary.operating_point[finest]
+        sentence += (
+            f", and {_percent(decided.rem_recall)} at the operating point, where "
+            f"accuracy is {_percent(decided.accuracy.mean)}"
+        )
+    return sentence + "."
+
+
+def _consistency(accuracies: Sequence[float], std: float | None) -> str:
+    if std is None:
+        return "One run only says nothing about consistency."
+    word = "consistent" if std < CONSISTENT_BELOW else "not consistent"
+    return (
+        f"Over {len(accuracies)} runs accuracy ranges from {_percent(min(accuracies))} to "
+        f"{_percent(max(accuracies))} with a standard deviation of {number(std)}: {word}, by the "
+        f"rule that it must be below {CONSISTENT_BELOW}."
+    )
+
+
+def _others(results: Results, finest: str) -> str:
+    kappas = {
+        name: kappa
+        for name, model in results.models.items()
+        if finest in model.people and (kappa := model.people[finest]["kappa"].mean) is not None
+    }
+    if len(kappas) < 2:
+        return ""
+    best = max(kappas, key=kappas.__getitem__)
+    when = "live" if results.models[best].live else "which needs the whole night"
+    return f"Of {len(kappas)} models compared, {best} ({when}) has the highest kappa over people."
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
 
 _TEMPLATE: Final = "report.html.j2"
 _DOTS_PER_INCH: Final = 110
 _SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."
 DATASET: Final = "https://doi.org/10.13026/hmhs-py35"
-
-_GLOSSARY: Final = {
-    "accuracy": "Share of 30-second epochs in which model and expert name the same stage.",
-    "kappa": (
-        "Cohen's kappa: agreement beyond what guessing by the shares of the stages would reach; 0 "
-        "is chance, 1 is perfect. Two experts reach about 0.76 with each other (Lee et al. 2022, "
-        "five stages)."
-    ),
-    "recall, sensitivity": "Share of a stage's epochs that the model finds.",
-    "specificity": "Share of the epochs of all other stages that the model does not give it.",
-    "precision": "Share of the epochs given a stage that are of this stage.",
-    "macro F1": (
-        "F1, the harmonic mean of recall and precision, averaged over stages: a rare stage weighs "
-        "as much as a frequent one."
-    ),
-    "operating point": (
-        "A factor on the probability of REM before the most probable stage is taken. Validation "
-        "people choose it, never test people."
-    ),
-    "live, whole night": (
-        "Live: an epoch is told from nothing later than its own end. Whole night: told afterwards, "
-        "from the full recording."
-    ),
-    "95 % CI": (
-        "Confidence interval of a mean over people, by a bootstrap (BCa) that draws people, not "
-        "epochs."
-    ),
-    "std": "Sample standard deviation, over runs or over people as the table says.",
-}
 
 
 def sections(results: Results, nights: Mapping[str, ScoredNight] | None = None) -> list[Section]:
@@ -136,7 +252,8 @@ def write_report(
         If Jinja or matplotlib is not installed.
     """
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
-    glossary = Table("", ("term", "meaning"), tuple(_GLOSSARY.items()), text_columns=2)
+    terms = json.loads(files(__package__).joinpath("glossary.json").read_text(encoding="utf-8"))
+    glossary = Table("", ("term", "meaning"), tuple(terms.items()), text_columns=2)
     notes = (Section("glossary", "Terms", "", (glossary,)), _data_section(simulated=simulated))
     filled: dict[str, Any] = {
         "title": title,
