@@ -1,5 +1,6 @@
 # make run    the whole story: install, find data, check it, train, test, stage a night
-# make test   all tests        make check   style, types, who imports whom, containers
+# make test   all tests        make test-quick   those of seconds, without servers and trained models
+# make check  style, types, who imports whom, containers
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -7,7 +8,7 @@ READY  := $(VENV)/.ready
 # What the example in JavaScript needs, where npm and a registry are; its tests are skipped elsewhere.
 EXAMPLE := $(if $(shell command -v npm 2>/dev/null),examples/javascript/node_modules/.package-lock.json)
 
-.PHONY: run test check data docs results models bench clean
+.PHONY: run test test-quick test-lowest check data docs site results models bench clean
 .DEFAULT_GOAL := run
 
 $(READY): pyproject.toml
@@ -22,7 +23,19 @@ run: $(READY)
 	$(BIN)/sleepstage run
 
 test: $(READY) $(EXAMPLE)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+
+test-quick: $(READY)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not browser and not redis"
+
+# The oldest versions that pyproject.toml promises, on the Python at hand. What is old warns about
+# what is new: no fault of ours.
+LOWEST := .venv-lowest
+QUICK  := tests/core tests/engine tests/io tests/cli tests/ml/test_export.py tests/research/test_quantise.py
+test-lowest: $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[dev]'
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -W ignore::DeprecationWarning $(QUICK)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -48,6 +61,10 @@ docs: $(READY)
 	$(BIN)/python -m research.make_service
 	$(BIN)/python -m research.make_expected_table
 
+# All documents and the API as a site, in site/.
+site: $(READY)
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 results: $(READY)
 	$(BIN)/python -m research.make_results
 	$(BIN)/python -m research.make_realtime
@@ -62,4 +79,4 @@ bench: $(READY)
 	$(BIN)/python benchmarks/realtime.py --install --write
 
 clean:
-	rm -rf $(VENV) runs data/simulated .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) runs site data/simulated .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,7 @@
 """What the first labels are worth: a recording that began a minute, or half an hour, ago.
 
-A model learns the night so far: how this heart beats at rest, what it has said before. Whoever
-starts recording in the middle of a night starts without. So each test night is begun afresh at each
+A model learns the night so far: how this heart beats at rest, its earlier predictions. A recording
+that starts in the middle of a night starts without. So each test night is begun afresh at each
 half hour: nothing from before is known, not even that a night has gone on for hours. Beside it
 stands what it is worth to know at least that: a recording with the true start, and no samples yet.
 """
@@ -45,7 +45,7 @@ _EVERY: Final = 30 * _MINUTE  # epochs between two starts
 
 @dataclass(frozen=True)
 class Window:
-    """Labels told so long after a start; all nights and runs pooled, in four classes.
+    """Labels predicted so long after a start; all nights and runs pooled, in four classes.
 
     Attributes
     ----------
@@ -149,9 +149,11 @@ def _windows(table: NDArray[np.int64]) -> list[Window]:
         since = table[:, 3]
         rows = table[(since > minutes[0] * _MINUTE) & (since <= minutes[1] * _MINUTE)]
         if len(rows):
-            expert, *told = rows[:, 4:].astype(np.int8).T
+            expert, *predicted = rows[:, 4:].astype(np.int8).T
             n_starts = len(np.unique(rows[:, :3], axis=0))
             found.append(
-                Window(minutes, n_starts, *(agreement(expert, one, FOUR_CLASS) for one in told))
+                Window(
+                    minutes, n_starts, *(agreement(expert, one, FOUR_CLASS) for one in predicted)
+                )
             )
     return found

@@ -120,8 +120,8 @@ def under_conditions(
     """Stage the test nights of each run with its own model, as each condition leaves them.
 
     The epochs that count are the same under every condition: those that an expert scored and that
-    have heart rate and motion before anything is taken away. Where nothing is left to tell a stage
-    from, the epoch is unscored, which counts as wrong: it lowers accuracy and the recall of the
+    have heart rate and motion before anything is taken away. Where nothing is left to predict from,
+    the epoch is unscored, which counts as wrong: it lowers accuracy and the recall of the
     expert's stage, and for kappa it is a class of its own in which the two never agree.
 
     Parameters

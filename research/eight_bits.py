@@ -71,13 +71,13 @@ def _cost(_shared: None, run: HeldOut) -> Cost:
     expert, full, int8 = [], [], []
     largest = 0.0
     for night, scored in nights:
-        told = replace(scored, predicted=stager.predict(night.recording))
-        before, after = scored.predicted.probabilities, told.predicted.probabilities
+        small_scored = replace(scored, predicted=stager.predict(night.recording))
+        before, after = scored.predicted.probabilities, small_scored.predicted.probabilities
         if before is not None and after is not None:
             largest = max(largest, float(np.nanmax(np.abs(after - before))))
         expert.append(scored.pair(FOUR_CLASS)[0])
         full.append(scored.pair(FOUR_CLASS)[1])
-        int8.append(told.pair(FOUR_CLASS)[1])
+        int8.append(small_scored.pair(FOUR_CLASS)[1])
     reference, codes, codes_int8 = map(np.concatenate, (expert, full, int8))
     return Cost(
         len(model),

@@ -1,7 +1,7 @@
 """Write what accuracy to expect of the models in the package: ``make results``.
 
 The recipe of each model on ten folds by person, with motion and without, with heart rate as often
-as it was measured and thinned. `sleepstage score` tells the numbers that are nearest to a night's
+as it was measured and thinned. `sleepstage score` reports the numbers nearest to a night's
 signals beside its result. Runs that ``make_results`` left in runs/results are used.
 """
 
@@ -69,13 +69,13 @@ def measure(nights: Sequence[PreparedNight], model: str) -> list[dict[str, Any]]
     with progress_bar(model) as progress:
         outcomes = evaluate(nights, tasks, OUT / "kfold", on_run=progress)
     runs = [one for one in outcomes.values() if isinstance(one, Outcome)]
-    told = conditions()
+    thinned = conditions()
     everything = {EVERYTHING: partial(left_of, motion=True, seconds=None)}
     with progress_bar(f"{model}: conditions") as progress:
         found = under_conditions(
             runs,
             nights,
-            conditions=everything | {name: left for name, (_, _, left) in told.items()},
+            conditions=everything | {name: left for name, (_, _, left) in thinned.items()},
             on_run=progress,
         )
     usual = usual_seconds(nights)
@@ -86,7 +86,7 @@ def measure(nights: Sequence[PreparedNight], model: str) -> list[dict[str, Any]]
             **rounded(found[one].summary),
             "people": len(people),
         }
-        for one, (motion, seconds, _) in told.items()
+        for one, (motion, seconds, _) in thinned.items()
         if not (motion and model == ALONE)
     ]
 

@@ -65,7 +65,7 @@ no medical device.
 
 **Trained on** {people} people of PhysioNet sleep-accel, each with one night in a sleep laboratory,
 an Apple Watch on the wrist, and polysomnography scored by experts. One laboratory, one kind of
-watch: nothing here says how well they do on others, on people with sleep disorders, with
+watch: nothing here shows how well they perform on others, on people with sleep disorders, with
 arrhythmia, under medication, on children, in shift work or in naps.
 
 **Known errors**: lying awake looks like light sleep; the share of deep sleep errs by person; at the
@@ -93,9 +93,9 @@ def build(nights: Sequence[PreparedNight], name: str) -> FittedNetworks:
 
 
 def measured(name: str) -> dict[str, Any]:
-    """What ``make results`` says of the recipe."""
+    """Metrics of the recipe as measured by ``make results``."""
     if not RESULTS.exists():
-        msg = f"{RESULTS} is missing: the models say how well their recipe does; run make results"
+        msg = f"{RESULTS} is missing: models contain the metrics of their recipe; run make results"
         raise SystemExit(msg)
     summary = encode(read_results(RESULTS).models[RECIPES[name]].summary)
     return {"protocol": "ten folds by person, of the recipe; means over folds", **summary}

@@ -46,8 +46,8 @@ HEAD = """\
 # In real time
 
 Version {version}, the {n_runs} models of the ten folds in [results](results.md), each on people it
-was not trained on; four classes, live. Nothing is trained again. What the certainty of an epoch is
-worth stands there, too.
+was not trained on; four classes, live. Nothing is trained again. The value of an epoch's
+confidence is there, too.
 """
 
 
@@ -60,9 +60,9 @@ def signals_section(found: Mapping[str, ConditionResult]) -> Section:
     text = (
         "The same models and the same epochs: those that an expert scored and that have heart rate "
         "and motion before anything is taken away. Means over runs; the last columns are the mean "
-        "over nights of the difference of kappa to everything on the same night. An epoch that "
-        "can't be told is unscored and counts as wrong. Where motion is missing, steps are, too. "
-        "What a model reaches that is trained for fewer signals stands in the studies of the "
+        "over nights of the difference of kappa to everything on the same night. An epoch "
+        "without a prediction is unscored and counts as wrong. Where motion is missing, steps are, "
+        "too. What a model reaches that is trained for fewer signals stands in the studies of the "
         "results."
     )
     return Section("signals", "With less to go on", text, (Table("", head, rows),))
@@ -80,9 +80,9 @@ def _signals_row(name: str, one: ConditionResult) -> tuple[Cell, ...]:
 
 
 def cold_start_section(found: Mapping[str, Sequence[Window]]) -> Section:
-    """What is told soon after the start, beside what the whole night's recording tells."""
-    told = (f"{name}{of}" for of in ("", ", dated", ", whole") for name in ("accuracy", "kappa"))
-    head = ("minutes since the start", "starts", "epochs", *told)
+    """Predictions soon after the start, beside those of the whole night's recording."""
+    numbers = (f"{name}{of}" for of in ("", ", dated", ", whole") for name in ("accuracy", "kappa"))
+    head = ("minutes since the start", "starts", "epochs", *numbers)
     tables = tuple(
         Table(where, head, tuple(_window_row(window) for window in windows))
         for where, windows in found.items()
@@ -94,17 +94,17 @@ def cold_start_section(found: Mapping[str, Sequence[Window]]) -> Section:
         "same, but the recording knows when the night began, though it has no samples from before. "
         "Whole: what the recording of the whole night got, live, for the same epochs. All nights "
         "pooled. In the first minutes of a night everybody is awake and few epochs count: "
-        "kappa says nothing there."
+        "kappa is uninformative there."
     )
     return Section("cold start", "When recording has just begun", text, tables)
 
 
 def _window_row(window: Window) -> tuple[Cell, ...]:
-    told = (window.fresh, window.dated, window.whole)
+    compared = (window.fresh, window.dated, window.whole)
     return (
         "{} to {}".format(*window.minutes),
         *(window.n_starts, window.fresh.n_epochs),
-        *(value for one in told for value in (one.accuracy, one.kappa)),
+        *(value for one in compared for value in (one.accuracy, one.kappa)),
     )
 
 
@@ -130,10 +130,10 @@ def size_section(models: Sequence[bytes], costs: Sequence[Cost], night: Prepared
     text = (
         "Sizes and times are of the first file of the ten; the others are like it. Int8: weights "
         "of matrix products and LSTMs in eight bits, by the dynamic quantisation of onnxruntime; "
-        "what goes from one to the next stays float. Convolutions would gain nothing, and GRU "
-        "can't be quantised so. The rest of a file is the graph and what it says of itself. Time "
-        "is of the graph alone, on one thread. To what is remembered come the samples that "
-        "features look back on: half an hour of heart rate and motion."
+        "activations stay float. Convolutions would gain nothing, and GRU can't be quantised this "
+        "way. The rest of a file is the graph and its metadata. Time is of the graph alone, on one "
+        "thread. A session also keeps the samples that features look back on: half an hour of "
+        "heart rate and motion."
     )
     return Section("size", "On a small machine", text, (Table("", head, rows),))
 

@@ -38,7 +38,7 @@ OUT = Path("runs/results")
 README = DOCS.parent / "README.md"
 MARKER = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 SEEDS: Final = {"holdout": 0, "kfold": 100, "studies": 200}
-# Two dozen variations: one network for a fixed number of passes, the same for all.
+# Two dozen variations: one network for a fixed number of training epochs, the same for all.
 LIGHT: Final = ("members=1", "training_epochs=25")
 NIGHT: Final = "ensemble-night"
 MODELS: Final = (
@@ -51,14 +51,15 @@ HEAD = """\
 # Results
 
 Version {version}, {people} people of PhysioNet sleep-accel. Split by person; epochs that an expert
-scored and that have both heart rate and motion. *Live*: the stage of an epoch is told from nothing
-later than its end. How these numbers came about, and what they do not say: [approach](approach.md).
+scored and that have both heart rate and motion. *Live*: an epoch is predicted from data up to its
+own end. How these numbers came about, and what they do not show: [approach](approach.md).
 """
 
 NOTES: Final = {
     "study": (
-        "One LSTM, 25 passes, three folds by person: smaller than the models above, so that two "
-        "dozen variations can be tried. Compare within a table, not with the numbers above.\n\n"
+        "One LSTM, 25 training epochs, three folds by person: smaller than the models above, so "
+        "that two dozen variations can be tried. Compare within a table, not with the numbers "
+        "above.\n\n"
     )
 }
 

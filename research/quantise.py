@@ -28,8 +28,8 @@ def quantise(model_file: bytes) -> bytes:
 
     The library's dynamic quantisation, with a scale for each weight matrix. An LSTM's weights leave
     the exporter in another order and are sorted as the graph runs: that is folded first, or they
-    would not be found. What the model says of itself stays, and `ModelInfo.config` says ``int8``
-    under ``weights`` in addition.
+    would not be found. The metadata is kept, with ``int8`` under ``weights`` added to
+    `ModelInfo.config`.
 
     Parameters
     ----------
@@ -45,9 +45,12 @@ def quantise(model_file: bytes) -> bytes:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     info = Stager(model_file).info
+    one_epoch = of_one_epoch(model_file)
+    # Older exporters noted shapes that contradict folded weights: onnxruntime < 1.32 refuses them.
+    del one_epoch.graph.value_info[:]
     with TemporaryDirectory() as folder:
         given, folded, small = (Path(folder, name) for name in ("given", "folded", "small"))
-        onnx.save(of_one_epoch(model_file), given)
+        onnx.save(one_epoch, given)
         quant_pre_process(given, folded, skip_symbolic_shape=True)
         quantize_dynamic(
             folded, small, op_types_to_quantize=list(_OPERATORS), weight_type=QuantType.QInt8

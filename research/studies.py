@@ -114,9 +114,7 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
             "no heart rate against the night so far": Variation(_features(*_ALL, without="night")),
             "heart rate each minute": Variation(change="heart rate each minute"),
             "heart rate each 5 minutes": Variation(change="heart rate each 5 minutes"),
-            "no comparison of what is told with the night so far": Variation(
-                ("prior_correction=false",)
-            ),
+            "no prior correction": Variation(("prior_correction=false",)),
             "no class weights": Variation(("class_balance=0",)),
             "five classes": Variation(("scheme=five_class",)),
         },
@@ -246,7 +244,7 @@ def evaluate_varied(
     cluster: str | None = None,
     on_run: Progress | None = None,
 ) -> dict[Task, Outcome | SleepstageError]:
-    """Do tasks, each on the nights changed as it says; otherwise `evaluate`."""
+    """Like `evaluate`, with each task on the nights changed as its variation states."""
     found: dict[Task, Outcome | SleepstageError] = {}
     for change in dict.fromkeys(map(_change, tasks)):
         mine = [task for task in tasks if _change(task) == change]

@@ -1,4 +1,4 @@
-"""What studies say, as numbers and as sections: variations of a model, one thing changed."""
+"""Results of studies as numbers and sections: variations of a model, one thing changed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def study_sections(studies: Mapping[str, Mapping[str, VariationResult]]) -> list
 
 
 def _scheme(variations: Mapping[str, VariationResult]) -> str:
-    """The finest scheme in which all variations are told."""
+    """The finest scheme in which all variations predict."""
     summaries = [one.summary for one in variations.values()]
     return next(name for name in summaries[0] if all(name in one for one in summaries))
 
@@ -130,7 +130,7 @@ def _section(name: str, variations: Mapping[str, VariationResult]) -> Section:
     rows = tuple(
         _row(variation, one, scheme, counted=counted) for variation, one in variations.items()
     )
-    head = ("variation", "told", *(("training people",) if counted else ()))
+    head = ("variation", "decided", *(("training people",) if counted else ()))
     head = (*head, "accuracy", "std", "kappa", "std", "macro F1", "std", "REM recall")
     head = (*head, "difference of kappa", "95 % CI")
     table = Table(scheme_words(scheme), head, rows, text_columns=2)

@@ -1,7 +1,7 @@
 // Heart rate, motion summaries and steps to one row of numbers per 30 s epoch.
 //
-// The same as src/sleepstage/engine/features.py, function by function; docs/edge.md has it in words. A row
-// is made at its epoch's end from what was known by then. What is not known is NaN.
+// The same as src/sleepstage/engine/features.py, one epoch at a time; docs/edge.md has it in words. A
+// row is made at its epoch's end from what was known by then. What is not known is NaN.
 //
 // A signal is { times, values }: seconds, ascending, and what was measured at them. A value of
 // motion is the summary of 15 s, [counts, peak_x_g, peak_y_g, peak_z_g], stamped with its end.

@@ -1,13 +1,13 @@
 // A model at work, epoch by epoch: the graph, then the prior correction, then the temperature.
 //
-// The same as Stager.advance in src/sleepstage/engine/stager.py; docs/edge.md has it in words. Nothing
+// The same as Stager.step in src/sleepstage/engine/stager.py; docs/edge.md has it in words. Nothing
 // here is particular to Node: it runs in a browser, too.
 
 import * as ort from "onnxruntime-web";
 
 import { hasSignal } from "./features.js";
 
-const FORMAT = 2; // of the model file
+const FORMAT = 3; // of the model file
 const TRUST = 30; // epochs after which a night's own mean weighs as much as the typical one
 const BOUND = 1.0; // nats
 const FLOOR = 1e-3; // of probability, in prior correction
@@ -28,7 +28,7 @@ export class Stager {
       throw new Error(`model format ${info.format}; this example reads format ${FORMAT}`);
     }
     if (info.whole_night || info.look_ahead) {
-      throw new Error("this example tells each epoch at its end: the model has to be a live one");
+      throw new Error("this example predicts each epoch at its end: the model has to be a live one");
     }
     const session = await ort.InferenceSession.create(graph);
     const [features, ...states] = session.inputMetadata;
@@ -48,7 +48,10 @@ export class Stager {
   begin() {
     const zeros = (shape) => new Float32Array(shape.reduce((size, length) => size * length, 1));
     return {
-      graph: this.states.map(({ shape }) => new ort.Tensor("float32", zeros(shape), shape)),
+      graph: this.states.map(({ shape }) => {
+        const sizes = shape.map((size) => (typeof size === "number" ? size : 1)); // of one night
+        return new ort.Tensor("float32", zeros(sizes), sizes);
+      }),
       nEpochs: 0,
       sums: this.info.classes.map(() => 0),
     };
@@ -62,12 +65,12 @@ export class Stager {
       }
       return features[name];
     });
-    const inputs = [new ort.Tensor("float32", row, [1, row.length]), ...state.graph];
+    const inputs = [new ort.Tensor("float32", row, [1, 1, row.length]), ...state.graph];
     const outputs = await this.session.run(
       Object.fromEntries(this.session.inputNames.map((name, at) => [name, inputs[at]])),
     );
-    const [told, ...graph] = this.session.outputNames.map((name) => outputs[name]);
-    const [centred, course] = centre(Array.from(told.data), this.info.typical, state);
+    const [predicted, ...graph] = this.session.outputNames.map((name) => outputs[name]);
+    const [centred, course] = centre(Array.from(predicted.data), this.info.typical, state);
     const probabilities = temper(centred, this.info.temperature);
     // Epochs in the dark count in the state as all others do; only nothing is said of them.
     const seen = hasSignal(features);
@@ -94,11 +97,11 @@ export function certainty(probabilities) {
 }
 
 /** Measure what the model says now against what it has said of this night so far. */
-function centre(told, typical, { nEpochs, sums }) {
+function centre(predicted, typical, { nEpochs, sums }) {
   if (!typical.length) {
-    return [told, { nEpochs, sums }];
+    return [predicted, { nEpochs, sums }];
   }
-  const raw = told.map((share) => Math.log(share + FLOOR));
+  const raw = predicted.map((share) => Math.log(share + FLOOR));
   const logs = raw.map((log) => log - sum(raw) / raw.length);
   const expected = interpolate(typical, nEpochs / KNOT);
   const course = { nEpochs: nEpochs + 1, sums: sums.map((before, at) => before + logs[at]) };

@@ -14,6 +14,7 @@ from sleepstage.engine.explanation import explain
 from sleepstage.engine.session import Session
 from sleepstage.engine.stager import Stager, available_models, load_model
 from sleepstage.errors import DataError, ModelFileError, SleepstageError, SnapshotError
+from sleepstage.evaluation import evaluate
 from sleepstage.io import open_nights
 from sleepstage.stages import Stage
 
@@ -30,6 +31,7 @@ __all__ = [
     "Stage",
     "Stager",
     "available_models",
+    "evaluate",
     "explain",
     "load_model",
     "open_nights",

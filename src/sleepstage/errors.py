@@ -8,20 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "DataError",
-    "MissingExtraError",
-    "ModelFileError",
-    "SleepstageError",
-    "SnapshotError",
-    "SnapshotMismatchError",
-    "StoreError",
-    "needs_extra",
-]
-
 
 class SleepstageError(Exception):
-    """Base of every error that a user can mend; the command line prints it without a traceback."""
+    """Base of every error that a user can correct; the command line prints no traceback."""
 
 
 class DataError(SleepstageError, ValueError):

@@ -20,21 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "EPOCH_SECONDS",
-    "FILE_CODES",
-    "FIVE_CLASS",
-    "FOUR_CLASS",
-    "SCHEMES",
-    "THREE_CLASS",
-    "TWO_CLASS",
-    "UNIX_TIME",
-    "UNSCORED",
-    "Scheme",
-    "Stage",
-    "stages_from_codes",
-]
-
 EPOCH_SECONDS: Final = 30
 """Length of a sleep epoch in seconds (AASM manual, section IV.1)."""
 

@@ -38,6 +38,8 @@ from tests.batch.test_batch import MODELS, contents, run, write_night
 from tests.helpers.command import invoke
 from tests.utils.test_files import dead_process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def night(tmp_path: Path) -> Path:

@@ -16,6 +16,8 @@ from sleepstage.simulate.nights import write_dataset
 from tests.conftest import Run
 from tests.helpers.command import invoke
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(sysconfig.get_path("scripts")) / "sleepstage"
 
 
@@ -25,7 +27,7 @@ def test_the_installed_script_tells_its_version() -> None:
 
 
 def test_the_installed_script_shows_a_mistake_without_a_traceback(tmp_path: Path) -> None:
-    command = [str(SCRIPT), "predict", f"{tmp_path}:1", "--model", f"{tmp_path}/none.onnx"]
+    command = [str(SCRIPT), "info", f"{tmp_path}/none.onnx"]
     output = subprocess.run(command, check=False, capture_output=True, text=True)
     assert output.returncode == 1
     assert output.stderr.startswith("Error: ")
@@ -79,10 +81,14 @@ def test_check_as_json(simulated_data: Path) -> None:
 
 
 def test_a_folder_that_is_not_the_dataset_is_named(tmp_path: Path) -> None:
-    for arguments in (["data", "check"], ["data", "prepare"], ["train", "--data"]):
+    for arguments, fault in (
+        (["data", "check"], "not a sleep-accel dataset"),
+        (["data", "prepare"], "not a sleep-accel dataset"),
+        (["train", "--data"], "nothing that can be staged; expected one of these"),
+    ):
         result = invoke(*arguments, tmp_path)
         assert result.exit_code == 1
-        assert f"{tmp_path}: not a sleep-accel dataset" in result.output
+        assert f"{tmp_path}: {fault}" in result.output
 
 
 def test_signs_in_a_folders_name_are_printed_as_they_are(tmp_path: Path) -> None:

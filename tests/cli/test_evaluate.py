@@ -15,7 +15,7 @@ from sleepstage.ml.baselines import Logistic
 from sleepstage.simulate.nights import write_dataset
 from tests.helpers.command import invoke
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -75,7 +75,7 @@ def test_predict_from_files_with_any_of_them_missing(
         assert len(pl.read_csv(tmp_path / "night.csv")) >= 230
     result = invoke("predict", *model, "--heart-rate", beats)
     assert result.exit_code == 1
-    assert "at most 24 h; mend the times, or give its start and end" in result.output
+    assert "at most 24 h; correct the times, or give its start and end" in result.output
     result = invoke("predict", *model, "--steps", steps)
     assert result.exit_code == 1
     assert "a recording needs heart rate or motion" in result.output
@@ -88,6 +88,22 @@ def test_predict_wants_either_a_recording_or_files(small_run: Run, simulated_dat
     assert neither.exit_code == both.exit_code == 2
     assert "give either a RECORDING" in neither.output
     assert "expected DIR:SUBJECT" in invoke("predict", ":", "--model", small_run.model).output
+
+
+def test_predict_takes_what_every_command_takes(
+    small_run: Run, simulated_data: Path, tmp_path: Path
+) -> None:
+    beats = "".join(f"{time},60\n" for time in range(0, 605, 5))
+    (tmp_path / "monday.csv").write_text(f"time,bpm\n{beats}")
+    for path in (tmp_path, tmp_path / "monday.csv", f"{tmp_path}:monday"):
+        result = invoke("predict", path, "--model", small_run.model)
+        assert "20 epochs of 30 s" in result.output, result.output
+    many = invoke("predict", simulated_data, "--model", small_run.model)
+    assert many.exit_code == 1
+    hint = f"5 nights; name one of them: {simulated_data}:900001"
+    assert hint in many.output.replace("\n", "")
+    wrong = invoke("predict", f"{simulated_data}:7", "--model", small_run.model)
+    assert "no night '7'; there are 900001, 900002" in wrong.output.replace("\n", "")
 
 
 def test_a_wrong_ending_leaves_nothing(
@@ -215,3 +231,11 @@ def test_no_result_is_written_over_a_dataset(simulated_data: Path, tmp_path: Pat
             assert result.exit_code == 1
             assert f"{folder} is an input" in result.stderr
     assert not list((tmp_path / "data").glob("*.json"))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLEEPSTAGE_DATA", raising=False)
+    result = invoke("predict", "nihgt.csv")
+    assert result.exit_code == 1
+    assert "Error: nihgt.csv: no such file or folder" in result.output

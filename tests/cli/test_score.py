@@ -24,6 +24,8 @@ from tests.helpers.command import invoke
 from tests.helpers.serving import free_port
 from tests.utils.test_parallel import running
 
+pytestmark = pytest.mark.slow
+
 BED = moment("2024-03-12 23:00:00 +0100")
 DAY, HOUR = 86400.0, 3600.0
 

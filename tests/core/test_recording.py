@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sleepstage.core.motion import WINDOW_SECONDS, MotionState, summarise_motion
@@ -260,6 +260,7 @@ def test_twice_reversed_is_the_night_itself() -> None:
     np.testing.assert_array_equal(again.covered, night.covered)
 
 
+@example(start=0.85, n_epochs=1, rest=0.0)  # reversed, it ends a rounding error short of an epoch
 @given(start=st.floats(0, 2e9), n_epochs=st.integers(1, 100), rest=st.floats(0, 29))
 def test_a_reversed_night_has_the_same_epochs(start: float, n_epochs: int, rest: float) -> None:
     end = start + 30 * n_epochs + rest

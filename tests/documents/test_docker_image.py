@@ -24,6 +24,8 @@ import pytest
 from tests.documents.test_docker import SERVICE_OF, SERVICES, pinned
 from tests.helpers.docker_rehearsal import Image, Rehearsal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:

@@ -27,6 +27,8 @@ from tests.engine.test_stager import cut
 from tests.helpers.command import invoke
 from tests.helpers.networks import N_FEATURES, NAMES, network
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "javascript"
 COLUMNS: Final = {
     "heart_rate": "time,bpm",

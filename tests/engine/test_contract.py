@@ -24,6 +24,8 @@ from sleepstage.simulate.nights import simulate_night
 from tests.conftest import SMALL
 from tests.helpers.live import Arrays, assert_same, push_at, raw_night, stepped
 
+pytestmark = pytest.mark.slow
+
 RAW = raw_night(12, rate=8, seed=3, start=1.7e9)
 SUMMARISED = Arrays.of(simulate_night(5, hours=0.6))
 NIGHTS = {"raw": RAW, "summaries": SUMMARISED}

@@ -33,6 +33,8 @@ from tests.conftest import Run
 from tests.engine.test_stager import cut, rewrite
 from tests.helpers.networks import N_FEATURES, network, whole_night
 
+pytestmark = pytest.mark.slow
+
 WHOLE = simulate_night(11, hours=1.5)
 NIGHT = replace(WHOLE, end=WHOLE.start + 176 * EPOCH_SECONDS, reference=None)
 """The last of its blocks is no whole one."""

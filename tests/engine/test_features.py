@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sleepstage
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.features import (
@@ -134,8 +135,11 @@ BY_HAND |= {
 }
 
 
-def test_every_feature_is_worked_out_by_hand() -> None:
-    assert tuple(BY_HAND) == FEATURE_NAMES
+def test_every_feature_of_a_shipped_model_is_worked_out_by_hand() -> None:
+    models = [sleepstage.load_model(name) for name in sleepstage.available_models()]
+    shipped = {name for model in models for name in model.info.features}
+    assert shipped < set(BY_HAND) <= set(FEATURE_NAMES)
+    assert len(BY_HAND) == 53
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -354,7 +358,7 @@ def defined(gappy: Recording) -> list[dict[str, float]]:
     return [by_definition(gappy, epoch) for epoch in range(0, gappy.n_epochs, 3)]
 
 
-@pytest.mark.parametrize("name", FEATURE_NAMES)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_features_are_what_they_are_defined_to_be(
     gappy: Recording, defined: list[dict[str, float]], name: str
 ) -> None:
@@ -390,9 +394,9 @@ def test_no_epoch_has_no_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "present", [set(s) for n in range(4) for s in itertools.combinations(SIGNALS, n)], ids=str
+    "present", [one for n in range(4) for one in itertools.combinations(SIGNALS, n)], ids="-".join
 )
-def test_a_missing_signal_blanks_its_own_columns_only(present: set[str]) -> None:
+def test_a_missing_signal_blanks_its_own_columns_only(present: tuple[str, ...]) -> None:
     whole = simulate_night(4, hours=2.0)
     missing: Any = {
         name: Samples.empty(4 if name == "motion" else 1) for name in SIGNALS if name not in present
@@ -405,7 +409,7 @@ def test_a_missing_signal_blanks_its_own_columns_only(present: set[str]) -> None
             assert (rows[:, i] == 0).all()
         else:
             assert np.isnan(rows[:, i]).all()
-    assert has_signal(rows).any() == bool(present & {"heart_rate", "motion"})
+    assert has_signal(rows).any() == bool({*present} & {"heart_rate", "motion"})
 
 
 def test_a_full_night_knows_every_feature_in_the_end() -> None:
@@ -486,6 +490,27 @@ def test_simulated_nights_are_the_same_live_and_in_one_go(nights: list[Recording
 
 def test_real_nights_are_the_same_live_and_in_one_go(real_night: Recording) -> None:
     assert_live(real_night, 0)
+
+
+@pytest.fixture(scope="module")
+def otherwise(gappy: Recording) -> dict[str, Rows]:
+    """Rows of one night: pushed in pieces, and as far as they were known at some ends of epochs."""
+    rng = np.random.default_rng(3)
+    cuts = rng.uniform(gappy.start - 60, gappy.end, 100).tolist()
+    ends = [gappy.start + 30 * n for n in range(gappy.n_epochs)]
+    pieces = {"at any time": in_pieces(gappy, cuts)[0], "epoch by epoch": in_pieces(gappy, ends)[0]}
+    known = {f"until {end:g} s": extract_features(cut(gappy, end)) for end in ends[1::17]}
+    return pieces | known
+
+
+@pytest.mark.parametrize("name", FEATURE_NAMES)
+def test_each_feature_looks_back_only_and_on_what_is_remembered(
+    gappy: Recording, otherwise: dict[str, Rows], name: str
+) -> None:
+    whole = column(extract_features(gappy), name)
+    assert np.isfinite(whole).any()
+    for how, rows in otherwise.items():
+        assert same(column(rows, name), whole[: len(rows)]), how
 
 
 def test_a_night_with_gaps_is_the_same_live_and_in_one_go(gappy: Recording) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sleepstage.core.pedometer import Pedometer
 
 import sleepstage
 from sleepstage import DataError, Session, SnapshotError, Stager
 from sleepstage.core.hypnogram import Epoch
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.samples import Samples
+from sleepstage.core.signals import Pedometer
 from sleepstage.engine.buffer import IngestStats
 from sleepstage.engine.session import AHEAD_SECONDS
 from sleepstage.engine.snapshot import unpack

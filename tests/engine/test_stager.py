@@ -150,7 +150,7 @@ def rewrite(source: Path, target: Path, **changes: Any) -> Path:
         ({"format": 99, "version": "9.1"}, "model format 99 of sleepstage 9.1; .* reads 2 and 3"),
         ({"format": None}, "model format None"),
         ({"features": ["hr_30s", "blood_pressure"]}, "unknown blood_pressure: train"),
-        ({"features": None}, "says too little of itself"),
+        ({"features": None}, "its description lacks features or scheme: train"),
         ({"scheme": "six_class"}, "unknown six_class"),
         ({"mood": "good"}, "unknown mood"),
         ({"features": ["hr_30s"]}, f"takes {len(SMALL.columns)} features, but names 1"),
@@ -190,5 +190,5 @@ def test_metadata_that_is_no_json_is_refused(small_run: Run, tmp_path: Path) -> 
     model = onnx.load(small_run.model)
     model.metadata_props[0].value = "{"
     onnx.save(model, tmp_path / "garbled.onnx")
-    with pytest.raises(ModelFileError, match="says too little of itself"):
+    with pytest.raises(ModelFileError, match="its description is damaged: train"):
         Stager(tmp_path / "garbled.onnx")

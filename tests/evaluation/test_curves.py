@@ -23,6 +23,8 @@ from sleepstage.evaluation.curves import (
 from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS
 from tests.helpers.scored import hypnogram, is_plain, night
 
+pytestmark = pytest.mark.slow
+
 NAN = [float("nan")] * 4
 
 

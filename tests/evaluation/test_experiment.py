@@ -30,6 +30,8 @@ from sleepstage.ml.registry import CLASSIFIERS
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 from tests.conftest import SMALL
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = [str(number) for number in range(10)]
 MODELS = {"majority": Majority(), "logistic": Logistic()}
 

@@ -26,6 +26,8 @@ from sleepstage.stages import FIVE_CLASS, THREE_CLASS, TWO_CLASS, Scheme
 from tests.helpers.evaluated import evaluated, groups, night, runs
 from tests.helpers.scored import night as scored_night
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert('x')</script> | $x$ **b**"
 MINE = Section(
     "mine",

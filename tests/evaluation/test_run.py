@@ -128,7 +128,7 @@ class Witness:
 
     seen: dict[str, Any]
     seed: int = 0
-    live: bool = True
+    live: bool = False
     class_weights: ClassVar[Mapping[str, float]] = {"rem": 2.0}
 
     def fit(self, nights: Any, groups: Any, *, on_epoch: Any = None) -> Any:

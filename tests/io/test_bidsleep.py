@@ -18,6 +18,8 @@ from sleepstage.simulate.nights import simulate_night
 from tests.helpers.apple_export import moment
 from tests.helpers.command import invoke
 
+pytestmark = pytest.mark.slow
+
 START = moment("2024-03-12 23:00:00 -0400")
 CLOCK = "2024-03-12 23:00:00"
 N_EPOCHS = 120
@@ -268,6 +270,6 @@ def test_a_model_is_tested_on_it_from_outside(dataset: Path, tmp_path: Path) -> 
     assert "the same stage as the expert in" in result.output
 
 
-def test_a_folder_that_is_neither_is_refused_as_before(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a sleep-accel dataset"):
+def test_a_folder_without_nights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing that can be staged; .*BIDSleep.*sleep-accel"):
         load_nights(tmp_path)

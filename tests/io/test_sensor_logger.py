@@ -225,7 +225,7 @@ def test_any_size_of_blocks_gives_the_same(
     files = write_folder(tmp_path / "night", csv_files(recorded()))
     told = write_json(tmp_path / "night.json", objects(recorded()))
     expected = read(files)
-    monkeypatch.setattr("sleepstage.io.sensor_logger.files._BLOCK", size)
+    monkeypatch.setattr("sleepstage.io.sensor_logger.samples._BLOCK", size)
     monkeypatch.setattr("sleepstage.io.sensor_logger.samples._ROWS", size // 100)
     assert same(read(files), expected)
     assert same(read(told), expected)

@@ -258,7 +258,9 @@ def test_an_unknown_subject_is_named_with_those_that_are_there(data: Path) -> No
         read_subject(data, "46344")
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda _: None], ids=str)
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, Path.touch, lambda _: None], ids=["folder", "file", "nothing"]
+)
 def test_what_is_no_dataset_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "other"
     make(path)

@@ -32,6 +32,8 @@ from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import SCHEMES
 from tests.helpers.networks import KINDS, N_FEATURES, NAMES, network, whole_night
 
+pytestmark = pytest.mark.slow
+
 NIGHT = simulate_night(11, hours=1.0)
 ROWS = extract_features(NIGHT)
 NIGHT_AND_ROWS = PreparedNight(NIGHT, ROWS, np.zeros(len(ROWS), dtype=np.int8))
@@ -68,7 +70,7 @@ def in_torch(networks: Sequence[Network], info: ModelInfo) -> NDArray[np.float32
         features=NAMES, trace=False, whole_night=info.whole_night, look_ahead=info.look_ahead
     )
     rows = input_rows(NIGHT_AND_ROWS, config)
-    probabilities = np.mean([predict(one, rows) for one in networks], axis=0)
+    probabilities = np.mean([predict(one, [rows])[0] for one in networks], axis=0)
     prior_correction = PriorCorrection(info.typical)
     centred, _ = prior_correction.apply(
         probabilities, prior_correction.initial_state(probabilities.shape[1])

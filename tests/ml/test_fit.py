@@ -73,7 +73,7 @@ def test_networks_learn_to_stage_people_they_have_not_seen(changes: dict[str, An
     losses: list[float] = []
     examples = [example(night, config) for night in nights]
     model = fit(examples[:5], config, after=lambda _, loss: losses.append(loss))
-    guesses = predict(model, examples[5].rows).argmax(axis=1).astype(np.int8)
+    guesses = predict(model, [examples[5].rows])[0].argmax(axis=1).astype(np.int8)
     scored = examples[5].codes != UNSCORED
     scheme = SCHEMES[config.scheme]
     kappa = agreement(examples[5].codes[scored], guesses[scored], scheme).kappa
@@ -155,7 +155,7 @@ def test_a_stage_missing_in_training_is_named(examples: list[Example]) -> None:
 
 
 def test_an_unknown_device_is_named(examples: list[Example]) -> None:
-    with pytest.raises(DataError, match="device 'abacus' is not to be had here"):
+    with pytest.raises(DataError, match="device 'abacus' is not available; use auto"):
         fit(examples, replace(ONE_PASS, device="abacus"))
 
 
@@ -182,8 +182,11 @@ def test_people_taken_out_say_how_long_all_are_fitted(
             after(network("lstm"), 1.0)
         return network("lstm", config.seed)
 
-    def fake_predict(model: Network, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.full((len(rows), 4), 10 * asked[-1][0] + asked[-1][1], dtype=np.float32)
+    def fake_predict(
+        model: Network, tables: list[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        value = 10 * asked[-1][0] + asked[-1][1]
+        return [np.full((len(rows), 4), value, dtype=np.float32) for rows in tables]
 
     monkeypatch.setattr(fitting, "fit", fake_fit)
     monkeypatch.setattr(fitting, "predict", fake_predict)
@@ -221,7 +224,7 @@ def test_validation_people_are_told_by_a_network_fitted_without_them(
     assert set(members.validation) == set(names)
     alone = [example(night, config) for night in nights[1:4]]
     model = fit(alone, replace(config, training_epochs=members.n_training_epochs))
-    expected = predict(model, input_rows(nights[0], config))
+    expected = predict(model, [input_rows(nights[0], config)])[0]
     assert expected.shape == (nights[0].recording.n_epochs + 3, 4)
     np.testing.assert_allclose(members.validation[names[0]], expected, atol=1e-6)
 

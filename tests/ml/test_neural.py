@@ -35,6 +35,8 @@ from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
 from tests.conftest import SMALL
 from tests.helpers.networks import network
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(SMALL, members=1, max_training_epochs=1, network=RecurrentConfig(hidden=8))
 NARROW = TransformerConfig(width=8, heads=2, layers=1, context=20)
 REM = FOUR_CLASS.classes.index("rem")
@@ -169,7 +171,7 @@ def test_what_is_predicted_is_what_the_file_predicts(
     (member,) = fit_members(nights[:4], groups, config).networks
     prior_correction = PriorCorrection(fitted.info.typical)
     centred, _ = prior_correction.apply(
-        predict(member, input_rows(nights[4], config)),
+        predict(member, [input_rows(nights[4], config)])[0],
         prior_correction.initial_state(len(FOUR_CLASS)),
     )
     expected = temper(centred, fitted.info.temperature)
@@ -256,7 +258,7 @@ def test_an_ensemble_is_the_mean_of_all_its_networks(
     networks = [network for _, members in made for network in members.networks]
     assert len(networks) == 3
     rows = input_rows(nights[4], TINY)
-    mean = np.mean([predict(network, rows) for network in networks], axis=0)
+    mean = np.mean([predict(network, [rows])[0] for network in networks], axis=0)
     prior_correction = PriorCorrection(fitted.info.typical)
     centred, _ = prior_correction.apply(mean, prior_correction.initial_state(len(FOUR_CLASS)))
     expected = temper(centred, fitted.info.temperature)

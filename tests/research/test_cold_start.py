@@ -17,6 +17,8 @@ from sleepstage.ml.dataset import PreparedNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 from tests.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def nights(simulated_data: Path) -> list[PreparedNight]:

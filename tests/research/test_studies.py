@@ -29,6 +29,8 @@ from sleepstage.ml.neural import Neural
 from sleepstage.ml.registry import CLASSIFIERS
 from sleepstage.stages import UNSCORED
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = [f"{number:02d}" for number in range(26)]
 SIGNALS = {feature.name: feature.signal for feature in FEATURES}
 

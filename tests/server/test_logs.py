@@ -18,6 +18,8 @@ from sleepstage.server.monitoring import set_up_logs
 from tests.helpers.command import invoke
 from tests.helpers.serving import Server, serving
 
+pytestmark = pytest.mark.slow
+
 N_TIMES = 15
 VALUE = 61.0625
 HOST = b"Host: localhost\r\n"

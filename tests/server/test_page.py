@@ -20,6 +20,8 @@ from tests.helpers.serving import Server, serving
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.browser
+
 STYLE = Path(__file__).parents[2] / "src/sleepstage/server/web/style.css"
 DESKTOP = {"width": 1200, "height": 900}
 PHONE = {"width": 360, "height": 740}

@@ -30,6 +30,8 @@ from tests.helpers.redis_server import redis_server
 from tests.helpers.sensor_logger_app import Night, write_table
 from tests.helpers.serving import Server, serving
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+
 EVERY = 5.0  # s of the night in a message of the app
 DISORDER = 25.0  # s by which messages overtake each other; with those at once, less than 60
 AT_ONCE = 4

@@ -29,6 +29,8 @@ from sleepstage.simulate.nights import simulate_night
 from tests.helpers.live import Arrays, raw_night
 from tests.helpers.service import START, Running, rows, running, simulated
 
+pytestmark = pytest.mark.slow
+
 STILL = [[START + t / 10, 0, 0, 1] for t in range(1500)]
 
 

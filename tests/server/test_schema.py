@@ -20,6 +20,8 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.helpers.service import START, Running, running
 
+pytestmark = pytest.mark.slow
+
 LIMITS = {"messages_per_second": 100_000}
 
 

@@ -68,7 +68,7 @@ def server() -> Iterator[RedisServer]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         return Place(str(tmp_path / "store"))
@@ -590,9 +590,9 @@ async def test_no_message_is_lost_between_adding_and_closing(store: Store, place
 
         adding = [add(store, f"m{number}") for number in range(300)]
         *told, _ = await asyncio.gather(*adding, work())
-        stored = {
-            b"m%d" % number for number, one in enumerate(told) if one and one[0] is Delivery.STORED
-        }
+        # A client of Redis that waits for long asks again, and finds its message there.
+        kept = {Delivery.STORED, Delivery.REPEATED}
+        stored = {b"m%d" % number for number, one in enumerate(told) if one and one[0] in kept}
         assert stored == set(used)
         assert len(used) == len(set(used))
 
@@ -674,6 +674,7 @@ async def test_what_a_killed_process_had_acknowledged_is_there(store: Store, pla
     assert (await add(store, "new"))[0] is Delivery.STORED
 
 
+@pytest.mark.redis
 async def test_what_a_killed_redis_had_acknowledged_is_there() -> None:
     with redis_server() as server:
         async with opened(server.address) as store:
@@ -701,6 +702,7 @@ async def test_what_a_killed_redis_had_acknowledged_is_there() -> None:
             assert (await add(store, "new"))[0] is Delivery.STORED
 
 
+@pytest.mark.redis
 async def test_a_restart_of_redis_between_two_calls_goes_unnoticed() -> None:
     with redis_server() as server:
         async with opened(server.address) as store:
@@ -1513,6 +1515,7 @@ async def is_erased(store: Store, server: RedisServer) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.redis
 async def test_what_was_deleted_is_in_no_file_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_store, "_REWRITE_SECONDS", 1)
     with redis_server() as server:
@@ -1533,6 +1536,7 @@ async def test_what_was_deleted_is_in_no_file_of_redis(monkeypatch: pytest.Monke
             assert await store.session("kept") is not None
 
 
+@pytest.mark.redis
 async def test_a_redis_that_may_not_rewrite_is_asked_again_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

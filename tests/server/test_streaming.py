@@ -27,6 +27,8 @@ from sleepstage.server.message import Message
 from tests.helpers.service import LOCAL, START, Running, rows, running, simulated
 from tests.helpers.serving import Server, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def one(tmp_path: Path) -> Iterator[Running]:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sleepstage.core.pedometer import Pedometer
 
+from sleepstage.core.signals import Pedometer
 from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
 from sleepstage.server import background, upkeep, work
@@ -31,6 +31,8 @@ from sleepstage.server.upkeep import Upkeep
 from sleepstage.server.work import Models
 from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
+
+pytestmark = pytest.mark.slow
 
 HOUR = 3600.0
 

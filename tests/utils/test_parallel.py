@@ -21,6 +21,8 @@ from sleepstage._utils import parallel
 from sleepstage._utils.parallel import run_tasks
 from sleepstage.errors import DataError, MissingExtraError
 
+pytestmark = pytest.mark.slow
+
 CLUSTER = """
 import sys, dask
 from distributed import LocalCluster

@@ -7,8 +7,6 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-__all__ = ["FLAT", "decode", "encode"]
-
 FLAT: Final[Mapping[str, bool]] = {"flat": True}
 """Metadata of a field, a mapping or a dataclass, whose keys stand among those of its owner."""
 

@@ -25,22 +25,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = [
-    "check_ending",
-    "discard",
-    "fingerprint",
-    "keep_apart",
-    "refuse_other_files",
-    "render",
-    "stale",
-    "temporary_folder",
-    "text_cell",
-    "visible",
-    "write_atomically",
-    "write_json",
-    "write_table",
-]
-
 _TEMPORARY: Final = re.compile(r"\.sleepstage-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.\w+)?")
 _ABANDONED: Final = 86400.0  # seconds after which no run can still be writing a temporary
 
@@ -52,7 +36,7 @@ def _temporary(folder: Path, suffix: str = "") -> Path:
 
 @lru_cache
 def _machine() -> str:
-    """Tells the processes that can be looked up from here: of this host and container."""
+    """Distinguishes the processes that can be looked up from here: of this host and container."""
     namespace = Path("/proc/self/ns/pid")
     host = f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}"
     return hashlib.sha256(host.encode()).hexdigest()[:8]

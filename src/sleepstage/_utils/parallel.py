@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -17,8 +18,6 @@ from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
-
-__all__ = ["end_with_parent", "run_tasks", "time_limit"]
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -67,8 +66,10 @@ def run_tasks(
         from joblib.externals.loky.process_executor import TerminatedWorkerError
     calls = (delayed(_call)(n, (function, shared, {n: task})) for n, task in enumerate(tasks))
     try:
+        # No two partials are equal, so that joblib starts new processes: those of an earlier call
+        # may have loaded a module that has changed, or look for modules elsewhere.
         yield from Parallel(
-            n_jobs=jobs, return_as="generator_unordered", initializer=end_with_parent
+            n_jobs=jobs, return_as="generator_unordered", initializer=partial(end_with_parent)
         )(calls)
     except TerminatedWorkerError as error:
         message = (

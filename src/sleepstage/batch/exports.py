@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from sleepstage.core.hypnogram import Hypnogram
 
-__all__ = ["write_edf", "write_yasa"]
-
 # The standard texts of EDF+ know no class for N1 and N2 together, nor for all of NREM.
 _EDF: Final = {
     "wake": "W",

@@ -26,21 +26,6 @@ if TYPE_CHECKING:
     from sleepstage.core.samples import Samples
     from sleepstage.engine.stager import Stager
 
-__all__ = [
-    "EXPECTED",
-    "FILES",
-    "HYPNOGRAM",
-    "PICTURE",
-    "SUMMARY",
-    "Summary",
-    "Wanted",
-    "expected_accuracy",
-    "read_summary",
-    "score",
-    "summary_text",
-    "write_night",
-]
-
 HYPNOGRAM: Final = "hypnogram.csv"
 PICTURE: Final = "night.png"
 SUMMARY: Final = "summary.json"
@@ -142,10 +127,7 @@ def score(
 ) -> tuple[Hypnogram, dict[str, Any]]:
     """Stage a night; its hypnogram, and values of `Summary`.
 
-    Raises
-    ------
-    DataError
-        If no epoch can be staged.
+    Raises `DataError` if no epoch can be staged.
     """
     hypnogram = stager.predict(recording)
     if wanted.find_rem:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from sleepstage.batch.night import Summary
 
-__all__ = ["publish", "read_result", "read_results", "recover", "refuse_others"]
-
 _MARKS: Final = {"night", "source", "format", "stages", "fingerprint"}  # of every version
 _LONGEST: Final = 1 << 22  # bytes of a summary
 _PENDING: Final = "a run was ended while it wrote these files: run it again"
@@ -55,10 +53,7 @@ def _read_text(folder: Path) -> str | None:
 def refuse_others(target: Path) -> None:
     """See that nothing is there, or a result of this night, of whatever version.
 
-    Raises
-    ------
-    DataError
-        If something else is, which then must not be touched.
+    Raises `DataError` if something else is, which then must not be touched.
     """
     is_link = is_local(target) and target.is_symlink()
     if is_link or (target.exists() and not _is_ours(target)):

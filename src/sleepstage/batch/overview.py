@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sleepstage.batch.night import Summary
     from sleepstage.core.agreement import Agreement
 
-__all__ = ["MARKS", "OVERVIEW", "TABLE", "agreements", "hours", "write_overview"]
-
 OVERVIEW: Final = "index.html"
 TABLE: Final = "nights.csv"
 

@@ -15,18 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["is_local", "local_copies", "place", "scratch", "shown", "stamp", "write_text"]
-
 _LEVELS: Final = 3  # of a file's path that readers look at: dataset, folder, file
 
 
 def place(address: str) -> Path:
     """Path of an address, local or remote; both are used alike.
 
-    Raises
-    ------
-    DataError, MissingExtraError
-        If the address is of a kind that nobody knows, or for which libraries are missing.
+    Raises `DataError` or `MissingExtraError` if the address is of a kind that nobody knows, or
+    for which libraries are missing.
     """
     protocol, colon, path_of_file = address.partition("://")
     if not colon:
@@ -50,7 +46,7 @@ def place(address: str) -> Path:
 
 
 def is_local(path: Path) -> bool:
-    """Tell a path of this machine from one of another file system."""
+    """Distinguish a path of this machine from one of another file system."""
     return isinstance(path, Path)  # what is remote only behaves like one
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.io.source import Progress, Source, StoredNight
 
-__all__ = ["HEART_RATE_MODEL", "NIGHT_SECONDS", "StagingTask", "Work", "find_tasks", "score_all"]
-
 _log = logging.getLogger(__name__)
 _load = lru_cache(maxsize=2)(Stager)  # models are kept from night to night within a process
 

@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 
 class _Group(click.Group):
-    """Turns what a user can mend into one message and exit status 1."""
+    """Turns what a user can correct into one message and exit status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -14,8 +14,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["console", "errors", "number", "progress_bar", "simulated_banner", "table"]
-
 _PIPE_WIDTH = 160  # columns: whoever reads a file or a log can scroll
 
 # No markup: a folder may be called data[red], and an extra is installed as sleepstage[train].

@@ -16,8 +16,6 @@ from sleepstage.stages import FOUR_CLASS
 if TYPE_CHECKING:
     from sleepstage.io.sleep_accel.check_files import DatasetReport, Facts, Finding
 
-__all__ = ["check_and_show", "data"]
-
 _DEFAULT_FOLDER = "data/sleep-accel"
 
 

@@ -13,6 +13,7 @@ from sleepstage.cli.console import console, progress_bar, table
 from sleepstage.cli.train import SETTINGS_HELP, load_and_announce
 from sleepstage.core.recording import person_of
 from sleepstage.errors import DataError, needs_extra
+from sleepstage.evaluation import PROTOCOLS
 from sleepstage.io.sleep_accel.read import find_data
 
 if TYPE_CHECKING:
@@ -22,15 +23,12 @@ if TYPE_CHECKING:
     from sleepstage.evaluation.schema import FailedRun
     from sleepstage.ml.classifier import Classifier
 
-__all__ = ["choose", "evaluate", "raise_failed", "show"]
-
 _AT_LEAST_ONE = click.IntRange(min=1)
 _MARKS = {
     "results.json": b'"failed"',
     "report.html": b"Not a medical device.",
     "report.md": b"Not a medical device.",
 }
-_PROTOCOLS = ("holdout", "kfold", "loso")
 _SHOWN = ("runs", "operating point", "models")  # sections of the report that are printed
 
 
@@ -39,7 +37,7 @@ _SHOWN = ("runs", "operating point", "models")  # sections of the report that ar
 @click.option(
     "--model", "models", multiple=True, metavar="NAME", help="Default: ensemble. Repeatable."
 )
-@click.option("--protocol", type=click.Choice(_PROTOCOLS), default="holdout")
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="holdout")
 @click.option("--repeats", type=_AT_LEAST_ONE, default=6, help="Random 90/10 splits (holdout).")
 @click.option("--folds", type=_AT_LEAST_ONE, default=10, help="Folds by person (kfold).")
 @click.option("--seed", default=0, help="Of the first split.")
@@ -61,6 +59,7 @@ def evaluate(
 ) -> None:
     """Train and test models on many splits by person; show every run, mean and spread.
 
+    A model is a built-in one, or package.module:Class of one's own (docs/my-model.md).
     Runs that lie in the output folder already, of the same data, settings and code, are not done
     again: an evaluation that was interrupted goes on where it stopped.
     """
@@ -107,15 +106,11 @@ def raise_failed(failed: Sequence[FailedRun], n_runs: int) -> None:
 
 
 def choose(names: tuple[str, ...], settings: tuple[str, ...]) -> Mapping[str, Classifier]:
-    """Models by name, with the settings that each of them knows; the default if none is named."""
+    """Models by name or place, with the settings that each knows; the default if none is named."""
     from sleepstage.ml.config import override
-    from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
+    from sleepstage.ml.registry import DEFAULT, find_classifier
 
-    unknown = ", ".join(name for name in names if name not in CLASSIFIERS)
-    if unknown:
-        msg = f"no model {unknown}; there are {', '.join(CLASSIFIERS)}"
-        raise DataError(msg)
-    chosen = {name: CLASSIFIERS[name] for name in names or (DEFAULT,)}
+    chosen = {name: find_classifier(name) for name in names or (DEFAULT,)}
     for setting in settings:
         refusals = []
         for name, classifier in chosen.items():

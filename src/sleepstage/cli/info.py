@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from sleepstage.engine.stager import Stager
 
-__all__ = ["info"]
-
 _File = click.Path(path_type=Path)
 
 

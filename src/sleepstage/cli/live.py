@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sleepstage.cli.console import console, errors
-from sleepstage.cli.predict import read_named
+from sleepstage.cli.predict import one_night
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.engine.session import Session
     from sleepstage.stages import Scheme
-
-__all__ = ["hypnogram_rows", "live", "night_view"]
 
 _SIGNALS: Final = ("heart_rate", "motion", "steps")
 _TICK: Final = 5.0  # s of a night that a replay pushes at a time
@@ -79,7 +77,7 @@ def live(
     comes later than the lateness allows is dropped: with rare lines, give a longer one.
     """  # noqa: D301 - click's sign for lines that stay as they are
     stager = load_model(model)
-    night = read_named(replay) if replay is not None else None
+    night = one_night(replay).read() if replay is not None else None
 
     def begin(first: float) -> Session:
         return stager.session(

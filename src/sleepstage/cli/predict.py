@@ -13,7 +13,8 @@ from sleepstage.cli.console import console, progress_bar, simulated_banner, tabl
 from sleepstage.engine.explanation import explain
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
-from sleepstage.io.sleep_accel.read import find_data, read_subject, subject_files
+from sleepstage.io import open_nights
+from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.io.tables import read_tables
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.core.recording import Recording
     from sleepstage.engine.explanation import Explanation
-
-__all__ = ["predict", "read_named", "show_hypnogram"]
+    from sleepstage.io.source import StoredNight
 
 _File = click.Path(path_type=Path)
 _NUMBERS: Final = (".csv", ".json", ".parquet")
@@ -63,9 +63,9 @@ def predict(
 ) -> None:
     """Stage one night.
 
-    RECORDING is DIR:SUBJECT in the layout of sleep-accel, or only SUBJECT where the dataset lies
-    in a usual place. Without it, name files with --heart-rate, --motion and --steps; any of the
-    three may be missing.
+    RECORDING is a file or folder of one night, DIR:SUBJECT for one of many, or only SUBJECT where
+    the dataset sleep-accel lies in a usual place. Without it, name files with --heart-rate,
+    --motion and --steps; any of the three may be missing.
     """
     named = any(path is not None for path in (heart_rate, motion, steps))
     if (recording is not None) == named:
@@ -73,14 +73,14 @@ def predict(
         raise click.UsageError(msg)
     for path in explain_to:
         check_ending(path, _NUMBERS + _PICTURES)  # before the work, and not after it
-    files = [] if recording is None else subject_files(*_find(recording)).values()
-    inputs = [heart_rate, motion, steps, *files, Path(model)]
+    stored = None if recording is None else one_night(recording)
+    inputs = [heart_rate, motion, steps, *(stored.files if stored else ()), Path(model)]
     keep_apart([out, plot, *explain_to], inputs)
     stager = load_model(model)
-    if recording is None:
+    if stored is None:
         night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
     else:
-        night = read_named(recording)
+        night = stored.read()
     class_weights = stager.info.class_weights if find_rem else {}
     hypnogram = stager.predict(night).decide(class_weights)
     show_hypnogram(hypnogram, night)
@@ -113,17 +113,19 @@ def _save_explanation(explanation: Explanation, path: Path) -> None:
     save_figure(explanation.plot(), path)
 
 
-def read_named(recording: str) -> Recording:
-    """Read DIR:SUBJECT, or SUBJECT of the dataset where it usually lies."""
-    return read_subject(*_find(recording))
-
-
-def _find(recording: str) -> tuple[Path, str]:
-    directory, colon, subject = recording.rpartition(":")
-    if not subject or (colon and not directory):
-        msg = f"{recording}: expected DIR:SUBJECT or SUBJECT"
+def one_night(recording: str) -> StoredNight:
+    """The night of a path, of DIR:SUBJECT, or of SUBJECT in the dataset where it usually lies."""
+    if ":" not in recording and not Path(recording).exists():
+        try:
+            recording = f"{find_data()}:{recording}"
+        except DataError as error:
+            msg = f"{recording}: no such file or folder, nor one of a dataset's people: {error}"
+            raise DataError(msg) from error
+    night, *others = open_nights(recording)
+    if others:
+        msg = f"{recording}: {1 + len(others)} nights; name one of them: {recording}:{night.name}"
         raise DataError(msg)
-    return find_data(directory or None), subject
+    return night
 
 
 def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:

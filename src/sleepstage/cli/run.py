@@ -13,9 +13,7 @@ from sleepstage.cli.predict import show_hypnogram
 from sleepstage.cli.train import train_and_show
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import SleepstageError
-from sleepstage.io.sleep_accel.read import ENVIRONMENT_VARIABLE, find_data, read_subject
-
-__all__ = ["run"]
+from sleepstage.io.sleep_accel.read import ENVIRONMENT_VARIABLE, find_data
 
 _FETCH_FOLDER = Path("data/sleep-accel")
 _SIMULATED_FOLDER = Path("data/simulated")
@@ -35,12 +33,11 @@ def run(data: Path | None, seed: int, out: Path) -> None:
     named = data is not None or os.environ.get(ENVIRONMENT_VARIABLE)
     directory = find_data(data) if named else _find_or_make_data()
     check_and_show(directory)
-    subject = train_and_show(directory, out, seed).test[0]
-    night = read_subject(directory, subject)
+    night = train_and_show(directory, out, seed)
     hypnogram = load_model(out / "model.onnx").predict(night)
-    file = out / f"{subject}.csv"
+    file = out / f"{night.subject}.csv"
     hypnogram.save(file)
-    console.print(f"\none night that the model has never seen: person {subject}", style="bold")
+    console.print(f"\na night that the model has never seen: {night.subject}", style="bold")
     show_hypnogram(hypnogram, night)
     console.print(f"hypnogram: {file}\npicture: {file.with_suffix('.png')}")
 

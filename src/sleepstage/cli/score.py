@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sleepstage.batch.night import Summary
     from sleepstage.batch.tasks import StagingTask
 
-__all__ = ["score"]
-
 _AUTO: Final = "auto"
 _SHOWN: Final = 30  # nights in the terminal; all are on the page
 _SOME_FAILED: Final = 3
@@ -70,7 +68,7 @@ def score(
     """Stage every night in files and folders.
 
     PATH is an export of Apple Health, a recording of Sensor Logger, a table, a dataset, or a folder
-    of any of these; also an address as s3://bucket/folder. What it is, its content tells.
+    of any of these; also an address as s3://bucket/folder. Its content shows what it is.
 
     Each night gets a folder with its hypnogram, a summary and a picture; index.html shows all of
     them, those of earlier runs included. Nights that were done before, of the same files, model and

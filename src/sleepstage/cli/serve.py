@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.store import Store
 
-__all__ = ["serve", "token"]
-
 _Result = TypeVar("_Result")
 
 

@@ -1,4 +1,4 @@
-"""sleepstage train: fit a network on 90 % of the people, test it on the others."""
+"""sleepstage train: fit a classifier on 90 % of the people, test it on the others."""
 
 from __future__ import annotations
 
@@ -16,53 +16,48 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sleepstage.core.agreement import Agreement
+    from sleepstage.core.recording import Recording
     from sleepstage.evaluation.schema import Metrics
-    from sleepstage.evaluation.splits import Split
     from sleepstage.ml.dataset import PreparedNight
-
-__all__ = ["SETTINGS_HELP", "load_and_announce", "train", "train_and_show"]
 
 SETTINGS_HELP = "Another value in the configuration, as members=1 or lstm.network.hidden=32."
 
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option("--model", default="ensemble", help="Or lstm, lstm-night, ...")
+@click.option("--model", default="ensemble", help="Or lstm, ..., or package.module:Class.")
 @click.option("--seed", default=0, help="Of the split and the weights.")
-@click.option("--device", default="auto", help="auto, cpu, cuda or mps.")
+@click.option("--device", help="cpu, cuda or mps; default: auto.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=SETTINGS_HELP)
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/MODEL-seedSEED.")
 def train(
     data: Path | None,
     model: str,
     seed: int,
-    device: str,
+    device: str | None,
     settings: tuple[str, ...],
     out: Path | None,
 ) -> None:
     """Train on 90 % of the people, test on the other 10 %."""
-    out = out or Path("runs") / f"{model}-seed{seed}"
-    train_and_show(find_data(data), out, seed, model, (f"device={device}", *settings))
+    out = out or Path("runs") / f"{model.replace(':', '-')}-seed{seed}"
+    chosen = (f"device={device}",) if device else ()
+    train_and_show(find_data(data), out, seed, model, (*chosen, *settings))
 
 
 def train_and_show(
     data: Path, out: Path, seed: int, model: str = "ensemble", settings: Sequence[str] = ()
-) -> Split:
-    """Train, print split and results, and say where everything lies."""
+) -> Recording:
+    """Train, print split, results and where everything lies; the first test person's night."""
     with needs_extra("training", "train"):
         import sleepstage.evaluation.run as runs
         from sleepstage.evaluation.splits import holdout
         from sleepstage.ml.config import override
-        from sleepstage.ml.neural import Ensemble, Neural
-        from sleepstage.ml.registry import CLASSIFIERS
+        from sleepstage.ml.registry import find_classifier
 
-    networks = {
-        name: one for name, one in CLASSIFIERS.items() if isinstance(one, Neural | Ensemble)
-    }
-    if model not in networks:
-        msg = f"no model {model} to train; there are {', '.join(networks)}"
+    config = override(find_classifier(model), (f"seed={seed}", *settings))
+    if not getattr(config, "exports", False):
+        msg = f"{model} makes no model file; to test it: sleepstage evaluate --model {model}"
         raise DataError(msg)
-    config = override(networks[model], (f"seed={seed}", *settings))
     keep_apart([out], [data, *data.glob("*/")])
     refuse_other_files(out, runs.MARKS)
     nights, simulated = load_and_announce(data)
@@ -76,7 +71,7 @@ def train_and_show(
     console.print(f"test ({len(split.test)}): {' '.join(split.test)}")
     _show_metrics(outcome.metrics, simulated=simulated)
     console.print(f"model: {out / runs.MODEL_FILE}\neverything else: {out}/")
-    return split
+    return next(night.recording for night in nights if night.subject == split.test[0])
 
 
 def load_and_announce(data: Path) -> tuple[list[PreparedNight], bool]:

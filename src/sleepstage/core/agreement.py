@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 
     from sleepstage.core.hypnogram import Hypnogram
 
-__all__ = [
-    "NUMBERS",
-    "Agreement",
-    "Report",
-    "ScoredNight",
-    "agreement",
-    "pooled",
-    "report",
-    "reported_schemes",
-]
-
 NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
 """Fields of `Agreement` that are one number."""
 

@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from sleepstage.core.statistics import SleepStatistics
     from sleepstage.stages import Scheme
 
-__all__ = [
-    "Epoch",
-    "Hypnogram",
-    "certainty",
-    "clock_time",
-    "likeliest",
-    "show_time",
-    "stage_runs",
-    "staged",
-    "temper",
-]
-
 _TINY: Final = 1e-9
 _YEAR_9000: Final = 2.2e11  # s: calendars end soon after
 
@@ -238,7 +226,7 @@ class Hypnogram:
         """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
         from sleepstage.plotting import plot_night
 
-        others = {"scored": reference, "told by the watch": watch}
+        others = {"scored": reference, "staged by the watch": watch}
         shown: Sequence[tuple[str, NDArray[np.int8]]] = [
             *((name, one.merge(self.scheme).codes) for name, one in others.items() if one),
             ("predicted", self.codes),

@@ -22,17 +22,6 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "MAX_LENGTH",
-    "MOTION_COLUMNS",
-    "UNIT_SAMPLES",
-    "WINDOW_SECONDS",
-    "MotionState",
-    "check_unit",
-    "summarise_motion",
-    "summarise_night",
-]
-
 MOTION_COLUMNS: Final = ("counts", "peak_x_g", "peak_y_g", "peak_z_g")
 """Values of a motion summary."""
 

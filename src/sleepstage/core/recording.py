@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LONGEST_NIGHT", "OF_PERSON", "Recording", "person_of"]
-
 _log = logging.getLogger(__name__)
 
 LONGEST_NIGHT: Final = 24 * 3600
 """Seconds: what spans more is no night, but several or a wrong clock."""
+
+_ROUNDING: Final = 1e-6  # epochs that an end may lack that was added up from decimal numbers
 
 
 OF_PERSON: Final = "/"
@@ -88,12 +88,13 @@ class Recording:
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
-            object.__setattr__(self, name, _on_clock(getattr(self, name), name))
-        if not EPOCH_SECONDS <= self.end - self.start <= LONGEST_NIGHT:
+            if not isinstance(time := getattr(self, name), int | float):
+                object.__setattr__(self, name, to_time(time, name))
+        if not EPOCH_SECONDS * (1 - _ROUNDING) <= self.end - self.start <= LONGEST_NIGHT:
             msg = (
                 f"recording of {self.subject or 'unnamed'} goes from {self.start:.10g} to "
                 f"{self.end:.10g} s: a night has at least one epoch of {EPOCH_SECONDS} s, and at "
-                f"most {LONGEST_NIGHT // 3600} h; mend the times, or give its start and end"
+                f"most {LONGEST_NIGHT // 3600} h; correct the times, or give its start and end"
             )
             raise DataError(msg)
 
@@ -145,7 +146,7 @@ class Recording:
         beats = _plausible(heart_rate, names.get("heart_rate", "heart rate"))
         walked = clean_steps(steps, names.get("steps", "steps"))
         raw_motion = clean_motion(motion, names.get("motion", "motion"))
-        start = _default_start(beats, raw_motion) if start is None else _on_clock(start, "start")
+        start = _default_start(beats, raw_motion) if start is None else to_time(start, "start")
         reference = None
         if stages is not None:
             reference = Hypnogram.from_stages(
@@ -160,7 +161,7 @@ class Recording:
             summaries = summarise_night(raw_motion, origin=start, name=name)
         return cls(
             start=start,
-            end=_on_clock(end, "end"),
+            end=to_time(end, "end"),
             heart_rate=beats,
             motion=summaries,
             steps=walked,
@@ -183,8 +184,7 @@ class Recording:
     @property
     def n_epochs(self) -> int:
         """Number of whole 30 s epochs."""
-        # A hair's breadth more, for ends that were added up from decimal numbers.
-        return math.floor((self.end - self.start) / EPOCH_SECONDS + 1e-6)
+        return math.floor((self.end - self.start) / EPOCH_SECONDS + _ROUNDING)
 
     def fingerprint(self) -> str:
         """SHA-256 of everything measured and scored, in hexadecimal."""
@@ -230,11 +230,6 @@ class Recording:
             reference=None,
             watch_stages=None,
         )
-
-
-def _on_clock(time: Time, name: str) -> float:
-    # A number stays what it is: a fingerprint shows whether it was whole.
-    return time if isinstance(time, int | float | np.number) else to_time(time, name)
 
 
 def _plausible(given: Given | None, name: str) -> Samples:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Samples", "Time", "Times", "to_seconds", "to_time"]
-
 _END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
 _UNIX: Final = (1e9, 4e9)  # s: from 2001 to 2096
 _UNITS: Final = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}

@@ -19,19 +19,6 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "MAX_ACCELERATION",
-    "MAX_COUNTS",
-    "MAX_STEPS",
-    "PLAUSIBLE_BPM",
-    "Pedometer",
-    "clean_heart_rate",
-    "clean_motion",
-    "clean_steps",
-    "count_steps",
-    "is_plausible",
-]
-
 PLAUSIBLE_BPM: Final = (25.0, 240.0)
 """Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
 

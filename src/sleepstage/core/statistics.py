@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
     from sleepstage.stages import Scheme
 
-__all__ = ["SleepStatistics", "sleep_statistics"]
-
 _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
 
 
-class Staged(Protocol):
+class _Staged(Protocol):
     """A `sleepstage.Hypnogram`, which is made of more than is needed here."""
 
     @property
@@ -64,7 +62,7 @@ class SleepStatistics:
 
 
 def sleep_statistics(
-    hypnogram: Staged, *, mask: NDArray[np.bool_] | None = None
+    hypnogram: _Staged, *, mask: NDArray[np.bool_] | None = None
 ) -> SleepStatistics:
     """Sleep statistics as the AASM manual and Menghini et al. define them.
 

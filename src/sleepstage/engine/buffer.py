@@ -16,8 +16,6 @@ from sleepstage.core.samples import Samples
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RAW_COLUMNS", "IngestStats", "SampleBuffer"]
-
 RAW_COLUMNS: Final = 3
 """Values of a sample of acceleration."""
 

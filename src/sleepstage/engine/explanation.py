@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     Effects = NDArray[np.float32]
 
-__all__ = ["BLOCK_MINUTES", "LAGS", "Explanation", "explain"]
-
 BLOCK_MINUTES: Final = 5
 """Heart rate and motion of so many minutes are taken away at once."""
 

@@ -27,24 +27,14 @@ if TYPE_CHECKING:
 
     from sleepstage.core.recording import Recording
 
-__all__ = [
-    "FEATURES",
-    "FEATURE_NAMES",
-    "SUMMARIES",
-    "TRACE",
-    "Feature",
-    "FeatureState",
-    "extract_features",
-    "has_signal",
-    "push",
-]
-
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _MEMORY: Final = 30 * _MINUTE  # s of heart rate and motion that are looked back on
 _DAY: Final = 24 * _HOUR
 _TOGETHER: Final = 256  # epochs that are computed at a time: more take memory, and no less time
 _TURN_FLOOR: Final = 1e-3  # g, about the noise of a watch that lies still
+_TRACE_STEPS: Final = 10.0 * np.arange(30)[::-1]
+_TRACE_AGE: Final = 20.0  # s for which a heart rate holds
 
 
 class Feature(NamedTuple):
@@ -56,54 +46,8 @@ class Feature(NamedTuple):
     reason: str
 
 
-SUMMARIES: Final = (
-    Feature("hr_30s", "heart_rate", "bpm", "level of this epoch"),
-    Feature("hr_sd_2m", "heart_rate", "bpm", "REM and wake make it restless, deep sleep steady"),
-    Feature("hr_sd_10m", "heart_rate", "bpm", "the same over a stage's length"),
-    Feature(
-        "hr_step_sd_5m", "heart_rate", "bpm", "fast changes, as far as averaged heart rate shows"
-    ),
-    Feature("hr_trend_10m", "heart_rate", "bpm/min", "falls into deep sleep, rises out of it"),
-    Feature("hr_1m_vs_10m", "heart_rate", "bpm", "arousals and the onset of wake"),
-    Feature("hr_5m_vs_30m", "heart_rate", "bpm", "slow changes across a sleep cycle"),
-    Feature("hr_1m_vs_night", "heart_rate", "bpm", "against the running median of this night"),
-    Feature("hr_10m_vs_night", "heart_rate", "bpm", "the same, smoother"),
-    Feature(
-        "hr_night_p5", "heart_rate", "bpm", "running 5th percentile: this person's floor tonight"
-    ),
-    Feature("hr_samples_1m", "heart_rate", "count", "how much heart rate the row rests on"),
-    Feature("hr_age", "heart_rate", "log s", "how old the newest heart rate is"),
-    Feature("counts_30s", "motion", "log count", "movement in this epoch"),
-    Feature("counts_5m", "motion", "log count", "movement lately"),
-    Feature("counts_max_20m", "motion", "log count", "the largest movement lately"),
-    Feature("still", "motion", "log min", "since the last movement: sleep is stillness that lasts"),
-    Feature("posture_30s", "motion", "log g", "change of the wrist's angle within the epoch"),
-    Feature("posture_5m", "motion", "log g", "changes of the wrist's angle lately"),
-    Feature(
-        "peak_length", "motion", "g", "length of the per-second peaks: 1 at rest, more in motion"
-    ),
-    Feature("motion_windows_5m", "motion", "count", "how much motion the row rests on"),
-    Feature("elapsed", "time", "h", "since recording start: deep sleep comes early, REM late"),
-    Feature("steps_24h", "steps", "log count", "how active the last 24 hours were"),
-    Feature("since_walk", "steps", "log min", "since the last steps"),
-)
-"""Numbers that describe the epoch and what was before it."""
-
-_TRACE_STEP: Final = 10.0
-_TRACE_AGE: Final = 20.0  # s for which a heart rate holds
-
-TRACE: Final = tuple(
-    Feature(f"hr_trace_{number:02d}", "heart_rate", "bpm", "the shape of the last 5 minutes")
-    for number in range(30)
-)
-"""Heart rate in steps of 10 s, oldest first, about its mean: for networks that find shapes."""
-
-_TRACE_STEPS: Final = _TRACE_STEP * np.arange(len(TRACE))[::-1]
-
-FEATURES: Final = (*SUMMARIES, *TRACE)
-"""All features, in the order of the columns."""
-
-FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
+_Column = tuple[str, str, str, "NDArray[np.float64]"]
+"""A feature where it is computed: name, unit, what it is for, and its values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +104,7 @@ def push(
     Parameters
     ----------
     state : FeatureState
-        From the call before, or `FeatureState.begin`.
+        From the call before, or `FeatureState.initial`.
     until : float
         Seconds on the recording's clock up to which all samples have been given.
     heart_rate, motion, steps : Samples, optional
@@ -241,47 +185,65 @@ def _close_epochs(
     state: FeatureState, ends: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], FeatureState]:
     """Rows of the epochs with these ends, which are the next."""
+    columns, trace, state = _describe_epochs(state, ends)
+    summaries = [values for group in columns.values() for *_, values in group]
+    return np.column_stack([*summaries, trace]), state
+
+
+def _describe_epochs(
+    state: FeatureState, ends: NDArray[np.float64]
+) -> tuple[dict[str, list[_Column]], NDArray[np.float64], FeatureState]:
+    """Columns of the epochs by their signal, the trace, and the state behind them."""
     heart_rate = Lookback(state.heart_rate, ends)
     motion = Lookback(state.motion, ends, window_ends=True)
     level = heart_rate.last(EPOCH_SECONDS).mean(heart_rate.values)
     moved = motion.newest(motion.values[:, 0] > 0, motion.last(EPOCH_SECONDS))
     moved = np.fmax.accumulate(np.append(state.last_movement, moved))[1:]
-    values = {
-        "hr_30s": level,
-        **_heart_rate_features(heart_rate, *_baseline(state.night, level)),
-        **_motion_features(motion, np.where(np.isnan(moved), state.start, moved)),
-        **_step_features(Lookback(state.steps, ends)),
-        "elapsed": (ends - state.start) / _HOUR,
+    hours = (ends - state.start) / _HOUR
+    columns = {
+        "heart_rate": _heart_rate_columns(heart_rate, level, *_baseline(state.night, level)),
+        "motion": _motion_columns(motion, np.where(np.isnan(moved), state.start, moved)),
+        "time": [
+            ("elapsed", "h", "since recording start: deep sleep comes early, REM late", hours)
+        ],
+        "steps": _step_columns(Lookback(state.steps, ends)),
     }
-    summaries = [values[feature.name] for feature in SUMMARIES]
     state = replace(
         state,
         n_epochs=state.n_epochs + len(ends),
         night=np.concatenate([state.night, level[~np.isnan(level)]]),
         last_movement=float(moved[-1]),
     )
-    return np.column_stack([*summaries, _trace(heart_rate)]), state
+    return columns, _trace(heart_rate), state
 
 
-def _heart_rate_features(
-    rate: Lookback, median: NDArray[np.float64], low: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def _heart_rate_columns(
+    rate: Lookback,
+    level: NDArray[np.float64],
+    median: NDArray[np.float64],
+    low: NDArray[np.float64],
+) -> list[_Column]:
     one, two, five, ten, thirty = (rate.last(n * _MINUTE) for n in (1, 2, 5, 10, 30))
-    means = {window: window.mean(rate.values) for window in (one, five, ten, thirty)}
-    newest = rate.held(rate.ends, _MEMORY, of=rate.times)
-    return {
-        "hr_sd_2m": two.spread(rate.values),
-        "hr_sd_10m": ten.spread(rate.values),
-        "hr_step_sd_5m": five.pairs.spread(rate.values[1:] - rate.values[:-1]),
-        "hr_trend_10m": ten.slope(rate.times, rate.values) * _MINUTE,
-        "hr_1m_vs_10m": means[one] - means[ten],
-        "hr_5m_vs_30m": means[five] - means[thirty],
-        "hr_1m_vs_night": means[one] - median,
-        "hr_10m_vs_night": means[ten] - median,
-        "hr_night_p5": low,
-        "hr_samples_1m": one.n.astype(np.float64),
-        "hr_age": np.log1p(rate.ends - newest),
-    }
+    mean_1, mean_5, mean_10, mean_30 = (n.mean(rate.values) for n in (one, five, ten, thirty))
+    jumps = five.pairs.spread(rate.values[1:] - rate.values[:-1])
+    trend = ten.slope(rate.times, rate.values) * _MINUTE
+    age = np.log1p(rate.ends - rate.held(rate.ends, _MEMORY, of=rate.times))
+    n_1m = one.n.astype(np.float64)
+    restless, unsteady = two.spread(rate.values), ten.spread(rate.values)
+    return [
+        ("hr_30s", "bpm", "level of this epoch", level),
+        ("hr_sd_2m", "bpm", "REM and wake make it restless, deep sleep steady", restless),
+        ("hr_sd_10m", "bpm", "the same over a stage's length", unsteady),
+        ("hr_step_sd_5m", "bpm", "fast changes, as far as averaged heart rate shows", jumps),
+        ("hr_trend_10m", "bpm/min", "falls into deep sleep, rises out of it", trend),
+        ("hr_1m_vs_10m", "bpm", "arousals and the onset of wake", mean_1 - mean_10),
+        ("hr_5m_vs_30m", "bpm", "slow changes across a sleep cycle", mean_5 - mean_30),
+        ("hr_1m_vs_night", "bpm", "against the running median of this night", mean_1 - median),
+        ("hr_10m_vs_night", "bpm", "the same, smoother", mean_10 - median),
+        ("hr_night_p5", "bpm", "running 5th percentile: this person's floor tonight", low),
+        ("hr_samples_1m", "count", "how much heart rate the row rests on", n_1m),
+        ("hr_age", "log s", "how old the newest heart rate is", age),
+    ]
 
 
 def _baseline(
@@ -298,7 +260,7 @@ def _baseline(
 
 
 def _quantiles(ordered: Sequence[float]) -> tuple[float, float]:
-    """Median and 5th percentile, as numpy has them, in a fiftieth of the time."""
+    """Median and 5th percentile, as numpy has them: that would take far longer."""
     n = len(ordered)
     if not n:
         return math.nan, math.nan
@@ -319,10 +281,9 @@ def _trace(rate: Lookback) -> NDArray[np.float64]:
     return np.asarray(held - np.where(known, held, 0).sum(axis=1, keepdims=True) / n_known)
 
 
-def _motion_features(
-    motion: Lookback, still_since: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    epoch, five, twenty, all_known = (motion.last(n * _MINUTE) for n in (0.5, 5, 20, 30))
+def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[_Column]:
+    epoch, five, twenty = (motion.last(n * _MINUTE) for n in (0.5, 5, 20))
+    all_known = motion.last(_MEMORY)
     counts, peaks = np.log1p(motion.values[:, 0]), motion.values[:, 1:]
     turns = np.abs(peaks[1:] - peaks[:-1]).sum(axis=1)
 
@@ -333,26 +294,49 @@ def _motion_features(
         return np.where(windows.n > 0, turned, np.nan)
 
     still = np.log1p((motion.ends - still_since) / _MINUTE)
-    return {
-        "counts_30s": epoch.mean(counts),
-        "counts_5m": five.mean(counts),
-        "counts_max_20m": twenty.max(counts),
-        "still": np.where(all_known.n > 0, still, np.nan),
-        "posture_30s": turning(epoch),
-        "posture_5m": turning(five),
-        "peak_length": epoch.mean(np.sqrt((peaks * peaks).sum(axis=1))),
-        "motion_windows_5m": five.n.astype(np.float64),
-    }
+    still = np.where(all_known.n > 0, still, np.nan)
+    length = epoch.mean(np.sqrt((peaks * peaks).sum(axis=1)))
+    n_5m = five.n.astype(np.float64)
+    return [
+        ("counts_30s", "log count", "movement in this epoch", epoch.mean(counts)),
+        ("counts_5m", "log count", "movement lately", five.mean(counts)),
+        ("counts_max_20m", "log count", "the largest movement lately", twenty.max(counts)),
+        ("still", "log min", "since the last movement: sleep is stillness that lasts", still),
+        ("posture_30s", "log g", "change of the wrist's angle within the epoch", turning(epoch)),
+        ("posture_5m", "log g", "changes of the wrist's angle lately", turning(five)),
+        ("peak_length", "g", "length of the per-second peaks: 1 at rest, more in motion", length),
+        ("motion_windows_5m", "count", "how much motion the row rests on", n_5m),
+    ]
 
 
-def _step_features(steps: Lookback) -> dict[str, NDArray[np.float64]]:
+def _step_columns(steps: Lookback) -> list[_Column]:
     day = steps.last(_DAY)
     since_walk = np.fmin(steps.ends - steps.newest(steps.values > 0, day), _DAY)
-    known = day.n > 0
-    return {
-        "steps_24h": np.where(known, np.log1p(day.sum(steps.values)), np.nan),
-        "since_walk": np.where(known, np.log1p(since_walk / _MINUTE), np.nan),
-    }
+    total, minutes = np.log1p(day.sum(steps.values)), np.log1p(since_walk / _MINUTE)
+    total, minutes = (np.where(day.n > 0, one, np.nan) for one in (total, minutes))
+    return [
+        ("steps_24h", "log count", "how active the last 24 hours were", total),
+        ("since_walk", "log min", "since the last steps", minutes),
+    ]
+
+
+SUMMARIES: Final = tuple(
+    Feature(name, signal, unit, reason)
+    for signal, columns in _describe_epochs(FeatureState.initial(0.0), np.zeros(1))[0].items()
+    for name, unit, reason, _ in columns
+)
+"""Numbers that describe the epoch and what was before it, as they are listed where computed."""
+
+TRACE: Final = tuple(
+    Feature(f"hr_trace_{number:02d}", "heart_rate", "bpm", "the shape of the last 5 minutes")
+    for number in range(len(_TRACE_STEPS))
+)
+"""Heart rate in steps of 10 s, oldest first, about its mean: for networks that find shapes."""
+
+FEATURES: Final = (*SUMMARIES, *TRACE)
+"""All features, in the order of the columns."""
+
+FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
 
 
 def has_signal(rows: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ window only, added in the same order whatever is computed beside it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sleepstage.core.samples import Samples
-
-__all__ = ["Lookback", "Windows"]
 
 _SPREAD_VALUES: Final = 3  # at least
 _SLOPE_VALUES: Final = 6
@@ -102,26 +101,12 @@ class Lookback:
     def __init__(
         self, samples: Samples, ends: NDArray[np.float64], *, window_ends: bool = False
     ) -> None:
-        self.samples, self.ends, self._window_ends = samples, ends, window_ends
-        self._windows: dict[float, Windows] = {}
-
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """Times of the samples."""
-        return self.samples.times
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """Values of the samples."""
-        return self.samples.values
+        self.times, self.values, self.ends = samples.times, samples.values, ends
+        self._n_before = partial(samples.n_before, window_ends=window_ends)
 
     def last(self, seconds: float) -> Windows:
         """Samples of the last so many seconds of each epoch."""
-        if seconds not in self._windows:
-            self._windows[seconds] = Windows(
-                self._n_before(self.ends - seconds), self._n_before(self.ends)
-            )
-        return self._windows[seconds]
+        return Windows(self._n_before(self.ends - seconds), self._n_before(self.ends))
 
     def newest(self, mask: NDArray[np.bool_], windows: Windows) -> NDArray[np.float64]:
         """Time of the newest sample in each window for which `mask` is true, NaN without one."""
@@ -138,6 +123,3 @@ class Lookback:
         held = np.full(moments.shape, np.nan)
         held[known] = of[at[known]]
         return held
-
-    def _n_before(self, moments: NDArray[np.float64]) -> NDArray[np.intp]:
-        return self.samples.n_before(moments, window_ends=self._window_ends)

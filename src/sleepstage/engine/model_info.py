@@ -10,8 +10,6 @@ from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.errors import ModelFileError
 from sleepstage.stages import SCHEMES
 
-__all__ = ["FORMAT", "METADATA_KEY", "ModelInfo"]
-
 FORMAT: Final = 3
 """Version of the model file: raised when the graph's contract or a feature's meaning changes."""
 
@@ -73,7 +71,7 @@ class ModelInfo:
         try:
             values = dict(json.loads(text))
         except ValueError as error:
-            msg = "says too little of itself: its metadata are damaged"
+            msg = "its description is damaged: train the model again, or get the file again"
             raise ModelFileError(msg) from error
         if values.get("format") not in _READ:
             msg = (
@@ -83,7 +81,7 @@ class ModelInfo:
             )
             raise ModelFileError(msg)
         if not {"features", "scheme"} <= set(values):
-            msg = "says too little of itself: features or scheme are missing"
+            msg = "its description lacks features or scheme: train the model again"
             raise ModelFileError(msg)
         known = {_FILE_KEYS.get(one.name, one.name) for one in fields(cls)}
         unknown = sorted(set(values) - known)

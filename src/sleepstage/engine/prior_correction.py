@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PriorCorrection"]
-
 _TRUST: Final = 30  # epochs after which a night's own mean weighs as much as the typical one
 _BOUND: Final = 1.0  # nats: what is certain stays so, as hours of wake before sleep
 _FLOOR: Final = 1e-3  # of probability

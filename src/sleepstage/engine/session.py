@@ -42,8 +42,6 @@ ModelState = tuple["NDArray[Any]", ...]
 """What a model remembers from epoch to epoch, the graph first, then the prior correction; all
 zeros at the start."""
 
-__all__ = ["AHEAD_SECONDS", "LiveModel", "Session"]
-
 AHEAD_SECONDS: Final = 60.0
 """So far may a sample's time be ahead of `now`; what is further ahead comes from a wrong clock."""
 
@@ -125,24 +123,10 @@ class _State:
 
 
 class Session:
-    """One night of one person, live; see `sleepstage.Stager.session`.
+    """One night of one person, live.
 
-    Parameters
-    ----------
-    model : LiveModel
-        A live `sleepstage.Stager`, which stages it.
-    start : float or moment
-        Start of the first epoch, in seconds on the clock of the samples, as Unix time; or a
-        moment, see `sleepstage.core.samples.Time`.
-    lateness : float
-        Seconds that late samples are waited for: so much later an epoch is emitted.
-    class_weights : mapping of str to float
-        Operating point; see `sleepstage.Hypnogram.decide`.
-
-    Raises
-    ------
-    DataError
-        If `start` or `lateness` is no finite number, or `lateness` is negative.
+    `sleepstage.Stager.session` begins one, and describes what it takes; `class_weights` are those
+    of `sleepstage.Hypnogram.decide`.
     """
 
     def __init__(
@@ -301,7 +285,7 @@ class Session:
         if now > self.start + LONGEST_NIGHT:
             msg = (
                 f"now={now:.10g} is no time of a session that began at {self.start:.10g} s: it "
-                f"ends {LONGEST_NIGHT // 3600} h later; begin another one, or mend clock or unit"
+                f"ends {LONGEST_NIGHT // 3600} h later; begin another one, or correct clock or unit"
             )
             raise DataError(msg)
         return now

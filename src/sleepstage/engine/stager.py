@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.core.samples import Time
 
-__all__ = ["SHIPPED_MODELS", "Stager", "available_models", "load_model", "read_model"]
-
 SHIPPED_MODELS: Final = {
     name: Path(__file__).parent / "models" / f"{name}.onnx"
     for name in ("live", "live-int8", "night", "heart-rate")
@@ -117,7 +115,8 @@ class Stager:
         Raises
         ------
         DataError
-            If the model reads whole nights, or `start` or `lateness` is no number of seconds.
+            If the model reads whole nights, `start` or `lateness` is no time, or `lateness` is
+            negative.
         """
         self._require_live()
         class_weights = self.info.class_weights if find_rem else {}

@@ -31,15 +31,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Nights = Mapping[str, ScoredNight]
 
-__all__ = [
-    "REM_FACTORS",
-    "precision_recall_curves",
-    "reliability",
-    "rem_trade_off",
-    "roc_curves",
-    "selective_accuracy",
-]
-
 REM_FACTORS: Final = tuple(2.0 ** (step / 4) for step in range(-8, 9))
 """A quarter to four times, in equal ratios; 1 among them."""
 

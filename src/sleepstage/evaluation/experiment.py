@@ -6,8 +6,10 @@ import hashlib
 import json
 import logging
 import re
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -18,7 +20,8 @@ from sleepstage._utils.parallel import run_tasks
 from sleepstage.core.agreement import ScoredNight
 from sleepstage.core.hypnogram import Hypnogram, likeliest
 from sleepstage.core.recording import person_of
-from sleepstage.errors import SleepstageError
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.evaluation import PROTOCOLS
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save, train_and_test
 from sleepstage.evaluation.splits import holdout, kfold
 from sleepstage.stages import SCHEMES, UNSCORED
@@ -31,9 +34,8 @@ if TYPE_CHECKING:
     from sleepstage.ml.classifier import Classifier
     from sleepstage.ml.dataset import PreparedNight
 
-__all__ = ["Task", "evaluate", "plan", "recall", "remember"]
-
 _log = logging.getLogger(__name__)
+
 
 _ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting", "server")
 """Parts of the package that change no prediction, except these modules of theirs."""
@@ -60,7 +62,7 @@ class Task:
 
     name: str
     number: int
-    classifier: Classifier
+    classifier: Classifier = field(hash=False)
     split: Split
 
     @property
@@ -69,8 +71,10 @@ class Task:
         return Path(re.sub("[^a-z0-9./]+", "-", self.name.lower()), f"run-{self.number}")
 
     def fingerprint(self, data_and_code: str) -> str:
-        """SHA-256 of all that a result depends on."""
-        content = (data_and_code, repr(self.classifier), repr(self.split))
+        """SHA-256 of all that a result depends on; never the same for a class of one's own."""
+        packaged = type(self.classifier).__module__.startswith("sleepstage.")
+        code = "" if packaged else token_hex()  # what it imports may have changed
+        content = (data_and_code, code, repr(self.classifier), repr(self.split))
         return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
@@ -97,7 +101,15 @@ def plan(
         How many; not used by ``loso``.
     seed : int
         Of the first split and of the classifiers.
+
+    Raises
+    ------
+    DataError
+        If there is no such protocol, or there are too few people for it.
     """
+    if protocol not in PROTOCOLS:
+        msg = f"no protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}"
+        raise DataError(msg)
     if protocol == "holdout":
         seeds = list(range(seed, seed + number))
         splits = [holdout(subjects, seed=one) for one in seeds]
@@ -106,7 +118,8 @@ def plan(
         splits = kfold(subjects, n_folds=n_folds, seed=seed)
         seeds = [seed] * len(splits)
     return [
-        Task(name, index, replace(classifier, seed=one), split)  # type: ignore[type-var]
+        # A copy for each, so that whatever a classifier keeps of one run is not there in the next.
+        Task(name, index, replace(deepcopy(classifier), seed=one), split)  # type: ignore[type-var]
         for name, classifier in classifiers.items()
         for index, (split, one) in enumerate(zip(splits, seeds, strict=True), start=1)
     ]

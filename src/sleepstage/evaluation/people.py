@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from sleepstage.evaluation.schema import Numbers
     from sleepstage.stages import Scheme
 
-__all__ = [
-    "bland_altman",
-    "compare",
-    "estimate",
-    "per_night",
-    "per_person",
-]
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     Outcomes = Mapping[Task, Outcome | SleepstageError]
 
-__all__ = ["by_model", "failed_runs", "nights_of", "paired", "read_results", "results", "summarise"]
-
 
 def results(outcomes: Outcomes) -> Results:
     """Every run, and the summary of all.

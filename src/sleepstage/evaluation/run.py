@@ -5,52 +5,43 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from sleepstage._utils.codec import encode
 from sleepstage._utils.files import write_atomically, write_json
 from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.errors import DataError
 from sleepstage.evaluation.schema import Metrics, OperatingPoint
-from sleepstage.io.registry import find_sources, read_source
-from sleepstage.io.sleep_accel.read import find_subjects, read_subject
+from sleepstage.io import open_nights
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
-from sleepstage.ml.neural import FittedNetworks
 from sleepstage.plotting import save_figure
 from sleepstage.stages import UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.core.recording import Recording
     from sleepstage.evaluation.splits import Split
     from sleepstage.io.source import Progress
     from sleepstage.ml.classifier import Classifier, Fitted
 
-__all__ = [
-    "MARKS",
-    "MODEL_FILE",
-    "Outcome",
-    "load_nights",
-    "log_to",
-    "save",
-    "save_pictures",
-    "stage_nights",
-    "train_and_test",
-]
-
 _log = logging.getLogger(__name__)
 
 MODEL_FILE: Final = "model.onnx"
 MARKS: Final = {
-    "config.json": b'"device"',
+    "config.json": b'"seed"',
     "split.json": b'"validation"',
     "metrics.json": b'"per_person"',
     MODEL_FILE: b"sleepstage",
 }
 """What `sleepstage._utils.files.refuse_other_files` knows the files of a trained network by."""
+
+_SAME: Final = 1e-5  # of a probability: sums of a matrix depend a little on its shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,38 +91,24 @@ def load_nights(
     Parameters
     ----------
     directory : path
-        In the layout of sleep-accel or of BIDSleep.
+        Whatever `open_nights` takes; nights that no expert scored are left out.
     on_progress : callable, optional
         Called with nights read, of all, and a name.
 
     Raises
     ------
     DataError
-        If it is neither, or a file is broken.
+        If there is none, or a file is broken.
     """
-    readers = _readers(Path(directory))
+    stored = list(open_nights(directory))
 
     def recordings() -> Iterator[Recording]:
-        for done, (name, read) in enumerate(readers.items(), start=1):
-            yield read()
+        for done, night in enumerate(stored, start=1):
+            yield night.read()
             if on_progress:
-                on_progress(done, len(readers), name)
+                on_progress(done, len(stored), night.name)
 
     return prepare_nights(recordings())
-
-
-def _readers(directory: Path) -> dict[str, Callable[[], Recording]]:
-    """What reads each night, by its name."""
-    try:
-        subjects = find_subjects(directory)
-    except DataError as error:
-        try:
-            sources, _ = find_sources(directory, as_format="bidsleep")
-        except DataError:
-            raise error from None
-        found = [(source, read_source(source, source.files)) for source in sources]
-        return {source.name: night.read for source, (night,) in found}
-    return {subject: partial(read_subject, directory, subject) for subject in subjects}
 
 
 def train_and_test(
@@ -143,28 +120,58 @@ def train_and_test(
 ) -> Outcome:
     """Fit to the training people and stage the test people; writes nothing.
 
-    Raises
-    ------
-    DataError
-        If a stage is missing in the training part.
+    Raises `DataError` if a stage is missing in the training part, or the classifier is not `live`
+    as it claims.
     """
     people = {night.subject: night for night in nights}
     _log.info("split: %s", asdict(split))
     training = [people[subject] for subject in split.train]
     fitted = classifier.fit(training, split.validation, on_epoch=on_epoch)
     scored = stage_nights(fitted, [people[subject] for subject in split.test])
+    if classifier.live:
+        _check_live(fitted, people[split.test[0]])
     outcome = Outcome(classifier, split, scored, dict(fitted.class_weights))
-    if not isinstance(fitted, FittedNetworks):
+    if not getattr(classifier, "exports", False):
         return outcome
-    model = fitted.file(split=asdict(split), metrics=encode(outcome.metrics))
+    model = fitted.file(split=asdict(split), metrics=encode(outcome.metrics))  # type: ignore[attr-defined]
     return replace(outcome, model=model)
+
+
+def _check_live(fitted: Fitted, night: PreparedNight) -> None:
+    """Raise a `DataError` if predictions change when all that comes after them is removed."""
+    whole, n_epochs = _predict(fitted, night), len(night.codes)
+    for known in {max(1, n_epochs * quarter // 4) for quarter in (1, 2, 3)}:
+        then = _predict(fitted, night.until(known))
+        before, after = np.asarray(then.probabilities), np.asarray(whole.probabilities)[:known]
+        decided = np.ptp(np.sort(after)[:, -2:], axis=1) > _SAME
+        changed = decided & (then.codes != whole.codes[:known])
+        changed |= np.abs(before - after).max(axis=1) > _SAME
+        if changed.any():
+            msg = (
+                f"live is True, but the prediction of epoch {int(np.argmax(changed)) + 1} of "
+                f"{night.subject} changes if all that was recorded after epoch {known}, and the "
+                "expert's stages, are removed; look back only, or set live to False"
+            )
+            raise DataError(msg)
+
+
+def _predict(fitted: Fitted, night: PreparedNight) -> Hypnogram:
+    """Hypnogram of a night, checked: the classifier may be anybody's."""
+    predicted = fitted.predict(night)
+    if len(predicted) != len(night.codes) or predicted.probabilities is None:
+        msg = (
+            f"predict gave {len(predicted)} epochs of {night.subject}, expected "
+            f"{len(night.codes)} with probabilities"
+        )
+        raise DataError(msg)
+    return predicted
 
 
 def stage_nights(fitted: Fitted, nights: Sequence[PreparedNight]) -> dict[str, ScoredNight]:
     """Stage nights, beside the expert's stages."""
     return {
         night.subject: ScoredNight(
-            fitted.predict(night), night.recording.reference, night.codes != UNSCORED
+            _predict(fitted, night), night.recording.reference, night.codes != UNSCORED
         )
         for night in nights
         if night.recording.reference is not None

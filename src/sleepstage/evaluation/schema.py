@@ -10,27 +10,6 @@ from sleepstage._utils.codec import FLAT
 from sleepstage.core.agreement import Report
 from sleepstage.evaluation.splits import Split
 
-__all__ = [
-    "BlandAltman",
-    "CertaintyPoint",
-    "Curve",
-    "Curves",
-    "Difference",
-    "Estimate",
-    "FailedRun",
-    "Metrics",
-    "ModelResult",
-    "Numbers",
-    "OperatingPoint",
-    "Reliability",
-    "RemPoint",
-    "Results",
-    "RunResult",
-    "SchemeSummary",
-    "Spread",
-    "Summary",
-]
-
 Numbers = dict[str, float | None]
 """Of a person or a night; see `sleepstage.evaluation.people.per_person`."""
 

@@ -13,8 +13,6 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Split", "everyone", "holdout", "kfold"]
-
 _TEST_SHARE = 0.10
 _GROUPS = 5  # of training people, that take turns to validate
 _MIN_PEOPLE = 3  # one to train, one to validate, one to test
@@ -42,10 +40,7 @@ class Split:
 def holdout(subjects: Sequence[str], *, seed: int) -> Split:
     """Random split: a tenth of all people test, the others train, in five groups.
 
-    Raises
-    ------
-    DataError
-        If there are fewer than three people.
+    Raises `DataError` if there are fewer than three people.
     """
     shuffled = _shuffled(subjects, seed)
     n_test = max(1, round(_TEST_SHARE * len(shuffled)))
@@ -55,10 +50,7 @@ def holdout(subjects: Sequence[str], *, seed: int) -> Split:
 def kfold(subjects: Sequence[str], *, n_folds: int, seed: int) -> list[Split]:
     """Random folds: each person tests once, in the fold of people trained without them.
 
-    Raises
-    ------
-    DataError
-        If there are fewer than three people or fewer people than folds.
+    Raises `DataError` if there are fewer than three people or fewer people than folds.
     """
     shuffled = _shuffled(subjects, seed)
     if not 2 <= n_folds <= len(shuffled):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
+from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading, require_header
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-__all__ = ["ATTRIBUTION", "FORMAT", "read_night"]
 
 ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -121,17 +120,11 @@ def _require_overlap(
     times = np.concatenate([rows[:, 0] for rows in signals.values()])
     if not ((times >= start) & (times < end)).any():
         msg = (
-            f"{folder}: no sample while it was scored: labels go from {_utc(start)} to {_utc(end)}"
-            f", signals from {_utc(times.min())} to {_utc(times.max())}; are they of one night?"
+            f"{folder}: no sample while it was scored: labels go from {show_time(start)} to "
+            f"{show_time(end)}, signals from {show_time(times.min())} to {show_time(times.max())}; "
+            "are they of one night?"
         )
         raise DataError(msg)
-
-
-def _utc(seconds: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(float(seconds), UTC):{_CLOCK} UTC}"
-    except (OverflowError, OSError, ValueError):  # no such year
-        return f"{seconds:g} s"
 
 
 def _moment(clock: datetime, first: float) -> tuple[float, int]:

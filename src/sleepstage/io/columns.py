@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 
     _Place = Callable[[int], str]
 
-__all__ = [
-    "Columns",
-    "column_names",
-    "read_columns",
-    "read_parquet",
-    "require_numbers",
-    "signals_of",
-]
-
 _TIME_NAMES: Final = ("time", "seconds", "t", "t_s", "timestamp", "date", "datetime")
 # Of each signal, the names of its columns, in each of the ways to call them.
 _SIGNALS: Final = {

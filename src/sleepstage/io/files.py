@@ -32,26 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_FILES",
-    "MAX_MATLAB_BYTES",
-    "MAX_ROWS",
-    "MAX_UNPACKED",
-    "MAX_VALUE",
-    "Line",
-    "bounded_lines",
-    "first_fields",
-    "member_names",
-    "open_member",
-    "read_text_table",
-    "reading",
-    "require_header",
-    "require_rows",
-    "table_errors",
-    "text_lines",
-]
-
 
 class Limit(NamedTuple):
     """A largest number of something."""

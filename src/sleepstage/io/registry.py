@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sleepstage.io.source import Progress
-
-__all__ = ["FORMATS", "find_sources", "open_nights", "read_source"]
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
@@ -51,7 +48,7 @@ def open_nights(
     ----------
     path : path
         An export of Apple Health, a recording of an app, a table, a dataset, or a folder of these;
-        ``DIR:SUBJECT`` for one person of a sleep-accel dataset.
+        ``DIR:SUBJECT`` for one night of a folder, by its name.
     format : str, optional
         One of `FORMATS`, where the content fits none, or more than one.
     on_progress : callable, optional
@@ -65,7 +62,7 @@ def open_nights(
     Raises
     ------
     DataError
-        If there is nothing, no known format or a damaged file.
+        If there is nothing, no known format, no night of this name or a damaged file.
 
     Examples
     --------
@@ -74,9 +71,12 @@ def open_nights(
     >>> for night in sleepstage.open_nights("export.zip"):  # doctest: +SKIP
     ...     model.predict(night.read()).save(f"{night.name}.csv")
     """
-    directory, _, subject = str(path).rpartition(":")
-    if subject and directory and Path(directory).is_dir() and not Path(path).exists():
-        yield StoredNight(subject, partial(sleep_accel.read_subject, Path(directory), subject))
+    directory, colon, name = str(path).rpartition(":")
+    if colon and not Path(path).exists():
+        if not (directory and name and Path(directory).is_dir()):
+            msg = f"{path}: no such file or folder; for one night of a folder expected DIR:SUBJECT"
+            raise DataError(msg)
+        yield _night_named(name, Path(directory), format)
         return
     sources, broken = find_sources(Path(path), as_format=format)
     for _, error in broken:
@@ -85,13 +85,25 @@ def open_nights(
         yield from read_source(source, source.files, on_progress=on_progress)
 
 
+def _night_named(name: str, directory: Path, as_format: str | None) -> StoredNight:
+    sources, _ = find_sources(directory, as_format=as_format)
+    for source in sources:
+        for night in read_source(source, source.files) if name.startswith(source.name) else ():
+            if night.name == name:
+                return night
+    known = ", ".join(source.name for source in sources[:5])
+    msg = f"{directory}: no night {name!r}; there are {known}, …"
+    raise DataError(msg)
+
+
 def read_source(
     source: Source, files: Sequence[Path], *, on_progress: Progress | None = None
 ) -> list[StoredNight]:
     """Nights of a source, named in full, from local copies of its files."""
     nights = FORMATS[source.format].read(files, on_progress)
     return [
-        StoredNight("-".join(filter(None, (source.name, one.name))), one.read) for one in nights
+        StoredNight("-".join(filter(None, (source.name, one.name))), one.read, source.files)
+        for one in nights
     ]
 
 
@@ -124,7 +136,7 @@ def find_sources(
     if not sources and not broken:
         known = "; ".join(one.title for one in formats)
         if as_format:
-            msg = f"{path}: not {known}; without a format named, its content tells what it is"
+            msg = f"{path}: not {known}; without a format named, its content shows what it is"
         else:
             msg = f"{path}: nothing that can be staged; expected one of these: {known}"
         raise DataError(msg)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int, str], None]
     """Called with what is done, of all, and a remark."""
 
-__all__ = ["Format", "Found", "Source", "StoredNight", "one_night"]
-
 
 class Found(NamedTuple):
     """Files of one folder that belong together."""
@@ -34,6 +32,8 @@ class StoredNight:
     """What distinguishes it in its source; empty where it is the only one."""
     read: Callable[[], Recording]
     """Gives the recording, or raises `DataError`. It can be pickled."""
+    files: tuple[Path, ...] = ()
+    """What it is read from."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ from sleepstage.io.source import Format, Found, one_night
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["APP_FORMAT", "FORMAT", "read_tables", "table_signals"]
-
 _ENDINGS: Final = {
     "heart_rate": "hr|heart[ _-]?rate|bpm",
     "motion": "motion|acc|accel|acceleration|accelerometer",

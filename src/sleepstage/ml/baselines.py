@@ -32,12 +32,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ElapsedTime", "Logistic", "Majority", "Walch", "walch_features"]
-
 
 @dataclass(frozen=True)
 class Majority(OneStep):
-    """Tell every epoch the class shares of the training epochs; nothing to set, nothing drawn."""
+    """Predict the class shares of the training epochs; nothing to set, nothing drawn."""
 
     def _learn(self, nights: Sequence[PreparedNight]) -> Probabilities:
         return partial(_by_row, DummyClassifier(strategy="prior").fit(*scored_rows(nights)))

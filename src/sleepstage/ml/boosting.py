@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sleepstage.ml.classifier import Probabilities
     from sleepstage.ml.dataset import PreparedNight
 
-__all__ = ["Boosting", "ForwardFilter", "with_past"]
-
 _LAGS: Final = (4, 10, 20, 40)  # epochs: 2, 5, 10 and 20 min
 _SIGNALS: Final = [i for i, one in enumerate(SUMMARIES) if one.signal in {"heart_rate", "motion"}]
 

@@ -27,11 +27,9 @@ if TYPE_CHECKING:
     Groups = Sequence[Sequence[str]]
     Probabilities = Callable[[PreparedNight], NDArray[Any]]
 
-__all__ = ["Classifier", "Fitted", "FittedOneStep", "OneStep", "four_class_counts", "scored_rows"]
-
 
 class Fitted(Protocol):
-    """A classifier that has learnt."""
+    """A classifier after `Classifier.fit`."""
 
     @property
     def class_weights(self) -> Mapping[str, float]:
@@ -49,7 +47,9 @@ class Classifier(Protocol):
     seed : int
         The same seed and nights give the same result.
     live : bool
-        True if each epoch is predicted from data up to its own end.
+        True if each epoch is predicted from data up to its own end; every run checks it.
+    exports : bool, optional
+        True if what `fit` returns has ``file(**described)``, the content of a model file.
     """
 
     @property
@@ -86,8 +86,7 @@ class FittedOneStep:
     """A fitted classifier that takes the likeliest class."""
 
     probabilities: Probabilities
-    """What was learnt: gives the probabilities of the four classes in a night, shape (n_epochs, 4).
-    Of a kind that can be pickled."""
+    """Gives the probabilities of the four classes, shape (n_epochs, 4); can be pickled."""
     class_weights: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def predict(self, night: PreparedNight) -> Hypnogram:
@@ -120,10 +119,7 @@ class OneStep(ABC):
     ) -> FittedOneStep:
         """Learn from all nights at once; see `sleepstage.ml.classifier.Classifier`.
 
-        Raises
-        ------
-        DataError
-            If a class is missing in the nights.
+        Raises `DataError` if a class is missing in the nights.
         """
         four_class_counts(nights)
         fitted = FittedOneStep(self._learn(nights))

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from sleepstage.ml.networks import TransformerConfig
 
-__all__ = ["DEFAULT_FEATURES", "HEART_RATE_FEATURES", "TrainingConfig", "override"]
-
 _SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
 
 DEFAULT_FEATURES: Final = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -14,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.errors import DataError
-from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 
     from sleepstage.core.recording import Recording
     from sleepstage.ml.config import TrainingConfig
-
-__all__ = [
-    "SPARSE",
-    "Example",
-    "PreparedNight",
-    "batches",
-    "class_counts",
-    "example",
-    "input_rows",
-    "prepare_nights",
-    "thin",
-]
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +68,22 @@ class PreparedNight:
         thinned = [thin(self.recording, seconds) for seconds in SPARSE]
         return tuple(extract_features(one.reversed())[::-1] for one in thinned)
 
+    def until(self, n_epochs: int) -> PreparedNight:
+        """The night as it was known at the end of its first epochs, without the expert's stages."""
+        now = self.recording.start + EPOCH_SECONDS * n_epochs
+        known = replace(
+            self.recording,
+            end=now,
+            heart_rate=self.recording.heart_rate.between(-math.inf, now),
+            motion=self.recording.motion.between(-math.inf, now, window_ends=True),
+            steps=self.recording.steps.between(-math.inf, now),
+            reference=None,
+            watch_stages=None,
+        )
+        thinned = tuple(rows[:n_epochs] for rows in self.thinned_rows)
+        unscored = np.full(n_epochs, UNSCORED, dtype=np.int8)
+        return PreparedNight(known, self.rows[:n_epochs], unscored, thinned)
+
     def codes_in(self, scheme: Scheme) -> NDArray[np.int8]:
         """The expert's stages in another scheme, of the same epochs."""
         if scheme == FOUR_CLASS or self.recording.reference is None:
@@ -113,10 +118,7 @@ def thin(recording: Recording, seconds: float) -> Recording:
 def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[np.int64]:
     """Epochs of each class in the codes of training nights, shape (n_classes,).
 
-    Raises
-    ------
-    DataError
-        If a class has none; names it.
+    Raises `DataError` if a class has none; names it.
     """
     codes = np.concatenate(nights)
     counts = np.bincount(codes[codes != UNSCORED], minlength=len(scheme))

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sleepstage.ml.fit import Network
     from sleepstage.ml.networks import State
 
-__all__ = ["export_graph", "model_file"]
-
 _NIGHTS: Final = torch.export.Dim("nights")
 _EPOCHS: Final = torch.export.Dim("epochs")
 _OPERATORS: Final = {nn.LSTM: ("LSTM", (0, 3, 1, 2)), nn.GRU: ("GRU", (1, 0, 2))}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 
 from sleepstage.core.agreement import agreement
@@ -29,15 +30,13 @@ if TYPE_CHECKING:
     from sleepstage.ml.config import TrainingConfig
     from sleepstage.ml.dataset import PreparedNight
 
-__all__ = ["Members", "Network", "fit", "fit_members", "predict"]
-
 _log = logging.getLogger(__name__)
 
 Network = CausalNetwork | WholeNightNetwork
 
 
 class Members(NamedTuple):
-    """An ensemble, and what the validation people said."""
+    """An ensemble, and the probabilities of validation subjects."""
 
     networks: list[Network]
     """On the CPU."""
@@ -129,7 +128,8 @@ def _take_out(
     kappas: list[float] = []
 
     def validate(network: Network, loss: float) -> None:
-        passes.append({subject: predict(network, one.rows) for subject, one in held_out.items()})
+        predicted = predict(network, [one.rows for one in held_out.values()])
+        passes.append(dict(zip(held_out, predicted, strict=True)))
         kappas.append(_kappa(held_out, passes[-1], SCHEMES[config.scheme]))
         progress.report(f"loss {loss:.3f}, validation kappa {kappas[-1]:.3f}")
 
@@ -189,12 +189,13 @@ def fit(
 
 
 @torch.no_grad()
-def predict(network: Network, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities of one night's rows, shape (n_rows, n_classes)."""
+def predict(network: Network, nights: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Probabilities (n_rows, n_classes) of the rows of each night, all of them at once."""
     device = next(network.parameters()).device
-    rows_BTF = torch.tensor(rows[np.newaxis], device=device)
-    logits_BTC = network.score(rows_BTF, torch.tensor([len(rows)], device=device))
-    return np.asarray(logits_BTC[0].softmax(dim=-1).cpu().numpy(), dtype=np.float32)
+    rows_BTF = pad_sequence([torch.tensor(rows) for rows in nights], batch_first=True).to(device)
+    lengths_B = torch.tensor([len(rows) for rows in nights], device=device)
+    probabilities_BTC = network.score(rows_BTF, lengths_B).softmax(dim=-1).cpu().numpy()
+    return [one[: len(rows)] for one, rows in zip(probabilities_BTC, nights, strict=True)]
 
 
 def _running_mean(mean: Tensor, new: Tensor, n: Tensor | int, *, decay: float) -> Tensor:
@@ -224,7 +225,7 @@ def _choose_device(name: str) -> torch.device:
         try:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:
-            msg = f"device {name!r} is not to be had here; use auto, or cpu, cuda or mps"
+            msg = f"device {name!r} is not available; use auto, or cpu, cuda or mps"
             raise DataError(msg) from error
     if torch.cuda.is_available():
         return torch.device("cuda")

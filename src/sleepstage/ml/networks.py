@@ -1,7 +1,8 @@
 """Networks over epochs that see the past only, recurrent and Transformer, and two read both ways.
 
 Shapes are named by suffix: B nights, T epochs, F columns, K steps of the trace, C classes,
-L layers, H hidden.
+L layers, H hidden; of a Transformer D values, N heads, S epochs attended to, P stretches of a
+night, X stretches of all nights.
 """
 
 from __future__ import annotations
@@ -16,19 +17,6 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from sleepstage.errors import DataError
-
-__all__ = [
-    "CausalNetwork",
-    "Inputs",
-    "RecurrentConfig",
-    "RecurrentNetwork",
-    "State",
-    "TransformerConfig",
-    "TransformerNetwork",
-    "WholeNightNetwork",
-    "flip",
-    "require_positive",
-]
 
 State = tuple[Tensor, ...]
 """What a network remembers from epoch to epoch; all zeros before the first."""

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -37,18 +37,6 @@ if TYPE_CHECKING:
     from sleepstage.ml.dataset import PreparedNight
     from sleepstage.ml.fit import Network
 
-__all__ = [
-    "REM_TARGET",
-    "Ensemble",
-    "FittedNetworks",
-    "Neural",
-    "best_temperature",
-    "decision",
-    "describe",
-    "fingerprint",
-    "rem_point",
-]
-
 REM_TARGET: Final = 0.70
 """Share of REM epochs that the operating point is to find, in the mean over people."""
 
@@ -60,6 +48,8 @@ _PUBLISHED: Final = {one["name"]: one for one in (bidsleep.ATTRIBUTION, sleep_ac
 @dataclass(frozen=True)
 class Neural(TrainingConfig):
     """An ensemble of networks in one file; see `TrainingConfig` for its settings."""
+
+    exports: ClassVar[bool] = True
 
     def fit(
         self, nights: Sequence[PreparedNight], groups: Groups, *, on_epoch: Progress | None = None
@@ -83,6 +73,7 @@ class Ensemble:
     """Both are of the same features and classes."""
     seed: int = 0
     """Used in place of the seeds of both."""
+    exports: ClassVar[bool] = True
 
     @property
     def live(self) -> bool:
@@ -94,10 +85,8 @@ class Ensemble:
     ) -> FittedNetworks:
         """Learn; see `sleepstage.ml.fit.fit_members`.
 
-        Raises
-        ------
-        DataError
-            If the kinds do not read or predict the same, or a class is missing in the nights.
+        Raises `DataError` if the kinds do not read or predict the same, or a class is
+        missing in the nights.
         """
         for name in ("columns", "scheme", "whole_night", "look_ahead", "prior_correction"):
             if getattr(self.lstm, name) != getattr(self.transformer, name):

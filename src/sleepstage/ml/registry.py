@@ -1,10 +1,17 @@
-"""All classifiers by name."""
+"""All classifiers by name, and own ones by the place of their class."""
 
 from __future__ import annotations
 
+import importlib
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from traceback import extract_tb
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from sleepstage.errors import DataError
 from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch
 from sleepstage.ml.boosting import Boosting
 from sleepstage.ml.config import HEART_RATE_FEATURES
@@ -12,11 +19,9 @@ from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Ensemble, Neural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sleepstage.ml.classifier import Classifier
-
-__all__ = ["CLASSIFIERS", "DEFAULT"]
 
 DEFAULT: Final = "ensemble"
 
@@ -52,3 +57,50 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
     }
 )
 """Each with its default settings; `sleepstage.ml.config.override` gives others."""
+
+
+def find_classifier(given: str | Classifier | Callable[[], Classifier]) -> Classifier:
+    """Settings of a classifier.
+
+    Parameters
+    ----------
+    given : str, class or Classifier
+        A name in `CLASSIFIERS`, or ``package.module:Class`` of an own class, which is imported
+        from the current directory or from what is installed; the class itself; or its settings.
+
+    Raises
+    ------
+    DataError
+        If there is no such name, module or class, or it lacks something; states what.
+    """
+    if isinstance(given, str) and ":" not in given:
+        if given in CLASSIFIERS:
+            return CLASSIFIERS[given]
+        msg = f"no model {given}; there are {', '.join(CLASSIFIERS)}, and package.module:Class"
+        raise DataError(msg)
+    made: Any = _imported(given) if isinstance(given, str) else given
+    name = given if isinstance(given, str) else repr(given)
+    try:
+        made = made() if callable(made) else made
+        json.dumps(asdict(replace(made, seed=0)))  # it is written beside the results
+    except Exception as error:
+        msg = f"{name}: {error}; expected a dataclass with a seed and plain defaults"
+        raise DataError(msg) from error
+    if lacks := [one for one in ("fit", "live") if not hasattr(made, one)]:
+        msg = f"{name} is no classifier: it has no {' and no '.join(lacks)}; see docs/my-model.md"
+        raise DataError(msg)
+    return cast("Classifier", made)
+
+
+def _imported(place: str) -> Any:
+    name, _, attribute = place.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # a console script has the folder of the script there
+    try:
+        return getattr(importlib.import_module(name), attribute)
+    except Exception as error:
+        frames = [one for one in extract_tb(error.__traceback__)[1:] if "importlib" not in one[0]]
+        where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        msg = f"{place}: {type(error).__name__}: {error}{where}; looked in {here} first"
+        raise DataError(msg) from error

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Effects = NDArray[np.float32]
 
-__all__ = ["plot_explanation"]
-
 _FOR, _AGAINST = "#1b7837", "#762a83"  # no stage's colours, and distinct to the colour-blind
 _STAGES, _SIGNAL, _PAST = 1.7, 1.4, 2.8  # inches of height
 _NOTHING: Final = "0.92"  # grey, as for what is unscored

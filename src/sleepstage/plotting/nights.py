@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["STAGE_COLOURS", "draw_hypnogram", "plot_night", "runs", "save_figure", "time_axis"]
-
 STAGE_COLOURS: Final = {
     "wake": "#f0b429",
     "rem": "#d64550",

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["ACCENT", "INK", "MUTED", "drawable", "known", "mark_simulated", "panels"]
-
 INK: Final = "#1f4e79"
 ACCENT: Final = "#d64550"
 MUTED: Final = "0.55"

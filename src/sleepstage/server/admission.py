@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sleepstage.server.message import Message
     from sleepstage.server.records import SessionRecord
 
-__all__ = ["Admission", "Receipt", "admit", "confirm", "describe_warnings", "is_ahead"]
-
 _HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
 _EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
 _LIVE: Final = 900.0  # s; the samples of a message that is sent live span less
@@ -152,10 +150,8 @@ def confirm(
 ) -> Receipt:
     """Say what became of a message that was given to the store.
 
-    Raises
-    ------
-    OverError
-        If the night is over, or the session has had another message with this id.
+    Raises `OverError` if the night is over, or the session has had another message with this
+    id.
     """
     if delivery is Delivery.REPEATED:
         return Receipt(repeated=True)
@@ -256,6 +252,5 @@ def _warn_of_values(admission: Admission, given: Message, record: SessionRecord)
 
 
 def _n_late(name: str, samples: Samples, mark: float) -> int:
-    # A summary is stamped with the end of its window: one at the mark is over by then.
     summaries = name == "motion" and samples.values.shape[1] == 4
-    return int(np.searchsorted(samples.times, mark, side="right" if summaries else "left"))
+    return int(samples.n_before(mark, window_ends=summaries))

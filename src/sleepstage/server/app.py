@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from sleepstage.server.settings import Settings
     from sleepstage.server.workers import Workers
 
-__all__ = ["create_app"]
-
 _PAGE: Final = Path(__file__).parent / "web"
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sleepstage.server.records import SessionRecord
     from sleepstage.server.store import Store
 
-__all__ = ["Authenticator", "Principal", "make_grant"]
-
 _TRUST_SECONDS: Final = 5.0
 """So long a server goes by what it has read: a revoked token works that long at most."""
 
@@ -84,10 +82,8 @@ class Authenticator:
     async def authenticate(self, connection: HTTPConnection) -> Principal:
         """Authenticate whoever asks, by the headers of a request or a WebSocket.
 
-        Raises
-        ------
-        UnauthorizedError
-            If nobody is known by this secret, or it is expired, or there is none but one is needed.
+        Raises `UnauthorizedError` if nobody is known by this secret, or it is expired, or
+        there is none but one is needed.
         """
         authorization = connection.headers.get("authorization")
         if authorization is None:
@@ -111,10 +107,7 @@ class Authenticator:
     async def add_link(self, link: Grant) -> None:
         """Store a link, unless the token that it is made with was revoked.
 
-        Raises
-        ------
-        UnauthorizedError
-            If it was, while it was still trusted here.
+        Raises `UnauthorizedError` if it was, while it was still trusted here.
         """
         await self._store.add_grant(link)
         # Revoked from now on, the token takes the link along; what came before is seen here.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.store import Store
 
-__all__ = ["Changes", "Erasing", "Failing"]
-
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0  # between looks for changes by other servers

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.settings import Settings
 
-__all__ = ["Rate", "Slots", "read_aside", "read_body"]
-
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _QUICK: Final = 1 << 14  # bytes that are read faster than a thread can be had for them
 _WINDOW: Final = 10  # s over which messages are counted
@@ -36,13 +34,7 @@ class Rate:
         self._counts: TTLCache[str, list[int]] = TTLCache(100_000, _WINDOW)
 
     def take(self, key: str) -> None:
-        """Count one more.
-
-        Raises
-        ------
-        TooFastError
-            If there were too many in these ten seconds.
-        """
+        """Count one more. Raises `TooFastError` if there were too many in these ten seconds."""
         count = self._counts.setdefault(key, [0])
         count[0] += 1
         if count[0] > self._limit:
@@ -61,13 +53,7 @@ class Slots:
         self.n_open = 0
 
     def check(self) -> None:
-        """Refuse if there are as many as allowed.
-
-        Raises
-        ------
-        BusyError
-            If so.
-        """
+        """Refuse if there are as many as allowed. Raises `BusyError` if so."""
         if self.n_open >= self._limit:
             msg = f"{self.n_open} {self._what}, as many as the server takes; try again"
             raise BusyError(msg)

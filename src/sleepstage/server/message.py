@@ -27,8 +27,6 @@ from sleepstage.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Message", "TooManyError", "check_count", "join", "read_json"]
-
 _HEADER: Final = struct.Struct("<BBBxI")
 _CODES: Final = {"heart_rate": 1, "motion": 2, "steps": 3, "step_counts": 4}
 _SIGNALS: Final = {code: name for name, code in _CODES.items()}
@@ -58,11 +56,8 @@ class Message:
     def clean(cls, **given: tuple[Any, Any]) -> Message:
         """Check pairs of times and values, named as the attributes are.
 
-        Raises
-        ------
-        DataError
-            If shapes do not fit, something is no finite number, a count is negative, or
-            acceleration is clearly not in g.
+        Raises `DataError` if shapes do not fit, something is no finite number, a count is
+        negative, or acceleration is clearly not in g.
         """
         signals = {name: _clean(name, pair) for name, pair in given.items() if len(pair[0])}
         return cls(**signals)
@@ -155,10 +150,7 @@ class Message:
 def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
     """Times and values of each signal in many messages, one after the other, in no order of time.
 
-    Raises
-    ------
-    DataError
-        If some have acceleration and others summaries.
+    Raises `DataError` if some have acceleration and others summaries.
     """
     parts: dict[str, list[tuple[Any, Any]]] = {}
     for body in bodies:
@@ -174,13 +166,7 @@ def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
 
 
 def read_json(body: bytes) -> Any:
-    """Values of JSON.
-
-    Raises
-    ------
-    DataError
-        If it is none.
-    """
+    """Values of JSON. Raises `DataError` if it is none."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -189,13 +175,7 @@ def read_json(body: bytes) -> Any:
 
 
 def check_count(count: int, limit: float) -> None:
-    """Refuse too many samples.
-
-    Raises
-    ------
-    TooManyError
-        If there are more than `limit`.
-    """
+    """Refuse too many samples. Raises `TooManyError` if there are more than `limit`."""
     if count > limit:
         msg = f"{count} samples; a message has at most {limit:.0f}: divide it"
         raise TooManyError(msg)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sleepstage.server.monitoring import Metrics
     from sleepstage.server.settings import Settings
 
-__all__ = ["SECURITY_HEADERS", "Answers", "Authentication", "Bodies", "SameOrigin"]
-
 _log = logging.getLogger(__name__)
 
 SECURITY_HEADERS: Final = {

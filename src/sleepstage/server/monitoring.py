@@ -20,8 +20,6 @@ from pythonjsonlogger.json import JsonFormatter
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-__all__ = ["Metrics", "set_up_logs"]
-
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # s
 _WINDOW: Final = 60  # s over which lines are counted
 _REPEATS: Final = 10

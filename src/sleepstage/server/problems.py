@@ -18,21 +18,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
 
-__all__ = [
-    "BusyError",
-    "ForbiddenError",
-    "OverError",
-    "SlowError",
-    "TooFastError",
-    "TooLargeError",
-    "UnauthorizedError",
-    "UnknownSessionError",
-    "add_handlers",
-    "answer",
-    "describe",
-    "problem",
-]
-
 _log = logging.getLogger(__name__)
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.settings import Settings
 
-__all__ = ["HttpProtocol", "WebSocketProtocol"]
-
 _MAX_HEADERS: Final = 100
 _MAX_PIPELINED: Final = 20
 _MAX_FRAGMENTS: Final = 1000

@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from sleepstage.engine.buffer import SampleBuffer
     from sleepstage.engine.stager import Stager
 
-__all__ = [
-    "ADVANCED",
-    "Advance",
-    "Backlog",
-    "Delivery",
-    "Grant",
-    "Incoming",
-    "SessionRecord",
-    "describe_epochs",
-    "describe_night",
-    "describe_statistics",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRecord:
@@ -181,9 +168,8 @@ def describe_epochs(epochs: Sequence[Epoch], samples: SampleBuffer) -> list[dict
     described = []
     for epoch in epochs:
         edges = [epoch.time, epoch.time + EPOCH_SECONDS]
-        first, last = np.searchsorted(beats.times, edges)
-        # A summary is stamped with its end: one at an epoch's end belongs to it.
-        begin, end = np.searchsorted(moved.times, edges, side="right")
+        first, last = beats.n_before(edges)
+        begin, end = moved.n_before(edges, window_ends=True)
         described.append(
             {
                 **epoch.to_dict(),

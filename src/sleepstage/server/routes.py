@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from sleepstage.server.sessions import SessionService
     from sleepstage.server.settings import Settings
 
-__all__ = ["Given", "Owner", "Service", "api", "only_owner", "see"]
-
 _LISTED: Final = 1000
 BINARY: Final = "application/octet-stream"
 
@@ -64,10 +62,7 @@ async def _owner(request: Request) -> Principal:
 def only_owner(visitor: Principal) -> Principal:
     """Give the visitor, unless they came by a link: those only look.
 
-    Raises
-    ------
-    ForbiddenError
-        If they did.
+    Raises `ForbiddenError` if they did.
     """
     if not visitor.may_change:
         msg = "a link is to look at its session only"

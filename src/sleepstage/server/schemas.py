@@ -13,25 +13,6 @@ if TYPE_CHECKING:
     from sleepstage.server.admission import Receipt
     from sleepstage.server.records import Grant, SessionRecord
 
-__all__ = [
-    "MESSAGE_BODY",
-    "PROBLEM",
-    "SENSOR_LOGGER_BODY",
-    "HypnogramOut",
-    "LinkIn",
-    "LinkOut",
-    "LinksOut",
-    "PushOut",
-    "SensorLoggerOut",
-    "SessionIn",
-    "SessionOut",
-    "SessionsOut",
-    "VisitorOut",
-    "describe_link",
-    "describe_receipt",
-    "describe_session",
-]
-
 _Seconds = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
 
 

@@ -28,8 +28,6 @@ from sleepstage.server.message import Message, check_count, read_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Push", "read_push"]
-
 _MAX_ID: Final = 200  # characters
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sleepstage.server.routes import Service
     from sleepstage.server.settings import Settings
 
-__all__ = ["serve"]
-
 _log = logging.getLogger(__name__)
 
 _FAREWELL: Final = 3  # s in which streams end when the server stops

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from sleepstage.server.store import Store
     from sleepstage.server.workers import Workers
 
-__all__ = ["OverError", "SessionService"]
-
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
 _BUSY: Final = "other servers work on this session all the time; try again"
@@ -107,13 +105,7 @@ class SessionService:
         return await self.session(record.id)
 
     async def session(self, session_id: str) -> SessionRecord:
-        """Give a session as it is now.
-
-        Raises
-        ------
-        UnknownSessionError
-            If there is none.
-        """
+        """Give a session as it is now. Raises `UnknownSessionError` if there is none."""
         record = await self.store.session(session_id)
         if record is None:
             self._known.pop(session_id, None)
@@ -244,10 +236,8 @@ class SessionService:
     async def delete(self, session_id: str, *, heard_before: float | None = None) -> None:
         """Remove all that is known of a session; `erasing` takes it off the disk.
 
-        Raises
-        ------
-        UnknownSessionError
-            If there is no such session, or it was last heard at `heard_before` or later.
+        Raises `UnknownSessionError` if there is no such session, or it was last heard at
+        `heard_before` or later.
         """
         self._known.pop(session_id, None)
         if not await self.store.delete_session(session_id, heard_before=heard_before):

@@ -12,8 +12,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sleepstage.errors import DataError
 
-__all__ = ["PREFIX", "Settings", "is_loopback", "read_settings"]
-
 PREFIX = "SLEEPSTAGE_"
 
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
 
-__all__ = ["streams"]
-
 _NUMBER: Final = 8  # bytes that name a message, before its binary form
 _GOING_AWAY: Final = 1001  # WebSocket close code
 _LONGEST_ID: Final = 64
@@ -76,10 +74,7 @@ async def _follow(
 ) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
     """Follow a session for as long as whoever asked may see it: a token can be revoked meanwhile.
 
-    Raises
-    ------
-    UnauthorizedError
-        Once they may not.
+    Raises `UnauthorizedError` once they may not.
     """
     async for item in service.nights.follow(session_id, after=after):
         await service.access.authenticate(viewer)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from sleepstage.server.sessions import SessionService
     from sleepstage.server.settings import Settings
 
-__all__ = ["Upkeep"]
-
 _log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS: Final = 5.0

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sleepstage.engine.session import Session
     from sleepstage.server.records import Backlog, SessionRecord
 
-__all__ = ["Models", "advance", "close"]
-
 _log = logging.getLogger(__name__)
 
 _PACKED: Final = b"\x78\x01"
@@ -103,10 +101,8 @@ class _Night:
 def advance(models: Models, backlog: Backlog) -> Advance:
     """Turn the messages that wait into epochs.
 
-    Raises
-    ------
-    SnapshotError
-        If the snapshot is damaged, or the session was begun with another model.
+    Raises `SnapshotError` if the snapshot is damaged, or the session was begun with another
+    model.
     """
     record = backlog.record
     night = _work_off(models.live, backlog)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.records import Advance, Backlog
 
-__all__ = ["WorkerDiedError", "Workers"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -1,7 +1,7 @@
 """Simulated nights, as a watch would record and sleep-accel store them.
 
-For trying things out without data, and for tests. How well simulated nights are staged says
-nothing about real ones.
+For trying things out without data, and for tests. Results on simulated nights do not carry
+over to real ones.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from sleepstage.simulate.physiology import Floats, Signal
 
     Tables = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # times and values by names of `LAYOUT`
-
-__all__ = ["simulate_night", "write_dataset"]
 
 _NOTICE: Final = "The nights in this folder are simulated by sleepstage; no person was measured.\n"
 _FIRST_ID: Final = 900001

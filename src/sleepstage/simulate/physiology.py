@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     Signal = tuple[Floats, Floats]  # times and values
     Bouts = list[tuple[Stage, float]]  # a stage and the minutes it lasts
 
-__all__ = ["Person", "draw_beats", "draw_day", "draw_motion", "draw_movements", "draw_stages"]
-
 _DAY: Final = 86_400  # s, before the night
 _GETTING_UP: Final = -16 * 3600  # s before lights out
 _GOING_TO_BED: Final = -1800

@@ -41,15 +41,6 @@ if TYPE_CHECKING:
         Summary,
     )
 
-__all__ = [
-    "confusion_section",
-    "failed_section",
-    "models_section",
-    "operating_point_section",
-    "plot_confusion",
-    "runs_section",
-]
-
 _DARK: Final = 0.55  # share from which the number on a cell is white
 
 
@@ -65,7 +56,7 @@ def _runs_table(
     reports: Sequence[tuple[int, str, Report]],
     summary: Mapping[str, SchemeSummary],
     scheme: str,
-    about: str = "test people",
+    whose: str = "test people",
 ) -> Table:
     """A line for each run, a column of words on it, and mean and standard deviation at the end."""
     rows: list[tuple[Cell, ...]] = [
@@ -73,7 +64,7 @@ def _runs_table(
     ]
     rows.append(("mean", "", *_means(summary[scheme])))
     rows.append(("std", "", *(one.std for one in summary[scheme].spreads)))
-    head = ("run", about, *number_labels(scheme))
+    head = ("run", whose, *number_labels(scheme))
     return Table(scheme_words(scheme), head, tuple(rows), text_columns=2, totals=2)
 
 
@@ -140,7 +131,7 @@ def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Sectio
         Table("epochs", (*head, "all"), tuple(counts)),
         Table("share of the expert's class", head, tuple(shares)),
     )
-    text = "Rows: what the expert scored; columns: what the model told. All runs pooled."
+    text = "Rows: what the expert scored; columns: what the model predicted. All runs pooled."
     drawn = Picture("confusion matrix", partial(plot_confusion, confusion, SCHEMES[scheme].classes))
     return Section("confusion", "What is mixed up with what", text, tables, (drawn,))
 
@@ -185,7 +176,7 @@ def models_section(results: Results) -> Section | None:
     scheme = _shared_scheme(results)
     rows = tuple(_model_row(name, model, scheme) for name, model in models.items())
     compared = ("kappa to the first", "95 % CI", "p")
-    head = ("model", "told", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
+    head = ("model", "decided", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
     order = sorted({run.run for run in results.runs})
     kappas = {(one.model, one.run): one.metrics.schemes[scheme].kappa for one in results.runs}
     each = tuple((f"run {run}", *(kappas.get((name, run)) for name in models)) for run in order)

@@ -33,19 +33,6 @@ if TYPE_CHECKING:
     from sleepstage.core.agreement import Agreement, ScoredNight
     from sleepstage.evaluation.schema import BlandAltman, Estimate, Numbers
 
-__all__ = [
-    "bland_altman_section",
-    "chosen_nights",
-    "draw_interval",
-    "name_rows",
-    "nights_section",
-    "people_section",
-    "plot_bland_altman",
-    "plot_models",
-    "plot_people",
-    "spread_section",
-]
-
 _DRAWN: Final = ("kappa", "accuracy")  # a panel for each; people are sorted by the first
 _SIGNIFICANT: Final = 0.05
 _MOST_NAMES: Final = 60  # more people than that are not named under the picture

@@ -31,19 +31,6 @@ if TYPE_CHECKING:
 
     _Corner = Literal["lower left", "lower right"]
 
-__all__ = [
-    "RemChoice",
-    "calibration_section",
-    "certainty_section",
-    "curves_section",
-    "operating_point",
-    "plot_certainty",
-    "plot_curves",
-    "plot_reliability",
-    "plot_rem_trade_off",
-    "rem_section",
-]
-
 _SHOWN: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 _LINES: Final = {"recall": ACCENT, "precision": "#f0b429", "accuracy": INK, "kappa": "#7fb0d3"}
 """What of REM, what of all classes."""
@@ -135,7 +122,7 @@ def calibration_section(reliability: Reliability) -> Section:
     )
     error = reliability.expected_calibration_error
     text = (
-        "Whether a stage that is told with a probability of 80 % is right in 80 %. The expected "
+        "Whether a stage predicted with a probability of 80 % is right in 80 %. The expected "
         f"calibration error, the mean distance of the two, is {error:.3f} (0 is perfect)."
     )
     head = ("probability", "epochs", "mean probability", "share that is right")

@@ -31,16 +31,6 @@ if TYPE_CHECKING:
     from sleepstage.core.agreement import ScoredNight
     from sleepstage.evaluation.schema import Estimate, Results, Spread, Summary
 
-__all__ = [
-    "CONSISTENT_BELOW",
-    "DATASET",
-    "Card",
-    "key_numbers",
-    "sections",
-    "verdict",
-    "write_report",
-]
-
 CONSISTENT_BELOW: Final = 0.05
 """A model is called consistent if the standard deviation over runs of accuracy is below this."""
 
@@ -103,7 +93,7 @@ def _headline(results: Results, finest: str, n_runs: int) -> str:
     how = "from nothing later than the epoch itself" if model.live else "once the night is over"
     runs = "one run" if n_runs == 1 else f"mean over {n_runs} runs"
     one_of = f"names the right one of {_WORDS[finest]} stages" if finest in _WORDS else ""
-    task = one_of or "tells sleep from wake"
+    task = one_of or "separates sleep from wake"
     return (
         f"On people it has never seen, {name} {task} in "
         f"{_percent(main.accuracy.mean)} of epochs, {how} ({runs}); its agreement with the "
@@ -129,7 +119,7 @@ def _coarser(summary: Summary) -> str:
     if "three_class" in right:
         parts.append(f"With three classes (wake, NREM, REM) it is right in {right['three_class']}")
     if "two_class" in right:
-        parts.append(f"sleep is told from wake in {right['two_class']}")
+        parts.append(f"sleep is separated from wake in {right['two_class']}")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}." if parts else ""
 

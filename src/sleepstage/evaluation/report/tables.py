@@ -19,22 +19,6 @@ if TYPE_CHECKING:
 
     from sleepstage.evaluation.schema import Numbers, RunResult
 
-__all__ = [
-    "Cell",
-    "Picture",
-    "Section",
-    "Table",
-    "by_kappa",
-    "class_label",
-    "escaped",
-    "interval",
-    "number",
-    "number_labels",
-    "p_value",
-    "pooled_confusion",
-    "scheme_words",
-]
-
 Cell = str | float | None
 _MARKS = re.compile(r"([\\`*_\[\]|])")
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from sleepstage.io.apple_health.xml import Export, Series, SleepRecord
     from sleepstage.io.source import Progress
 
-__all__ = ["FORMAT"]
-
 _log = logging.getLogger(__name__)
 
 _BEFORE: Final = 1800.0  # s of heart rate before a night that features look back on

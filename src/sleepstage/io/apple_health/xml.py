@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     # Starts, ends, values and offsets of one source as they come; see `Series`.
     _Columns = tuple[array[Any], array[Any], array[Any], array[Any]]
 
-__all__ = ["BEGINNING", "Export", "Series", "SleepRecord", "is_export", "read_export"]
-
 _log = logging.getLogger(__name__)
 
 BEGINNING: Final = 4096
@@ -103,7 +101,7 @@ class Export:
 
 
 def is_export(beginning: bytes) -> bool:
-    """Tell an export by its first bytes."""
+    """Recognise an export by its first bytes."""
     return b"<!DOCTYPE HealthData" in beginning or b"<HealthData" in beginning
 
 

@@ -6,13 +6,15 @@ The app and its formats are described at https://github.com/tszheichoi/awesome-s
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import re
 from dataclasses import replace
 from datetime import datetime
+from io import StringIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sleepstage.core.recording import Recording
@@ -20,11 +22,17 @@ from sleepstage.core.samples import Samples
 from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
 from sleepstage.io.files import member_names, open_member
-from sleepstage.io.sensor_logger.files import header_of, json_row, objects_of, read_table, told_zone
 from sleepstage.io.sensor_logger.samples import (
+    BEGINNING,
     FIELDS,
     ZONE,
     SensorTable,
+    header_of,
+    no_number,
+    number,
+    objects_of,
+    read_table,
+    sample_row,
     sensor_named,
     times_and_values,
 )
@@ -33,14 +41,11 @@ from sleepstage.io.source import Format, Found, one_night
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FORMAT"]
-
 _log = logging.getLogger(__name__)
 
 _NEEDED: Final = frozenset(("heartrate", "wristmotion"))  # one of them
 _METADATA: Final = "metadata"
 _NAMED: Final = 100  # sensors, and characters of their names, that an error may name
-_BEGINNING: Final = 1 << 16  # bytes in which it shows what a file is
 _ARRAY: Final = re.compile(rb"\s*\[\s*\{")
 _KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
 
@@ -73,7 +78,7 @@ def _holds_recording(path: Path) -> bool:
     if path.suffix.lower() != ".json":
         return False
     with path.open("rb") as file:
-        beginning = file.read(_BEGINNING)
+        beginning = file.read(BEGINNING)
     return _ARRAY.match(beginning) is not None and all(key.search(beginning) for key in _KEYS)
 
 
@@ -153,7 +158,7 @@ def _utc_offset(zone: str, time: float, path: Path) -> int:
     try:
         ahead = datetime.fromtimestamp(time, ZoneInfo(zone)).utcoffset()
     except (KeyError, OSError, ValueError):  # a continent alone is a folder
-        _log.warning("%s: unknown time zone %.60r; times are told in UTC", path, zone)
+        _log.warning("%s: unknown time zone %.60r; times are shown in UTC", path, zone)
         return 0
     return int(ahead.total_seconds()) if ahead is not None else 0
 
@@ -172,6 +177,16 @@ def _members(path: Path, names: Sequence[str]) -> dict[str, _Place]:
     return usable[0] if usable else {}
 
 
+def _zone_of(file: IO[bytes]) -> str:
+    """Time zone that the app's table of metadata names; empty if it names none."""
+    text = file.read(BEGINNING).decode("utf-8-sig", errors="replace")
+    try:
+        row = next(csv.DictReader(StringIO(text, newline="")), {})
+    except csv.Error:
+        return ""
+    return (row.get(ZONE) or "").strip()
+
+
 def _read_csv(places: dict[str, _Place]) -> _Content:
     tables = {}
     for sensor, fields in FIELDS.items():
@@ -182,7 +197,7 @@ def _read_csv(places: dict[str, _Place]) -> _Content:
     zone = ""
     if _METADATA in places:
         with open_member(*places[_METADATA]) as (file, _):
-            zone = told_zone(file)
+            zone = _zone_of(file)
     return _Content(tables, zone, [one.member or one.path.name for one in places.values()])
 
 
@@ -190,12 +205,12 @@ def _read_json(path: Path) -> _Content:
     tables: dict[str, SensorTable] = {}
     has: dict[str, None] = {}  # in the order of the file
     zone = ""
-    for number, item in enumerate(objects_of(path), start=1):
+    for position, item in enumerate(objects_of(path), start=1):
         name = item.get("sensor")
         sensor = sensor_named(name)
         if sensor in FIELDS:
             table = tables.setdefault(sensor, SensorTable(sensor, f"{path}, {name}"))
-            row = json_row(item, sensor, f"{path}, object {number}")
+            row = _json_row(item, sensor, f"{path}, object {position}")
             if row is not None:
                 table.add_row(row)
         elif sensor == _METADATA:
@@ -203,6 +218,19 @@ def _read_json(path: Path) -> _Content:
         if len(has) < _NAMED:
             has[str(name)[:_NAMED]] = None
     return _Content(tables, zone, list(has))
+
+
+def _json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | None:
+    """Time in seconds and values; None if nothing was measured."""
+    fields = FIELDS[sensor]
+    if all(item.get(name) in (None, "") for name in fields):
+        return None
+    row = sample_row(item.get("time"), item, fields)
+    if row is None:
+        wrong = (name for name in fields if not math.isfinite(number(item.get(name))))
+        column = next(wrong, "time")
+        raise no_number(place, column, item.get(column))
+    return row
 
 
 FORMAT: Final = Format(

@@ -34,8 +34,6 @@ from sleepstage.stages import EPOCH_SECONDS, FILE_CODES, FOUR_CLASS, UNSCORED, s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["check_dataset", "check_subject"]
-
 MAX_UNSCORED: Final = 0.05  # of the epochs: the time until lights off is up to 3 %
 MIN_SCORABLE: Final = 0.8  # of the scored epochs: below, it is no longer the night that was scored
 GAP_MINUTES: Final = 5  # without a signal: features of the last 5 min have nothing to go by
@@ -85,10 +83,7 @@ def check_dataset(
 def check_subject(directory: str | Path, subject: str) -> SubjectReport:
     """Check one subject's files, each by itself and how they fit together.
 
-    Raises
-    ------
-    DataError
-        If there is no file of `subject`.
+    Raises `DataError` if there is no file of `subject`.
     """
     files = sleep_accel.subject_files(directory, subject)
     if not files:

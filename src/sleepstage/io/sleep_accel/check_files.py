@@ -19,19 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = [
-    "DatasetReport",
-    "Facts",
-    "Finding",
-    "Floats",
-    "Mask",
-    "Severity",
-    "Source",
-    "SubjectReport",
-]
-
 Severity = Literal["error", "warning"]
-"""An error must be mended; a warning should be known before trusting a night."""
+"""An error must be corrected; a warning should be known before trusting a night."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,7 @@ class DatasetReport:
 
     @property
     def errors(self) -> int:
-        """Number of findings that must be mended."""
+        """Number of findings that must be corrected."""
         return sum(finding.severity == "error" for finding in self.all_findings)
 
     @property

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int, str], None]
     Sums = dict[str, str]  # checksums of paths
 
-__all__ = ["BASE_URL", "MIRROR_VARIABLE", "FetchReport", "fetch"]
-
 BASE_URL: Final = "https://physionet.org/files/sleep-accel/1.0.0/"
 MIRROR_VARIABLE: Final = "SLEEPSTAGE_MIRROR"
 # No name begins with a dot, so that no path leads outside the directory.

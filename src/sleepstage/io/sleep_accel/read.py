@@ -32,26 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "ATTRIBUTION",
-    "CHECKSUMS",
-    "ENVIRONMENT_VARIABLE",
-    "FORMAT",
-    "GRID_TOLERANCE",
-    "LAYOUT",
-    "SIMULATED_MARKER",
-    "STEP_BIN_SECONDS",
-    "Table",
-    "find_data",
-    "find_subjects",
-    "read_labels",
-    "read_subject",
-    "read_summary",
-    "subject_files",
-    "summarise_file",
-    "summary_source",
-]
-
 ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
     {
         "name": "PhysioNet sleep-accel 1.0.0",
@@ -70,7 +50,7 @@ CHECKSUMS: Final = "SHA256SUMS.txt"
 """The published list of files, which `sleepstage data fetch` leaves beside them."""
 
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
-"""Says where the dataset lies, if no option does."""
+"""Names the folder of the dataset, if no option does."""
 
 GRID_TOLERANCE: Final = 1e-6
 """Epochs: label times are decimal numbers."""
@@ -140,10 +120,7 @@ def find_data(given: str | Path | None = None) -> Path:
 def find_subjects(directory: str | Path) -> list[str]:
     """Ids of all subjects of whom any signal or label is there, sorted.
 
-    Raises
-    ------
-    DataError
-        If `directory` has none of the dataset's files.
+    Raises `DataError` if `directory` has none of the dataset's files.
     """
     directory = Path(directory)
     subjects = [found.name for found in _find(directory, ())]
@@ -151,7 +128,7 @@ def find_subjects(directory: str | Path) -> list[str]:
         folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
         msg = f"{directory}: not a sleep-accel dataset; expected files in {folders}"
         raise DataError(msg)
-    return sorted(subjects, key=lambda name: (len(name), name))
+    return subjects
 
 
 def subject_files(directory: str | Path, subject: str) -> dict[str, Path]:
@@ -214,10 +191,8 @@ def _dataset(directory: Path, files: Mapping[str, Path]) -> str:
 def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     """Start of the first epoch and the stage of each epoch; epochs without a line are unscored.
 
-    Raises
-    ------
-    DataError
-        If a line is broken, off the 30 s grid, twice there or holds an unknown stage.
+    Raises `DataError` if a line is broken, off the 30 s grid, twice there or holds an unknown
+    stage.
     """
     times, codes = LAYOUT["labels"].read(path).T
     start = float(times.min())
@@ -314,7 +289,8 @@ def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
                 files[path.name.removesuffix(table.ending)].append(path)
     # Wherever the files are copied to, they must go on saying that they are simulated.
     marker = [one for one in (directory / SIMULATED_MARKER,) if files and one.is_file()]
-    return [Found(subject, (*files[subject], *marker)) for subject in sorted(files)]
+    subjects = sorted(files, key=lambda name: (len(name), name))
+    return [Found(subject, (*files[subject], *marker)) for subject in subjects]
 
 
 def _read(files: Sequence[Path]) -> Recording:

@@ -27,8 +27,6 @@ from sleepstage.io.sleep_accel.read import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["PrepareReport", "prepare"]
-
 _KINDS: Final = {"parquet": LAYOUT["summary"], "csv": LAYOUT["summary_csv"]}
 
 

@@ -18,8 +18,6 @@ from sleepstage.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Database"]
-
 T = TypeVar("T")
 Step: TypeAlias = Callable[[sqlite3.Connection], T]
 
@@ -59,10 +57,7 @@ class Database:
     def open_file(cls, path: Path) -> Self:
         """Open a file; it, and its folder, are made for this user alone if they are missing.
 
-        Raises
-        ------
-        StoreError
-            If it can't be written, or is of another version.
+        Raises `StoreError` if it can't be written, or is of another version.
         """
         with _errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,13 +108,7 @@ class Database:
             raise StoreError(msg)
 
     async def read(self, step: Step[T]) -> T:
-        """Read with a connection, in a thread.
-
-        Raises
-        ------
-        StoreError
-            If it can't be read.
-        """
+        """Read with a connection, in a thread. Raises `StoreError` if it can't be read."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, step)
 
     def _look(self, step: Step[T]) -> T:
@@ -137,10 +126,7 @@ class Database:
     async def write(self, step: Step[T]) -> T:
         """Write within a transaction, in a thread. What returns is on the disk.
 
-        Raises
-        ------
-        StoreError
-            If it could not be written; then nothing of it is.
+        Raises `StoreError` if it could not be written; then nothing of it is.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._gathered.append((step, done))

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.records import Advance, Incoming
 
-__all__ = ["RedisStore"]
-
 _PREFIX: Final = "sleepstage:"
 _DELETED: Final = f"{_PREFIX}deleted"  # how many sessions ever were
 _ERASED: Final = f"{_PREFIX}erased"  # how many of them are in no file any more
@@ -66,10 +64,7 @@ class RedisStore(Store):
     async def open(cls, address: str) -> RedisStore:
         """Open the store at an address.
 
-        Raises
-        ------
-        StoreError
-            If the address is wrong or nobody answers there.
+        Raises `StoreError` if the address is wrong or nobody answers there.
         """
         parts = urlsplit(address)
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no password

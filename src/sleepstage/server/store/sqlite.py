@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from sleepstage.server.records import Advance, Incoming
 
-__all__ = ["SqliteStore"]
-
 _FILE: Final = "sessions.sqlite"
 
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
@@ -40,10 +38,8 @@ class SqliteStore(Database, Store):
     async def open(cls, folder: str | Path) -> SqliteStore:
         """Open the store in a folder, which is made if it is missing.
 
-        Raises
-        ------
-        StoreError
-            If the folder can't be written to, or its file is of another version.
+        Raises `StoreError` if the folder can't be written to, or its file is of another
+        version.
         """
         return await asyncio.to_thread(cls.open_file, Path(folder).expanduser() / _FILE)
 
