@@ -11,7 +11,7 @@ from sleepstage.core.agreement import NUMBERS, agreement
 from sleepstage.core.recording import person_of
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
-from sleepstage.evaluation.schema import BlandAltman, Difference, Estimate
+from sleepstage.evaluation.schema import BlandAltman, Difference, Estimate, Spread
 from sleepstage.stages import UNSCORED
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.evaluation.schema import Numbers
     from sleepstage.stages import Scheme
-
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it
@@ -48,12 +47,15 @@ def estimate(values: Iterable[float | None]) -> Estimate:
     """
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     low, high = _interval(known) if len(known) > 1 else (None, None)
-    return Estimate(
-        mean=float(known.mean()) if len(known) else None,
-        std=float(known.std(ddof=1)) if len(known) > 1 else None,
-        low=low,
-        high=high,
-        n=len(known),
+    return Estimate(**vars(spread(known)), low=low, high=high, n=len(known))
+
+
+def spread(values: Iterable[float | None]) -> Spread:
+    """Mean and sample standard deviation of what is not None."""
+    known = [value for value in values if value is not None]
+    return Spread(
+        mean=float(np.mean(known)) if known else None,
+        std=float(np.std(known, ddof=1)) if len(known) > 1 else None,
     )
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sleepstage._utils.codec import decode
 from sleepstage.core.agreement import reported_schemes
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import curves
-from sleepstage.evaluation.people import bland_altman, compare, estimate, per_night, per_person
+from sleepstage.evaluation.people import (
+    bland_altman,
+    compare,
+    estimate,
+    per_night,
+    per_person,
+    spread,
+)
 from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.schema import (
     Curves,
@@ -20,7 +25,6 @@ from sleepstage.evaluation.schema import (
     Results,
     RunResult,
     SchemeSummary,
-    Spread,
     Summary,
 )
 
@@ -123,18 +127,10 @@ def summarise(reports: Sequence[Report], schemes: Sequence[Scheme]) -> dict[str,
 
 def _summarise(runs: Sequence[Agreement], classes: Sequence[str]) -> SchemeSummary:
     return SchemeSummary(
-        accuracy=_spread([run.accuracy for run in runs]),
-        kappa=_spread([run.kappa for run in runs]),
-        macro_f1=_spread([run.macro_f1 for run in runs]),
-        recall={name: _spread([run.recall[name] for run in runs]) for name in classes},
-    )
-
-
-def _spread(values: Sequence[float | None]) -> Spread:
-    known = [value for value in values if value is not None]
-    return Spread(
-        mean=float(np.mean(known)) if known else None,
-        std=float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        accuracy=spread(run.accuracy for run in runs),
+        kappa=spread(run.kappa for run in runs),
+        macro_f1=spread(run.macro_f1 for run in runs),
+        recall={name: spread(run.recall[name] for run in runs) for name in classes},
     )
 
 
@@ -173,7 +169,7 @@ def _means(
         for person, numbers in measure(outcome.scored, scheme).items():
             tested.setdefault(person, []).append(numbers)
     return {
-        person: {name: _spread([one[name] for one in mine]).mean for name in mine[0]}
+        person: {name: spread(one[name] for one in mine).mean for name in mine[0]}
         for person, mine in tested.items()
     }
 

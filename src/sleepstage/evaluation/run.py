@@ -46,41 +46,30 @@ _SAME: Final = 1e-5  # of a probability: sums of a matrix depend a little on its
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out of one run.
-
-    Attributes
-    ----------
-    classifier : Classifier
-        What was fitted.
-    split : Split
-        Who trained, who tested.
-    scored : dict of str to ScoredNight
-        Each night of the test people, decided by the largest probability.
-    class_weights : dict of str to float
-        Operating point that validation people chose; empty where the classifier has none.
-    model : bytes
-        Content of the model file; empty where the classifier has none.
-    """
+    """What came out of one run."""
 
     classifier: Classifier
+    """What was fitted."""
     split: Split
+    """Who trained, who tested."""
     scored: dict[str, ScoredNight]
+    """Each night of the test people, decided by the largest probability."""
     class_weights: dict[str, float]
+    """Operating point that validation people chose; empty where the classifier has none."""
     model: bytes = b""
+    """Content of the model file; empty where the classifier has none."""
 
     @cached_property
     def metrics(self) -> Metrics:
         """`report` of the test people, and at the operating point in addition."""
-        plain, point = report(self.scored), None
+        point = None
         if self.class_weights:
-            decided = report(
-                {
-                    subject: replace(night, predicted=night.predicted.decide(self.class_weights))
-                    for subject, night in self.scored.items()
-                }
-            )
-            point = OperatingPoint(decided.schemes, decided.per_person, self.class_weights)
-        return Metrics(plain.schemes, plain.per_person, point)
+            decided = {
+                subject: replace(night, predicted=night.predicted.decide(self.class_weights))
+                for subject, night in self.scored.items()
+            }
+            point = OperatingPoint(**vars(report(decided)), factors=self.class_weights)
+        return Metrics(**vars(report(self.scored)), operating_point=point)
 
 
 def load_nights(

@@ -52,11 +52,12 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over those runs in which it is defined."""
+    """A number over those runs, or people, for which it is defined."""
 
     mean: float | None
+    """None where there are none."""
     std: float | None
-    """Sample standard deviation (n - 1); None for fewer than two runs."""
+    """Sample standard deviation (n - 1); None for fewer than two."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,9 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Spread):
     """A number over people."""
 
-    mean: float | None
-    """None where there are no people."""
-    std: float | None
-    """Sample standard deviation (n - 1); None for fewer than two people."""
     low: float | None
     high: float | None
     """95 % confidence interval of the mean; None for fewer than two people."""

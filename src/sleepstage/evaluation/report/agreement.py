@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sleepstage.core.agreement import NUMBERS
 from sleepstage.evaluation.report.people import plot_models, plot_people
 from sleepstage.evaluation.report.tables import (
     Cell,
@@ -215,7 +216,7 @@ def _model_row(name: str, model: ModelResult, scheme: str) -> tuple[Cell, ...]:
         name,
         "live" if model.live else "whole night",
         people["accuracy"].n,
-        *(people[key].mean for key in ("accuracy", "kappa", "macro_f1")),
+        *(people[key].mean for key in NUMBERS),
         rem.mean if rem else None,
         kappa.difference.mean if kappa else None,
         interval(kappa.difference.low, kappa.difference.high) if kappa else None,

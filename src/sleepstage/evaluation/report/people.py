@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.core.agreement import agreement
+from sleepstage.core.agreement import NUMBERS, agreement
 from sleepstage.evaluation.report.tables import (
     Picture,
     Section,
@@ -69,12 +69,7 @@ def _label(key: str) -> str:
 
 def spread_section(model: str, people: Mapping[str, Numbers], scheme: str) -> Section:
     """Every person's numbers."""
-    names = (
-        "accuracy",
-        "kappa",
-        "macro_f1",
-        *(f"sensitivity {name}" for name in SCHEMES[scheme].classes),
-    )
+    names = (*NUMBERS, *(f"sensitivity {name}" for name in SCHEMES[scheme].classes))
     rows = tuple((person, *(one[name] for name in names)) for person, one in people.items())
     text = "Each person on their own, the lowest kappa first."
     table = Table("", ("person", *number_labels(scheme)), rows)

@@ -180,10 +180,8 @@ def plot_certainty(points: Sequence[CertaintyPoint]) -> Figure:
     figure, axes = panels(1, 1, height=4.4, width=7.0)
     axis = axes[0, 0]
     shares = [point.set_aside for point in points]
-    for name, values in (
-        ("accuracy", [point.accuracy for point in points]),
-        ("kappa", [known(point.kappa) for point in points]),
-    ):
+    for name in ("accuracy", "kappa"):
+        values = [known(getattr(point, name)) for point in points]
         axis.plot(shares, values, color=_LINES[name], label=name)
     axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axis.set(xlabel="least certain epochs set aside", ylim=(-0.02, 1.02))
@@ -237,14 +235,8 @@ def plot_rem_trade_off(
     figure, axes = panels(1, 2, height=4.4)
     left, right = axes[0]
     factors = [point.factor for point in points]
-    recalls = [known(point.recall) for point in points]
-    accuracies = [point.accuracy for point in points]
-    for name, values in (
-        ("recall", recalls),
-        ("precision", [known(point.precision) for point in points]),
-        ("accuracy", accuracies),
-        ("kappa", [known(point.kappa) for point in points]),
-    ):
+    lines = {name: [known(getattr(point, name)) for point in points] for name in _LINES}
+    for name, values in lines.items():
         label = f"REM {name}" if name in {"recall", "precision"} else name
         left.plot(factors, values, color=_LINES[name], label=label)
     left.axvline(1, color=MUTED, linestyle=":", linewidth=1)
@@ -252,7 +244,7 @@ def plot_rem_trade_off(
     left.xaxis.set_major_formatter("{x:g}")
     left.set(xlabel="factor on the probability of REM", ylim=(-0.02, 1.02))
     left.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
-    right.plot(recalls, accuracies, color=INK)
+    right.plot(lines["recall"], lines["accuracy"], color=INK)
     for point in points:
         if point.factor == 1:
             _mark(right, point, MUTED, "o", "most probable class")

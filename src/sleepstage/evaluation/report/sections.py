@@ -12,6 +12,8 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
+
 from sleepstage._utils.files import render, write_atomically
 from sleepstage.evaluation.report import agreement, people, probabilities
 from sleepstage.evaluation.report.tables import (
@@ -21,7 +23,6 @@ from sleepstage.evaluation.report.tables import (
     by_kappa,
     escaped,
     number,
-    pooled_confusion,
 )
 
 if TYPE_CHECKING:
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
     from sleepstage.core.agreement import ScoredNight
     from sleepstage.evaluation.schema import Estimate, Results, Spread, Summary
 
-CONSISTENT_BELOW: Final = 0.05
-"""A model is called consistent if the standard deviation over runs of accuracy is below this."""
+DATASET: Final = "https://doi.org/10.13026/hmhs-py35"
 
+_CONSISTENT_BELOW: Final = 0.05  # standard deviation of accuracy over runs
+_DOTS_PER_INCH: Final = 110
+_SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."
+_TEMPLATE: Final = "report.html.j2"
 _WORDS: Final = {"five_class": "five", "four_class": "four", "three_class": "three"}
 
 
@@ -81,8 +85,7 @@ def verdict(results: Results) -> list[str]:
         _consistency(accuracies, summary.schemes[finest].accuracy.std),
         _others(results, finest),
     ]
-    failed = len(results.failed)
-    if failed:
+    if failed := len(results.failed):
         sentences.append(f"{failed} of {failed + len(results.runs)} runs could not be done.")
     return [sentence for sentence in sentences if sentence]
 
@@ -141,11 +144,11 @@ def _rem(summary: Summary, finest: str) -> str:
 def _consistency(accuracies: Sequence[float], std: float | None) -> str:
     if std is None:
         return "One run only says nothing about consistency."
-    word = "consistent" if std < CONSISTENT_BELOW else "not consistent"
+    word = "consistent" if std < _CONSISTENT_BELOW else "not consistent"
     return (
         f"Over {len(accuracies)} runs accuracy ranges from {_percent(min(accuracies))} to "
         f"{_percent(max(accuracies))} with a standard deviation of {number(std)}: {word}, by the "
-        f"rule that it must be below {CONSISTENT_BELOW}."
+        f"rule that it must be below {_CONSISTENT_BELOW}."
     )
 
 
@@ -166,12 +169,6 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-_TEMPLATE: Final = "report.html.j2"
-_DOTS_PER_INCH: Final = 110
-_SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."
-DATASET: Final = "https://doi.org/10.13026/hmhs-py35"
-
-
 def sections(results: Results, nights: Mapping[str, ScoredNight] | None = None) -> list[Section]:
     """Sections on an evaluation, in order; what there is nothing on is left out.
 
@@ -184,7 +181,7 @@ def sections(results: Results, nights: Mapping[str, ScoredNight] | None = None) 
     """
     name, model = results.first
     runs, curves, finest = results.runs_of(name), model.curves, next(iter(model.people))
-    confusion = pooled_confusion(runs, finest)
+    confusion = np.sum([run.metrics.schemes[finest].confusion for run in runs], axis=0).tolist()
     found = [
         agreement.runs_section(runs, model.summary),
         agreement.failed_section(results.failed),

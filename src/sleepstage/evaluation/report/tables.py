@@ -7,17 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sleepstage.plotting.style import mark_simulated
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from matplotlib.figure import Figure
 
-    from sleepstage.evaluation.schema import Numbers, RunResult
+    from sleepstage.evaluation.schema import Numbers
 
 Cell = str | float | None
 _MARKS = re.compile(r"([\\`*_\[\]|])")
@@ -47,27 +45,18 @@ def escaped(text: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head.
-
-    Attributes
-    ----------
-    caption : str
-        Above the table; empty for none.
-    head : tuple of str
-        Names of the columns.
-    rows : tuple of tuple of str, float or None
-        Numbers get three decimals, counts none.
-    text_columns : int
-        So many columns on the left hold words; the others hold numbers, which stand to the right.
-    totals : int
-        So many rows at the end sum up those above.
-    """
+    """Rows under a head."""
 
     caption: str
+    """Above the table; empty for none."""
     head: tuple[str, ...]
+    """Names of the columns."""
     rows: tuple[tuple[Cell, ...], ...]
+    """Numbers get three decimals, counts none."""
     text_columns: int = 1
+    """So many columns on the left hold words; the others hold numbers, which stand to the right."""
     totals: int = 0
+    """So many rows at the end sum up those above."""
 
     @property
     def cells(self) -> list[list[str]]:
@@ -110,28 +99,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Attributes
-    ----------
-    name : str
-        What it is found by.
-    title : str
-        Its heading.
-    text : str
-        What is shown and how to read it.
-    tables, pictures : tuple of Table, of Picture
-        In order.
-    leaky : bool
-        True if it shows what a mistake would claim: never to be taken for a result.
-    """
+    """A part of a report."""
 
     name: str
+    """What it is found by."""
     title: str
+    """Its heading."""
     text: str
+    """What is shown and how to read it."""
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    """In order."""
     leaky: bool = False
+    """True if it shows what a mistake would claim: never to be taken for a result."""
 
     def to_markdown(self) -> str:
         """Heading, text and tables."""
@@ -151,13 +131,6 @@ def class_label(name: str) -> str:
     """Name of a class as it is written: REM, N2, light."""
     short = name in {"rem", "nrem"} or name[-1].isdigit()
     return name.upper() if short else name
-
-
-def pooled_confusion(runs: Sequence[RunResult], scheme: str) -> list[list[int]]:
-    """Confusion of all runs together; rows: the expert's class."""
-    each = [run.metrics.schemes[scheme].confusion for run in runs]
-    pooled: list[list[int]] = np.sum(each, axis=0).tolist()
-    return pooled
 
 
 def number_labels(scheme: str) -> tuple[str, ...]:
