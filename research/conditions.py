@@ -6,9 +6,9 @@ happens to a watch on its own: a signal that is missing, rare or lost in the mid
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from research.held_out import held_out, in_order
 from sleepstage.core.agreement import report
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from sleepstage.core.agreement import ScoredNight
     from sleepstage.core.recording import Recording
     from sleepstage.evaluation.run import Outcome
+    from sleepstage.evaluation.schema import Estimate, SchemeSummary
 
     Condition = Callable[[Recording], Recording]
 
-__all__ = ["CONDITIONS", "EVERYTHING", "under_conditions", "without_motion"]
+__all__ = ["CONDITIONS", "EVERYTHING", "ConditionResult", "under_conditions", "without_motion"]
 
 EVERYTHING: Final = "everything"
 
@@ -97,6 +98,17 @@ CONDITIONS: Final[Mapping[str, Condition]] = MappingProxyType(
 """By name: what is left of a recording."""
 
 
+@dataclass(frozen=True)
+class ConditionResult:
+    """All runs under one condition, in four classes."""
+
+    summary: SchemeSummary
+    unscored: float
+    """Share of the epochs that count."""
+    difference: Estimate
+    """Of kappa to `EVERYTHING`, night by night."""
+
+
 def under_conditions(
     outcomes: Sequence[Outcome],
     nights: Sequence[PreparedNight],
@@ -104,7 +116,7 @@ def under_conditions(
     conditions: Mapping[str, Condition] = CONDITIONS,
     jobs: int = -1,
     on_run: Callable[[int, int, str], None] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, ConditionResult]:
     """Stage the test nights of each run with its own model, as each condition leaves them.
 
     The epochs that count are the same under every condition: those that an expert scored and that
@@ -128,9 +140,7 @@ def under_conditions(
     Returns
     -------
     dict
-        Of each condition, in four classes: ``summary`` over runs as of
-        `sleepstage.evaluation.results.summarise`, ``unscored``, the share of the epochs that count,
-        and ``difference``, an `Estimate` as dict, of kappa to `EVERYTHING`, night by night.
+        By condition.
     """
     tested = held_out(outcomes, nights)
     staged = in_order(_stage, dict(conditions), tested, jobs=jobs, on_run=on_run)
@@ -152,15 +162,15 @@ def _stage(conditions: Mapping[str, Condition], run: HeldOut) -> dict[str, dict[
 
 def _numbers(
     runs: Sequence[Mapping[str, ScoredNight]], everything: Sequence[Mapping[str, ScoredNight]]
-) -> dict[str, Any]:
+) -> ConditionResult:
     mine, others = _each_night(runs), _each_night(everything)
     predicted = [night.pair(FOUR_CLASS)[1] for night in mine.values()]
     n_unscored = sum(int((codes == UNSCORED).sum()) for codes in predicted)
-    return {
-        "summary": summarise([report(run) for run in runs], [FOUR_CLASS])[FOUR_CLASS.name],
-        "unscored": n_unscored / sum(map(len, predicted)),
-        "difference": asdict(compare(mine, others, FOUR_CLASS)["kappa"].difference),
-    }
+    return ConditionResult(
+        summary=summarise([report(run) for run in runs], [FOUR_CLASS])[FOUR_CLASS.name],
+        unscored=n_unscored / sum(map(len, predicted)),
+        difference=compare(mine, others, FOUR_CLASS)["kappa"].difference,
+    )
 
 
 def _each_night(runs: Sequence[Mapping[str, ScoredNight]]) -> dict[str, ScoredNight]:

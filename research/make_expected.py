@@ -19,7 +19,6 @@ from research.make_results import OUT, SEEDS, real_nights
 from sleepstage._utils.files import write_atomically
 from sleepstage.batch.night import EXPECTED
 from sleepstage.cli.console import console, progress_bar
-from sleepstage.core.agreement import NUMBERS
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.run import Outcome
 from sleepstage.ml.dataset import thin
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sleepstage.core.recording import Recording
+    from sleepstage.evaluation.schema import SchemeSummary
     from sleepstage.ml.dataset import PreparedNight
 
     Left = Callable[[Recording], Recording]
@@ -83,12 +83,19 @@ def measure(nights: Sequence[PreparedNight], model: str) -> list[dict[str, Any]]
         {
             "motion": motion,
             "seconds": seconds or usual,
-            **{key: round(found[one]["summary"][key]["mean"], 3) for key in NUMBERS},
+            **rounded(found[one].summary),
             "people": len(people),
         }
         for one, (motion, seconds, _) in thinned.items()
         if not (motion and model == ALONE)
     ]
+
+
+def rounded(summary: SchemeSummary) -> dict[str, float]:
+    """Means over runs of the numbers that the table holds."""
+    spreads = {"accuracy": summary.accuracy, "kappa": summary.kappa, "macro_f1": summary.macro_f1}
+    means = ((name, spread.mean) for name, spread in spreads.items())
+    return {name: round(mean, 3) for name, mean in means if mean is not None}
 
 
 def usual_seconds(nights: Sequence[PreparedNight]) -> float:

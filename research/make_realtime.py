@@ -8,7 +8,7 @@ runs/results, which has to be run first. Minutes on two cores.
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from research.footprint import milliseconds, operations, state_bytes, weight_byt
 from research.make_results import OUT, SEEDS, real_nights
 from research.quantise import quantise
 from sleepstage.cli.console import console, progress_bar
-from sleepstage.core.agreement import NUMBERS
 from sleepstage.engine.explanation import explain
 from sleepstage.engine.stager import Stager
 from sleepstage.evaluation.experiment import evaluate, plan
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from research.cold_start import Window
+    from research.conditions import ConditionResult
     from research.eight_bits import Cost
     from sleepstage.ml.dataset import PreparedNight
 
@@ -51,7 +51,7 @@ confidence is there, too.
 """
 
 
-def signals_section(found: Mapping[str, Mapping[str, Any]]) -> Section:
+def signals_section(found: Mapping[str, ConditionResult]) -> Section:
     """What is lost with each signal."""
     rows = tuple(_signals_row(name, one) for name, one in found.items())
     recalls = (f"{class_label(name)} recall" for name in FOUR_CLASS.classes)
@@ -68,15 +68,14 @@ def signals_section(found: Mapping[str, Mapping[str, Any]]) -> Section:
     return Section("signals", "With less to go on", text, (Table("", head, rows),))
 
 
-def _signals_row(name: str, one: Mapping[str, Any]) -> tuple[Cell, ...]:
-    summary, difference = one["summary"], one["difference"]
-    changed = (None, None) if name == EVERYTHING else (difference["mean"], interval(difference))
+def _signals_row(name: str, one: ConditionResult) -> tuple[Cell, ...]:
+    change = one.difference
+    changed = change.mean, interval(change.low, change.high)
     return (
         name,
-        *(summary[key]["mean"] for key in NUMBERS),
-        *(recall["mean"] for recall in summary["recall"].values()),
-        one["unscored"],
-        *changed,
+        *(spread.mean for spread in one.summary.spreads),
+        one.unscored,
+        *((None, None) if name == EVERYTHING else changed),
     )
 
 

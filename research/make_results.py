@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import sleepstage
 from research import DOCS
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sleepstage.evaluation.experiment import Task
     from sleepstage.evaluation.report import Section
+    from sleepstage.evaluation.schema import Results
     from sleepstage.ml.dataset import PreparedNight
 
 OUT = Path("runs/results")
@@ -76,7 +77,7 @@ def real_nights() -> list[PreparedNight]:
 
 def run(
     nights: Sequence[PreparedNight], tasks: Sequence[Task], name: str
-) -> tuple[dict[str, Any], list[Section]]:
+) -> tuple[Results, list[Section]]:
     """Do what is not done yet; results of an evaluation, and the sections of its report."""
     with progress_bar(name) as progress:
         outcomes = evaluate(nights, tasks, OUT / name, on_run=progress)
@@ -103,23 +104,24 @@ def markdown(found: Iterable[Section], only: Iterable[str], prefix: str) -> str:
     return "\n".join(parts)
 
 
-def summary_table(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
+def summary_table(evaluations: Mapping[str, Results]) -> str:
     """What README shows: means over runs."""
     lines = ["| | accuracy | kappa | macro F1 | REM found |", "| --- | --: | --: | --: | --: |"]
     words = {"kfold": "ten folds by person", "holdout": "six random 90/10 splits"}
     for protocol, content in evaluations.items():
-        models = content["models"]
-        rows = {"live, four classes": models[DEFAULT]["summary"]["four_class"]}
-        point = models[DEFAULT]["summary"]["operating_point"]["four_class"]
-        rows["live, four classes, at the operating point for REM"] = point
-        rows["live, three classes"] = models[DEFAULT]["summary"]["three_class"]
-        rows["live, two classes"] = models[DEFAULT]["summary"]["two_class"]
-        if NIGHT in models:
-            rows["whole night, four classes"] = models[NIGHT]["summary"]["four_class"]
-        for name, summary in rows.items():
-            values = [summary[key] for key in ("accuracy", "kappa", "macro_f1")]
-            values.append(summary["recall"].get("rem", {"mean": None}))
-            cells = " | ".join(number(value["mean"]) for value in values)
+        summary = content.models[DEFAULT].summary
+        rows = {"live, four classes": summary.schemes["four_class"]}
+        if summary.operating_point:
+            point = summary.operating_point["four_class"]
+            rows["live, four classes, at the operating point for REM"] = point
+        rows["live, three classes"] = summary.schemes["three_class"]
+        rows["live, two classes"] = summary.schemes["two_class"]
+        if NIGHT in content.models:
+            night = content.models[NIGHT].summary.schemes["four_class"]
+            rows["whole night, four classes"] = night
+        for name, one in rows.items():
+            values = [one.accuracy.mean, one.kappa.mean, one.macro_f1.mean, one.rem_recall]
+            cells = " | ".join(map(number, values))
             lines.append(f"| {words[protocol]}, {name} | {cells} |")
     return "\n".join(lines) + "\n"
 
@@ -142,7 +144,7 @@ def main() -> None:
         title = f"studies: {len(people)} people"
         names, out = tuple(STUDIES), OUT / "studies"
         studies = run_studies(names, nights, tasks, out, title=title, on_run=progress)
-    of_studies = study_sections(studies["studies"])
+    of_studies = study_sections(studies.studies)
     (DOCS / "figures").mkdir(exist_ok=True)
     page = HEAD.format(version=sleepstage.__version__, people=len(people))
     for title, found, prefix, only in (

@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from research.changes import CHANGES, LEAK_COLUMN
-from research.study_report import study_results, study_sections
+from research.study_report import VariationResult, study_results, study_sections
 from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, progress_bar
 from sleepstage.cli.evaluate import choose, raise_failed, show
@@ -30,6 +30,7 @@ from sleepstage.evaluation.experiment import Task, evaluate, plan
 from sleepstage.evaluation.report import write_report
 from sleepstage.evaluation.results import by_model, failed_runs, nights_of, results
 from sleepstage.evaluation.run import Outcome
+from sleepstage.evaluation.schema import Results
 from sleepstage.evaluation.splits import Split
 from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.ml.config import DEFAULT_FEATURES, override
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STUDIES",
+    "StudyResults",
     "Variation",
     "Varied",
     "evaluate_varied",
@@ -290,11 +292,16 @@ def _as_named(task: Task, outcome: Outcome | SleepstageError) -> Outcome | Sleep
     return replace(outcome, split=task.split, scored=scored)
 
 
-def results_of(outcomes: Outcomes) -> dict[str, Any]:
-    """`results` of the unchanged model, runs of studies that failed, and ``studies``.
+@dataclass(frozen=True)
+class StudyResults(Results):
+    """Results of the unchanged model, all runs that failed, and the studies."""
 
-    See `sleepstage.evaluation.results.results` and `research.study_report.study_results`.
-    """
+    studies: dict[str, dict[str, VariationResult]]
+    """See `research.study_report.study_results`."""
+
+
+def results_of(outcomes: Outcomes) -> StudyResults:
+    """Results of the unchanged model and of each study."""
     unchanged: dict[Task, Outcome | SleepstageError] = {}
     studies: dict[str, dict[Task, Outcome | SleepstageError]] = {}
     for task, one in outcomes.items():
@@ -303,11 +310,13 @@ def results_of(outcomes: Outcomes) -> dict[str, Any]:
     content = results(unchanged)
     default = next(iter(by_model(unchanged).values()))
     variations = {study: by_model(mine) for study, mine in studies.items()}
-    return {
-        **content,
-        "failed": failed_runs({_plain(task): one for task, one in outcomes.items()}),
-        "studies": study_results(default, variations),
-    }
+    return StudyResults(
+        runs=content.runs,
+        failed=failed_runs({_plain(task): one for task, one in outcomes.items()}),
+        summary=content.summary,
+        models=content.models,
+        studies=study_results(default, variations),
+    )
 
 
 def run_studies(
@@ -318,7 +327,7 @@ def run_studies(
     *,
     title: str,
     **where: Any,
-) -> dict[str, Any]:
+) -> StudyResults:
     """Do what is not done yet of studies, and write results and report.
 
     Parameters
@@ -336,7 +345,7 @@ def run_studies(
 
     Returns
     -------
-    dict
+    StudyResults
         `results_of` all runs.
     """
     outcomes = evaluate_varied(nights, [*baseline, *study_tasks(names, baseline)], out, **where)
@@ -350,7 +359,7 @@ def run_studies(
         out,
         title=title,
         simulated=any(night.recording.simulated for night in nights),
-        more=study_sections(content["studies"]),
+        more=study_sections(content.studies),
     )
     return content
 
@@ -404,11 +413,11 @@ def main(
                 cluster=cluster,
                 on_run=progress,
             )
-        for section in study_sections(content["studies"]):
+        for section in study_sections(content.studies):
             mark = "LEAK, these are no results: " if section.leaky else ""
             show(f"{mark}{section.title}", section.tables, simulated=simulated)
         console.print(f"report: {out / 'report.html'}\neverything: {out}/")
-        raise_failed(content["failed"], n_runs)
+        raise_failed(content.failed, n_runs)
     except SleepstageError as error:
         raise click.ClickException(str(error)) from error
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from research.study_plots import plot_ablation, plot_learning_curve
-from sleepstage.core.agreement import NUMBERS
 from sleepstage.core.recording import person_of
 from sleepstage.evaluation.report.tables import (
     Cell,
@@ -15,7 +15,6 @@ from sleepstage.evaluation.report.tables import (
     Table,
     interval,
     scheme_words,
-    schemes,
 )
 from sleepstage.evaluation.results import paired, summarise
 from sleepstage.stages import FOUR_CLASS, THREE_CLASS, TWO_CLASS
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
 
     from sleepstage.evaluation.experiment import Task
     from sleepstage.evaluation.run import Outcome
+    from sleepstage.evaluation.schema import Estimate, SchemeSummary
 
     Runs = Mapping[Task, Outcome]
 
-__all__ = ["LEAKS", "study_results", "study_sections"]
+__all__ = ["LEAKS", "VariationResult", "study_results", "study_sections"]
 
 LEAKS: Final = "leaks"
 """The study whose numbers are no results."""
@@ -52,9 +52,23 @@ _LEAK_TEXT: Final = (
 )
 
 
+@dataclass(frozen=True)
+class VariationResult:
+    """All runs of a variation."""
+
+    summary: dict[str, SchemeSummary]
+    """By scheme."""
+    difference: Estimate | None
+    """Of kappa to the unchanged model, person by person; None for itself and where the people are
+    not the same."""
+    live: bool
+    n_people: int | None
+    """Who trained, where that differs within a study."""
+
+
 def study_results(
     default: Runs, studies: Mapping[str, Mapping[str, Runs]]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, VariationResult]]:
     """Each study's variations, in summary and against the unchanged model on the same people.
 
     Parameters
@@ -67,9 +81,7 @@ def study_results(
     Returns
     -------
     dict
-        By study and variation, of which the unchanged model is the first: ``summary`` as of
-        `sleepstage.evaluation.results.summarise`, ``difference`` of kappa to the unchanged model,
-        person by person, ``n_people`` who trained where that differs, and ``live``.
+        By study and variation, of which the unchanged model is the first.
     """
     return {
         study: _variations({"nothing changed": default, **variations}, default)
@@ -77,43 +89,44 @@ def study_results(
     }
 
 
-def _variations(variations: Mapping[str, Runs], default: Runs) -> dict[str, Any]:
+def _variations(variations: Mapping[str, Runs], default: Runs) -> dict[str, VariationResult]:
     people = {
         name: len(set(map(person_of, next(iter(runs)).split.train)))
         for name, runs in variations.items()
     }
     differs = len(set(people.values())) > 1
     return {
-        name: {**_variation(runs, default), "n_people": people[name] if differs else None}
+        name: _variation(runs, default, people[name] if differs else None)
         for name, runs in variations.items()
     }
 
 
-def _variation(runs: Runs, default: Runs) -> dict[str, Any]:
+def _variation(runs: Runs, default: Runs, n_people: int | None) -> VariationResult:
     against = paired(runs, default)
     metrics = [outcome.metrics for outcome in runs.values()]
-    return {
-        "summary": summarise(metrics, [FOUR_CLASS, THREE_CLASS, TWO_CLASS]),
-        "difference": against and against["kappa"]["difference"],
-        "live": next(iter(runs)).classifier.live,
-    }
+    return VariationResult(
+        summary=summarise(metrics, [FOUR_CLASS, THREE_CLASS, TWO_CLASS]),
+        difference=against["kappa"].difference if against else None,
+        live=next(iter(runs)).classifier.live,
+        n_people=n_people,
+    )
 
 
-def study_sections(studies: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Section]:
+def study_sections(studies: Mapping[str, Mapping[str, VariationResult]]) -> list[Section]:
     """A section for each study that has variations; leaks at the end."""
     order = sorted(studies, key=lambda name: name == LEAKS)
     return [_section(name, studies[name]) for name in order if studies[name]]
 
 
-def _scheme(variations: Mapping[str, Mapping[str, Any]]) -> str:
+def _scheme(variations: Mapping[str, VariationResult]) -> str:
     """The finest scheme in which all variations predict."""
-    summaries = [one["summary"] for one in variations.values()]
-    return next(name for name in schemes(summaries[0]) if all(name in one for one in summaries))
+    summaries = [one.summary for one in variations.values()]
+    return next(name for name in summaries[0] if all(name in one for one in summaries))
 
 
-def _section(name: str, variations: Mapping[str, Mapping[str, Any]]) -> Section:
+def _section(name: str, variations: Mapping[str, VariationResult]) -> Section:
     scheme = _scheme(variations)
-    counted = any(one["n_people"] is not None for one in variations.values())
+    counted = any(one.n_people is not None for one in variations.values())
     rows = tuple(
         _row(variation, one, scheme, counted=counted) for variation, one in variations.items()
     )
@@ -128,40 +141,31 @@ def _section(name: str, variations: Mapping[str, Mapping[str, Any]]) -> Section:
     return Section(f"study {name}", title, text, (table,), pictures, leaky)
 
 
-def _row(name: str, one: Mapping[str, Any], scheme: str, *, counted: bool) -> tuple[Cell, ...]:
-    summary, difference = one["summary"][scheme], one["difference"]
+def _row(name: str, one: VariationResult, scheme: str, *, counted: bool) -> tuple[Cell, ...]:
+    summary, difference = one.summary[scheme], one.difference
+    spreads = (summary.accuracy, summary.kappa, summary.macro_f1)
     return (
         name,
-        "live" if one["live"] else "later",
-        *((one["n_people"],) if counted else ()),
-        *(summary[key][statistic] for key in NUMBERS for statistic in ("mean", "std")),
-        summary["recall"].get("rem", {"mean": None})["mean"],
-        difference["mean"] if difference else None,
-        interval(difference) if difference else None,
+        "live" if one.live else "later",
+        *((one.n_people,) if counted else ()),
+        *(number for spread in spreads for number in (spread.mean, spread.std)),
+        summary.rem_recall,
+        difference.mean if difference else None,
+        interval(difference.low, difference.high) if difference else None,
     )
 
 
-def _pictures(variations: Mapping[str, Mapping[str, Any]], scheme: str) -> tuple[Picture, ...]:
+def _pictures(variations: Mapping[str, VariationResult], scheme: str) -> tuple[Picture, ...]:
     """Learning curve where numbers of people differ, else differences to the unchanged model."""
-    counted = [one for one in variations.values() if one["n_people"] is not None]
-    if len({one["n_people"] for one in counted}) > 1:
-        points = [
-            {"n_people": one["n_people"], **_within_std(one["summary"][scheme]["kappa"])}
-            for one in counted
-        ]
+    points = [
+        (one.n_people, one.summary[scheme].kappa)
+        for one in variations.values()
+        if one.n_people is not None
+    ]
+    if len({n_people for n_people, _ in points}) > 1:
         return (Picture("learning curve", partial(plot_learning_curve, points)),)
-    differences = {name: one["difference"] for name, one in variations.items()}
+    differences = {name: one.difference for name, one in variations.items()}
     if not any(differences.values()):
         return ()
     shows = "difference of kappa to the unchanged model"
     return (Picture(shows, partial(plot_ablation, differences)),)
-
-
-def _within_std(spread: Mapping[str, float | None]) -> dict[str, float | None]:
-    mean, std = spread["mean"], spread["std"]
-    reach = 0.0 if std is None else std
-    return {
-        "mean": mean,
-        "low": None if mean is None else mean - reach,
-        "high": None if mean is None else mean + reach,
-    }

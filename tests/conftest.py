@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, load_nights, log_to, save, train_and_test
+from sleepstage.evaluation.schema import Metrics
 from sleepstage.evaluation.splits import Split, holdout
 from sleepstage.ml.networks import RecurrentConfig
 from sleepstage.ml.neural import Neural
@@ -67,7 +67,7 @@ class Run:
         return self.outcome.split
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         return self.outcome.metrics
 
 

@@ -424,7 +424,7 @@ def test_a_night_that_takes_too_long_is_reported_and_the_others_go_on(
         write_night(tmp_path / "in", name, motion=False)
     whole = batch_tasks._read
 
-    def slow(task: batch_tasks.Task) -> Any:
+    def slow(task: batch_tasks.StagingTask) -> Any:
         while task.name == "a":
             try:
                 time.sleep(60)

@@ -83,5 +83,5 @@ def test_info_is_a_summary_that_people_read(small_run: Run) -> None:
             assert words in said
     said = invoke("info", small_run.model).output
     assert "S I M U L A T E D" in said
-    measured = small_run.outcome.metrics["four_class"]
-    assert f"accuracy {measured['accuracy']:.3f}, kappa {measured['kappa']:.3f}" in said
+    measured = small_run.outcome.metrics.schemes["four_class"]
+    assert f"accuracy {measured.accuracy:.3f}, kappa {measured.kappa:.3f}" in said

@@ -71,12 +71,12 @@ def test_report_pools_epochs_and_lists_people() -> None:
         "b": night([n2, n2], [1, 0], [True, False]),
     }
     result = report(nights)
-    assert result["four_class"]["n_epochs"] == 4
-    assert result["four_class"]["accuracy"] == pytest.approx(3 / 4)
-    assert result["two_class"]["accuracy"] == 1.0
-    assert result["three_class"]["recall"]["rem"] == 0.0
-    assert result["per_person"]["a"]["four_class"]["accuracy"] == pytest.approx(2 / 3)
-    assert result["per_person"]["b"]["four_class"]["n_epochs"] == 1
+    assert result.schemes["four_class"].n_epochs == 4
+    assert result.schemes["four_class"].accuracy == pytest.approx(3 / 4)
+    assert result.schemes["two_class"].accuracy == 1.0
+    assert result.schemes["three_class"].recall["rem"] == 0.0
+    assert result.per_person["a"]["four_class"].accuracy == pytest.approx(2 / 3)
+    assert result.per_person["b"]["four_class"].n_epochs == 1
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.values())
@@ -87,9 +87,9 @@ def test_all_schemes_that_a_prediction_can_be_merged_to_are_reported(scheme: Sch
     result = report({"a": ScoredNight(predicted, reference, everything)})
     names = list(SCHEMES)
     own = names.index(scheme.name)
-    assert list(result) == [*names[own:], "per_person"]
-    assert list(result["per_person"]["a"]) == names[own:]
-    assert all(result[name]["accuracy"] == 1 for name in names[own:])
+    assert list(result.schemes) == names[own:]
+    assert list(result.per_person["a"]) == names[own:]
+    assert all(result.schemes[name].accuracy == 1 for name in names[own:])
     assert [one.name for one in reported_schemes(scheme)] == names[own:]
 
 
@@ -97,7 +97,7 @@ def test_a_fine_decision_may_be_wrong_where_the_coarse_one_is_right() -> None:
     reference = Hypnogram(0.0, FIVE_CLASS.encode([1, 2, 3, 5]), FIVE_CLASS)
     predicted = Hypnogram(0.0, FIVE_CLASS.encode([2, 1, 3, 5]), FIVE_CLASS)
     result = report({"a": ScoredNight(predicted, reference, np.ones(4, dtype=np.bool_))})
-    assert result["five_class"]["accuracy"] == 0.5
-    assert result["five_class"]["recall"]["n1"] == 0
-    assert result["four_class"]["accuracy"] == result["three_class"]["accuracy"] == 1
-    assert list(result["three_class"]["recall"]) == list(THREE_CLASS.classes)
+    assert result.schemes["five_class"].accuracy == 0.5
+    assert result.schemes["five_class"].recall["n1"] == 0
+    assert result.schemes["four_class"].accuracy == result.schemes["three_class"].accuracy == 1
+    assert list(result.schemes["three_class"].recall) == list(THREE_CLASS.classes)

@@ -8,7 +8,8 @@ from scipy.stats import wilcoxon
 
 from sleepstage.core.agreement import ScoredNight
 from sleepstage.errors import DataError
-from sleepstage.evaluation.people import Difference, Estimate, compare
+from sleepstage.evaluation.people import compare
+from sleepstage.evaluation.schema import Difference, Estimate
 from sleepstage.stages import FOUR_CLASS
 from tests.helpers.scored import is_plain, night, nights
 

@@ -155,9 +155,9 @@ def test_with_none_set_aside_the_numbers_are_the_reported_ones() -> None:
     rows = [*rem(0.1, 0.9), NAN, *rem(0.9)]
     people = {"a": night("lrlr", "lr-r", "1110", probabilities=rows), "b": many(200)["a"]}
     first, *others = selective_accuracy(people, FOUR_CLASS)
-    reported = report(people)["four_class"]
+    reported = report(people).schemes["four_class"]
     assert (first.set_aside, first.n_epochs) == (0.0, 203)
-    assert (first.accuracy, first.kappa) == (reported["accuracy"], reported["kappa"])
+    assert (first.accuracy, first.kappa) == (reported.accuracy, reported.kappa)
     assert {0.05, 0.1, 0.2, 0.3, 0.5} <= {point.set_aside for point in others}
     assert others[9].accuracy > first.accuracy + 0.05  # probabilities that tell something
 
@@ -186,11 +186,11 @@ def test_factor_one_gives_the_reported_numbers_with_unscored_epochs_as_wrong() -
     rows = [*rem(0.1, 0.9), NAN, *rem(0.9)]
     people = {"a": night("lrlr", "lr-r", "1110", probabilities=rows), "b": many(200)["a"]}
     (point,) = rem_trade_off(people, weights=[1.0])
-    reported = report(people)["four_class"]
-    assert (point.accuracy, point.kappa) == (reported["accuracy"], reported["kappa"])
-    assert point.macro_f1 == reported["macro_f1"]
-    assert point.recall == reported["recall"]["rem"]
-    assert point.precision == reported["precision"]["rem"]
+    reported = report(people).schemes["four_class"]
+    assert (point.accuracy, point.kappa) == (reported.accuracy, reported.kappa)
+    assert point.macro_f1 == reported.macro_f1
+    assert point.recall == reported.recall["rem"]
+    assert point.precision == reported.precision["rem"]
 
 
 def test_default_factors_hold_one_and_are_symmetric() -> None:

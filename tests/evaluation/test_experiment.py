@@ -15,11 +15,13 @@ import pytest
 
 import sleepstage
 from research.studies import STUDIES, study_tasks
+from sleepstage._utils.codec import encode
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import experiment
 from sleepstage.evaluation.experiment import Task, evaluate, plan
 from sleepstage.evaluation.results import results
 from sleepstage.evaluation.run import Outcome, load_nights
+from sleepstage.evaluation.schema import FailedRun, Metrics
 from sleepstage.evaluation.splits import holdout, kfold
 from sleepstage.ml.baselines import Logistic, Majority
 from sleepstage.ml.classifier import Classifier
@@ -126,7 +128,7 @@ def test_a_fingerprint_follows_all_that_a_result_depends_on(other: dict[str, Any
 # Runs
 
 
-def metrics(outcomes: Mapping[Task, Outcome | SleepstageError]) -> list[dict[str, Any]]:
+def metrics(outcomes: Mapping[Task, Outcome | SleepstageError]) -> list[Metrics]:
     assert all(isinstance(outcome, Outcome) for outcome in outcomes.values())
     return [one.metrics for one in outcomes.values() if isinstance(one, Outcome)]
 
@@ -152,7 +154,7 @@ def test_runs_in_parallel_are_those_in_a_row(nights: list[PreparedNight], tmp_pa
     for task in tasks:
         for out in ("row", "parallel"):
             written = json.loads((tmp_path / out / task.folder / "metrics.json").read_text())
-            assert written == metrics({task: row[task]})[0]
+            assert written == encode(metrics({task: row[task]})[0])
     assert (tmp_path / "row" / "small" / "run-1" / "model.onnx").is_file()
     recalled = evaluate(nights, tasks, tmp_path / "parallel", jobs=1, on_run=not_again)
     assert metrics(recalled) == metrics(row)
@@ -302,15 +304,9 @@ def test_a_run_that_can_not_be_done_says_why_and_the_others_go_on(
     failed = {task: one for task, one in outcomes.items() if isinstance(one, SleepstageError)}
     assert [task.split.test for task in failed] == [(nights[0].subject,)] * 2
     content = results(outcomes)
-    assert content["failed"] == [
-        {
-            "model": task.name,
-            "run": task.number,
-            "reason": "no epoch of rem in the 4 training nights; use another seed",
-        }
-        for task in failed
-    ]
-    assert len(content["runs"]) == 8
+    reason = "no epoch of rem in the 4 training nights; use another seed"
+    assert content.failed == [FailedRun(task.name, task.number, reason) for task in failed]
+    assert len(content.runs) == 8
     done.clear()
     again = evaluate(mixed, tasks, tmp_path, jobs=1)
     assert done == list(failed)  # maybe it can be done now

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleepstage.core.agreement import ScoredNight
-from sleepstage.evaluation.people import Estimate, estimate, per_night, per_person
+from sleepstage.evaluation.people import estimate, per_night, per_person
+from sleepstage.evaluation.schema import Estimate
 from sleepstage.stages import FOUR_CLASS, TWO_CLASS
 from tests.helpers.scored import is_plain, night, nights
 

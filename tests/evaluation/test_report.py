@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,17 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sleepstage.core.agreement import ScoredNight
+from sleepstage.core.agreement import NUMBERS, ScoredNight
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.errors import DataError
 from sleepstage.evaluation.experiment import Task
 from sleepstage.evaluation.report import Picture, Section, Table, sections, write_report
-from sleepstage.evaluation.report.narrative import key_numbers, verdict
+from sleepstage.evaluation.report.agreement import plot_confusion
 from sleepstage.evaluation.report.people import chosen_nights
 from sleepstage.evaluation.report.probabilities import operating_point
-from sleepstage.evaluation.report.sections import DATASET
+from sleepstage.evaluation.report.sections import DATASET, key_numbers, verdict
+from sleepstage.evaluation.schema import ModelResult, RemPoint, Results, Summary
 from sleepstage.ml.baselines import Walch
-from sleepstage.plotting import plot_confusion
 from sleepstage.stages import FIVE_CLASS, THREE_CLASS, TWO_CLASS, Scheme
 from tests.helpers.evaluated import evaluated, groups, night, runs
 from tests.helpers.scored import night as scored_night
@@ -43,7 +44,7 @@ def pictures(found: list[Section]) -> list[tuple[str, Picture]]:
 
 
 @pytest.fixture(scope="module")
-def several() -> tuple[dict[str, Any], dict[str, ScoredNight]]:
+def several() -> tuple[Results, dict[str, ScoredNight]]:
     """Three models, one of which is hostile and needs the whole night, and a run that failed."""
     outcomes = runs("mine", groups(), factor=2.0)
     outcomes |= runs(HOSTILE, groups(skill=1.0), classifier=Walch())
@@ -57,7 +58,7 @@ def several() -> tuple[dict[str, Any], dict[str, ScoredNight]]:
 
 @pytest.fixture(scope="module")
 def page(
-    several: tuple[dict[str, Any], dict[str, ScoredNight]], tmp_path_factory: pytest.TempPathFactory
+    several: tuple[Results, dict[str, ScoredNight]], tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     out = tmp_path_factory.mktemp("report")
     return write_report(*several, out, title=HOSTILE, more=[MINE]).read_text(encoding="utf-8")
@@ -140,15 +141,15 @@ def test_every_run_and_their_mean_stand_in_the_tables(several: Any) -> None:
         strict=True,
     ):
         assert table.caption == scheme.replace("_", " ").replace("class", "classes")
-        of_mine = [run for run in results["runs"] if run["model"] == "mine"]
+        of_mine = [run for run in results.runs if run.model == "mine"]
         assert [cells[0] for cells in table.cells] == ["run 1", "run 2", "run 3", "mean", "std"]
         for cells, run in zip(table.cells, of_mine, strict=False):
-            numbers = [run[scheme][key] for key in ("accuracy", "kappa", "macro_f1")]
-            numbers += run[scheme]["recall"].values()
-            assert cells[1:] == [" ".join(run["split"]["test"]), *map(shown, numbers)]
-        summary = results["summary"][scheme]
-        assert row(table, "mean")[2] == shown(summary["accuracy"]["mean"])
-        assert row(table, "std")[-1] == shown(list(summary["recall"].values())[-1]["std"])
+            numbers = [getattr(run.metrics.schemes[scheme], key) for key in NUMBERS]
+            numbers += run.metrics.schemes[scheme].recall.values()
+            assert cells[1:] == [" ".join(run.split.test), *map(shown, numbers)]
+        summary = results.summary.schemes[scheme]
+        assert row(table, "mean")[2] == shown(summary.accuracy.mean)
+        assert row(table, "std")[-1] == shown(list(summary.recall.values())[-1].std)
 
 
 def test_failed_runs_are_listed_with_their_reason(several: Any) -> None:
@@ -159,11 +160,11 @@ def test_failed_runs_are_listed_with_their_reason(several: Any) -> None:
 def test_operating_point_stands_beside_the_most_probable_class(several: Any) -> None:
     results, _ = several
     beside, each = find(sections(results), "operating point").tables
-    decided = results["summary"]["operating_point"]["four_class"]
-    assert row(beside, "operating point")[-1] == shown(decided["recall"]["rem"]["mean"])
-    plain = results["summary"]["four_class"]["recall"]["rem"]["mean"]
+    decided = results.summary.operating_point["four_class"]
+    assert row(beside, "operating point")[-1] == shown(decided.recall["rem"].mean)
+    plain = results.summary.schemes["four_class"].recall["rem"].mean
     assert row(beside, "most probable class")[-1] == shown(plain)
-    assert decided["recall"]["rem"]["mean"] > plain
+    assert decided.recall["rem"].mean > plain
     assert row(each, "run 1")[1] == "REM 2.000"
 
 
@@ -185,23 +186,23 @@ def test_models_are_compared_to_the_first(several: Any) -> None:
     assert row(table, "mine")[1:3] == ["live", "6"]
     assert row(table, "mine")[-3:] == ["-", "-", "-"]
     assert row(table, "other people")[-3:] == ["-", "-", "-"]
-    against = results["models"][HOSTILE]["against_first"]["kappa"]
+    against = results.models[HOSTILE].against_first["kappa"]
     cells = row(table, HOSTILE)
     assert cells[1] == "whole night"
-    kappa = results["models"][HOSTILE]["people"]["four_class"]["kappa"]["mean"]
+    kappa = results.models[HOSTILE].people["four_class"]["kappa"].mean
     assert cells[4] == shown(kappa)
-    assert cells[-3] == shown(against["difference"]["mean"])
-    assert cells[-1] == shown(against["p_value"])
+    assert cells[-3] == shown(against.difference.mean)
+    assert cells[-1] == shown(against.p_value)
     assert row(each, "run 3")[-1] == "-"  # the third model has two runs
 
 
 def test_people_count_and_not_epochs(several: Any) -> None:
     results, _ = several
     four, *_ = find(sections(results), "people").tables
-    found = results["models"]["mine"]["people"]["four_class"]["sensitivity rem"]
-    assert found["n"] == 5  # the sixth has no REM
-    bounds = f"{shown(found['low'])} to {shown(found['high'])}"
-    cells = ["5", shown(found["mean"]), bounds, shown(found["std"])]
+    found = results.models["mine"].people["four_class"]["sensitivity rem"]
+    assert found.n == 5  # the sixth has no REM
+    bounds = f"{shown(found.low)} to {shown(found.high)}"
+    cells = ["5", shown(found.mean), bounds, shown(found.std)]
     assert row(four, "sensitivity REM")[1:] == cells
 
 
@@ -211,16 +212,18 @@ def test_each_person_has_a_line_the_lowest_kappa_first(several: Any) -> None:
     kappas = [float(cells[2]) for cells in table.cells]
     assert kappas == sorted(kappas)
     assert row(table, "00")[-1] == "-"
-    person = results["runs"][0]["per_person"]["00"]["four_class"]
-    assert row(table, "00")[1:3] == [shown(person["accuracy"]), shown(person["kappa"])]
+    person = results.runs[0].metrics.per_person["00"]["four_class"]
+    assert row(table, "00")[1:3] == [shown(person.accuracy), shown(person.kappa)]
 
 
 def test_who_tests_in_several_runs_counts_once() -> None:
     once, twice = night(1), night(2)
     results, _ = evaluated(runs("m", [{"a": once}, {"a": twice}]))
     (table,) = find(sections(results), "spread").tables
-    kappas = [run["four_class"]["kappa"] for run in results["runs"]]
-    assert [cells[:1] + cells[2:3] for cells in table.cells] == [["a", shown(sum(kappas) / 2)]]
+    kappas = [run.metrics.schemes["four_class"].kappa for run in results.runs]
+    assert [cells[:1] + cells[2:3] for cells in table.cells] == [
+        ["a", shown(float(np.mean(np.array(kappas, dtype=float))))]
+    ]
 
 
 def test_best_median_and_worst_night(several: Any) -> None:
@@ -246,34 +249,31 @@ def test_nights_of_one_person_are_chosen_from_one_by_one() -> None:
 
 def test_curves_calibration_trade_off_and_sleep_statistics(several: Any) -> None:
     results, nights = several
-    found, model = sections(results, nights), results["models"]["mine"]
+    found, model = sections(results, nights), results.models["mine"]
     (curves,) = find(found, "curves").tables
-    assert row(curves, "deep")[2] == shown(model["curves"]["roc"]["deep"]["area"])
-    assert row(curves, "REM")[3] == shown(model["curves"]["precision_recall"]["rem"]["area"])
+    assert row(curves, "deep")[2] == shown(model.curves.roc["deep"].area)
+    assert row(curves, "REM")[3] == shown(model.curves.precision_recall["rem"].area)
     (calibration,) = find(found, "calibration").tables
-    reliability = model["curves"]["reliability"]
-    assert shown(reliability["expected_calibration_error"]) in find(found, "calibration").text
-    assert [int(cells[1]) for cells in calibration.cells] == [
-        n for n in reliability["n_epochs"] if n
-    ]
+    reliability = model.curves.reliability
+    assert shown(reliability.expected_calibration_error) in find(found, "calibration").text
+    assert [int(cells[1]) for cells in calibration.cells] == [n for n in reliability.n_epochs if n]
     (certainty,) = find(found, "certainty").tables
     assert [cells[0] for cells in certainty.cells] == ["0 %", "5 %", "10 %", "20 %", "30 %", "50 %"]
-    half = next(one for one in model["curves"]["certainty"] if one["set_aside"] == 0.5)
+    half = next(one for one in model.curves.certainty if one.set_aside == 0.5)
     assert row(certainty, "50 %")[1:] == [
-        str(half["n_epochs"]),
-        *(shown(half[key]) for key in ("certainty", "accuracy", "kappa")),
+        str(half.n_epochs),
+        *(shown(one) for one in (half.certainty, half.accuracy, half.kappa)),
     ]
     (trade_off,) = find(found, "rem").tables
-    assert row(trade_off, "1.000")[1] == shown(row_of_factor_one(model)["recall"])
+    assert row(trade_off, "1.000")[1] == shown(row_of_factor_one(model).recall)
     (statistics,) = find(found, "bland-altman").tables
-    measure = model["bland_altman"]["minutes rem"]
-    assert row(statistics, "REM (min)")[2] == shown(measure["bias"]["mean"])
+    measure = model.bland_altman["minutes rem"]
+    assert row(statistics, "REM (min)")[2] == shown(measure.bias.mean)
     assert row(statistics, "sleep efficiency (share)")[1] == "6"
 
 
-def row_of_factor_one(model: dict[str, Any]) -> dict[str, float]:
-    points: list[dict[str, float]] = model["curves"]["rem_trade_off"]
-    return next(point for point in points if point["factor"] == 1)
+def row_of_factor_one(model: ModelResult) -> RemPoint:
+    return next(point for point in model.curves.rem_trade_off if point.factor == 1)
 
 
 def test_without_failures_and_other_models_there_are_no_such_sections() -> None:
@@ -287,36 +287,38 @@ def test_without_failures_and_other_models_there_are_no_such_sections() -> None:
 
 def test_verdict_tells_the_numbers_of_the_results(several: Any) -> None:
     results, _ = several
-    told, summary = " ".join(verdict(results)), results["summary"]
-    four, decided = summary["four_class"], summary["operating_point"]["four_class"]
-    accuracies = [r["four_class"]["accuracy"] for r in results["runs"] if r["model"] == "mine"]
-    people = results["models"]["mine"]["people"]["four_class"]["accuracy"]
+    told, summary = " ".join(verdict(results)), results.summary
+    four, decided = summary.schemes["four_class"], summary.operating_point["four_class"]
+    accuracies = [
+        r.metrics.schemes["four_class"].accuracy for r in results.runs if r.model == "mine"
+    ]
+    people = results.models["mine"].people["four_class"]["accuracy"]
     for value in (
-        four["accuracy"]["mean"],
-        four["recall"]["rem"]["mean"],
-        decided["recall"]["rem"]["mean"],
-        decided["accuracy"]["mean"],
-        summary["three_class"]["accuracy"]["mean"],
-        summary["two_class"]["accuracy"]["mean"],
-        people["low"],
-        people["high"],
+        four.accuracy.mean,
+        four.recall["rem"].mean,
+        decided.recall["rem"].mean,
+        decided.accuracy.mean,
+        summary.schemes["three_class"].accuracy.mean,
+        summary.schemes["two_class"].accuracy.mean,
+        people.low,
+        people.high,
         min(accuracies),
         max(accuracies),
     ):
         assert f"{100 * value:.1f} %" in told
-    assert f"kappa, is {four['kappa']['mean']:.3f}" in told
-    assert f"standard deviation of {four['accuracy']['std']:.3f}: consistent" in told
+    assert f"kappa, is {four.kappa.mean:.3f}" in told
+    assert f"standard deviation of {four.accuracy.std:.3f}: consistent" in told
     assert "one of four stages" in told
     assert "1 of 9 runs could not be done" in told
     cards = {card.name: card.value for card in key_numbers(results)}
-    assert cards["kappa"] == shown(four["kappa"]["mean"])
+    assert cards["kappa"] == shown(four.kappa.mean)
     assert cards["REM recall at the operating point"] in told
     assert cards["accuracy, three classes"] in told
 
 
 def test_runs_that_differ_are_not_called_consistent() -> None:
     results, _ = evaluated(runs("m", [{"a": night(1, skill=4.0)}, {"b": night(2, skill=0.5)}]))
-    assert results["summary"]["four_class"]["accuracy"]["std"] > 0.05
+    assert (results.summary.schemes["four_class"].accuracy.std or 0.0) > 0.05
     assert "not consistent" in " ".join(verdict(results))
 
 
@@ -343,10 +345,11 @@ def test_a_coarser_model_is_told_in_its_own_classes(
     scheme: Scheme, told: str, several: Any
 ) -> None:
     results = several[0]
-    summary = {name: results["summary"][name] for name in ("three_class", "two_class")}
+    summary = {name: results.summary.schemes[name] for name in ("three_class", "two_class")}
     if scheme is TWO_CLASS:
         del summary["three_class"]
-    found = verdict({**results, "summary": summary})
+    point = results.summary.operating_point
+    found = verdict(replace(results, summary=Summary(summary, point)))
     assert told in found[0]
     assert not any("three classes" in sentence for sentence in found)
 
@@ -455,7 +458,7 @@ def test_real_nights_are_not_called_simulated(page: str) -> None:
 
 def test_operating_point_of_the_picture_is_of_all_runs_pooled(several: Any) -> None:
     results, nights = several
-    found = operating_point(results["runs"][:3], "four_class")
+    found = operating_point(results.runs[:3], "four_class")
     pairs = [
         (one.reference.codes[one.mask], one.predicted.decide({"rem": 2.0}).codes[one.mask])
         for one in nights.values()
@@ -463,14 +466,15 @@ def test_operating_point_of_the_picture_is_of_all_runs_pooled(several: Any) -> N
     reference, predicted = (np.concatenate(side) for side in zip(*pairs, strict=True))
     scored = reference >= 0
     assert found is not None
-    assert found["factor"] == pytest.approx(2)
-    assert found["accuracy"] == pytest.approx(np.mean((reference == predicted)[scored]))
-    assert found["recall"] == pytest.approx(np.mean(predicted[reference == 3] == 3))
-    assert operating_point(results["runs"], "four_class") is None  # the other models have none
+    assert found.factor == pytest.approx(2)
+    assert found.accuracy == pytest.approx(np.mean((reference == predicted)[scored]))
+    assert found.recall == pytest.approx(np.mean(predicted[reference == 3] == 3))
+    assert operating_point(results.runs, "four_class") is None  # the other models have none
 
 
 def test_a_report_that_can_t_be_drawn_leaves_what_was_there(tmp_path: Path, several: Any) -> None:
     (tmp_path / "report.html").write_text("before")
-    with pytest.raises(KeyError):
-        write_report({**several[0], "failed": [{}]}, several[1], tmp_path, title="t")
+    broken = replace(several[0], failed=[None])
+    with pytest.raises(AttributeError):
+        write_report(broken, several[1], tmp_path, title="t")
     assert (tmp_path / "report.html").read_text() == "before"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from sleepstage._utils.codec import encode
 from sleepstage._utils.files import write_json
-from sleepstage.core.agreement import ScoredNight
+from sleepstage.core.agreement import Agreement, Report, ScoredNight
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation.experiment import Task
@@ -20,10 +20,12 @@ from sleepstage.evaluation.people import compare, estimate, per_person
 from sleepstage.evaluation.results import (
     by_model,
     nights_of,
+    read_results,
     results,
     summarise,
 )
 from sleepstage.evaluation.run import Outcome
+from sleepstage.evaluation.schema import FailedRun, Metrics, Results, Spread
 from sleepstage.evaluation.splits import Split
 from sleepstage.ml.baselines import Majority, Walch
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, SCHEMES, THREE_CLASS, TWO_CLASS, UNSCORED
@@ -42,23 +44,20 @@ def fine_night(seed: int, n: int = 120) -> ScoredNight:
     return ScoredNight(predicted, Hypnogram(0.0, codes, FIVE_CLASS), np.ones(n, dtype=np.bool_))
 
 
-def metrics(outcomes: Outcomes) -> list[dict[str, Any]]:
+def metrics(outcomes: Outcomes) -> list[Metrics]:
     return [outcome.metrics for outcome in outcomes.values() if isinstance(outcome, Outcome)]
 
 
 # Mean and spread
 
 
-def result(accuracy: float, rem: float | None) -> dict[str, Any]:
-    def scheme(*names: str) -> dict[str, Any]:
-        return {
-            "accuracy": accuracy,
-            "kappa": 0.5,
-            "macro_f1": 0.4,
-            "recall": {name: rem if name == "rem" else 0.9 for name in names},
-        }
+def result(accuracy: float, rem: float | None) -> Report:
+    def scheme(*names: str) -> Agreement:
+        recall = {name: rem if name == "rem" else 0.9 for name in names}
+        return Agreement(10, accuracy, 0.5, 0.4, recall, precision={}, f1={}, confusion=[])
 
-    return {one.name: scheme(*one.classes) for one in (FOUR_CLASS, THREE_CLASS, TWO_CLASS)}
+    schemes = (FOUR_CLASS, THREE_CLASS, TWO_CLASS)
+    return Report({one.name: scheme(*one.classes) for one in schemes}, per_person={})
 
 
 def test_summary_is_mean_and_spread_of_what_is_defined() -> None:
@@ -66,13 +65,13 @@ def test_summary_is_mean_and_spread_of_what_is_defined() -> None:
     both = summarise([result(0.6, 0.5), result(0.8, None)], schemes)
     assert list(both) == ["four_class", "two_class"]
     summary = both["four_class"]
-    assert summary["accuracy"]["mean"] == pytest.approx(0.7)
-    assert summary["accuracy"]["std"] == pytest.approx(np.std([0.6, 0.8], ddof=1))
-    assert summary["kappa"] == {"mean": 0.5, "std": 0.0}
-    assert summary["recall"]["rem"] == {"mean": 0.5, "std": None}
+    assert summary.accuracy.mean == pytest.approx(0.7)
+    assert summary.accuracy.std == pytest.approx(np.std([0.6, 0.8], ddof=1))
+    assert summary.kappa == Spread(mean=0.5, std=0.0)
+    assert summary.recall["rem"] == Spread(mean=0.5, std=None)
     alone = summarise([result(0.6, None)], schemes)
-    assert alone["two_class"]["recall"]["sleep"] == {"mean": 0.9, "std": None}
-    assert alone["four_class"]["recall"]["rem"] == {"mean": None, "std": None}
+    assert alone["two_class"].recall["sleep"] == Spread(mean=0.9, std=None)
+    assert alone["four_class"].recall["rem"] == Spread(mean=None, std=None)
 
 
 # Grouping
@@ -116,94 +115,97 @@ def outcomes() -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def content(outcomes: Outcomes) -> dict[str, Any]:
+def content(outcomes: Outcomes) -> Results:
     return results(outcomes)
 
 
-def test_every_run_is_listed(content: dict[str, Any], outcomes: Outcomes) -> None:
+def test_every_run_is_listed(content: Results, outcomes: Outcomes) -> None:
     done = {task: one for task, one in outcomes.items() if isinstance(one, Outcome)}
-    assert [(run["model"], run["run"]) for run in content["runs"]] == [
+    assert [(run.model, run.run) for run in content.runs] == [
         (task.name, task.number) for task in done
     ]
-    for run, (task, outcome) in zip(content["runs"], done.items(), strict=True):
-        assert run["split"] == asdict(task.split)
-        assert {key: run[key] for key in outcome.metrics} == outcome.metrics
-    assert content["failed"] == [{"model": "fails once", "run": 1, "reason": "no epoch of rem"}]
+    for run, (task, outcome) in zip(content.runs, done.items(), strict=True):
+        assert run.split == task.split
+        assert run.metrics == outcome.metrics
+    assert content.failed == [FailedRun("fails once", 1, "no epoch of rem")]
 
 
-def test_the_whole_document_is_plain_json(content: dict[str, Any]) -> None:
-    json.dumps(content, allow_nan=False)
+def test_the_whole_document_is_plain_json(content: Results) -> None:
+    json.dumps(encode(content), allow_nan=False)
 
 
-def test_each_model_is_summarised(content: dict[str, Any], outcomes: Outcomes) -> None:
-    assert list(content["models"]) == ["first", "second", "others", "fails once"]
-    assert content["summary"] == content["models"]["first"]["summary"]
-    for name, model in content["models"].items():
-        mine = [run for run in content["runs"] if run["model"] == name]
-        accuracies = [run["four_class"]["accuracy"] for run in mine]
-        summary = model["summary"]["four_class"]["accuracy"]
-        assert summary["mean"] == pytest.approx(np.mean(accuracies))
+def test_each_model_is_summarised(content: Results, outcomes: Outcomes) -> None:
+    assert list(content.models) == ["first", "second", "others", "fails once"]
+    assert content.summary == content.models["first"].summary
+    for name, model in content.models.items():
+        mine = [run for run in content.runs if run.model == name]
+        accuracies = [run.metrics.schemes["four_class"].accuracy for run in mine]
+        summary = model.summary.schemes["four_class"].accuracy
+        assert summary.mean == pytest.approx(np.mean(accuracies))
         if len(mine) > 1:
-            assert summary["std"] == pytest.approx(np.std(accuracies, ddof=1))
-        assert list(model["people"]) == ["four_class", "three_class", "two_class"]
+            assert summary.std == pytest.approx(np.std(accuracies, ddof=1))
+        assert list(model.people) == ["four_class", "three_class", "two_class"]
         curves = {"roc", "precision_recall", "reliability", "certainty", "rem_trade_off"}
-        assert set(model["curves"]) == curves
-    assert content["models"]["first"]["live"]
-    assert not content["models"]["second"]["live"]
+        assert set(encode(model.curves)) == curves
+    assert content.models["first"].live
+    assert not content.models["second"].live
 
 
 def test_the_operating_point_is_summarised_where_all_runs_have_one(
-    content: dict[str, Any], outcomes: Outcomes
+    content: Results, outcomes: Outcomes
 ) -> None:
-    point = content["models"]["first"]["summary"]["operating_point"]
+    point = content.models["first"].summary.operating_point
     recalls = [
-        run["operating_point"]["four_class"]["recall"]["rem"] for run in metrics(outcomes)[:3]
+        recall
+        for run in metrics(outcomes)[:3]
+        if run.operating_point
+        and (recall := run.operating_point.schemes["four_class"].recall["rem"]) is not None
     ]
-    assert point["four_class"]["recall"]["rem"]["mean"] == pytest.approx(np.mean(recalls))
-    assert recalls != [run["four_class"]["recall"]["rem"] for run in metrics(outcomes)[:3]]
-    assert "operating_point" not in content["models"]["second"]["summary"]
+    assert point is not None
+    assert point["four_class"].recall["rem"].mean == pytest.approx(np.mean(recalls))
+    assert recalls != [run.schemes["four_class"].recall["rem"] for run in metrics(outcomes)[:3]]
+    assert content.models["second"].summary.operating_point is None
     mixed = runs("a", groups(1), factor=2.0)
     mixed |= {replace(task, number=2): one for task, one in runs("a", groups(1)).items()}
-    assert "operating_point" not in results(mixed)["models"]["a"]["summary"]
+    assert results(mixed).models["a"].summary.operating_point is None
 
 
-def test_numbers_over_people_are_of_people(content: dict[str, Any], outcomes: Outcomes) -> None:
+def test_numbers_over_people_are_of_people(content: Results, outcomes: Outcomes) -> None:
     nights = nights_of(by_model(outcomes)["first"])
     for scheme in (FOUR_CLASS, TWO_CLASS):
         numbers = per_person(nights, scheme)
-        found = content["models"]["first"]["people"][scheme.name]
+        found = content.models["first"].people[scheme.name]
         for name in ("kappa", "sensitivity wake"):
             expected = estimate(one[name] for one in numbers.values())
-            assert found[name] == asdict(expected)
+            assert found[name] == expected
     # One of the six had no REM.
-    rem = content["models"]["first"]["people"]["four_class"]["sensitivity rem"]
-    assert rem["n"] == 5
+    rem = content.models["first"].people["four_class"]["sensitivity rem"]
+    assert rem.n == 5
 
 
 def test_who_tested_twice_is_one_person() -> None:
     often = [{"1": night(1), "2": night(2)}, {"1": night(1, skill=0.5), "3": night(3)}]
-    found = results(runs("a", often))["models"]["a"]["people"]["four_class"]["accuracy"]
+    found = results(runs("a", often)).models["a"].people["four_class"]["accuracy"]
     first, second = (per_person(scored, FOUR_CLASS) for scored in often)
     twice = [first["1"]["accuracy"], second["1"]["accuracy"]]
     assert None not in twice
-    assert found["n"] == 3
+    assert found.n == 3
     once = [float(first["2"]["accuracy"] or 0), float(second["3"]["accuracy"] or 0)]
     assert twice[0] != twice[1]
-    assert found["mean"] == pytest.approx(
-        (sum(float(one or 0) for one in twice) / 2 + sum(once)) / 3
-    )
+    assert found.mean == pytest.approx((sum(float(one or 0) for one in twice) / 2 + sum(once)) / 3)
 
 
 def test_models_are_compared_person_by_person_with_the_first(
-    content: dict[str, Any], outcomes: Outcomes
+    content: Results, outcomes: Outcomes
 ) -> None:
     first, second = (nights_of(by_model(outcomes)[name]) for name in ("first", "second"))
-    found = content["models"]["second"]["against_first"]
+    found = content.models["second"].against_first
     expected = compare(second, first, FOUR_CLASS)
-    assert found == {name: asdict(one) for name, one in expected.items()}
-    assert found["kappa"]["difference"]["mean"] < 0
+    assert found == expected
+    assert found["kappa"].difference.mean is not None
+    assert found["kappa"].difference.mean < 0
     for name in ("first", "others", "fails once"):
-        assert content["models"][name]["against_first"] is None
+        assert content.models[name].against_first is None
 
 
 def test_the_coarser_classes_are_compared() -> None:
@@ -215,18 +217,20 @@ def test_the_coarser_classes_are_compared() -> None:
     for first, second in ((people, coarse), (coarse, people)):
         found = results({**runs("first", first), **runs("second", second)})
         # In four classes they say the same; in five, one of them could not be compared.
-        assert found["models"]["second"]["against_first"]["kappa"]["difference"]["mean"] == 0
+        against = found.models["second"].against_first
+        assert against is not None
+        assert against["kappa"].difference.mean == 0
 
 
 def test_five_classes_are_reported_where_they_are_told() -> None:
     found = results(runs("fine", [{"1": fine_night(1)}, {"2": fine_night(2)}], factor=1.5))
-    for part in (found["summary"], found["summary"]["operating_point"]):
-        assert [name for name in part if name.endswith("_class")] == list(SCHEMES)
-    assert list(found["models"]["fine"]["people"]) == list(SCHEMES)
-    assert set(found["summary"]["five_class"]["recall"]) == set(FIVE_CLASS.classes)
-    assert set(found["models"]["fine"]["curves"]["roc"]) >= {"n1", "n2", "n3"}
-    assert "minutes n1" in found["models"]["fine"]["bland_altman"]
-    assert all("five_class" in run for run in found["runs"])
+    for part in (found.summary.schemes, found.summary.operating_point or {}):
+        assert list(part) == list(SCHEMES)
+    assert list(found.models["fine"].people) == list(SCHEMES)
+    assert set(found.summary.schemes["five_class"].recall) == set(FIVE_CLASS.classes)
+    assert set(found.models["fine"].curves.roc) >= {"n1", "n2", "n3"}
+    assert "minutes n1" in found.models["fine"].bland_altman
+    assert all("five_class" in run.metrics.schemes for run in found.runs)
 
 
 # The file
@@ -260,9 +264,42 @@ def wake_only(scored: ScoredNight) -> ScoredNight:
 def test_the_document_is_plain_json(people: list[dict[str, ScoredNight]], tmp_path: Path) -> None:
     outcomes = {**runs("first", people, factor=1.5), **runs("second", people)}
     found = results(outcomes)
-    as_read = json.loads(json.dumps(found, allow_nan=False))
-    write_json(tmp_path / "results.json", found)
+    as_read = json.loads(json.dumps(encode(found), allow_nan=False))
+    write_json(tmp_path / "results.json", encode(found))
     assert json.loads((tmp_path / "results.json").read_text()) == as_read
+    assert read_results(tmp_path / "results.json") == found
+
+
+def test_keys_of_the_file_are_those_of_old(outcomes: Outcomes) -> None:
+    """Files of every version are read by the same keys."""
+    found = encode(results(outcomes))
+    assert list(found) == ["runs", "failed", "summary", "models"]
+    schemes = ["four_class", "three_class", "two_class"]
+    first = found["runs"][0]
+    assert list(first) == ["model", "run", "split", *schemes, "per_person", "operating_point"]
+    assert set(first["operating_point"]) == {"factors", *schemes, "per_person"}
+    assert list(first["four_class"]) == [
+        *("n_epochs", "accuracy", "kappa", "macro_f1", "recall", "precision", "f1", "confusion"),
+    ]
+    assert "operating_point" not in found["runs"][-1]
+    assert list(found["summary"]) == [*schemes, "operating_point"]
+    assert list(found["summary"]["operating_point"]) == schemes
+    assert list(found["summary"]["two_class"]) == ["accuracy", "kappa", "macro_f1", "recall"]
+    assert list(found["models"]["first"]) == [
+        *("live", "summary", "people", "per_night", "curves", "bland_altman", "against_first"),
+    ]
+    assert found["models"]["first"]["against_first"] is None
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[]", "null", "{}", '{"runs": 1}', '{"runs": [{}], "failed": []}']
+)
+def test_what_is_no_results_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "results.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=r"results\.json: no results of an evaluation \("):
+        read_results(path)
 
 
 def test_where_nothing_could_be_done_the_first_reason_is_told() -> None:

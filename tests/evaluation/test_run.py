@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from sleepstage._utils.codec import encode
 from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
@@ -24,6 +25,7 @@ from sleepstage.evaluation.run import (
     stage_nights,
     train_and_test,
 )
+from sleepstage.evaluation.schema import Metrics, OperatingPoint
 from sleepstage.evaluation.splits import Split
 from sleepstage.ml.baselines import Majority
 from sleepstage.ml.dataset import PreparedNight
@@ -59,7 +61,7 @@ def test_a_run_leaves_everything_behind(small_run: Run) -> None:
     names = {path.name for path in small_run.directory.iterdir()}
     assert names == {"model.onnx", "config.json", "split.json", "metrics.json", "train.log"}
     metrics = json.loads((small_run.directory / "metrics.json").read_text())
-    assert metrics == small_run.metrics
+    assert metrics == encode(small_run.metrics)
     assert set(metrics["four_class"]["recall"]) == {"wake", "light", "deep", "rem"}
     assert set(metrics["per_person"]) == set(small_run.split.test)
     log = (small_run.directory / "train.log").read_text()
@@ -73,7 +75,7 @@ def test_a_run_leaves_everything_behind(small_run: Run) -> None:
 
 def test_the_model_file_describes_itself(small_run: Run, nights: list[PreparedNight]) -> None:
     info = Stager(small_run.model).info
-    assert info.metrics == small_run.metrics
+    assert info.metrics == encode(small_run.metrics)
     assert info.split["train"] == list(small_run.split.train)
     assert info.split["test"] == list(small_run.split.test)
     assert info.features == SMALL.columns
@@ -90,15 +92,15 @@ def test_test_people_are_reported_at_the_operating_point_too(small_run: Run) -> 
         subject: replace(night, predicted=night.predicted.decide(outcome.class_weights))
         for subject, night in outcome.scored.items()
     }
-    at_the_point = outcome.metrics["operating_point"]
-    assert at_the_point == {"factors": outcome.class_weights, **report(decided)}
-    assert {**report(outcome.scored), "operating_point": at_the_point} == outcome.metrics
+    at_the_point = OperatingPoint(**vars(report(decided)), factors=outcome.class_weights)
+    plain = report(outcome.scored)
+    assert outcome.metrics == Metrics(**vars(plain), operating_point=at_the_point)
 
 
 def test_what_has_no_operating_point_reports_none() -> None:
     nights = {"1": scored_night("wld", "wld")}
     outcome = Outcome(Majority(), Split(("2",), (), ("1",)), nights, {})
-    assert outcome.metrics == report(nights)
+    assert outcome.metrics == Metrics(**vars(report(nights)))
 
 
 def test_what_has_no_file_writes_none(

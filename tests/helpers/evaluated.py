@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from research.study_report import VariationResult
 from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.errors import SleepstageError
 from sleepstage.evaluation.experiment import Task
 from sleepstage.evaluation.results import nights_of, results, summarise
 from sleepstage.evaluation.run import Outcome
+from sleepstage.evaluation.schema import Estimate, Results
 from sleepstage.evaluation.splits import Split
 from sleepstage.ml.baselines import Majority
 from sleepstage.ml.classifier import Classifier
@@ -79,7 +80,7 @@ def groups(
 
 def evaluated(
     outcomes: Mapping[Task, Outcome | SleepstageError],
-) -> tuple[dict[str, Any], dict[str, ScoredNight]]:
+) -> tuple[Results, dict[str, ScoredNight]]:
     """Results, and nights of the model named first."""
     first = next(iter(outcomes)).name
     done = {
@@ -96,13 +97,13 @@ def variation(
     difference: tuple[float, float, float] | None = None,
     n_people: int | None = None,
     live: bool = True,
-) -> dict[str, Any]:
+) -> VariationResult:
     """A variation of a study whose night is right in about `accuracy`."""
     scored = [report({"a": night(seed, skill=4 * accuracy)}) for seed in (1, 2)]
     mean, low, high = difference or (None, None, None)
-    return {
-        "summary": summarise(scored, [FOUR_CLASS, THREE_CLASS, TWO_CLASS]),
-        "difference": difference and {"mean": mean, "std": 0.1, "low": low, "high": high, "n": 6},
-        "n_people": n_people,
-        "live": live,
-    }
+    return VariationResult(
+        summary=summarise(scored, [FOUR_CLASS, THREE_CLASS, TWO_CLASS]),
+        difference=Estimate(mean, 0.1, low, high, 6) if difference else None,
+        live=live,
+        n_people=n_people,
+    )

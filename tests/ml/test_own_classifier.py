@@ -172,9 +172,9 @@ def test_every_run_fits_a_fresh_classifier(simulated_data: Path) -> None:
     options: dict[str, Any] = {"protocol": "kfold", "number": 3, "jobs": 1}
     found = sleepstage.evaluate(models, simulated_data, **options)
     assert mine.seen == []
-    assert list(found["models"]) == list(models)
-    for run in found["runs"][:6]:
-        assert run["four_class"]["recall"]["wake"] == 1.0  # what a first fit predicts
+    assert list(found.models) == list(models)
+    for run in found.runs[:6]:
+        assert run.metrics.schemes["four_class"].recall["wake"] == 1.0  # what a first fit predicts
 
 
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")
@@ -183,7 +183,7 @@ def test_processes_of_an_earlier_call_do_not_run_earlier_code(
 ) -> None:
     sleepstage.evaluate({"clock": "elapsed"}, simulated_data, number=2, jobs=2)
     found = sleepstage.evaluate({"mine": f"{module}:Mine"}, simulated_data, number=2, jobs=2)
-    assert len(found["runs"]) == 2
+    assert len(found.runs) == 2
 
 
 def test_evaluate_keeps_runs_where_it_is_told_to(simulated_data: Path, tmp_path: Path) -> None:

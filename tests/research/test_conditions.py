@@ -91,13 +91,13 @@ def test_everything_gives_the_numbers_of_the_run(
 ) -> None:
     found = under_conditions([small_run.outcome], nights, jobs=1)
     assert list(found) == list(CONDITIONS)
-    everything, reported = found[EVERYTHING], small_run.metrics["four_class"]
+    everything, reported = found[EVERYTHING], small_run.metrics.schemes["four_class"]
     for name in ("accuracy", "kappa", "macro_f1"):
-        assert everything["summary"][name]["mean"] == pytest.approx(reported[name])
-    for name, recall in reported["recall"].items():
-        assert everything["summary"]["recall"][name]["mean"] == pytest.approx(recall)
-    assert everything["difference"]["mean"] == 0
-    assert everything["unscored"] == 0
+        assert getattr(everything.summary, name).mean == pytest.approx(getattr(reported, name))
+    for name, recall in reported.recall.items():
+        assert everything.summary.recall[name].mean == pytest.approx(recall)
+    assert everything.difference.mean == 0
+    assert everything.unscored == 0
 
 
 def silent(night: Recording) -> Recording:
@@ -134,11 +134,12 @@ def test_numbers_are_those_of_each_night_staged_alone(
                     right += expert == told
                     unscored += told == UNSCORED
     assert 0 < unscored < counted
-    assert found["silent"]["unscored"] == pytest.approx(unscored / counted)
-    assert found["silent"]["summary"]["accuracy"]["mean"] == pytest.approx(right / counted)
-    assert found["silent"]["summary"]["accuracy"]["std"] == 0  # the same run twice
-    assert found["silent"]["difference"]["n"] == 2 * len(small_run.split.test)
-    kappas = [found[name]["summary"]["kappa"]["mean"] for name in ("silent", EVERYTHING)]
+    assert found["silent"].unscored == pytest.approx(unscored / counted)
+    assert found["silent"].summary.accuracy.mean == pytest.approx(right / counted)
+    assert found["silent"].summary.accuracy.std == 0  # the same run twice
+    assert found["silent"].difference.n == 2 * len(small_run.split.test)
+    means = [found[name].summary.kappa.mean for name in ("silent", EVERYTHING)]
+    kappas = [mean for mean in means if mean is not None]
     if len(small_run.split.test) == 1:
-        assert found["silent"]["difference"]["mean"] == pytest.approx(kappas[0] - kappas[1])
+        assert found["silent"].difference.mean == pytest.approx(kappas[0] - kappas[1])
     assert seen == [(1, 2, ""), (2, 2, "")]

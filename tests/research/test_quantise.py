@@ -112,7 +112,7 @@ def test_cost_is_that_of_the_test_nights(small_run: Run, simulated_data: Path) -
     )
     small = quantise(small_run.outcome.model)
     assert (cost.n_bytes, cost.n_bytes_int8) == (len(small_run.outcome.model), len(small))
-    assert cost.kappa == pytest.approx(small_run.metrics["four_class"]["kappa"])
+    assert cost.kappa == pytest.approx(small_run.metrics.schemes["four_class"].kappa)
     stager, largest, changed, counted = Stager(small), 0.0, 0, 0
     for night in nights:
         if night.subject in small_run.split.test:
@@ -146,7 +146,7 @@ def test_kappa_of_each_file_is_its_own(
         for night in nights
         if night.subject in small_run.split.test
     }
-    assert cost.kappa_int8 == pytest.approx(report(told)["four_class"]["kappa"])
+    assert cost.kappa_int8 == pytest.approx(report(told).schemes["four_class"].kappa)
     assert cost.kappa_int8 != pytest.approx(cost.kappa)
     assert cost.changed > 0.1
 

@@ -26,10 +26,10 @@ def test_sections_hold_what_was_measured(small_run: Run, simulated_data: Path) -
     (table,) = signals.tables
     assert [cells[0] for cells in table.cells] == list(CONDITIONS)
     everything = dict(zip(table.head, table.cells[0], strict=True))
-    reported = small_run.metrics["four_class"]
+    reported = small_run.metrics.schemes["four_class"]
     assert everything["what there is"] == EVERYTHING
-    assert everything["kappa"] == f"{reported['kappa']:z.3f}"
-    assert everything["REM recall"] == f"{reported['recall']['rem']:z.3f}"
+    assert everything["kappa"] == f"{reported.kappa:z.3f}"
+    assert everything["REM recall"] == f"{reported.recall['rem']:z.3f}"
     assert everything["difference of kappa"] == "-"
 
     started = page.cold_start_section(cold_start(runs, nights, jobs=1))

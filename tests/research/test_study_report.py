@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from research import make_results
-from research.studies import Varied, results_of
-from research.study_report import study_sections
+from research.studies import StudyResults, Varied, results_of
+from research.study_report import VariationResult, study_sections
+from sleepstage._utils.codec import encode
 from sleepstage.core.agreement import ScoredNight
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation.experiment import Task
@@ -20,12 +19,13 @@ from sleepstage.evaluation.people import compare
 from sleepstage.evaluation.report import Table
 from sleepstage.evaluation.results import by_model, nights_of
 from sleepstage.evaluation.run import Outcome
+from sleepstage.evaluation.schema import FailedRun
 from sleepstage.evaluation.splits import Split
 from sleepstage.stages import FOUR_CLASS
 from tests.helpers.evaluated import groups, runs, variation
 
 Outcomes = dict[Task, Outcome | SleepstageError]
-STUDIES = {
+STUDIES: dict[str, dict[str, VariationResult]] = {
     "leaks": {"true stage before": variation(0.9, difference=(0.4, 0.3, 0.5))},
     "ablation": {
         "nothing changed": variation(0.6),
@@ -74,35 +74,35 @@ def outcomes() -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def content(outcomes: Outcomes) -> dict[str, Any]:
+def content(outcomes: Outcomes) -> StudyResults:
     return results_of(outcomes)
 
 
 def test_a_study_compares_its_variations_with_the_first_model(
-    content: dict[str, Any], outcomes: Outcomes
+    content: StudyResults, outcomes: Outcomes
 ) -> None:
-    assert list(content["studies"]) == ["a study"]
-    found = content["studies"]["a study"]
+    assert list(content.studies) == ["a study"]
+    found = content.studies["a study"]
     assert list(found) == ["nothing changed", "worse", "on others"]
     first = nights_of(by_model(outcomes)["first"])
     worse = nights_of(of_study(outcomes, "worse"))
     expected = compare(worse, first, FOUR_CLASS)["kappa"].difference
-    assert found["worse"]["difference"] == asdict(expected)
-    assert found["nothing changed"]["difference"] is None
-    assert found["on others"]["difference"] is None  # not the same people
-    summary = {name: content["summary"][name] for name in found["nothing changed"]["summary"]}
-    assert found["nothing changed"]["summary"] == summary
+    assert found["worse"].difference == expected
+    assert found["nothing changed"].difference is None
+    assert found["on others"].difference is None  # not the same people
+    summary = {name: content.summary.schemes[name] for name in found["nothing changed"].summary}
+    assert found["nothing changed"].summary == summary
     assert list(summary) == ["four_class", "three_class", "two_class"]
-    assert all(one["live"] for one in found.values())
-    assert {one["n_people"] for one in found.values()} == {None}
+    assert all(one.live for one in found.values())
+    assert {one.n_people for one in found.values()} == {None}
 
 
 def test_how_many_people_trained_is_told_where_it_differs() -> None:
     people = groups(1)
     found = results_of(
         {**runs("first", people), **study("one person", people, train=["x"])},
-    )["studies"]["a study"]
-    assert {name: one["n_people"] for name, one in found.items()} == {
+    ).studies["a study"]
+    assert {name: one.n_people for name, one in found.items()} == {
         "nothing changed": 2,
         "one person": 1,
     }
@@ -113,16 +113,16 @@ def test_a_study_of_which_a_run_failed_is_told_by_the_others() -> None:
     (task, *_) = [task for task in outcomes if isinstance(task, Varied)]
     outcomes[task] = DataError("no epoch of rem")
     found = results_of(outcomes)
-    assert found["studies"]["a study"]["worse"]["difference"] is None
-    assert found["failed"] == [{"model": "a study/worse", "run": 1, "reason": "no epoch of rem"}]
+    assert found.studies["a study"]["worse"].difference is None
+    assert found.failed == [FailedRun("a study/worse", 1, "no epoch of rem")]
     outcomes |= {task: DataError("no") for task in outcomes if isinstance(task, Varied)}
-    assert list(results_of(outcomes)["studies"]["a study"]) == ["nothing changed"]
+    assert list(results_of(outcomes).studies["a study"]) == ["nothing changed"]
 
 
-def test_the_document_is_plain_json(content: dict[str, Any]) -> None:
-    json.dumps(content, allow_nan=False)
-    assert list(content["models"]) == ["first"]
-    assert {run["model"] for run in content["runs"]} == {"first"}
+def test_the_document_is_plain_json(content: StudyResults) -> None:
+    json.dumps(encode(content), allow_nan=False)
+    assert list(content.models) == ["first"]
+    assert {run.model for run in content.runs} == {"first"}
 
 
 # Sections
@@ -136,7 +136,7 @@ def test_studies_have_tables_and_leaks_are_marked_and_come_last() -> None:
     ablation, people, own, leaks = (section.tables[0] for section in found)
     assert row(ablation, "no time")[-2:] == ["-0.040", "-0.070 to -0.020"]
     assert row(ablation, "nothing changed")[-2:] == ["-", "-"]
-    mean = STUDIES["ablation"]["no time"]["summary"]["four_class"]["accuracy"]["mean"]
+    mean = STUDIES["ablation"]["no time"].summary["four_class"].accuracy.mean
     assert row(ablation, "no time")[2] == f"{mean:.3f}"
     assert row(people, "10 people")[2] == "10"
     assert row(own, "one person each")[1] == "later"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unicodedata import category
 
+from sleepstage._utils.codec import encode
 from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
@@ -206,9 +207,12 @@ def fingerprint(path: str | Path) -> str:
 
 
 def write_json(path: str | Path, content: object, *, suffixes: tuple[str, ...] = ()) -> None:
-    """Write a JSON document whole or not at all; `suffixes` as of `write_atomically`."""
+    """Write a JSON document, which may hold dataclasses, whole or not at all.
+
+    `suffixes` as of `write_atomically`.
+    """
     with write_atomically(path, suffixes=suffixes) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(encode(content), indent=1) + "\n", encoding="utf-8")
 
 
 def render(

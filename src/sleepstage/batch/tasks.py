@@ -70,7 +70,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Task:
+class StagingTask:
     """A night to be staged.
 
     Attributes
@@ -93,7 +93,7 @@ class Task:
 
 def find_tasks(
     addresses: Sequence[str], *, as_format: str | None = None, on_progress: Progress | None = None
-) -> tuple[list[Task], list[Summary]]:
+) -> tuple[list[StagingTask], list[Summary]]:
     """All nights at some addresses, and what can't be read as summaries with an error.
 
     Parameters
@@ -105,7 +105,7 @@ def find_tasks(
     on_progress : callable, optional
         Called while sources of many nights are read.
     """
-    tasks: list[Task] = []
+    tasks: list[StagingTask] = []
     broken: list[Summary] = []
     for address in addresses:
         try:
@@ -122,15 +122,15 @@ def find_tasks(
     return list(_apart(tasks)), broken
 
 
-def _tasks_of(source: Source, on_progress: Progress | None) -> Iterator[Task]:
+def _tasks_of(source: Source, on_progress: Progress | None) -> Iterator[StagingTask]:
     """One task a night; sources of many nights are read here, once."""
     if not FORMATS[source.format].many:
         parts = [source.format, *map(stamp, source.files)]
-        yield Task(source.name, source, None, _digest(parts))
+        yield StagingTask(source.name, source, None, _digest(parts))
         return
     with local_copies(source.files) as files:
         for night in read_source(source, files, on_progress=on_progress):
-            yield Task(night.name, source, night, _content(night))
+            yield StagingTask(night.name, source, night, _content(night))
 
 
 def _content(night: StoredNight) -> str:
@@ -148,7 +148,7 @@ def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
-def _apart(tasks: Iterable[Task]) -> Iterator[Task]:
+def _apart(tasks: Iterable[StagingTask]) -> Iterator[StagingTask]:
     """The same tasks, named as folders can be; a name that is taken gets a number."""
     taken = {OVERVIEW, TABLE}
     count: Counter[str] = Counter()
@@ -170,7 +170,7 @@ def _folder_name(name: str) -> str:
 
 
 def score_all(
-    tasks: Sequence[Task], work: Work, *, jobs: int = -1, cluster: str | None = None
+    tasks: Sequence[StagingTask], work: Work, *, jobs: int = -1, cluster: str | None = None
 ) -> Generator[tuple[Summary, bool]]:
     """Yield the summary of each night as it is there, and whether it had been done before.
 
@@ -179,7 +179,7 @@ def score_all(
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks : sequence of StagingTask
         From `find_tasks`.
     work : Work
         What to do with each.
@@ -218,7 +218,7 @@ def score_all(
         recover(work.out)
 
 
-def _refuse_inputs(tasks: Iterable[Task], out: Path) -> None:
+def _refuse_inputs(tasks: Iterable[StagingTask], out: Path) -> None:
     """Results and inputs in one folder would be taken for each other, by people and programs."""
     resolve = cache(_full)
     folder = resolve(out)
@@ -238,7 +238,7 @@ def _full(path: Path) -> str:
     return (path.resolve().as_posix() if is_local(path) else str(path)).rstrip("/")
 
 
-def _score(work: Work, task: Task) -> Summary:
+def _score(work: Work, task: StagingTask) -> Summary:
     """Stage one night and write its files; whatever goes wrong stays with this night."""
     try:
         with scratch(work.out) as written:
@@ -254,7 +254,7 @@ def _score(work: Work, task: Task) -> Summary:
     return summary
 
 
-def _stage(work: Work, task: Task, folder: Path) -> Summary:
+def _stage(work: Work, task: StagingTask, folder: Path) -> Summary:
     recording = _read(task)
     alone = HEART_RATE_MODEL in work.models and not len(recording.motion)
     model = HEART_RATE_MODEL if alone else next(iter(work.models))
@@ -270,7 +270,7 @@ def _stage(work: Work, task: Task, folder: Path) -> Summary:
     return summary
 
 
-def _read(task: Task) -> Recording:
+def _read(task: StagingTask) -> Recording:
     if task.night is not None:
         return task.night.read()
     with local_copies(task.source.files) as files:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sleepstage.evaluation.report import Table
+    from sleepstage.evaluation.schema import FailedRun
     from sleepstage.ml.classifier import Classifier
 
 _AT_LEAST_ONE = click.IntRange(min=1)
@@ -90,16 +91,16 @@ def evaluate(
     report = write_report(content, nights_of(runs), out, title=title, simulated=simulated)
     for section in sections(content):
         if section.name in _SHOWN:
-            of = "" if section.name == "models" else f"{next(iter(content['models']))}: "
+            of = "" if section.name == "models" else f"{content.first[0]}: "
             show(f"{of}{section.title}", section.tables, simulated=simulated)
     console.print(f"report: {report}\neverything: {out}/")
-    raise_failed(content["failed"], len(tasks))
+    raise_failed(content.failed, len(tasks))
 
 
-def raise_failed(failed: Sequence[Mapping[str, Any]], n_runs: int) -> None:
+def raise_failed(failed: Sequence[FailedRun], n_runs: int) -> None:
     """Raise a `DataError` that lists the runs that could not be done, if there are any."""
     if failed:
-        reasons = "\n".join(f"{one['model']}, run {one['run']}: {one['reason']}" for one in failed)
+        reasons = "\n".join(f"{one.model}, run {one.run}: {one.reason}" for one in failed)
         msg = f"{len(failed)} of {n_runs} runs could not be done:\n{reasons}"
         raise DataError(msg)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from sleepstage.batch.night import Summary
-    from sleepstage.batch.tasks import Task
+    from sleepstage.batch.tasks import StagingTask
 
 _AUTO: Final = "auto"
 _SHOWN: Final = 30  # nights in the terminal; all are on the page
@@ -112,7 +112,9 @@ def _end(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _stage(tasks: Sequence[Task], work: Work, jobs: int, cluster: str | None) -> list[Summary]:
+def _stage(
+    tasks: Sequence[StagingTask], work: Work, jobs: int, cluster: str | None
+) -> list[Summary]:
     """Summaries in the order of the tasks; logs how many were there already."""
     found: dict[str, Summary] = {}
     n_done = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +15,9 @@ from sleepstage.io.sleep_accel.read import find_data
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sleepstage.core.agreement import Agreement
     from sleepstage.core.recording import Recording
+    from sleepstage.evaluation.schema import Metrics
     from sleepstage.ml.dataset import PreparedNight
 
 SETTINGS_HELP = "Another value in the configuration, as members=1 or lstm.network.hidden=32."
@@ -85,25 +87,25 @@ def load_and_announce(data: Path) -> tuple[list[PreparedNight], bool]:
     return nights, simulated
 
 
-def _show_metrics(metrics: dict[str, Any], *, simulated: bool) -> None:
+def _show_metrics(metrics: Metrics, *, simulated: bool) -> None:
     columns = ["classes", "accuracy", "kappa", "macro F1", "recall"]
-    results = {name: one for name, one in metrics.items() if name.endswith("_class")}
+    results = dict(metrics.schemes)
     own = next(iter(results))
-    if point := metrics.get("operating_point"):
-        results[f"{own}, at the operating point for REM"] = point[own]
+    if point := metrics.operating_point:
+        results[f"{own}, at the operating point for REM"] = point.schemes[own]
     rows = []
     for name, result in results.items():
-        recall = " ".join(f"{key} {number(value, 2)}" for key, value in result["recall"].items())
+        recall = " ".join(f"{key} {number(value, 2)}" for key, value in result.recall.items())
         rows.append([name.replace("_", " "), *_three(result), recall])
-    title = f"test people, {metrics[own]['n_epochs']} epochs pooled"
+    title = f"test people, {results[own].n_epochs} epochs pooled"
     table(title, columns, rows, simulated=simulated)
     people = [
-        [subject, str(result[own]["n_epochs"]), *_three(result[own])]
-        for subject, result in metrics["per_person"].items()
+        [subject, str(result[own].n_epochs), *_three(result[own])]
+        for subject, result in metrics.per_person.items()
     ]
     title = f"each test person, {own.replace('_', ' ')}"
     table(title, ["person", "epochs", *columns[1:4]], people, simulated=simulated)
 
 
-def _three(result: dict[str, Any]) -> list[str]:
-    return [number(result[key]) for key in ("accuracy", "kappa", "macro_f1")]
+def _three(result: Agreement) -> list[str]:
+    return [number(one) for one in (result.accuracy, result.kappa, result.macro_f1)]

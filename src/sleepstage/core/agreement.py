@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sleepstage._utils.codec import FLAT
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ class Agreement:
     (precision)."""
     confusion: list[list[int]]
     """Rows: reference; columns: prediction; in the order of the scheme's classes."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Agreement over nights in every scheme that the predictions can be merged to, finest first."""
+
+    schemes: dict[str, Agreement] = field(metadata=FLAT)
+    """All epochs pooled, by name of the scheme."""
+    per_person: dict[str, dict[str, Agreement]]
+    """By subject and scheme."""
 
 
 @dataclass(frozen=True)
@@ -126,29 +137,21 @@ def reported_schemes(scheme: Scheme) -> list[Scheme]:
     return [other for other in SCHEMES.values() if len(other) <= len(scheme)]
 
 
-def report(nights: Mapping[str, ScoredNight]) -> dict[str, Any]:
-    """Agreement in every scheme that the predictions can be merged to, pooled and by person.
+def report(nights: Mapping[str, ScoredNight]) -> Report:
+    """Agreement in every scheme, pooled and by person.
 
     Parameters
     ----------
     nights : mapping of str to ScoredNight
         By subject; at least one.
-
-    Returns
-    -------
-    dict
-        ``{"four_class": {...}, "three_class": {...}, "two_class": {...}, "per_person": {...}}``,
-        each as `Agreement`.
     """
     schemes = reported_schemes(next(iter(nights.values())).predicted.scheme)
-    result: dict[str, Any] = {
-        scheme.name: asdict(_pooled(list(nights.values()), scheme)) for scheme in schemes
-    }
-    result["per_person"] = {
-        subject: {scheme.name: asdict(_pooled([night], scheme)) for scheme in schemes}
-        for subject, night in nights.items()
-    }
-    return result
+
+    def in_each(scored: Sequence[ScoredNight]) -> dict[str, Agreement]:
+        return {scheme.name: _pooled(scored, scheme) for scheme in schemes}
+
+    per_person = {subject: in_each([night]) for subject, night in nights.items()}
+    return Report(in_each(list(nights.values())), per_person)
 
 
 def _pooled(nights: Sequence[ScoredNight], scheme: Scheme) -> Agreement:

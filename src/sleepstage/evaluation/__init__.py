@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sleepstage.evaluation.schema import Results
     from sleepstage.ml.classifier import Classifier
 
 __all__ = ["PROTOCOLS", "evaluate"]
@@ -28,7 +29,7 @@ def evaluate(
     seed: int = 0,
     jobs: int = -1,
     out: str | Path | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Train and test classifiers on the same splits by person, as ``sleepstage evaluate`` does.
 
     Parameters
@@ -43,8 +44,8 @@ def evaluate(
 
     Returns
     -------
-    dict
-        See `sleepstage.evaluation.results.results`.
+    Results
+        Every run, and the summary of all; see `sleepstage.evaluation.schema`.
 
     Raises
     ------

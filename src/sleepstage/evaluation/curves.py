@@ -5,7 +5,6 @@ All epochs are pooled. Curves hold at most 100 points, areas are of all points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,6 +18,7 @@ from sklearn.metrics import (
 from sleepstage.core.agreement import agreement
 from sleepstage.core.hypnogram import certainty, likeliest
 from sleepstage.errors import DataError
+from sleepstage.evaluation.schema import CertaintyPoint, Curve, Reliability, RemPoint
 from sleepstage.stages import FOUR_CLASS, Scheme
 
 if TYPE_CHECKING:
@@ -36,82 +36,6 @@ REM_FACTORS: Final = tuple(2.0 ** (step / 4) for step in range(-8, 9))
 
 _POINTS: Final = 100
 _SET_ASIDE: Final = tuple(step / 20 for step in range(20))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One class against all others, over all thresholds of its probability.
-
-    Attributes
-    ----------
-    x, y : list of float
-        Receiver operating characteristic: false and true positive rate. Precision-recall: recall
-        and precision. `x` ascends from 0 to 1.
-    area : float
-        Area under it; for precision-recall the average precision, which does not interpolate.
-    """
-
-    x: list[float]
-    y: list[float]
-    area: float
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How often the most probable class is right, against how probable the model held it.
-
-    Attributes
-    ----------
-    edges : list of float
-        Of the bins of probability, equally wide; one more than bins.
-    confidence, accuracy : list of float or None
-        Mean probability and share of right epochs in each bin; None where it is empty.
-    n_epochs : list of int
-        In each bin.
-    expected_calibration_error : float
-        Mean distance of confidence and accuracy, bins weighted by their epochs.
-    """
-
-    edges: list[float]
-    confidence: list[float | None]
-    accuracy: list[float | None]
-    n_epochs: list[int]
-    expected_calibration_error: float
-
-
-@dataclass(frozen=True)
-class CertaintyPoint:
-    """Agreement once the least certain epochs are set aside.
-
-    Attributes
-    ----------
-    set_aside : float
-        Share of the epochs that count.
-    n_epochs : int
-        Those that are left.
-    certainty : float
-        Of the least certain epoch that is left; see `sleepstage.core.hypnogram.certainty`.
-    accuracy, kappa : float, float or None
-        As of `Agreement`, of the epochs that are left.
-    """
-
-    set_aside: float
-    n_epochs: int
-    certainty: float
-    accuracy: float
-    kappa: float | None
-
-
-@dataclass(frozen=True)
-class RemPoint:
-    """Agreement when the probability of REM is multiplied by `factor`; fields as `Agreement`."""
-
-    factor: float
-    recall: float | None
-    precision: float | None
-    accuracy: float
-    kappa: float | None
-    macro_f1: float
 
 
 def roc_curves(nights: Nights, scheme: Scheme) -> dict[str, Curve | None]:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-
 _ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting", "server")
 """Parts of the package that change no prediction, except these modules of theirs."""
 _PREDICTS: Final = ("evaluation/run.py", "evaluation/splits.py")
@@ -46,24 +45,16 @@ _STAMP: Final = "run.json"
 
 @dataclass(frozen=True)
 class Task:
-    """One classifier on one split.
-
-    Attributes
-    ----------
-    name : str
-        What the results are listed under; a ``/`` in it makes folders in folders.
-    number : int
-        Of the run, from 1.
-    classifier : Classifier
-        What is fitted.
-    split : Split
-        Who trains, who tests.
-    """
+    """One classifier on one split."""
 
     name: str
+    """What the results are listed under; a ``/`` in it makes folders in folders."""
     number: int
+    """Of the run, from 1."""
     classifier: Classifier = field(hash=False)
+    """What is fitted."""
     split: Split
+    """Who trains, who tests."""
 
     @property
     def folder(self) -> Path:

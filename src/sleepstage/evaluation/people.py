@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from sleepstage.core.agreement import NUMBERS, agreement
 from sleepstage.core.recording import person_of
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
+from sleepstage.evaluation.schema import BlandAltman, Difference, Estimate, Spread
 from sleepstage.stages import UNSCORED
 
 if TYPE_CHECKING:
@@ -21,35 +21,11 @@ if TYPE_CHECKING:
 
     from sleepstage.core.agreement import ScoredNight
     from sleepstage.core.hypnogram import Hypnogram
+    from sleepstage.evaluation.schema import Numbers
     from sleepstage.stages import Scheme
-
-    Numbers = dict[str, float | None]
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number over people.
-
-    Attributes
-    ----------
-    mean : float or None
-        Mean over people; None where there are none.
-    std : float or None
-        Sample standard deviation (n - 1) over people; None for fewer than two.
-    low, high : float or None
-        95 % confidence interval of the mean; None for fewer than two people.
-    n : int
-        People for whom the number is defined.
-    """
-
-    mean: float | None
-    std: float | None
-    low: float | None
-    high: float | None
-    n: int
 
 
 def estimate(values: Iterable[float | None]) -> Estimate:
@@ -71,12 +47,15 @@ def estimate(values: Iterable[float | None]) -> Estimate:
     """
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     low, high = _interval(known) if len(known) > 1 else (None, None)
-    return Estimate(
-        mean=float(known.mean()) if len(known) else None,
-        std=float(known.std(ddof=1)) if len(known) > 1 else None,
-        low=low,
-        high=high,
-        n=len(known),
+    return Estimate(**vars(spread(known)), low=low, high=high, n=len(known))
+
+
+def spread(values: Iterable[float | None]) -> Spread:
+    """Mean and sample standard deviation of what is not None."""
+    known = [value for value in values if value is not None]
+    return Spread(
+        mean=float(np.mean(known)) if known else None,
+        std=float(np.std(known, ddof=1)) if len(known) > 1 else None,
     )
 
 
@@ -130,27 +109,6 @@ def _numbers(nights: Sequence[ScoredNight], scheme: Scheme) -> Numbers:
         numbers[f"specificity {name}"] = float(np.mean(others != code)) if len(others) else None
         numbers[f"precision {name}"] = found.precision[name]
     return numbers
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A number under two models, over the people for whom both define it.
-
-    Attributes
-    ----------
-    one, other : float or None
-        Mean over people of each; None where there are none.
-    difference : Estimate
-        Of one minus other, person by person, with its 95 % confidence interval.
-    p_value : float or None
-        Two-sided, of differences that lie evenly around zero (Wilcoxon signed-rank test, zeros
-        dropped); 1 where every difference is zero, None where there are no people.
-    """
-
-    one: float | None
-    other: float | None
-    difference: Estimate
-    p_value: float | None
 
 
 def compare(
@@ -216,38 +174,6 @@ _MEASURES: Final = (
     "wake_after_sleep_onset",
 )
 _REACH: Final = 1.96  # standard deviations that hold 95 % of a normal distribution
-
-
-@dataclass(frozen=True)
-class BlandAltman:
-    """Agreement of one sleep statistic, in its unit: minutes, or a share for efficiency.
-
-    Attributes
-    ----------
-    people : list of str
-        For whom the statistic is defined in both hypnograms.
-    predicted, reference : list of float
-        Its value for each of them.
-    bias : Estimate
-        Mean, standard deviation and confidence interval of predicted minus reference.
-    lower_limit, upper_limit : float or None
-        Limits of agreement, bias ± 1.96 standard deviations; None for fewer than two people.
-    slope, intercept : float or None
-        Line of the difference on the reference; a slope is a bias that grows with size. None for
-        fewer than three people or where all have the same reference.
-    p_value : float or None
-        Of a slope of zero (t-test); None also where all differences are the same.
-    """
-
-    people: list[str]
-    predicted: list[float]
-    reference: list[float]
-    bias: Estimate
-    lower_limit: float | None
-    upper_limit: float | None
-    slope: float | None
-    intercept: float | None
-    p_value: float | None
 
 
 def bland_altman(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, BlandAltman]:

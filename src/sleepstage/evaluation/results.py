@@ -1,45 +1,52 @@
-"""Results of an evaluation, as one JSON document: ``results.json``."""
+"""Results of an evaluation: every run, and the summary of all."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sleepstage.core.agreement import NUMBERS, reported_schemes
+from sleepstage._utils.codec import decode
+from sleepstage.core.agreement import reported_schemes
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import curves
-from sleepstage.evaluation.people import bland_altman, compare, estimate, per_night, per_person
+from sleepstage.evaluation.people import (
+    bland_altman,
+    compare,
+    estimate,
+    per_night,
+    per_person,
+    spread,
+)
 from sleepstage.evaluation.run import Outcome
+from sleepstage.evaluation.schema import (
+    Curves,
+    FailedRun,
+    ModelResult,
+    Results,
+    RunResult,
+    SchemeSummary,
+    Summary,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from sleepstage.core.agreement import ScoredNight
+    from sleepstage.core.agreement import Agreement, Report, ScoredNight
     from sleepstage.evaluation.experiment import Task
-    from sleepstage.evaluation.people import Numbers
+    from sleepstage.evaluation.schema import Difference, Estimate, Numbers
     from sleepstage.stages import Scheme
 
     Outcomes = Mapping[Task, Outcome | SleepstageError]
 
 
-def results(outcomes: Outcomes) -> dict[str, Any]:
+def results(outcomes: Outcomes) -> Results:
     """Every run, and the summary of all.
 
     Parameters
     ----------
     outcomes : mapping of Task to Outcome or SleepstageError
         From `sleepstage.evaluation.experiment.evaluate`.
-
-    Returns
-    -------
-    dict
-        ``runs``: of each, ``model``, ``run``, ``split`` and what ``metrics.json`` holds;
-        ``failed``: runs that could not be done, with the reason; ``summary``: of the first model
-        of which a run could be done, as `summarise` gives it; ``models``: by name, ``live``,
-        ``summary``, ``people`` (means over people with confidence intervals), ``per_night``,
-        ``curves``, ``bland_altman`` and ``against_first`` (paired difference to that first model).
 
     Raises
     ------
@@ -53,22 +60,38 @@ def results(outcomes: Outcomes) -> dict[str, Any]:
         raise DataError(msg)
     first = next(iter(done.values()))
     models = {name: _model(runs, first) for name, runs in done.items()}
-    return {
-        "runs": [
-            {"model": task.name, "run": task.number, "split": asdict(task.split), **outcome.metrics}
+    return Results(
+        runs=[
+            RunResult(task.name, task.number, task.split, outcome.metrics)
             for runs in done.values()
             for task, outcome in runs.items()
         ],
-        "failed": failed_runs(outcomes),
-        "summary": next(iter(models.values()))["summary"],
-        "models": models,
-    }
+        failed=failed_runs(outcomes),
+        summary=next(iter(models.values())).summary,
+        models=models,
+    )
 
 
-def failed_runs(outcomes: Outcomes) -> list[dict[str, Any]]:
+def read_results(path: Path) -> Results:
+    """Read ``results.json``.
+
+    Raises
+    ------
+    DataError
+        If it can't be read, or holds something else.
+    """
+    try:
+        found: Results = decode(Results, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        msg = f"{path}: no results of an evaluation ({error}); run the evaluation again"
+        raise DataError(msg) from error
+    return found
+
+
+def failed_runs(outcomes: Outcomes) -> list[FailedRun]:
     """Runs that could not be done, with the reason."""
     return [
-        {"model": task.name, "run": task.number, "reason": str(outcome)}
+        FailedRun(task.name, task.number, str(outcome))
         for task, outcome in outcomes.items()
         if isinstance(outcome, SleepstageError)
     ]
@@ -94,59 +117,45 @@ def nights_of(runs: Mapping[Task, Outcome]) -> dict[str, ScoredNight]:
     }
 
 
-def summarise(metrics: Sequence[Mapping[str, Any]], schemes: Sequence[Scheme]) -> dict[str, Any]:
-    """Mean and sample standard deviation over runs of each number and each recall.
-
-    ``{scheme: {number: {"mean": …, "std": …}, "recall": {class: {"mean": …, "std": …}}}}``; runs
-    in which a number is not defined are left out of it.
-    """
+def summarise(reports: Sequence[Report], schemes: Sequence[Scheme]) -> dict[str, SchemeSummary]:
+    """Mean and sample standard deviation over runs of each number and each recall, by scheme."""
     return {
-        scheme.name: {
-            **{key: _spread([run[scheme.name][key] for run in metrics]) for key in NUMBERS},
-            "recall": {
-                name: _spread([run[scheme.name]["recall"][name] for run in metrics])
-                for name in scheme.classes
-            },
-        }
+        scheme.name: _summarise([one.schemes[scheme.name] for one in reports], scheme.classes)
         for scheme in schemes
     }
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    known = [value for value in values if value is not None]
-    return {
-        "mean": float(np.mean(known)) if known else None,
-        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-    }
+def _summarise(runs: Sequence[Agreement], classes: Sequence[str]) -> SchemeSummary:
+    return SchemeSummary(
+        accuracy=spread(run.accuracy for run in runs),
+        kappa=spread(run.kappa for run in runs),
+        macro_f1=spread(run.macro_f1 for run in runs),
+        recall={name: spread(run.recall[name] for run in runs) for name in classes},
+    )
 
 
-def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[str, Any]:
+def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> ModelResult:
     nights = nights_of(runs)
     own = next(iter(nights.values())).predicted.scheme
     schemes = reported_schemes(own)
     metrics = [outcome.metrics for outcome in runs.values()]
-    summary = summarise(metrics, schemes)
-    if all("operating_point" in one for one in metrics):
-        summary["operating_point"] = summarise([one["operating_point"] for one in metrics], schemes)
-    return {
-        "live": next(iter(runs)).classifier.live,
-        "summary": summary,
-        "people": {scheme.name: _estimates(_means(runs, scheme, per_person)) for scheme in schemes},
-        "per_night": {scheme.name: _means(runs, scheme, per_night) for scheme in schemes},
-        "curves": {
-            "roc": _curves(curves.roc_curves(nights, own)),
-            "precision_recall": _curves(curves.precision_recall_curves(nights, own)),
-            "reliability": asdict(curves.reliability(nights, own)),
-            "certainty": [asdict(point) for point in curves.selective_accuracy(nights, own)],
-            "rem_trade_off": [asdict(point) for point in curves.rem_trade_off(nights, scheme=own)],
-        },
-        "bland_altman": {name: asdict(one) for name, one in bland_altman(nights, own).items()},
-        "against_first": paired(runs, first),
-    }
-
-
-def _curves(found: Mapping[str, curves.Curve | None]) -> dict[str, Any]:
-    return {name: curve and asdict(curve) for name, curve in found.items()}
+    points = [one.operating_point for one in metrics if one.operating_point is not None]
+    point = summarise(points, schemes) if len(points) == len(metrics) else None
+    return ModelResult(
+        live=next(iter(runs)).classifier.live,
+        summary=Summary(summarise(metrics, schemes), point),
+        people={scheme.name: _estimates(_means(runs, scheme, per_person)) for scheme in schemes},
+        per_night={scheme.name: _means(runs, scheme, per_night) for scheme in schemes},
+        curves=Curves(
+            roc=curves.roc_curves(nights, own),
+            precision_recall=curves.precision_recall_curves(nights, own),
+            reliability=curves.reliability(nights, own),
+            certainty=curves.selective_accuracy(nights, own),
+            rem_trade_off=curves.rem_trade_off(nights, scheme=own),
+        ),
+        bland_altman=bland_altman(nights, own),
+        against_first=paired(runs, first),
+    )
 
 
 def _means(
@@ -160,21 +169,22 @@ def _means(
         for person, numbers in measure(outcome.scored, scheme).items():
             tested.setdefault(person, []).append(numbers)
     return {
-        person: {name: _spread([one[name] for one in mine])["mean"] for name in mine[0]}
+        person: {name: spread(one[name] for one in mine).mean for name in mine[0]}
         for person, mine in tested.items()
     }
 
 
-def _estimates(people: Mapping[str, Numbers]) -> dict[str, Any]:
+def _estimates(people: Mapping[str, Numbers]) -> dict[str, Estimate]:
     names = next(iter(people.values()))
-    return {name: asdict(estimate(one[name] for one in people.values())) for name in names}
+    return {name: estimate(one[name] for one in people.values()) for name in names}
 
 
-def paired(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> dict[str, Any] | None:
+def paired(
+    runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]
+) -> dict[str, Difference] | None:
     """Paired difference to the first model, where both were tested on the same people."""
     mine, others = nights_of(runs), nights_of(first)
     if runs is first or mine.keys() != others.keys():
         return None
     own = (next(iter(nights.values())).predicted.scheme for nights in (mine, others))
-    coarser = min(own, key=len)
-    return {name: asdict(one) for name, one in compare(mine, others, coarser).items()}
+    return compare(mine, others, min(own, key=len))

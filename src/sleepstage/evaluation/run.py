@@ -6,13 +6,15 @@ import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sleepstage._utils.codec import encode
 from sleepstage._utils.files import write_atomically, write_json
 from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.errors import DataError
+from sleepstage.evaluation.schema import Metrics, OperatingPoint
 from sleepstage.io import open_nights
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
 from sleepstage.plotting import save_figure
@@ -44,39 +46,30 @@ _SAME: Final = 1e-5  # of a probability: sums of a matrix depend a little on its
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out of one run.
-
-    Attributes
-    ----------
-    classifier : Classifier
-        What was fitted.
-    split : Split
-        Who trained, who tested.
-    scored : dict of str to ScoredNight
-        Each night of the test people, decided by the largest probability.
-    class_weights : dict of str to float
-        Operating point that validation people chose; empty where the classifier has none.
-    model : bytes
-        Content of the model file; empty where the classifier has none.
-    """
+    """What came out of one run."""
 
     classifier: Classifier
+    """What was fitted."""
     split: Split
+    """Who trained, who tested."""
     scored: dict[str, ScoredNight]
+    """Each night of the test people, decided by the largest probability."""
     class_weights: dict[str, float]
+    """Operating point that validation people chose; empty where the classifier has none."""
     model: bytes = b""
+    """Content of the model file; empty where the classifier has none."""
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         """`report` of the test people, and at the operating point in addition."""
-        result = report(self.scored)
+        point = None
         if self.class_weights:
             decided = {
                 subject: replace(night, predicted=night.predicted.decide(self.class_weights))
                 for subject, night in self.scored.items()
             }
-            result["operating_point"] = {"factors": self.class_weights, **report(decided)}
-        return result
+            point = OperatingPoint(**vars(report(decided)), factors=self.class_weights)
+        return Metrics(**vars(report(self.scored)), operating_point=point)
 
 
 def load_nights(
@@ -129,7 +122,7 @@ def train_and_test(
     outcome = Outcome(classifier, split, scored, dict(fitted.class_weights))
     if not getattr(classifier, "exports", False):
         return outcome
-    model = fitted.file(split=asdict(split), metrics=outcome.metrics)  # type: ignore[attr-defined]
+    model = fitted.file(split=asdict(split), metrics=encode(outcome.metrics))  # type: ignore[attr-defined]
     return replace(outcome, model=model)
 
 
@@ -178,7 +171,7 @@ def save(outcome: Outcome, out: Path) -> None:
     """Write ``config.json``, ``split.json``, ``metrics.json`` and the model file, if it has one."""
     config = asdict(outcome.classifier)  # type: ignore[call-overload]  # a dataclass
     write_json(out / "config.json", config)
-    write_json(out / "split.json", asdict(outcome.split))
+    write_json(out / "split.json", outcome.split)
     write_json(out / "metrics.json", outcome.metrics)
     if outcome.model:
         with write_atomically(out / MODEL_FILE) as temporary:

@@ -20,21 +20,14 @@ _MIN_PEOPLE = 3  # one to train, one to validate, one to test
 
 @dataclass(frozen=True)
 class Split:
-    """Who trains and who tests: subjects, so that a person with several nights is there in each.
-
-    Attributes
-    ----------
-    train : tuple of str
-        Networks are fitted on these.
-    validation : tuple of tuple of str
-        The training people in groups that are left out in turns, to select how to decide.
-    test : tuple of str
-        No person of `train`; seen once, at the end.
-    """
+    """Who trains and who tests: subjects, so that a person with several nights is there in each."""
 
     train: tuple[str, ...]
+    """Networks are fitted on these."""
     validation: tuple[tuple[str, ...], ...]
+    """The training people in groups that are left out in turns, to select how to decide."""
     test: tuple[str, ...]
+    """No person of `train`; seen once, at the end."""
 
 
 def holdout(subjects: Sequence[str], *, seed: int) -> Split:

@@ -1,11 +1,14 @@
-"""Sections on how runs and models agree with the expert."""
+"""Sections on how runs and models agree with the expert, and their pictures."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from sleepstage.core.agreement import NUMBERS
+from sleepstage.evaluation.report.people import plot_models, plot_people
 from sleepstage.evaluation.report.tables import (
     Cell,
     Picture,
@@ -18,79 +21,91 @@ from sleepstage.evaluation.report.tables import (
     number_labels,
     p_value,
     scheme_words,
-    schemes,
 )
-from sleepstage.plotting import plot_confusion, plot_models, plot_people
+from sleepstage.plotting.style import panels
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-def _numbers(of: Mapping[str, Any], statistic: str | None = None) -> list[Cell]:
-    """Numbers of a report, or a statistic of each of a summary."""
-    found = [*(of[key] for key in NUMBERS), *of["recall"].values()]
-    return [one[statistic] for one in found] if statistic else found
+    from sleepstage.core.agreement import Agreement, Report
+    from sleepstage.evaluation.schema import (
+        FailedRun,
+        ModelResult,
+        Results,
+        RunResult,
+        SchemeSummary,
+        Summary,
+    )
+
+_DARK: Final = 0.55  # share from which the number on a cell is white
+
+
+def _numbers(of: Agreement) -> list[Cell]:
+    return [of.accuracy, of.kappa, of.macro_f1, *of.recall.values()]
+
+
+def _means(of: SchemeSummary) -> list[Cell]:
+    return [one.mean for one in of.spreads]
 
 
 def _runs_table(
-    reports: Sequence[tuple[int, str, Mapping[str, Any]]],
-    summary: Mapping[str, Any],
+    reports: Sequence[tuple[int, str, Report]],
+    summary: Mapping[str, SchemeSummary],
     scheme: str,
     whose: str = "test people",
 ) -> Table:
     """A line for each run, a column of words on it, and mean and standard deviation at the end."""
     rows: list[tuple[Cell, ...]] = [
-        (f"run {run}", words, *_numbers(report[scheme])) for run, words, report in reports
+        (f"run {run}", words, *_numbers(report.schemes[scheme])) for run, words, report in reports
     ]
-    rows += [
-        (statistic, "", *_numbers(summary[scheme], statistic)) for statistic in ("mean", "std")
-    ]
+    rows.append(("mean", "", *_means(summary[scheme])))
+    rows.append(("std", "", *(one.std for one in summary[scheme].spreads)))
     head = ("run", whose, *number_labels(scheme))
     return Table(scheme_words(scheme), head, tuple(rows), text_columns=2, totals=2)
 
 
-def runs_section(
-    runs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], own: Sequence[str]
-) -> Section:
+def runs_section(runs: Sequence[RunResult], summary: Summary) -> Section:
     """Every run in every scheme."""
-    reports = [(run["run"], " ".join(run["split"]["test"]), run) for run in runs]
+    reports = [(run.run, " ".join(run.split.test), run.metrics) for run in runs]
     text = (
         "Each run trains on some people and is tested once on others. All epochs of a run's test "
         "people are pooled; std is the sample standard deviation over runs."
     )
-    tables = tuple(_runs_table(reports, summary, scheme) for scheme in own)
+    tables = tuple(_runs_table(reports, summary.schemes, scheme) for scheme in summary.schemes)
     return Section("runs", "Every run", text, tables)
 
 
-def failed_section(failed: Sequence[Mapping[str, Any]]) -> Section | None:
+def failed_section(failed: Sequence[FailedRun]) -> Section | None:
     """Which runs are missing, and why; None if none is."""
     if not failed:
         return None
-    rows = tuple((one["model"], str(one["run"]), one["reason"]) for one in failed)
+    rows = tuple((one.model, str(one.run), one.reason) for one in failed)
     table = Table("", ("model", "run", "reason"), rows, text_columns=3)
     return Section("failed", "Runs that could not be done", "They count nowhere else.", (table,))
 
 
 def operating_point_section(
-    runs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], scheme: str
+    runs: Sequence[RunResult], summary: Summary, scheme: str
 ) -> Section | None:
     """The most probable class and the operating point beside each other; None without one."""
-    if "operating_point" not in summary:
+    if summary.operating_point is None:
         return None
     reports = [
-        (run["run"], _class_weights(run["operating_point"]["factors"]), run["operating_point"])
+        (run.run, _class_weights(point.factors), point)
         for run in runs
+        if (point := run.metrics.operating_point) is not None
     ]
-    rows = tuple(
-        (words, *_numbers(numbers[scheme], "mean"))
-        for words, numbers in (
-            ("most probable class", summary),
-            ("operating point", summary["operating_point"]),
-        )
+    rows = (
+        ("most probable class", *_means(summary.schemes[scheme])),
+        ("operating point", *_means(summary.operating_point[scheme])),
     )
     beside = Table("mean over runs", ("decided by", *number_labels(scheme)), rows)
-    table = _runs_table(reports, summary["operating_point"], scheme, "factor")
+    table = _runs_table(reports, summary.operating_point, scheme, "factor")
     text = (
         "The same probabilities, decided so that more of a stage is found: its probability is "
         "multiplied by a factor that validation people chose."
@@ -122,17 +137,49 @@ def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Sectio
     return Section("confusion", "What is mixed up with what", text, tables, (drawn,))
 
 
-def models_section(results: Mapping[str, Any]) -> Section | None:
+def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draw a confusion matrix twice: epochs, and shares of the expert's class.
+
+    Rows: the expert's class, columns: the predicted one.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    share_text = [["-" if np.isnan(one) else f"{one:.2f}" for one in row] for row in shares]
+    figure, axes = panels(1, 2, height=4.6)
+    _matrix(axes[0, 0], shares, [[f"{one}" for one in row] for row in counts], classes)
+    axes[0, 0].set_title("epochs", loc="left", fontsize="medium")
+    _matrix(axes[0, 1], shares, share_text, classes)
+    axes[0, 1].set_title("share of the expert's class", loc="left", fontsize="medium")
+    return figure
+
+
+def _matrix(
+    axis: Axes, shares: NDArray[np.float64], texts: Sequence[Sequence[str]], classes: Sequence[str]
+) -> None:
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > _DARK else "0.15"
+        axis.text(column, row, texts[row][column], ha="center", va="center", color=colour)
+    axis.set_xticks(range(len(classes)), classes)
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("expert")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labelsize="medium")
+
+
+def models_section(results: Results) -> Section | None:
     """Every model and its difference to the first; None for a single one."""
-    models = results["models"]
+    models = results.models
     if len(models) < 2:
         return None
     scheme = _shared_scheme(results)
     rows = tuple(_model_row(name, model, scheme) for name, model in models.items())
     compared = ("kappa to the first", "95 % CI", "p")
     head = ("model", "decided", "people", "accuracy", "kappa", "macro F1", "REM recall", *compared)
-    order = sorted({run["run"] for run in results["runs"]})
-    kappas = {(run["model"], run["run"]): run[scheme]["kappa"] for run in results["runs"]}
+    order = sorted({run.run for run in results.runs})
+    kappas = {(one.model, one.run): one.metrics.schemes[scheme].kappa for one in results.runs}
     each = tuple((f"run {run}", *(kappas.get((name, run)) for name in models)) for run in order)
     text = (
         "Means over people. The last columns are the difference of kappa to the first model, night "
@@ -143,9 +190,9 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
         Table(scheme_words(scheme), head, rows, text_columns=2),
         Table("kappa of each run", ("run", *models), each),
     )
-    means = {name: model["people"][scheme] for name, model in models.items()}
-    live = {name: model["live"] for name, model in models.items()}
-    people = {name: by_kappa(model["per_night"][scheme]) for name, model in models.items()}
+    means = {name: model.people[scheme] for name, model in models.items()}
+    live = {name: model.live for name, model in models.items()}
+    people = {name: by_kappa(model.per_night[scheme]) for name, model in models.items()}
     pictures = (
         Picture(
             "mean over people of each model with its confidence interval",
@@ -156,23 +203,22 @@ def models_section(results: Mapping[str, Any]) -> Section | None:
     return Section("models", "Models compared", text, tables, pictures)
 
 
-def _shared_scheme(results: Mapping[str, Any]) -> str:
+def _shared_scheme(results: Results) -> str:
     """The finest scheme in which all models are compared."""
-    models = [model["people"] for model in results["models"].values()]
-    return next(name for name in schemes(models[0]) if all(name in people for people in models))
+    models = [model.people for model in results.models.values()]
+    return next(name for name in models[0] if all(name in people for people in models))
 
 
-def _model_row(name: str, model: Mapping[str, Any], scheme: str) -> tuple[Cell, ...]:
-    people, against = model["people"][scheme], model["against_first"]
-    rem = people.get("sensitivity rem", {"mean": None})
-    kappa = against and against["kappa"]
+def _model_row(name: str, model: ModelResult, scheme: str) -> tuple[Cell, ...]:
+    people, rem = model.people[scheme], model.people[scheme].get("sensitivity rem")
+    kappa = model.against_first and model.against_first["kappa"]
     return (
         name,
-        "live" if model["live"] else "whole night",
-        people["accuracy"]["n"],
-        *(people[key]["mean"] for key in NUMBERS),
-        rem["mean"],
-        kappa["difference"]["mean"] if kappa else None,
-        interval(kappa["difference"]) if kappa else None,
-        p_value(kappa["p_value"]) if kappa else None,
+        "live" if model.live else "whole night",
+        people["accuracy"].n,
+        *(people[key].mean for key in NUMBERS),
+        rem.mean if rem else None,
+        kappa.difference.mean if kappa else None,
+        interval(kappa.difference.low, kappa.difference.high) if kappa else None,
+        p_value(kappa.p_value) if kappa else None,
     )

@@ -1,32 +1,58 @@
-"""Sections on what the probabilities are worth."""
+"""Sections on what the probabilities are worth, and their pictures."""
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
 from sleepstage.core.agreement import pooled
 from sleepstage.evaluation.report.tables import Picture, Section, Table, class_label
-from sleepstage.plotting import plot_certainty, plot_curves, plot_reliability, plot_rem_trade_off
+from sleepstage.plotting import STAGE_COLOURS
+from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from sleepstage.evaluation.schema import (
+        CertaintyPoint,
+        Curve,
+        Curves,
+        Reliability,
+        RemPoint,
+        RunResult,
+    )
+
+    _Corner = Literal["lower left", "lower right"]
+
 _SHOWN: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+_LINES: Final = {"recall": ACCENT, "precision": "#f0b429", "accuracy": INK, "kappa": "#7fb0d3"}
+"""What of REM, what of all classes."""
 
 
-def curves_section(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]) -> Section:
+class RemChoice(NamedTuple):
+    """Factor on the probability of REM that runs chose, REM recall and accuracy with it."""
+
+    factor: float
+    recall: float | None
+    accuracy: float | None
+
+
+def curves_section(curves: Curves, confusion: Sequence[Sequence[int]]) -> Section:
     """Areas under the curves of each class, and its share of the epochs."""
-    both = roc, precision_recall = curves["roc"], curves["precision_recall"]
+    both = roc, precision_recall = curves.roc, curves.precision_recall
     total = sum(map(sum, confusion))
     shares = {
         name: sum(row) / total if total else None for name, row in zip(roc, confusion, strict=True)
     }
     rows = tuple(
-        (class_label(name), share, *(one[name] and one[name]["area"] for one in both))
+        (class_label(name), share, *(_area(one[name]) for one in both))
         for name, share in shares.items()
     )
     head = ("class", "share of epochs", "ROC area", "average precision")
@@ -41,10 +67,52 @@ def curves_section(curves: Mapping[str, Any], confusion: Sequence[Sequence[int]]
     return Section("curves", "ROC and precision-recall", text, (Table("", head, rows),), (drawn,))
 
 
-def calibration_section(reliability: Mapping[str, Any]) -> Section:
+def _area(curve: Curve | None) -> float | None:
+    return None if curve is None else curve.area
+
+
+def plot_curves(
+    roc: Mapping[str, Curve | None],
+    precision_recall: Mapping[str, Curve | None],
+    *,
+    shares: Mapping[str, float | None],
+) -> Figure:
+    """Draw receiver operating characteristics and precision-recall curves, a line for each class.
+
+    The `shares` of the classes in all epochs, the precision of guessing, are drawn as dots.
+    """
+    figure, axes = panels(1, 2, height=4.9)
+    left, right = axes[0]
+    left.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1)
+    _draw_curves(left, roc, "area", legend="lower right")
+    left.set(xlabel="false positive rate", ylabel="true positive rate")
+    left.set_title("receiver operating characteristic", loc="left", fontsize="medium")
+    for name, share in shares.items():
+        if share is not None:
+            right.axhline(share, color=STAGE_COLOURS[name], linestyle=":", linewidth=1)
+    _draw_curves(right, precision_recall, "average precision", legend="lower left")
+    right.set(xlabel="recall", ylabel="precision")
+    right.set_title("precision and recall (dots: guessing)", loc="left", fontsize="medium")
+    return figure
+
+
+def _draw_curves(
+    axis: Axes, curves: Mapping[str, Curve | None], area: str, *, legend: _Corner
+) -> None:
+    for name, curve in curves.items():
+        if curve is not None:
+            label = f"{name}: {area} {curve.area:.3f}"
+            colour, width = STAGE_COLOURS[name], 2.4 if name == "rem" else 1.6
+            axis.plot(curve.x, curve.y, color=colour, linewidth=width, label=label)
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(framealpha=0.85, edgecolor="none", fontsize="small", loc=legend)
+
+
+def calibration_section(reliability: Reliability) -> Section:
     """Expected calibration error, and each bin that has epochs."""
-    edges = reliability["edges"]
-    columns = (reliability[name] for name in ("n_epochs", "confidence", "accuracy"))
+    edges = reliability.edges
+    columns = reliability.n_epochs, reliability.confidence, reliability.accuracy
     rows = tuple(
         (f"{low:.3f} to {high:.3f}", n_epochs, confidence, accuracy)
         for low, high, n_epochs, confidence, accuracy in zip(
@@ -52,7 +120,7 @@ def calibration_section(reliability: Mapping[str, Any]) -> Section:
         )
         if n_epochs
     )
-    error = reliability["expected_calibration_error"]
+    error = reliability.expected_calibration_error
     text = (
         "Whether a stage predicted with a probability of 80 % is right in 80 %. The expected "
         f"calibration error, the mean distance of the two, is {error:.3f} (0 is perfect)."
@@ -62,13 +130,36 @@ def calibration_section(reliability: Mapping[str, Any]) -> Section:
     return Section("calibration", "Calibration", text, (Table("", head, rows),), (drawn,))
 
 
-def certainty_section(points: Sequence[Mapping[str, Any]]) -> Section:
+def plot_reliability(reliability: Reliability) -> Figure:
+    """Draw how often the most probable class is right, and how many epochs each bin holds."""
+    figure, axes = panels(
+        2, 1, height=5.2, width=7.0, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
+    )
+    upper, lower = axes[:, 0]
+    upper.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1, label="perfect")
+    upper.plot(
+        [known(value) for value in reliability.confidence],
+        [known(value) for value in reliability.accuracy],
+        color=INK,
+        marker="o",
+        markersize=5,
+        label="the model",
+    )
+    error = reliability.expected_calibration_error
+    upper.set_title(f"expected calibration error {error:.3f}", loc="left", fontsize="medium")
+    upper.set(ylabel="share that is right", ylim=(-0.02, 1.02))
+    upper.legend(frameon=False, loc="upper left", fontsize="small")
+    lower.stairs(reliability.n_epochs, reliability.edges, fill=True, color="#8ab6d6")
+    lower.set(xlabel="probability of the most probable class", ylabel="epochs", xlim=(0, 1))
+    return figure
+
+
+def certainty_section(points: Sequence[CertaintyPoint]) -> Section:
     """Agreement once the least certain epochs are set aside."""
-    names = ("n_epochs", "certainty", "accuracy", "kappa")
     rows = tuple(
-        (f"{100 * point['set_aside']:.0f} %", *(point[name] for name in names))
-        for point in points
-        if point["set_aside"] in _SHOWN
+        (f"{100 * one.set_aside:.0f} %", one.n_epochs, one.certainty, one.accuracy, one.kappa)
+        for one in points
+        if one.set_aside in _SHOWN
     )
     text = (
         "What the certainty of an epoch is worth: the least certain epochs of all people are set "
@@ -84,12 +175,23 @@ def certainty_section(points: Sequence[Mapping[str, Any]]) -> Section:
     return Section("certainty", "Setting uncertain epochs aside", text, (table,), (drawn,))
 
 
-def rem_section(
-    points: Sequence[Mapping[str, float | None]], runs: Sequence[Mapping[str, Any]], scheme: str
-) -> Section:
+def plot_certainty(points: Sequence[CertaintyPoint]) -> Figure:
+    """Draw accuracy and kappa of what is left against the share of epochs set aside."""
+    figure, axes = panels(1, 1, height=4.4, width=7.0)
+    axis = axes[0, 0]
+    shares = [point.set_aside for point in points]
+    for name in ("accuracy", "kappa"):
+        values = [known(getattr(point, name)) for point in points]
+        axis.plot(shares, values, color=_LINES[name], label=name)
+    axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axis.set(xlabel="least certain epochs set aside", ylim=(-0.02, 1.02))
+    axis.legend(frameon=False, fontsize="small", loc="lower right")
+    return figure
+
+
+def rem_section(points: Sequence[RemPoint], runs: Sequence[RunResult], scheme: str) -> Section:
     """Numbers at each factor on the probability of REM; the picture shows the chosen one."""
-    names = ("factor", "recall", "precision", "accuracy", "kappa", "macro_f1")
-    rows = tuple(tuple(point[name] for name in names) for point in points)
+    rows = tuple(astuple(point) for point in points)
     head = ("factor", "REM recall", "REM precision", "accuracy", "kappa", "macro F1")
     text = (
         "What finding more REM costs: the probability of REM is multiplied by a factor before the "
@@ -104,21 +206,57 @@ def rem_section(
     return Section("rem", "Trading REM recall for accuracy", text, (table,), (drawn,))
 
 
-def operating_point(
-    runs: Sequence[Mapping[str, Any]], scheme: str
-) -> dict[str, float | None] | None:
+def operating_point(runs: Sequence[RunResult], scheme: str) -> RemChoice | None:
     """REM factor (geometric mean over runs), and REM recall and accuracy of all runs pooled.
 
     None where a run has no factor for REM.
     """
-    decided = [run.get("operating_point", {"factors": {}}) for run in runs]
-    class_weights = [one["factors"].get("rem") for one in decided]
-    if None in class_weights or "rem" not in SCHEMES[scheme].classes:
+    points = [run.metrics.operating_point for run in runs]
+    decided = [one for one in points if one is not None and "rem" in one.factors]
+    if len(decided) < len(runs) or "rem" not in SCHEMES[scheme].classes:
         return None
-    found = pooled([one[scheme]["confusion"] for one in decided], SCHEMES[scheme])
-    n_epochs = sum(one[scheme]["n_epochs"] for one in decided)
-    return {
-        "factor": float(np.exp(np.mean(np.log(class_weights)))),
-        "recall": found.recall["rem"],
-        "accuracy": float(np.trace(found.confusion) / n_epochs) if n_epochs else None,
-    }
+    agreements = [one.schemes[scheme] for one in decided]
+    found = pooled([one.confusion for one in agreements], SCHEMES[scheme])
+    n_epochs = sum(one.n_epochs for one in agreements)
+    return RemChoice(
+        factor=float(np.exp(np.mean(np.log([one.factors["rem"] for one in decided])))),
+        recall=found.recall["rem"],
+        accuracy=float(np.trace(found.confusion) / n_epochs) if n_epochs else None,
+    )
+
+
+def plot_rem_trade_off(
+    points: Sequence[RemPoint], *, operating_point: RemChoice | None = None
+) -> Figure:
+    """Draw what finding more REM costs: numbers against the factor, and accuracy against recall.
+
+    Factor 1 is the most probable class; it and the operating point that was chosen are marked.
+    """
+    figure, axes = panels(1, 2, height=4.4)
+    left, right = axes[0]
+    factors = [point.factor for point in points]
+    lines = {name: [known(getattr(point, name)) for point in points] for name in _LINES}
+    for name, values in lines.items():
+        label = f"REM {name}" if name in {"recall", "precision"} else name
+        left.plot(factors, values, color=_LINES[name], label=label)
+    left.axvline(1, color=MUTED, linestyle=":", linewidth=1)
+    left.set_xscale("log", base=2)
+    left.xaxis.set_major_formatter("{x:g}")
+    left.set(xlabel="factor on the probability of REM", ylim=(-0.02, 1.02))
+    left.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+    right.plot(lines["recall"], lines["accuracy"], color=INK)
+    for point in points:
+        if point.factor == 1:
+            _mark(right, point, MUTED, "o", "most probable class")
+    if operating_point is not None:
+        left.axvline(operating_point.factor, color=ACCENT, linestyle="--", linewidth=1)
+        _mark(right, operating_point, ACCENT, "D", "operating point")
+    right.set(xlabel="REM recall", ylabel="accuracy")
+    if right.get_legend_handles_labels()[0]:
+        right.legend(frameon=False, fontsize="small", loc="lower left")
+    return figure
+
+
+def _mark(axis: Axes, point: RemPoint | RemChoice, colour: str, marker: str, label: str) -> None:
+    x, y = known(point.recall), known(point.accuracy)
+    axis.plot([x], [y], marker, color=colour, markersize=8, label=drawable(label))

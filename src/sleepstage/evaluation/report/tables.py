@@ -5,17 +5,17 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from sleepstage.plotting.style import mark_simulated
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from matplotlib.figure import Figure
+
+    from sleepstage.evaluation.schema import Numbers
 
 Cell = str | float | None
 _MARKS = re.compile(r"([\\`*_\[\]|])")
@@ -28,11 +28,9 @@ def number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:z.3f}"
 
 
-def interval(found: Mapping[str, float | None], low: str = "low", high: str = "high") -> str:
-    """Two numbers of a mapping as a range; - where one is not defined."""
-    if found[low] is None or found[high] is None:
-        return "-"
-    return f"{number(found[low])} to {number(found[high])}"
+def interval(low: float | None, high: float | None) -> str:
+    """Two numbers as a range; - where one is not defined."""
+    return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def p_value(value: float | None) -> str:
@@ -47,27 +45,18 @@ def escaped(text: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head.
-
-    Attributes
-    ----------
-    caption : str
-        Above the table; empty for none.
-    head : tuple of str
-        Names of the columns.
-    rows : tuple of tuple of str, float or None
-        Numbers get three decimals, counts none.
-    text_columns : int
-        So many columns on the left hold words; the others hold numbers, which stand to the right.
-    totals : int
-        So many rows at the end sum up those above.
-    """
+    """Rows under a head."""
 
     caption: str
+    """Above the table; empty for none."""
     head: tuple[str, ...]
+    """Names of the columns."""
     rows: tuple[tuple[Cell, ...], ...]
+    """Numbers get three decimals, counts none."""
     text_columns: int = 1
+    """So many columns on the left hold words; the others hold numbers, which stand to the right."""
     totals: int = 0
+    """So many rows at the end sum up those above."""
 
     @property
     def cells(self) -> list[list[str]]:
@@ -110,28 +99,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Attributes
-    ----------
-    name : str
-        What it is found by.
-    title : str
-        Its heading.
-    text : str
-        What is shown and how to read it.
-    tables, pictures : tuple of Table, of Picture
-        In order.
-    leaky : bool
-        True if it shows what a mistake would claim: never to be taken for a result.
-    """
+    """A part of a report."""
 
     name: str
+    """What it is found by."""
     title: str
+    """Its heading."""
     text: str
+    """What is shown and how to read it."""
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    """In order."""
     leaky: bool = False
+    """True if it shows what a mistake would claim: never to be taken for a result."""
 
     def to_markdown(self) -> str:
         """Heading, text and tables."""
@@ -140,11 +120,6 @@ class Section:
             text = f"> **LEAK: these are no results.** {text}"
         parts = [f"## {escaped(self.title)}", text, *(table.to_markdown() for table in self.tables)]
         return "\n\n".join(part.strip() for part in parts if part) + "\n"
-
-
-def schemes(of: Mapping[str, Any]) -> list[str]:
-    """Names of the schemes that are keys of a mapping, finest first."""
-    return [name for name in SCHEMES if name in of]
 
 
 def scheme_words(scheme: str) -> str:
@@ -158,30 +133,13 @@ def class_label(name: str) -> str:
     return name.upper() if short else name
 
 
-def first_model(results: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Name and numbers of the model that the report is about."""
-    name = next(iter(results["models"]))
-    return name, results["models"][name]
-
-
-def runs_of(results: Mapping[str, Any], model: str) -> list[Mapping[str, Any]]:
-    """The runs of a model."""
-    return [run for run in results["runs"] if run["model"] == model]
-
-
-def pooled_confusion(runs: Sequence[Mapping[str, Any]], scheme: str) -> list[list[int]]:
-    """Confusion of all runs together; rows: the expert's class."""
-    pooled: list[list[int]] = np.sum([run[scheme]["confusion"] for run in runs], axis=0).tolist()
-    return pooled
-
-
 def number_labels(scheme: str) -> tuple[str, ...]:
     """Names of accuracy, kappa, macro F1 and the recall of each class."""
     recalls = (f"{class_label(name)} recall" for name in SCHEMES[scheme].classes)
     return "accuracy", "kappa", "macro F1", *recalls
 
 
-def by_kappa(people: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+def by_kappa(people: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """Numbers of each person, the lowest kappa first, and none at the end."""
     kappas = {name: (one["kappa"] is None, one["kappa"] or 0.0) for name, one in people.items()}
     return {name: people[name] for name in sorted(people, key=kappas.__getitem__)}

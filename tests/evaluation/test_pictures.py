@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,25 +11,34 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from research.study_plots import plot_ablation, plot_learning_curve
-from sleepstage.plotting import (
-    STAGE_COLOURS,
-    plot_bland_altman,
+from sleepstage.evaluation.report.agreement import plot_confusion
+from sleepstage.evaluation.report.people import plot_bland_altman, plot_models, plot_people
+from sleepstage.evaluation.report.probabilities import (
+    RemChoice,
     plot_certainty,
-    plot_confusion,
     plot_curves,
-    plot_models,
-    plot_people,
     plot_reliability,
     plot_rem_trade_off,
 )
+from sleepstage.evaluation.schema import (
+    BlandAltman,
+    CertaintyPoint,
+    Curve,
+    Estimate,
+    Numbers,
+    Reliability,
+    RemPoint,
+    Spread,
+)
+from sleepstage.plotting import STAGE_COLOURS
 from sleepstage.plotting.style import drawable
 
 CLASSES = ("wake", "light", "deep", "rem")
-NOTHING: dict[str, float | None] = {"mean": None, "low": None, "high": None}
+NOTHING = Estimate(mean=None, std=None, low=None, high=None, n=0)
 
 
-def estimate(mean: float, reach: float = 0.1) -> dict[str, float | None]:
-    return {"mean": mean, "low": mean - reach, "high": mean + reach}
+def estimate(mean: float, reach: float = 0.1) -> Estimate:
+    return Estimate(mean, std=0.2, low=mean - reach, high=mean + reach, n=9)
 
 
 def texts(figure: Figure, panel: int = 0) -> list[str]:
@@ -76,8 +85,8 @@ def test_confusion_shows_epochs_and_shares_of_rows() -> None:
 
 
 def test_curves_are_drawn_in_the_colour_of_their_class() -> None:
-    roc = {"rem": {"x": [0.0, 0.2, 1.0], "y": [0.0, 0.9, 1.0], "area": 0.85}, "deep": None}
-    recalls = {"rem": {"x": [0.0, 1.0], "y": [1.0, 0.3], "area": 0.7}, "deep": None}
+    roc = {"rem": Curve([0.0, 0.2, 1.0], [0.0, 0.9, 1.0], 0.85), "deep": None}
+    recalls = {"rem": Curve([0.0, 1.0], [1.0, 0.3], 0.7), "deep": None}
     figure = plot_curves(roc, recalls, shares={"rem": 0.3, "deep": None})
     drawn = line(figure, "rem: area 0.850")
     assert xy(drawn) == [(0, 0), (0.2, 0.9), (1, 1)]
@@ -94,13 +103,13 @@ def test_curves_of_no_class_at_all() -> None:
 
 def test_reliability_leaves_empty_bins_open_and_counts_epochs() -> None:
     figure = plot_reliability(
-        {
-            "edges": [0.0, 0.5, 1.0],
-            "confidence": [None, 0.8],
-            "accuracy": [None, 0.6],
-            "n_epochs": [0, 7],
-            "expected_calibration_error": 0.2,
-        }
+        Reliability(
+            edges=[0.0, 0.5, 1.0],
+            confidence=[None, 0.8],
+            accuracy=[None, 0.6],
+            n_epochs=[0, 7],
+            expected_calibration_error=0.2,
+        )
     )
     x, y = xs(line(figure, "the model")), ys(line(figure, "the model"))
     assert np.isnan(x[0])
@@ -113,8 +122,8 @@ def test_reliability_leaves_empty_bins_open_and_counts_epochs() -> None:
 def test_certainty_is_drawn_against_the_share_set_aside() -> None:
     figure = plot_certainty(
         [
-            {"set_aside": 0.0, "accuracy": 0.7, "kappa": 0.5},
-            {"set_aside": 0.5, "accuracy": 0.9, "kappa": None},
+            CertaintyPoint(0.0, 100, certainty=0.1, accuracy=0.7, kappa=0.5),
+            CertaintyPoint(0.5, 50, certainty=0.6, accuracy=0.9, kappa=None),
         ]
     )
     assert xy(line(figure, "accuracy")) == [(0, 0.7), (0.5, 0.9)]
@@ -125,20 +134,14 @@ def test_certainty_is_drawn_against_the_share_set_aside() -> None:
     assert formatter(0.05, 0) == "5 %"
 
 
-def rem_point(factor: float, recall: float | None) -> dict[str, float | None]:
-    return {
-        "factor": factor,
-        "recall": recall,
-        "precision": 0.6,
-        "accuracy": 0.7 - factor / 100,
-        "kappa": None,
-    }
+def rem_point(factor: float, recall: float | None) -> RemPoint:
+    return RemPoint(factor, recall, 0.6, accuracy=0.7 - factor / 100, kappa=None, macro_f1=0.5)
 
 
 def test_rem_trade_off_marks_the_plain_and_the_chosen_point() -> None:
     figure = plot_rem_trade_off(
         [rem_point(0.5, 0.4), rem_point(1.0, 0.6), rem_point(2.0, 0.8)],
-        operating_point={"factor": 1.5, "recall": 0.7, "accuracy": 0.68},
+        operating_point=RemChoice(factor=1.5, recall=0.7, accuracy=0.68),
     )
     assert ys(line(figure, "REM recall")) == [0.4, 0.6, 0.8]
     assert np.isnan(ys(line(figure, "kappa"))).all()
@@ -189,7 +192,7 @@ def test_people_of_several_models_lie_in_their_model_s_row() -> None:
 
 
 def test_people_none_of_whom_has_a_number() -> None:
-    nobody = {"x": {"kappa": None, "accuracy": None}}
+    nobody: dict[str, Numbers] = {"x": {"kappa": None, "accuracy": None}}
     assert "mean" not in str(plot_people({"m": nobody}).axes[0].lines[0].get_label())
     assert names(plot_people({"m": nobody, "n": nobody})) == ["m", "n"]
 
@@ -220,33 +223,31 @@ def test_ablation_leaves_out_the_default_and_tells_by_colour_what_is_sure() -> N
     colours = [each.get_color() for each in figure.axes[0].lines[1:]]
     assert len(set(colours)) == 3
     assert xs(figure.axes[0].lines[0]) == [0, 0]
-    assert plot_ablation({"one person": estimate(-0.3) | {"low": None, "high": None}}).axes
+    assert plot_ablation({"one person": replace(estimate(-0.3), low=None, high=None)}).axes
 
 
 def test_learning_curve_is_drawn_in_the_order_of_people() -> None:
-    figure = plot_learning_curve(
-        [{"n_people": 20, **estimate(0.5)}, {"n_people": 5, **estimate(0.3)}]
-    )
+    figure = plot_learning_curve([(20, Spread(0.5, 0.1)), (5, Spread(0.3, None))])
     assert points(figure) == [[5, 0.3, 20, 0.5]]
     assert figure.axes[0].get_ylabel() == "kappa, ± 1 std over runs"
-    assert plot_learning_curve([{"n_people": 5, **NOTHING}]).axes
+    assert plot_learning_curve([(5, Spread(None, None))]).axes
 
 
-def measure(**changes: Any) -> dict[str, Any]:
-    return {
-        "reference": [10.0, 20.0, 30.0],
-        "predicted": [12.0, 21.0, 30.0],
-        "bias": {"mean": 1.0},
-        "lower_limit": -0.96,
-        "upper_limit": 2.96,
-        "slope": -0.1,
-        "intercept": 3.0,
-        "p_value": 0.01,
-    } | changes
+MEASURE = BlandAltman(
+    people=["a", "b", "c"],
+    reference=[10.0, 20.0, 30.0],
+    predicted=[12.0, 21.0, 30.0],
+    bias=estimate(1.0),
+    lower_limit=-0.96,
+    upper_limit=2.96,
+    slope=-0.1,
+    intercept=3.0,
+    p_value=0.01,
+)
 
 
 def test_bland_altman_draws_differences_bias_limits_and_a_significant_slope() -> None:
-    figure = plot_bland_altman({"REM (min)": measure(), "other (min)": measure(p_value=0.4)})
+    figure = plot_bland_altman({"REM (min)": MEASURE, "other (min)": replace(MEASURE, p_value=0.4)})
     assert points(figure) == [[10, 2, 20, 1, 30, 0]]
     heights = [ys(each) for each in figure.axes[0].lines]
     assert [1.0, 1.0] in heights
@@ -260,25 +261,24 @@ def test_bland_altman_draws_differences_bias_limits_and_a_significant_slope() ->
 
 
 def test_bland_altman_of_nobody() -> None:
-    nobody = measure(reference=[], predicted=[], bias={"mean": None}, p_value=None)
-    figure = plot_bland_altman({"x (min)": nobody | {"lower_limit": None, "upper_limit": None}})
+    nobody = BlandAltman([], [], [], NOTHING, None, None, None, None, None)
+    figure = plot_bland_altman({"x (min)": nobody})
     assert len(figure.axes[0].lines) == 2
     assert plot_bland_altman({}).axes
 
 
 def test_every_picture_can_be_saved() -> None:
-    empty = {"edges": [0, 1], "confidence": [None], "accuracy": [None], "n_epochs": [0]}
     figures = [
         plot_confusion([[1, 0], [0, 1]], ["wake", "sleep"]),
         plot_curves({"rem": None}, {"rem": None}, shares={}),
-        plot_reliability(empty | {"expected_calibration_error": 0.0}),
-        plot_certainty([{"set_aside": 0.0, "accuracy": 0.7, "kappa": None}]),
+        plot_reliability(Reliability([0, 1], [None], [None], [0], 0.0)),
+        plot_certainty([CertaintyPoint(0.0, 9, 0.1, accuracy=0.7, kappa=None)]),
         plot_rem_trade_off([rem_point(1.0, 0.5)]),
         plot_people({"m": PEOPLE}),
         plot_models({"m": {"kappa": NOTHING, "accuracy": NOTHING}}, live={"m": True}),
         plot_ablation({"v": estimate(0.1)}),
-        plot_learning_curve([{"n_people": 5, **NOTHING}]),
-        plot_bland_altman({"REM (min)": measure()}),
+        plot_learning_curve([(5, Spread(None, None))]),
+        plot_bland_altman({"REM (min)": MEASURE}),
     ]
     for figure in figures:
         figure.savefig(io.BytesIO(), format="png", dpi=40)  # layout and glyph warnings are errors

@@ -1,0 +1,55 @@
+"""Dataclasses as JSON and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from sleepstage._utils.codec import FLAT, decode, encode
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float
+    y: float | None
+
+
+@dataclass(frozen=True)
+class Named:
+    by_name: dict[str, Point] = field(metadata=FLAT)
+    count: int
+
+
+@dataclass(frozen=True)
+class Owner:
+    named: Named = field(metadata=FLAT)
+    points: list[Point]
+    names: tuple[str, ...]
+    nothing: Point | None
+    extra: Point | None = None
+
+
+OWNER = Owner(Named({"a": Point(1.0, None)}, 3), [Point(0.5, 2.0)], ("u", "v"), nothing=None)
+
+
+def test_flat_fields_stand_among_those_of_their_owner_and_extras_are_left_out() -> None:
+    assert encode(OWNER) == {
+        "a": {"x": 1.0, "y": None},
+        "count": 3,
+        "points": [{"x": 0.5, "y": 2.0}],
+        "names": ["u", "v"],
+        "nothing": None,
+    }
+
+
+@pytest.mark.parametrize("owner", [OWNER, replace(OWNER, extra=Point(0.0, 0.0))])
+def test_what_is_read_is_what_was_written(owner: Owner) -> None:
+    assert decode(Owner, json.loads(json.dumps(encode(owner)))) == owner
+
+
+@pytest.mark.parametrize("content", [{}, {"x": 1.0}, [], None, 3])
+def test_another_shape_is_refused(content: object) -> None:
+    with pytest.raises((TypeError, AttributeError)):
+        decode(Point, content)
