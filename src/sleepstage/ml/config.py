@@ -21,7 +21,11 @@ _SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
 DEFAULT_FEATURES: Final = tuple(
     name
     for name in _SUMMARY_NAMES
-    if name not in {"hr_trend_10m", "hr_age", "motion_windows_5m", "steps_24h", "since_walk"}
+    if name
+    not in {
+        *("hr_trend_10m", "hr_age", "motion_windows_5m", "steps_24h", "since_walk"),
+        *("hr_overdue", "drift_5m", "drift_15m"),  # for `sleepstage.engine.wear`
+    }
 )
 """Features that help on people not trained on; `docs/approach.md` has the measurements."""
 
