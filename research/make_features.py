@@ -17,7 +17,8 @@ One row per 30 s epoch, made at the epoch's end from what was known by then, in
 can see. *m* is minutes looked back; *night* is since the recording's start; a *log* is
 `log(1 + value)` but for posture, which is `log(value + 0.001 g)`. The default model
 uses those marked ●; the others were measured not to help on people not trained on
-([approach](approach.md)).
+([approach](approach.md)). `hr_overdue` and the drifts decide whether the watch is worn
+([live](live.md#not-worn-no-data)).
 
 | | name | from | unit | what it is for |
 |---|---|---|---|---|

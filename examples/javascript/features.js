@@ -13,6 +13,11 @@ const HOUR = 3600;
 const DAY = 24 * HOUR;
 const MEMORY = 30 * MINUTE; // s of heart rate and motion that are looked back on
 const TURN_FLOOR = 1e-3; // g, about the noise of a watch that lies still
+const WINDOW = 15; // s of a summary
+const COVERED = 0.8; // of a stretch have to be known to tell that nothing moved in it
+const PATIENCE = 300; // s that a heart rate may be overdue
+const DRIFT = 4e-3; // g
+const DRIFT_UNSEEN = 1.8e-3; // g
 const TRACE_LENGTH = 30;
 const TRACE_STEP = 10; // s
 const TRACE_AGE = 20; // s for which a heart rate holds
@@ -46,9 +51,22 @@ export function closeEpoch(state, { heartRate, motion, steps }) {
   return [features, { start: state.start, nEpochs: state.nEpochs + 1, night, lastMovement }];
 }
 
-/** Does an epoch rest on anything: heart rate of the last 30 minutes, or motion of five? */
-export function hasSignal(features) {
-  return !Number.isNaN(features.hr_age) || features.motion_windows_5m > 0;
+/** Why an epoch can't be staged: "no_data", "not_worn", or "" where it can. */
+export function unscoredReason(features) {
+  // The package has its features in single precision.
+  const { hr_overdue: overdue, drift_5m: five, drift_15m: fifteen } = Object.fromEntries(
+    Object.entries(features).map(([name, value]) => [name, Math.fround(value)]),
+  );
+  const unseen = Number.isNaN(overdue);
+  if (!unseen && overdue <= PATIENCE) {
+    return "";
+  }
+  if (features.motion_windows_5m === 0) {
+    return "no_data";
+  }
+  const limit = unseen ? DRIFT_UNSEEN : DRIFT;
+  const steady = five <= Math.fround(limit) || fifteen <= Math.fround(DRIFT);
+  return features.counts_5m === 0 && steady ? "not_worn" : "";
 }
 
 function heartRateFeatures(state, heartRate, now) {
@@ -56,6 +74,8 @@ function heartRateFeatures(state, heartRate, now) {
   const last = (minutes) =>
     recent.values.slice(firstFrom(recent.times, now - minutes * MINUTE));
 
+  const newest = recent.times.at(-1) ?? NaN;
+  const gaps = differences(recent.times);
   const level = mean(last(0.5));
   const night = Number.isNaN(level) ? state.night : [...state.night, level];
   const median = percentile(night, 50);
@@ -71,7 +91,8 @@ function heartRateFeatures(state, heartRate, now) {
     hr_10m_vs_night: mean(last(10)) - median,
     hr_night_p5: percentile(night, 5),
     hr_samples_1m: last(1).length,
-    hr_age: Math.log1p(now - (recent.times.at(-1) ?? NaN)),
+    hr_age: Math.log1p(now - newest),
+    hr_overdue: now - newest - (gaps.length ? mean(gaps) : 0),
     ...trace(recent, now),
   };
   return [features, night];
@@ -110,6 +131,16 @@ function motionFeatures(state, motion, now) {
   const turning = (minutes) =>
     Math.log(mean(turns.slice(Math.max(since(minutes) - 1, 0))) + TURN_FLOOR);
 
+  // How far the peaks are apart, NaN where too little is known.
+  const drift = (minutes) => {
+    const known = peaks.slice(since(minutes));
+    const ranges = [0, 1, 2].map((axis) => {
+      const values = known.map((peak) => peak[axis]);
+      return Math.max(...values) - Math.min(...values);
+    });
+    return known.length * WINDOW >= COVERED * minutes * MINUTE ? sum(ranges) : NaN;
+  };
+
   const epoch = since(0.5);
   const moved = times.filter((_, at) => at >= epoch && summaries[at][0] > 0);
   const lastMovement = moved.at(-1) ?? state.lastMovement;
@@ -124,6 +155,8 @@ function motionFeatures(state, motion, now) {
     posture_5m: since(5) < times.length ? turning(5) : NaN,
     peak_length: mean(peaks.slice(epoch).map((peak) => Math.hypot(...peak))),
     motion_windows_5m: times.length - since(5),
+    drift_5m: drift(5),
+    drift_15m: drift(15),
   };
   return [features, lastMovement];
 }

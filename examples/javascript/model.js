@@ -5,7 +5,7 @@
 
 import * as ort from "onnxruntime-web";
 
-import { hasSignal } from "./features.js";
+import { unscoredReason } from "./features.js";
 
 const FORMAT = 3; // of the model file
 const TRUST = 30; // epochs after which a night's own mean weighs as much as the typical one
@@ -57,7 +57,7 @@ export class Stager {
     };
   }
 
-  /** What the next epoch is, from its features by name; and the state after it. */
+  /** What the next epoch is, from its features by name; the state after it; why it is unscored. */
   async advance(features, state) {
     const row = Float32Array.from(this.info.features, (name) => {
       if (!(name in features)) {
@@ -73,8 +73,8 @@ export class Stager {
     const [centred, course] = centre(Array.from(predicted.data), this.info.typical, state);
     const probabilities = temper(centred, this.info.temperature);
     // Epochs in the dark count in the state as all others do; only nothing is said of them.
-    const seen = hasSignal(features);
-    return [seen ? probabilities : null, { graph, ...course }];
+    const reason = unscoredReason(features);
+    return [reason === "" ? probabilities : null, { graph, ...course }, reason];
   }
 }
 

@@ -49,9 +49,9 @@ async function main() {
   let night = beginNight(start);
   let state = stager.begin();
   for (let epoch = 0; epoch < nEpochs; epoch += 1) {
-    let features, probabilities;
+    let features, probabilities, reason;
     [features, night] = closeEpoch(night, signals);
-    [probabilities, state] = await stager.advance(features, state);
+    [probabilities, state, reason] = await stager.advance(features, state);
     const line = {
       time: start + epoch * EPOCH_SECONDS,
       stage: decide(probabilities, info.classes, options["find-rem"] ? info.factors : {}),
@@ -59,6 +59,7 @@ async function main() {
         probabilities &&
         Object.fromEntries(info.classes.map((name, at) => [name, probabilities[at]])),
       confidence: certainty(probabilities),
+      ...(reason && { reason }), // not_worn or no_data
       ...(info.simulated && { simulated: true }), // trained on nights of no person
       ...(options.features && { features }), // NaN is null in JSON
     };

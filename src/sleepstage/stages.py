@@ -29,6 +29,12 @@ UNIX_TIME: Final = 1e9
 UNSCORED: Final = -1
 """Class code of an epoch that nobody scored, in every scheme."""
 
+REASONS: Final = ("", "not_worn", "no_data")
+"""Why an epoch could not be staged; the position of a name is its code."""
+
+NOT_WORN: Final = REASONS.index("not_worn")
+NO_DATA: Final = REASONS.index("no_data")
+
 
 class Stage(IntEnum):
     """A sleep stage as scored by the AASM manual; ``N3`` includes the older rules' stage 4."""

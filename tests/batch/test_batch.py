@@ -356,6 +356,33 @@ def test_the_page_shows_every_night_and_why_others_are_missing(study: Path, tmp_
     assert row["expected_accuracy"] == (summaries["n0"].expected or {})["accuracy"]
 
 
+def test_minutes_without_a_stage_are_shown_and_nights_of_before_have_none(
+    study: Path, tmp_path: Path
+) -> None:
+    summaries, _ = run(study, tmp_path)
+    known = [one for one in summaries.values() if one.statistics]
+    now, before = known[0].statistics or {}, dict(known[1].statistics or {})
+    del before["not_worn"], before["no_data"]
+    nights = [
+        replace(known[0], statistics={**now, "not_worn": 123.0, "no_data": 45.0}),
+        replace(known[1], statistics=before),
+    ]
+    page = write_overview(nights, tmp_path / "new").read_text()
+    assert "<td>123</td><td>45</td>" in page
+    assert "<td>-</td><td>-</td>" in page
+    table = pl.read_csv(tmp_path / "new" / "nights.csv")
+    assert table["not_worn"].to_list() == [123.0, None]
+    assert table["no_data"].to_list() == [45.0, None]
+
+
+def test_a_watch_on_a_table_is_no_night() -> None:
+    still = np.tile([0.0, 0.0, 0.0, 1.0], (960, 1))
+    motion = Samples(15.0 * np.arange(-59.0, 901), still)
+    table = replace(night_of(5), heart_rate=Samples.empty(), motion=motion)
+    with pytest.raises(DataError, match="the watch was not worn in 240, and are all times"):
+        score(table, load_model("live"), "live", Wanted())
+
+
 def test_names_are_escaped(tmp_path: Path) -> None:
     write_night(tmp_path / "in", "<b>&#")
     summaries, _ = run(tmp_path / "in", tmp_path / "out")

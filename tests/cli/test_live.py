@@ -228,6 +228,7 @@ def test_a_terminal_shows_the_night_and_the_expert() -> None:
         for number in range(3):
             show(Epoch(10.0 + 30 * number, "wake", shares, 0.5))
         show(Epoch(100.0, "unscored", dict.fromkeys(shares, math.nan), 0.0))
+        show(Epoch(130.0, "unscored", dict.fromkeys(shares, math.nan), 0.0, "not_worn"))
     text = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "WAKE" in text
     assert "confidence 50%" in text
@@ -235,6 +236,7 @@ def test_a_terminal_shows_the_night_and_the_expert() -> None:
     assert "▪" * 15 + "·" * 5 in text
     assert "0:02 h" in text
     assert "UNSCORED" in text
+    assert "NOT WORN" in text
 
 
 def test_a_terminal_gets_a_picture_and_a_pipe_gets_lines(

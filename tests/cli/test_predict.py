@@ -81,6 +81,22 @@ def test_predict_from_files_with_any_of_them_missing(
     assert "a recording needs heart rate or motion" in result.output
 
 
+def test_predict_names_the_reason_of_what_is_unscored(small_run: Run, tmp_path: Path) -> None:
+    motion, beats = tmp_path / "motion.csv", tmp_path / "beats.csv"
+    still = [f"{15 * n},0,0,0,1" for n in range(1, 81)]  # 20 minutes
+    motion.write_text("\n".join(["time,counts,peak_x_g,peak_y_g,peak_z_g", *still]))
+    beats.write_text("\n".join(["time,bpm", *(f"{time},60" for time in range(0, 300, 5))]))
+    night = ("--motion", motion, "--heart-rate", beats, "--start", "0", "--end", "2400")
+    result = invoke("predict", "--model", small_run.model, *night, "--out", tmp_path / "night.csv")
+    assert result.exit_code == 0, result.output
+    rows = {line.split()[0]: line.split() for line in result.output.splitlines() if "%" in line}
+    assert rows["not"][1:] == ["worn", "14.5", "36.2%"]
+    assert rows["no"][1:] == ["data", "15.5", "38.8%"]
+    assert "unscored" not in result.output
+    found = pl.read_csv(tmp_path / "night.csv")["reason"].fill_null("").to_list()
+    assert found == [""] * 20 + ["not_worn"] * 29 + ["no_data"] * 31
+
+
 def test_predict_wants_either_a_recording_or_files(small_run: Run, simulated_data: Path) -> None:
     beats = simulated_data / "heart_rate" / "900001_heartrate.txt"
     neither = invoke("predict", "--model", small_run.model)

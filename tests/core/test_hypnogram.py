@@ -112,6 +112,21 @@ def test_the_table_has_a_row_an_epoch_and_a_column_a_class() -> None:
     assert frame["p_light"][1] == pytest.approx(0.7)
 
 
+def test_reasons_go_with_the_night(tmp_path: Path) -> None:
+    one = replace(night(), reasons=np.array([0, 0, 1, 0, 0], dtype=np.int8))
+    expected = ["", "", "not_worn", "", ""]
+    for same in (one, one.merge(TWO_CLASS), one.decide({"rem": 2})):
+        assert same.reason_names.tolist() == expected
+        assert same.to_frame()["reason"].to_list() == expected
+        assert (same.statistics().not_worn, same.statistics().no_data) == (0.5, 0)
+    assert night().reason_names.tolist() == [""] * 5
+    for name in ("one.csv", "one.json", "one.parquet"):
+        one.save(tmp_path / name)
+        assert [why or "" for why in read(tmp_path / name)["reason"]] == expected
+    with pytest.raises(DataError, match=r"reasons have shape \(4,\), expected \(5,\)"):
+        replace(one, reasons=np.zeros(4, dtype=np.int8))
+
+
 def test_an_experts_table_has_no_probabilities() -> None:
     frame = Hypnogram.from_stages([Stage.WAKE]).to_frame()
     assert frame.columns == ["time", "stage"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +36,14 @@ def test_unscored_epochs_and_those_outside_the_mask_are_as_if_cut_out() -> None:
     mask = np.array([digit == "1" for digit in "1110111101"])
     assert sleep_statistics(whole, mask=mask) == sleep_statistics(hypnogram("wwdrrw"))
     assert whole.statistics(mask=mask) == hypnogram("wwdrrw").statistics()
+
+
+def test_minutes_without_a_stage_are_counted_by_reason() -> None:
+    one = replace(hypnogram("w---lr"), reasons=np.array([0, 1, 2, 2, 0, 0], dtype=np.int8))
+    found = one.statistics()
+    assert (found.not_worn, found.no_data, found.time_in_bed) == (0.5, 1.0, 1.5)
+    masked = one.statistics(mask=np.array([True, False, True, False, True, True]))
+    assert (masked.not_worn, masked.no_data) == (0.0, 0.5)
 
 
 def test_n1_is_the_onset_of_sleep() -> None:

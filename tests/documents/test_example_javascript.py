@@ -111,6 +111,14 @@ GAPS: Final = replace(
 )
 NIGHTS: Final = {
     "gaps and a long silence": GAPS,
+    "on a table": replace(
+        WHOLE,
+        heart_rate=without(WHOLE.heart_rate, (60, 180)),
+        motion=replace(
+            WHOLE.motion,
+            values=np.where(WHOLE.motion.times[:, None] > 3600, [0, 0, 0, 1], WHOLE.motion.values),
+        ),
+    ),
     "no motion": replace(GAPS, motion=Samples.empty(4)),
     "no heart rate, no steps": replace(GAPS, heart_rate=Samples.empty(), steps=Samples.empty()),
 }
@@ -168,6 +176,7 @@ def compare(lines: Lines, night: Recording, model: Model, *, find_rem: bool = Fa
         [line["confidence"] for line in lines], told.confidence, atol=10 * CLOSE
     )
     assert [line["time"] for line in lines] == hypnogram.times.tolist()
+    assert [line.get("reason", "") for line in lines] == hypnogram.reason_names.tolist()
     stages = np.array([line["stage"] for line in lines])
     weights = [
         stager.info.class_weights.get(name, 1) if find_rem else 1 for name in told.scheme.classes
@@ -188,8 +197,10 @@ def test_the_example_says_what_the_package_says(
     assert all(line["simulated"] for line in lines)
     if kind == "gaps and a long silence":
         unscored = [at for at, line in enumerate(lines) if line["stage"] == "unscored"]
-        # Heart rate is looked back on for 30 minutes: the last epoch to see any ends before.
-        assert unscored == list(range(2 * (SILENCE[0] + 30) - 1, 2 * SILENCE[1]))
+        # Both signals are waited for 5 minutes.
+        assert unscored == list(range(2 * (SILENCE[0] + 5), 2 * SILENCE[1]))
+    if kind == "on a table":
+        assert {line.get("reason") for line in lines[2 * 65 + 1 :]} == {"not_worn"}
 
 
 def test_the_same_of_transformers_at_an_operating_point(

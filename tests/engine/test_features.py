@@ -21,9 +21,9 @@ from sleepstage.engine.features import (
     FEATURES,
     FeatureState,
     extract_features,
-    has_signal,
     push,
 )
+from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.simulate.nights import simulate_night
@@ -409,18 +409,44 @@ def test_a_missing_signal_blanks_its_own_columns_only(present: tuple[str, ...]) 
             assert (rows[:, i] == 0).all()
         else:
             assert np.isnan(rows[:, i]).all()
-    assert has_signal(rows).any() == bool({*present} & {"heart_rate", "motion"})
+    scored = unscored_reasons(rows) == 0
+    assert scored.any() == bool({*present} & {"heart_rate", "motion"})
 
 
 def test_a_full_night_knows_every_feature_in_the_end() -> None:
     assert np.isfinite(extract_features(simulate_night(4, hours=2.0))[-1]).all()
 
 
-def test_an_epoch_has_a_signal_for_30_minutes_of_heart_rate_or_5_of_motion() -> None:
+def test_an_epoch_is_scored_for_5_minutes_of_heart_rate_or_motion() -> None:
     rows = extract_features(recording(heart_rate=[(60, 60)], start=0, end=7200))
-    assert np.flatnonzero(has_signal(rows)).tolist() == list(range(2, 62))
+    assert np.flatnonzero(unscored_reasons(rows) == 0).tolist() == list(range(2, 12))
     rows = extract_features(recording(motion=[(60, STILL)], start=0, end=7200))
-    assert np.flatnonzero(has_signal(rows)).tolist() == list(range(1, 11))
+    assert np.flatnonzero(unscored_reasons(rows) == 0).tolist() == list(range(1, 11))
+
+
+def test_a_heart_rate_is_overdue_by_its_age_less_the_usual_gap() -> None:
+    night = recording(heart_rate=[(10, 60), (30, 60), (70, 60)], start=0, end=2100)
+    overdue = extract_features(night)[:, FEATURE_NAMES.index("hr_overdue")]
+    # 20 s old; then 30 s, less 20 s; then 20 s, less 30 s; after 30 minutes none is known.
+    np.testing.assert_array_equal(overdue[:3], [20 - 0, 60 - 30 - 20, 90 - 70 - 30])
+    assert overdue[29] == 900 - 70 - 30
+    assert np.isnan(overdue[-1])
+
+
+def test_drift_is_the_range_of_the_peaks_where_most_of_the_time_is_known() -> None:
+    ends = np.arange(15, 901, 15)
+    x = np.where(ends == 300, 0.25, 0.0)
+    night = recording(
+        motion=[(t, [0, one, 0.5, 1]) for t, one in zip(ends, x, strict=True)], end=900
+    )
+    rows = extract_features(night)
+    five, fifteen = (rows[:, FEATURE_NAMES.index(name)] for name in ("drift_5m", "drift_15m"))
+    assert np.isnan(five[:7]).all()
+    assert np.isnan(fifteen[:23]).all()
+    assert (five[7:9] == 0).all()
+    assert (five[9:19] == 0.25).all()
+    assert (five[19:] == 0).all()
+    assert (fifteen[23:] == 0.25).all()
 
 
 # Live as in one go

@@ -108,10 +108,11 @@ def test_long_silence_is_unscored(stager: Stager) -> None:
     )
     hypnogram = stager.predict(silent)
     assert hypnogram.probabilities is not None
-    # Heart rate is looked back on for 30 minutes, 60 epochs.
-    assert (hypnogram.codes[:119] != UNSCORED).all()
-    assert (hypnogram.codes[119:] == UNSCORED).all()
-    assert np.isnan(hypnogram.probabilities[119:]).all()
+    # 5 minutes after the last sample.
+    assert (hypnogram.codes[:69] != UNSCORED).all()
+    assert (hypnogram.codes[70:] == UNSCORED).all()
+    assert np.isnan(hypnogram.probabilities[70:]).all()
+    assert set(hypnogram.reason_names[70:]) == {"no_data"}
 
 
 def test_the_saved_model_reproduces_the_reported_metrics(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Epoch, Hypnogram, likeliest
 from sleepstage.core.recording import Recording
-from sleepstage.engine.features import extract_features, has_signal
+from sleepstage.engine.features import extract_features
 from sleepstage.engine.session import Session
 from sleepstage.engine.stager import Stager
+from sleepstage.engine.wear import unscored_reasons
 
 SIGNALS = ("heart_rate", "motion", "steps")
 
@@ -68,14 +69,36 @@ def raw_night(minutes: float, *, rate: float, seed: int, start: float = 0.0) -> 
     )
 
 
+def lost_night(start: float) -> Arrays:
+    """Twelve minutes on a wrist, eight on a table, eight without data, and again two on a wrist."""
+    rng = np.random.default_rng(5)
+    worn, off, silent, back = (start + 60 * minutes for minutes in (0, 12, 20, 28))
+    beats = np.arange(worn, back + 120, 5.0)
+    beats = beats[(beats < off) | (beats >= back)]
+    moved = np.arange(worn, back + 120, 0.25)
+    moved = moved[(moved < silent) | (moved >= back)]
+    xyz = rng.normal([0, 0, 1], 0.05, (len(moved), 3))
+    xyz[(moved >= off) & (moved < silent)] = [0, 0, 1]
+    given = {"heart_rate": (beats, np.full(len(beats), 61.0)), "motion": (moved, xyz)}
+    return Arrays(start, back + 120, given)
+
+
 def stepped(stager: Stager, recording: Recording) -> Hypnogram:
     """A recording as a session gives it, to the last bit: epoch after epoch."""
     rows = extract_features(recording)
     beyond = np.full((stager.look_ahead, rows.shape[1]), np.nan, dtype=np.float32)
     probabilities, _ = stager.step(np.concatenate([rows, beyond]), stager.initial_state())
     probabilities = probabilities[stager.look_ahead :]
-    probabilities[~has_signal(rows)] = np.nan
-    return Hypnogram(recording.start, likeliest(probabilities), stager.scheme, probabilities)
+    reasons = unscored_reasons(rows)
+    probabilities[reasons > 0] = np.nan
+    codes = likeliest(probabilities)
+    return Hypnogram(recording.start, codes, stager.scheme, probabilities, reasons=reasons)
+
+
+def shortened(hypnogram: Hypnogram, n_epochs: int) -> Hypnogram:
+    """The first epochs of it."""
+    known = {name: getattr(hypnogram, name) for name in ("codes", "probabilities", "reasons")}
+    return replace(hypnogram, **{name: one[:n_epochs] for name, one in known.items()})
 
 
 def push_at(session: Session, night: Arrays, times: list[float]) -> list[Epoch]:
@@ -93,6 +116,7 @@ def assert_same(epochs: list[Epoch], hypnogram: Hypnogram) -> None:
     assert hypnogram.probabilities is not None
     assert [one.time for one in epochs] == hypnogram.times.tolist()
     assert [one.stage for one in epochs] == hypnogram.stages.tolist()
+    assert [one.reason for one in epochs] == hypnogram.reason_names.tolist()
     told = [list(one.probabilities.values()) for one in epochs]
     shape = hypnogram.probabilities.shape
     found = np.array(told, dtype=np.float32).reshape(shape)

@@ -200,12 +200,12 @@ def test_a_gap_is_no_stage_and_a_label_is_no_html(browser: Browser, server: Serv
         assert page.locator("h1").inner_text() == label
         rows = epoch_rows(page)
         assert [row[1] for row in rows] == [
-            {**STAGES, "unscored": "Unknown"}[one] for one in stages
+            {**STAGES, "unscored": "No data"}[one] for one in stages
         ]
-        gaps = [row for row in rows if row[1] == "Unknown"]
+        gaps = [row for row in rows if row[1] == "No data"]
         assert {cell for row in gaps for cell in row[2:7]} == {"\N{EN DASH}"}
         assert rows[2][0] == "0:01"
-        assert "Unknown" in page.locator(".tables").inner_text()
+        assert "No data" in page.locator(".tables").inner_text()
 
 
 def test_samples_that_do_not_count_are_warned_of(browser: Browser, server: Server) -> None:

@@ -24,8 +24,15 @@ from sleepstage.core.recording import Recording
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError, SnapshotError, StoreError
 from sleepstage.server.message import Message
-from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
+from sleepstage.server.records import (
+    Advance,
+    Backlog,
+    Incoming,
+    SessionRecord,
+    describe_statistics,
+)
 from sleepstage.simulate.nights import simulate_night
+from sleepstage.stages import FOUR_CLASS
 from tests.helpers.live import Arrays, raw_night
 from tests.helpers.service import START, Running, rows, running, simulated
 
@@ -290,6 +297,27 @@ def test_the_night_as_a_whole_is_that_of_the_night_model(shared: Running) -> Non
     late = shared.push(session, "late", heart_rate=[[START, 60]])
     assert late.status_code == 409
     assert "open another session" in late.json()["detail"]
+
+
+def test_what_is_not_staged_has_a_reason(shared: Running) -> None:
+    session = shared.open(start=START)
+    beats = [[START + time, 60] for time in range(0, 300, 5)]
+    still = [[START + 15 * n, 0, 0, 0, 1] for n in range(1, 81)]  # 20 minutes
+    shared.push(session, "a", heart_rate=beats, motion=still)
+    shared.push(session, "b", heart_rate=[[START + 2400, 60]])
+    closed = shared.client.post(f"/v1/sessions/{session}/close").json()
+    for reading in (closed, closed["night"]):
+        reasons = [epoch["reason"] for epoch in reading["epochs"]]
+        assert reasons == [""] * 20 + ["not_worn"] * 29 + ["no_data"] * 31
+        assert [one["stage"] == "unscored" for one in reading["epochs"]] == list(map(bool, reasons))
+        assert reading["statistics"]["not_worn"] == 14.5
+        assert reading["statistics"]["no_data"] == 15.5
+
+
+def test_epochs_stored_by_an_earlier_version_are_still_read() -> None:
+    stored = [{"stage": "light"}, {"stage": "unscored"}, {"stage": "wake", "reason": ""}]
+    found = describe_statistics(stored, FOUR_CLASS)
+    assert (found["time_in_bed"], found["not_worn"], found["no_data"]) == (1.0, 0.0, 0.0)
 
 
 def test_it_can_decide_at_the_operating_point_for_rem(shared: Running) -> None:

@@ -231,8 +231,9 @@ def _draw(
     epochs: Sequence[Epoch], classes: Sequence[str], subject: str, agreeing: str, width: int
 ) -> Group:
     now = epochs[-1]
+    shown = now.reason.replace("_", " ") or now.stage
     title = Text.assemble(
-        (f" {now.stage.upper()} ", f"bold reverse {_COLOURS.get(now.stage, _OTHER)}"),
+        (f" {shown.upper()} ", f"bold reverse {_COLOURS.get(now.stage, _OTHER)}"),
         f"  {subject}  {_clock(len(epochs) * EPOCH_SECONDS)}",
         f"  confidence {now.confidence:.0%}",
         agreeing,

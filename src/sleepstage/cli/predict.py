@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -132,13 +133,17 @@ def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:
     """Print the minutes of each stage and, where an expert scored the night, the agreement."""
     if hypnogram.simulated:
         simulated_banner()
-    names = [*hypnogram.scheme.classes, "unscored"]
+    reasons = hypnogram.reason_names
+    found = Counter(np.where(reasons == "", hypnogram.stages, reasons).tolist())
+    counts = dict.fromkeys(hypnogram.scheme.classes, 0) | found
     columns = ["stage", "minutes", "share"]
-    counts = [int(np.sum(hypnogram.stages == name)) for name in names]
     rows = [
-        [name, f"{count * EPOCH_SECONDS / 60:.1f}", f"{count / max(len(hypnogram), 1):.1%}"]
-        for name, count in zip(names, counts, strict=True)
-        if count or name != "unscored"
+        [
+            name.replace("_", " "),
+            f"{count * EPOCH_SECONDS / 60:.1f}",
+            f"{count / max(len(hypnogram), 1):.1%}",
+        ]
+        for name, count in counts.items()
     ]
     title = f"{hypnogram.subject or 'night'}: {len(hypnogram)} epochs of 30 s"
     table(title, columns, rows, simulated=hypnogram.simulated)

@@ -12,7 +12,7 @@ import numpy as np
 from sleepstage._utils.files import write_table
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, REASONS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,6 +77,9 @@ class Hypnogram:
         True if the night was made by the simulator: tables and pictures must be marked.
     utc_offset : int
         Seconds by which clocks were ahead of UTC when the night began; see `clock`.
+    reasons : ndarray of int8, shape (n_epochs,), or None
+        Why each epoch could not be staged, as a code of `sleepstage.stages.REASONS`; 0 where it
+        was. Read `reason_names` for names.
     """
 
     start: float
@@ -86,11 +89,15 @@ class Hypnogram:
     subject: str = ""
     simulated: bool = False
     utc_offset: int = 0
+    reasons: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.codes), len(self.scheme))
         if self.probabilities is not None and self.probabilities.shape != shape:
             msg = f"probabilities have shape {self.probabilities.shape}, expected {shape}"
+            raise DataError(msg)
+        if self.reasons is not None and self.reasons.shape != shape[:1]:
+            msg = f"reasons have shape {self.reasons.shape}, expected {shape[:1]}"
             raise DataError(msg)
 
     @classmethod
@@ -127,6 +134,12 @@ class Hypnogram:
         """Name of each epoch's class, ``unscored`` where there is none, shape (n_epochs,)."""
         names = np.array([*self.scheme.classes, "unscored"])
         return names[self.codes]
+
+    @property
+    def reason_names(self) -> NDArray[np.str_]:
+        """``not_worn`` or ``no_data`` where that is why an epoch is unscored, else empty."""
+        codes = np.zeros(len(self), dtype=np.int8) if self.reasons is None else self.reasons
+        return np.array(REASONS)[codes]
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -189,7 +202,8 @@ class Hypnogram:
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
 
-        Where times are Unix time, ``clock`` follows the time; see `Hypnogram.clock`. A simulated
+        Where times are Unix time, ``clock`` follows the time; see `Hypnogram.clock`. Where an epoch
+        could not be staged, ``reason`` is a column, too; see `Hypnogram.reason_names`. A simulated
         night has a column ``simulated`` in addition, so that no table hides it.
         """
         import polars as pl
@@ -201,6 +215,8 @@ class Hypnogram:
             for name, column in zip(self.scheme.classes, self.probabilities.T, strict=True):
                 columns[f"p_{name}"] = column
             columns["confidence"] = self.confidence
+        if self.reason_names.any():
+            columns["reason"] = self.reason_names.tolist()
         if self.simulated:
             columns["simulated"] = [True] * len(self)
         return pl.DataFrame(columns)
@@ -276,17 +292,20 @@ class Epoch:
     time : float
         Its start, in seconds on the session's clock.
     stage : str
-        Name of its class; ``unscored`` where neither heart rate nor motion was seen for long.
+        Name of its class; ``unscored`` where no data come or the watch is not worn.
     probabilities : mapping of str to float
         Of each class, NaN where unscored.
     confidence : float
         From 0 to 1; see `sleepstage.core.hypnogram.certainty`.
+    reason : str
+        Why it is unscored, ``no_data`` or ``not_worn``; empty where it is not.
     """
 
     time: float
     stage: str
     probabilities: Mapping[str, float]
     confidence: float
+    reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: NaN becomes None."""
@@ -302,11 +321,12 @@ def staged(
     start: float,
     first: int,
     probabilities: NDArray[np.float32],
-    lit: NDArray[np.bool_],
+    reasons: NDArray[np.int8],
     weights: NDArray[np.float64],
 ) -> list[Epoch]:
     """Epochs from number `first` on; those before the night are left out."""
-    probabilities = np.where(lit[: len(probabilities), np.newaxis], probabilities, np.nan)
+    unknown = reasons[: len(probabilities), np.newaxis] > 0
+    probabilities = np.where(unknown, np.nan, probabilities)
     names = (*scheme.classes, "unscored")
     codes = likeliest(probabilities * weights)
     confidence = certainty(probabilities)
@@ -316,6 +336,7 @@ def staged(
             stage=names[codes[row]],
             probabilities=dict(zip(scheme.classes, probabilities[row].tolist(), strict=True)),
             confidence=float(confidence[row]),
+            reason=REASONS[reasons[row]],
         )
         for row, number in enumerate(range(first, first + len(probabilities)))
         if number >= 0

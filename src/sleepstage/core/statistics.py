@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS, TWO_CLASS, UNSCORED
+from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, TWO_CLASS, UNSCORED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,8 @@ class _Staged(Protocol):
     def codes(self) -> NDArray[np.int8]: ...
     @property
     def scheme(self) -> Scheme: ...
+    @property
+    def reasons(self) -> NDArray[np.int8] | None: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class SleepStatistics:
     """Of each class of the hypnogram's scheme."""
     shares: dict[str, float]
     """Of total sleep time, 0 to 1, of each class but wake; empty where there is no sleep."""
+    not_worn: float = 0.0
+    no_data: float = 0.0
+    """Minutes that were not staged because the watch was not worn, or because no data came."""
 
 
 def sleep_statistics(
@@ -89,11 +94,13 @@ def sleep_statistics(
     technology, Sleep 44(2), zsaa170.
     """
     counted = hypnogram.codes != UNSCORED
+    reasons = np.zeros(len(counted)) if hypnogram.reasons is None else hypnogram.reasons
     if mask is not None:
         if mask.shape != counted.shape:
             msg = f"the mask has shape {mask.shape}, the hypnogram {counted.shape}: give both alike"
             raise DataError(msg)
         counted &= mask
+        reasons = reasons[mask]
     classes = hypnogram.scheme.classes
     codes = hypnogram.codes[counted]
     in_two = np.array(hypnogram.scheme.merge_to(TWO_CLASS))
@@ -117,6 +124,8 @@ def sleep_statistics(
         shares={name: minutes[name] / _minutes(n_asleep) for name in classes if name != "wake"}
         if n_asleep
         else {},
+        not_worn=_minutes((reasons == NOT_WORN).sum()),
+        no_data=_minutes((reasons == NO_DATA).sum()),
     )
 
 

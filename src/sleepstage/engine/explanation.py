@@ -17,7 +17,8 @@ import numpy as np
 from sleepstage._utils.files import write_table
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples
-from sleepstage.engine.features import FEATURES, FeatureState, has_signal, push
+from sleepstage.engine.features import FEATURES, FeatureState, push
+from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 
@@ -239,7 +240,7 @@ def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iter
         beyond = np.full((n_told + ahead - len(rows), rows.shape[1]), np.nan, dtype=np.float32)
         probabilities, _ = stager.step(np.concatenate([rows, beyond]), model, exact=False)
         probabilities = probabilities[ahead:]
-        probabilities[~has_signal(rows[:n_told])] = np.nan
+        probabilities[unscored_reasons(rows[:n_told]) > 0] = np.nan
         yield probabilities
         rows, features = _rows(features, recording, end)
         _, model = stager.step(rows, model, exact=False)

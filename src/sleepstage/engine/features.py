@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
 from sleepstage.core.samples import Samples
 from sleepstage.engine.lookback import Lookback, Windows
 from sleepstage.errors import DataError
@@ -39,6 +39,7 @@ _UP_EPOCHS: Final = 20  # without calm, one after the other: somebody is up
 _N_UP: Final = 900  # epochs in which that is looked for, fewer than are remembered
 _TOGETHER: Final = 256  # epochs that are computed at a time: more take memory, and no less time
 _TURN_FLOOR: Final = 1e-3  # g, about the noise of a watch that lies still
+_COVERED: Final = 0.8  # of a stretch have to be known to tell that nothing moved in it
 _TRACE_STEPS: Final = 10.0 * np.arange(30)[::-1]
 _TRACE_AGE: Final = 20.0  # s for which a heart rate holds
 
@@ -252,7 +253,9 @@ def _heart_rate_columns(
     one, two, five, ten, thirty = (rate.last(n * _MINUTE) for n in (1, 2, 5, 10, 30))
     mean_1, mean_5, mean_10, mean_30 = (n.mean(rate.values) for n in (one, five, ten, thirty))
     jumps = five.pairs.spread(rate.values[1:] - rate.values[:-1])
-    age = np.log1p(rate.ends - rate.held(rate.ends, _MEMORY, of=rate.times))
+    newest = rate.held(rate.ends, _MEMORY, of=rate.times)
+    age = np.log1p(rate.ends - newest)
+    usual = np.nan_to_num(thirty.pairs.mean(rate.times[1:] - rate.times[:-1]))
     n_1m = one.n.astype(np.float64)
     restless, unsteady = two.spread(rate.values), ten.spread(rate.values)
     return [
@@ -268,6 +271,7 @@ def _heart_rate_columns(
         ("hr_rest_10h", "h", "near the floor: how long this person has rested", rested),
         ("hr_samples_1m", "count", "how much heart rate the row rests on", n_1m),
         ("hr_age", "log s", "how old the newest heart rate is", age),
+        ("hr_overdue", "s", "its age less the usual gap: is it worn?", rate.ends - newest - usual),
     ]
 
 
@@ -308,7 +312,7 @@ def _trace(rate: Lookback) -> NDArray[np.float64]:
 
 
 def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[_Column]:
-    epoch, five, twenty = (motion.last(n * _MINUTE) for n in (0.5, 5, 20))
+    epoch, five, fifteen, twenty = (motion.last(n * _MINUTE) for n in (0.5, 5, 15, 20))
     all_known = motion.last(_MEMORY)
     counts, peaks = np.log1p(motion.values[:, 0]), motion.values[:, 1:]
     turns = np.abs(peaks[1:] - peaks[:-1]).sum(axis=1)
@@ -318,6 +322,11 @@ def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[
         before = np.maximum(windows.first - 1, all_known.first)
         turned = np.log(Windows(before, windows.last).pairs.mean(turns) + _TURN_FLOOR)
         return np.where(windows.n > 0, turned, np.nan)
+
+    def drift(windows: Windows, minutes: float) -> NDArray[np.float64]:
+        ranges = [windows.max(axis) + windows.max(-axis) for axis in peaks.T]
+        covered = windows.n * WINDOW_SECONDS >= _COVERED * minutes * _MINUTE
+        return np.where(covered, np.sum(ranges, axis=0), np.nan)
 
     still = np.log1p((motion.ends - still_since) / _MINUTE)
     still = np.where(all_known.n > 0, still, np.nan)
@@ -332,6 +341,8 @@ def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[
         ("posture_5m", "log g", "changes of the wrist's angle lately", turning(five)),
         ("peak_length", "g", "length of the per-second peaks: 1 at rest, more in motion", length),
         ("motion_windows_5m", "count", "how much motion the row rests on", n_5m),
+        ("drift_5m", "g", "range of the wrist's angle: a table has none", drift(five, 5)),
+        ("drift_15m", "g", "the same, for a sensor with more noise", drift(fifteen, 15)),
     ]
 
 
@@ -389,10 +400,3 @@ FEATURES: Final = (*SUMMARIES, *TRACE)
 """All features, in the order of the columns."""
 
 FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
-
-
-def has_signal(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Epochs that rest on anything at all: heart rate of the last 30 minutes, or motion of five."""
-    age = rows[:, FEATURE_NAMES.index("hr_age")]
-    windows = rows[:, FEATURE_NAMES.index("motion_windows_5m")]
-    return np.asarray(~np.isnan(age) | (windows > 0))

@@ -26,8 +26,9 @@ from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.samples import Samples, Time, to_time
 from sleepstage.core.signals import Given, clean_heart_rate, clean_motion, clean_steps
 from sleepstage.engine.buffer import RAW_COLUMNS, IngestStats, SampleBuffer
-from sleepstage.engine.features import FeatureState, has_signal, push
+from sleepstage.engine.features import FeatureState, push
 from sleepstage.engine.snapshot import pack, unpack
+from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
 
@@ -84,8 +85,8 @@ class _State:
     motion: MotionState
     features: FeatureState
     model: tuple[NDArray[Any], ...]
-    lit: NDArray[np.bool_]
-    """Whether the epochs that a model looks ahead for rest on anything; shape (look_ahead,)."""
+    reasons: NDArray[np.int8]
+    """Why the epochs that a model looks ahead for can't be staged; shape (look_ahead,)."""
     intake: IngestStats
 
     @classmethod
@@ -109,7 +110,7 @@ class _State:
             motion=MotionState.initial(start),
             features=FeatureState.initial(start),
             model=model.initial_state(),
-            lit=np.zeros(model.look_ahead, dtype=np.bool_),
+            reasons=np.zeros(model.look_ahead, dtype=np.int8),
             intake=IngestStats(),
         )
 
@@ -396,10 +397,11 @@ def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Ep
         steps=passed.steps,
     )
     probabilities, of_model = model.step(rows, state.model)
-    lit = np.append(state.lit, has_signal(rows))
+    reasons = np.append(state.reasons, unscored_reasons(rows))
     first = state.features.n_epochs - model.look_ahead
-    epochs = staged(model.scheme, features.start, first, probabilities, lit, state.weights)
-    state = replace(state, waiting=waiting, features=features, model=of_model, lit=lit[len(rows) :])
+    epochs = staged(model.scheme, features.start, first, probabilities, reasons, state.weights)
+    ahead = reasons[len(rows) :]
+    state = replace(state, waiting=waiting, features=features, model=of_model, reasons=ahead)
     return state, epochs, passed
 
 

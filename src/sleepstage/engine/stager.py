@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.core.hypnogram import Hypnogram, likeliest, temper
-from sleepstage.engine.features import FEATURE_NAMES, extract_features, has_signal
+from sleepstage.engine.features import FEATURE_NAMES, extract_features
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.session import ModelState, Session
+from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError, ModelFileError
 from sleepstage.stages import SCHEMES, Scheme
 
@@ -211,7 +212,7 @@ class Stager:
         """Stage a whole recording.
 
         A live model predicts each epoch from what was known at its end. An epoch is unscored where
-        neither heart rate nor motion was seen for long.
+        no data come or the watch is not worn; see `sleepstage.engine.wear.unscored_reasons`.
         """
         backward_rows = None
         if self.info.whole_night:
@@ -232,7 +233,8 @@ class Stager:
             rows_beyond = np.concatenate([rows, beyond])
             probabilities, _ = self.step(rows_beyond, self.initial_state(), exact=False)
             probabilities = probabilities[self.info.look_ahead :]
-        probabilities[~has_signal(rows)] = np.nan
+        reasons = unscored_reasons(rows)
+        probabilities[reasons > 0] = np.nan
         return Hypnogram(
             recording.start,
             likeliest(probabilities),
@@ -241,6 +243,7 @@ class Stager:
             subject=recording.subject,
             simulated=recording.simulated or self.info.simulated,
             utc_offset=recording.utc_offset,
+            reasons=reasons,
         )
 
 

@@ -180,10 +180,11 @@ def remember(outcome: Outcome, out: Path, fingerprint: str) -> None:
     """Write the run's files and predictions, and last of all the stamp that marks them as whole."""
     (out / _STAMP).unlink(missing_ok=True)
     save(outcome, out)
-    frame = pl.concat(
+    tables = [
         night.predicted.to_frame().with_columns(subject=pl.lit(subject))
         for subject, night in outcome.scored.items()
-    )
+    ]
+    frame = pl.concat(tables, how="diagonal")  # `reason` is there only where one is needed
     with write_atomically(out / _PREDICTIONS) as temporary:
         frame.write_parquet(temporary)
     scheme = next(iter(outcome.scored.values())).predicted.scheme.name

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 _SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
 
-DEFAULT_FEATURES: Final = tuple(name for name in _SUMMARY_NAMES)
+DEFAULT_FEATURES: Final = tuple(
+    name
+    for name in _SUMMARY_NAMES
+    if name not in {"hr_overdue", "drift_5m", "drift_15m"}  # for `sleepstage.engine.wear`
+)
 """Features that help on people not trained on; `docs/approach.md` has the measurements."""
 
 HEART_RATE_FEATURES: Final = (

@@ -13,7 +13,7 @@ import numpy as np
 
 from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.statistics import sleep_statistics
-from sleepstage.stages import EPOCH_SECONDS, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, REASONS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -188,7 +188,10 @@ def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> 
     """Sleep statistics of epochs as `describe_epochs` gives them."""
     code = {name: number for number, name in enumerate(scheme.classes)}
     codes = np.array([code.get(epoch["stage"], UNSCORED) for epoch in epochs], dtype=np.int8)
-    return asdict(sleep_statistics(Hypnogram(0.0, codes, scheme)))
+    # Epochs that were stored before version 0.2 give no reason.
+    given = [REASONS.index(epoch.get("reason", "")) for epoch in epochs]
+    reasons = np.array(given, dtype=np.int8)
+    return asdict(sleep_statistics(Hypnogram(0.0, codes, scheme, reasons=reasons)))
 
 
 def describe_night(
@@ -209,8 +212,15 @@ def _rows(hypnogram: Hypnogram) -> list[dict[str, Any]]:
     names = hypnogram.scheme.classes
     shares = table.select(f"p_{name}" for name in names).rows()
     return [
-        Epoch(time, stage, dict(zip(names, probabilities, strict=True)), confidence).to_dict()
-        for time, stage, confidence, probabilities in zip(
-            table["time"], table["stage"], table["confidence"], shares, strict=True
+        Epoch(
+            time, stage, dict(zip(names, probabilities, strict=True)), confidence, reason
+        ).to_dict()
+        for time, stage, confidence, probabilities, reason in zip(
+            table["time"],
+            table["stage"],
+            table["confidence"],
+            shares,
+            hypnogram.reason_names.tolist(),
+            strict=True,
         )
     ]

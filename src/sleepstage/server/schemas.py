@@ -75,6 +75,7 @@ class _NightEpoch(BaseModel):
     stage: str
     probabilities: dict[str, float | None]
     confidence: float
+    reason: str = Field("", description="Why it is unscored: not_worn or no_data; else empty.")
 
 
 class _Epoch(_NightEpoch):

@@ -28,6 +28,7 @@ _DAY: Final = 86_400  # s, before the night
 GETTING_UP: Final = -16 * 3600  # s before lights out
 _GOING_TO_BED: Final = -1800
 GRID: Final = 5  # s, between heart rates
+_DRIFT_SD: Final = 1.5e-4  # g in a second; set by the range of still 5 minutes, median 13 mg
 
 
 class _Traits(NamedTuple):
@@ -165,7 +166,9 @@ def draw_motion(rng: Generator, movements: Movements, end: int) -> tuple[Floats,
         during = slice(int(onset), math.ceil(onset + duration))
         strength[during] = np.maximum(strength[during], this)
     since = np.searchsorted(turns, np.arange(end))
-    return gravity[since], strength * rng.uniform(0.3, 1, (end, 3))
+    # A sleeping wrist drifts; one that lies still to the milli-g would be a table.
+    drift = rng.spawn(1)[0].normal(0, _DRIFT_SD, (end, 3)).cumsum(axis=0)
+    return gravity[since] + drift, strength * rng.uniform(0.3, 1, (end, 3))
 
 
 def draw_beats(rng: Generator, person: Person, stages: Stages, movements: Movements) -> Signal:

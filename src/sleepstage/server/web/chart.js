@@ -1,7 +1,7 @@
 /** The charts of a night, on one axis of time, with one cursor that reads out all of them. */
 
 import { make, setText } from "./dom.js";
-import { STAGES, clock, percent, stageName } from "./format.js";
+import { STAGES, clock, epochName, percent, stageName } from "./format.js";
 import { columns, panels } from "./panels.js";
 import uPlot from "./vendor/uPlot.esm.js";
 
@@ -74,7 +74,7 @@ function legend() {
 }
 
 function describe(epoch, start) {
-  const parts = [clock(epoch.time, start), stageName(epoch.stage)];
+  const parts = [clock(epoch.time, start), epochName(epoch)];
   if (epoch.stage !== "unscored") {
     const share = (name) => `${stageName(name)} ${percent(epoch.probabilities[name])}`;
     parts.push(STAGES.map(share).join(", "), `confidence ${percent(epoch.confidence)}`);

@@ -11,6 +11,7 @@ export function download(epochs, { simulated, id }) {
     stage: (epoch) => epoch.stage,
     ...Object.fromEntries(STAGES.map((name) => [`p_${name}`, (epoch) => epoch.probabilities[name]])),
     confidence: (epoch) => epoch.confidence,
+    reason: (epoch) => epoch.reason,
     heart_rate: (epoch) => epoch.heart_rate,
     activity: (epoch) => epoch.activity,
     ...(simulated ? { simulated: () => true } : {}),

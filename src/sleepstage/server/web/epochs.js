@@ -1,7 +1,7 @@
 /** All epochs of a night as a table, for who can't see the charts; made once it is opened. */
 
 import { make, rowOf, table } from "./dom.js";
-import { STAGES, clock, percent, stageName } from "./format.js";
+import { STAGES, clock, epochName, percent, stageName } from "./format.js";
 
 const HEAD = ["Time", "Stage", ...STAGES.map(stageName), "Confidence", "bpm", "Activity"];
 
@@ -39,7 +39,7 @@ function cells(epoch, start) {
   const scored = epoch.stage !== "unscored";
   return [
     clock(epoch.time, start),
-    stageName(epoch.stage),
+    epochName(epoch),
     ...STAGES.map((name) => (scored ? percent(epoch.probabilities[name]) : "–")),
     scored ? percent(epoch.confidence) : "–",
     known(epoch.heart_rate),

@@ -6,8 +6,13 @@ export const EPOCH = 30; // s
 const NAMES = { wake: "Wake", rem: "REM", light: "Light", deep: "Deep", unscored: "Unknown" };
 const SINCE_START = 1e8; // seconds: what is less is no date, but counts from the start
 
+const REASONS = { not_worn: "Not worn", no_data: "No data" };
+
 /** @param {string} stage */
 export const stageName = (stage) => NAMES[stage] ?? stage;
+
+/** Its stage, or why it has none. */
+export const epochName = ({ stage, reason }) => REASONS[reason] ?? stageName(stage);
 
 /** @param {number|null} minutes */
 export function duration(minutes) {

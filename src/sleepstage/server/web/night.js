@@ -8,7 +8,7 @@ const QUIET = 10000; // ms without epochs after which we ask whether anything wa
 
 /**
  * @typedef {{time: number, stage: string, probabilities: Record<string, number|null>,
- *   confidence: number, heart_rate?: number|null, activity?: number|null}} Epoch
+ *   confidence: number, reason?: string, heart_rate?: number|null, activity?: number|null}} Epoch
  * @typedef {{epochs: Epoch[], statistics: object}} Reading
  * @typedef {Reading & {session: object, night: Reading|null}} Night
  */

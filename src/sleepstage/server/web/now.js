@@ -2,9 +2,14 @@
 
 import { since } from "./api.js";
 import { make, setText } from "./dom.js";
-import { duration, percent, roughly, runs, stageName } from "./format.js";
+import { duration, epochName, percent, roughly, runs } from "./format.js";
 
 const SILENT = 120; // s after which the page warns that nothing comes
+
+const WHY = {
+  not_worn: "the watch lies still and finds no heart rate",
+  no_data: "neither heart rate nor motion comes",
+};
 
 /** @returns {{element: HTMLElement, draw: (night: object, reading: object) => void,
  *   tick: (night: object) => void}} */
@@ -34,7 +39,7 @@ export function nowPart() {
 
 function headline(session, last, statistics) {
   if (session.closed) return duration(statistics.total_sleep_time);
-  return last ? stageName(last.stage) : "Waiting";
+  return last ? epochName(last) : "Waiting";
 }
 
 function explanation(session, epochs, statistics) {
@@ -43,7 +48,7 @@ function explanation(session, epochs, statistics) {
   if (!last) return "for the first 30 seconds of samples";
   const { begin, end } = runs(epochs).at(-1);
   const lasted = `for ${duration((end - begin) / 60)}`;
-  if (last.stage === "unscored") return `${lasted}: too little is measured to stage it`;
+  if (last.stage === "unscored") return `${lasted}: ${WHY[last.reason] ?? "too little is measured"}`;
   const share = percent(last.probabilities[last.stage]);
   return `${lasted} · probability ${share}, confidence ${percent(last.confidence)}`;
 }

@@ -1,7 +1,7 @@
 /** What a night amounts to, in a sentence and in tables. */
 
 import { make, table } from "./dom.js";
-import { EPOCH, STAGES, duration, percent, stageName } from "./format.js";
+import { EPOCH, STAGES, duration, epochName, percent, stageName } from "./format.js";
 
 /** The charts of a night in one sentence. */
 export function summaryOf({ epochs, statistics }) {
@@ -17,9 +17,14 @@ export function summaryOf({ epochs, statistics }) {
 export function statisticsTables({ epochs, statistics }) {
   const { time_in_bed: bed, minutes } = statistics;
   const share = (part) => (bed ? percent(part / bed) : "–");
-  const unknown = (epochs.filter(({ stage }) => stage === "unscored").length * EPOCH) / 60;
-  const rows = STAGES.map((name) => [name, minutes[name]]);
-  if (unknown) rows.push(["unscored", unknown]);
+  const unknown = {};
+  for (const epoch of epochs.filter(({ stage }) => stage === "unscored")) {
+    unknown[epochName(epoch)] = (unknown[epochName(epoch)] ?? 0) + EPOCH / 60;
+  }
+  const rows = [
+    ...STAGES.map((name) => [name, stageName(name), minutes[name]]),
+    ...Object.entries(unknown).map(([name, part]) => ["unscored", name, part]),
+  ];
   return [
     table(null, [
       ["Time in bed", duration(bed)],
@@ -30,9 +35,9 @@ export function statisticsTables({ epochs, statistics }) {
     ]),
     table(
       ["Stage", "Time", "Of time in bed"],
-      rows.map(([name, part]) => [named(name), duration(part), share(part)]),
+      rows.map(([stage, name, part]) => [named(stage, name), duration(part), share(part)]),
     ),
   ];
 }
 
-const named = (name) => make("span", {}, make("i.mark", { "data-stage": name }), stageName(name));
+const named = (stage, name) => make("span", {}, make("i.mark", { "data-stage": stage }), name);
