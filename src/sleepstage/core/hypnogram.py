@@ -186,6 +186,14 @@ class Hypnogram:
         """
         return sleep_statistics(self, mask=mask)
 
+    def epochs(self) -> list[Epoch]:
+        """The epochs one by one, as a session emits them; an expert's have probability 1."""
+        shares = self.probabilities
+        if shares is None:
+            shares = np.eye(len(self.scheme), dtype=np.float32)[self.codes]
+            shares[self.codes == UNSCORED] = np.nan
+        return _epochs(self.scheme, self.times, self.codes, shares)
+
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
 
@@ -307,16 +315,23 @@ def staged(
 ) -> list[Epoch]:
     """Epochs from number `first` on; those before the night are left out."""
     probabilities = np.where(lit[: len(probabilities), np.newaxis], probabilities, np.nan)
+    before = max(0, -first)
+    numbers = np.arange(first, first + len(probabilities), dtype=np.float64)
+    times, codes = start + EPOCH_SECONDS * numbers, likeliest(probabilities * weights)
+    return _epochs(scheme, times[before:], codes[before:], probabilities[before:])
+
+
+def _epochs(
+    scheme: Scheme,
+    times: NDArray[np.float64],
+    codes: NDArray[np.int8],
+    probabilities: NDArray[np.float32],
+) -> list[Epoch]:
     names = (*scheme.classes, "unscored")
-    codes = likeliest(probabilities * weights)
-    confidence = certainty(probabilities)
+    columns = (times, codes, probabilities, certainty(probabilities))
     return [
-        Epoch(
-            time=start + number * EPOCH_SECONDS,
-            stage=names[codes[row]],
-            probabilities=dict(zip(scheme.classes, probabilities[row].tolist(), strict=True)),
-            confidence=float(confidence[row]),
+        Epoch(time, names[code], dict(zip(scheme.classes, shares, strict=True)), confidence)
+        for time, code, shares, confidence in zip(
+            *(column.tolist() for column in columns), strict=True
         )
-        for row, number in enumerate(range(first, first + len(probabilities)))
-        if number >= 0
     ]

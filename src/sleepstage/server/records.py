@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sleepstage.core.hypnogram import Epoch, Hypnogram
+from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sleepstage.core.hypnogram import Epoch
     from sleepstage.core.recording import Recording
     from sleepstage.engine.buffer import SampleBuffer
     from sleepstage.engine.stager import Stager
@@ -200,17 +201,5 @@ def describe_night(
         hypnogram = stager.predict(recording)
         if find_rem:
             hypnogram = hypnogram.decide(stager.info.class_weights)
-        epochs = _rows(hypnogram)
+        epochs = [epoch.to_dict() for epoch in hypnogram.epochs()]
     return {"epochs": epochs, "statistics": describe_statistics(epochs, stager.scheme)}
-
-
-def _rows(hypnogram: Hypnogram) -> list[dict[str, Any]]:
-    table = hypnogram.to_frame()
-    names = hypnogram.scheme.classes
-    shares = table.select(f"p_{name}" for name in names).rows()
-    return [
-        Epoch(time, stage, dict(zip(names, probabilities, strict=True)), confidence).to_dict()
-        for time, stage, confidence, probabilities in zip(
-            table["time"], table["stage"], table["confidence"], shares, strict=True
-        )
-    ]
