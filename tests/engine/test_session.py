@@ -239,7 +239,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "negative counts": ({"motion": ([START], [[-1.0, 0, 0, 1]])}, "no count is negative"),
     "now": ({"now": math.nan}, "now=nan: expected seconds"),
     "now in words": ({"now": "tonight"}, "now='tonight': expected seconds"),
-    "now in ms": ({"now": START * 1000}, r"now is at 1\.7e\+12 s, the session at .*not milliseconds"),
+    "now in ms": (
+        {"now": START * 1000},
+        r"now is at 1\.7e\+12 s, the session at .*not milliseconds",
+    ),
     "m/s²": (
         {"motion": (START + np.arange(500) / 50, np.tile([0.0, 0.0, 9.81], (500, 1)))},
         "must be in g; divide m/s² by 9.80665",
@@ -352,7 +355,7 @@ def test_sessions_begin_at_a_time(stager: Stager, changes: dict[str, Any], messa
 def test_a_push_goes_on_by_a_day_at_most(stager: Stager) -> None:
     session = stager.session(start=START)
     before = session.snapshot()
-    message = "2023-11-15T22:13:21.*, the session at 2023-11-14T22:13:20.*begin another session"
+    message = r"2023-11-15T22:13:21.*, the session at 2023-11-14T22:13:20.*begin another session"
     for late in ({"now": START + LONGEST_SILENCE + 1}, {"steps": (START + LONGEST_SILENCE + 1, 3)}):
         given: Any = {"heart_rate": beats(0, 60), **late}
         with pytest.raises(DataError, match=message):
@@ -366,7 +369,7 @@ def test_a_push_goes_on_by_a_day_at_most(stager: Stager) -> None:
 def test_weeks_of_history_are_refused_at_once_and_taken_day_by_day(session: Session) -> None:
     times = START + np.arange(0, 8 * LONGEST_SILENCE, 3600.0)
     bpm = np.full(len(times), 60.0)
-    with pytest.raises(DataError, match="the newest sample is at .* push long histories a day"):
+    with pytest.raises(DataError, match=r"the newest sample is at .* push long histories a day"):
         session.push(heart_rate=(times, bpm))
     for first in range(0, len(times), 24):
         session.push(heart_rate=(times[first : first + 24], bpm[first : first + 24]))

@@ -108,7 +108,8 @@ def _middle(nights: Sequence[Summary]) -> dict[str, float | None]:
     """Median of each statistic over the nights that have it; None where none has."""
     known_nights = [night.statistics for night in nights if night.statistics]
     known = {
-        name: [one[name] for one in known_nights if one[name] is not None] for name in _STATISTICS
+        name: [one[name] for one in known_nights if one.get(name) is not None]
+        for name in _STATISTICS
     }
     return {name: median(values) if values else None for name, values in known.items()}
 
@@ -173,6 +174,8 @@ def _row(night: Summary) -> dict[str, Any]:
         "epochs": night.n_epochs,
         "unscored": night.n_unscored,
         **{name: statistics.get(name) for name in _STATISTICS},
+        "sleep_periods": len(night.sleep_periods),
+        "naps": sum(period["nap"] for period in night.sleep_periods),
         **{f"{name}_minutes": statistics.get("minutes", {}).get(name) for name in classes},
         **{f"{name}_share": statistics.get("shares", {}).get(name) for name in classes[1:]},
         "model": text_cell(night.model.get("name", "")) or None,

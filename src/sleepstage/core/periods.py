@@ -28,6 +28,8 @@ from sleepstage.core.statistics import PERSISTENT_EPOCHS
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from sleepstage.core.hypnogram import Epoch, Hypnogram
@@ -199,13 +201,10 @@ def _follow_rem(rem: _Switch, epoch: Epoch, *, asleep: bool) -> tuple[_Switch, _
     return (_Switch() if not is_rem and rem.n == _REM_FREE_EPOCHS else rem), None
 
 
-def sleep_periods(hypnogram: Hypnogram) -> tuple[SleepPeriod, ...]:
-    """Sleep periods of a hypnogram, naps among them, by the rules of this module.
-
-    The last one may not be over where the hypnogram ends.
-    """
+def find_periods(epochs: Iterable[Epoch]) -> tuple[SleepPeriod, ...]:
+    """Sleep periods of consecutive epochs."""
     state, found = SleepState(), dict[float, SleepPeriod]()
-    for epoch in hypnogram.epochs():
+    for epoch in epochs:
         state, _ = follow(state, epoch)
         if state.period is not None:
             found[state.start] = state.period

@@ -291,8 +291,9 @@ class Session:
             implausible=before.implausible + n_implausible,
             duplicate=before.duplicate + n_given - n_implausible - n_clean,
         )
-        state = _insert(self._state, given, intake, now)
-        state = _judge_motion(state, self._state.watermark, _limit(self._state, now), given)
+        limit = math.inf if now is None else now + AHEAD_SECONDS
+        state = _insert(self._state, given, intake, now, limit)
+        state = _judge_motion(state, self._state.watermark, limit, given)
         return self._emit(state, state.watermark)
 
     def finish(self) -> list[Epoch]:
@@ -390,14 +391,10 @@ def _lengths(acceleration: Samples) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values)))
 
 
-def _limit(state: _State, now: float | None) -> float:
-    """Samples from this time on come from a wrong clock."""
-    return state.horizon if now is None else min(state.horizon, now + AHEAD_SECONDS)
-
-
-def _insert(state: _State, given: SampleBuffer, intake: IngestStats, now: float | None) -> _State:
-    """Put samples among those that wait, count them, and set the clock."""
-    limit = _limit(state, now)
+def _insert(
+    state: _State, given: SampleBuffer, intake: IngestStats, now: float | None, limit: float
+) -> _State:
+    """Put samples up to the limit among those that wait, count them, and set the clock."""
     waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
     if now is None:
         newest = [samples.times[-1] for _, samples in waiting.signals() if len(samples)]
