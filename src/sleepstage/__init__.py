@@ -8,6 +8,7 @@ True
 from __future__ import annotations
 
 from sleepstage.core.hypnogram import Epoch, Hypnogram
+from sleepstage.core.periods import SleepEvent, SleepPeriod
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.explanation import explain
@@ -26,6 +27,8 @@ __all__ = [
     "Recording",
     "Samples",
     "Session",
+    "SleepEvent",
+    "SleepPeriod",
     "SleepstageError",
     "SnapshotError",
     "Stage",

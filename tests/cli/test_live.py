@@ -21,6 +21,7 @@ from rich.console import Console
 from sleepstage.cli import main
 from sleepstage.cli.live import hypnogram_rows, night_view
 from sleepstage.core.hypnogram import Epoch, Hypnogram
+from sleepstage.core.periods import SleepEvent
 from sleepstage.engine.stager import Stager
 from sleepstage.io.sleep_accel.read import read_subject
 from sleepstage.stages import FOUR_CLASS, Stage
@@ -56,7 +57,9 @@ def as_lines(every: float) -> list[dict[str, Any]]:
 
 
 def told(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    """Lines of epochs; those of events have no stage."""
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    return [line for line in lines if "stage" in line]
 
 
 def assert_told(epochs: list[dict[str, Any]], hypnogram: Hypnogram) -> None:
@@ -93,6 +96,18 @@ def test_signals_measured_at_one_time_may_share_a_line() -> None:
     line = {"time": 0, "heart_rate": 60, "motion": [0, 0, 1], "steps": 0, "now": 36}
     (epoch,) = told(invoke(lines=[line]))
     assert epoch["time"] == 0
+
+
+def test_lines_of_events_stand_among_those_of_epochs(simulated_data: Path, small_run: Run) -> None:
+    night = f"{simulated_data}:{small_run.split.test[0]}"
+    result = invoke("--replay", night, "--speed", "inf")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    events = [line for line in lines if "kind" in line]
+    assert len(events) + len(told(result)) == len(lines)
+    assert events[0]["kind"] == "fell_asleep"
+    assert events[0].keys() == {"kind", "time", "delay", "confidence"}
+    decided = lines[lines.index(events[0]) - 1]
+    assert decided["time"] + 30 == events[0]["time"] + events[0]["delay"]
 
 
 def test_nothing_in_nothing_out() -> None:
@@ -169,7 +184,12 @@ def test_a_replay_keeps_its_pace(
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(time, "sleep", lambda wait: clock.__setitem__(0, clock[0] + wait))
     shown: list[float] = []
-    monkeypatch.setattr(MODULE, "_write_line", lambda _: shown.append(clock[0]))
+
+    def write(found: Epoch | SleepEvent) -> None:
+        if isinstance(found, Epoch):
+            shown.append(clock[0])
+
+    monkeypatch.setattr(MODULE, "_write_line", write)
     night = f"{simulated_data}:{small_run.split.test[0]}"
     assert invoke("--replay", night, "--speed", 120).exit_code == 0
     assert clock[0] == pytest.approx(2 * 3600 / 120)
@@ -229,6 +249,7 @@ def test_a_terminal_shows_the_night_and_the_expert() -> None:
             show(Epoch(10.0 + 30 * number, "wake", shares, 0.5))
         show(Epoch(100.0, "unscored", dict.fromkeys(shares, math.nan), 0.0))
         show(Epoch(130.0, "unscored", dict.fromkeys(shares, math.nan), 0.0, "not_worn"))
+        show(SleepEvent("woke_up", 70.0, 370.0, 0.8))
     text = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "WAKE" in text
     assert "confidence 50%" in text
@@ -237,6 +258,7 @@ def test_a_terminal_shows_the_night_and_the_expert() -> None:
     assert "0:02 h" in text
     assert "UNSCORED" in text
     assert "NOT WORN" in text
+    assert "woke up at 0:01 h" in text
 
 
 def test_a_terminal_gets_a_picture_and_a_pipe_gets_lines(

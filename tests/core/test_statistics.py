@@ -20,6 +20,7 @@ def test_numbers_of_a_small_night_by_hand() -> None:
         total_sleep_time=2.5,
         sleep_period_time=3.0,
         sleep_onset_latency=1.5,
+        latency_to_persistent_sleep=None,
         wake_after_sleep_onset=1.0,
         sleep_efficiency=0.5,
         sleep_maintenance_efficiency=2.5 / 3,
@@ -60,6 +61,14 @@ def test_who_never_sleeps_has_no_onset() -> None:
     assert (found.sleep_period_time, found.sleep_maintenance_efficiency) == (None, None)
     assert (found.awakenings, found.rem_latency, found.deep_latency) == (0, None, None)
     assert found.shares == {}
+
+
+def test_sleep_before_half_an_hour_of_wake_is_not_persistent() -> None:
+    found = sleep_statistics(hypnogram("lll" + "w" * 60 + "l" * 19 + "w" + "lr" * 10 + "w"))
+    assert found.sleep_onset_latency == 0.0
+    assert found.latency_to_persistent_sleep == (3 + 60 + 20) / 2
+    assert sleep_statistics(hypnogram("l" * 19)).latency_to_persistent_sleep is None
+    assert sleep_statistics(hypnogram("l" * 20)).latency_to_persistent_sleep == 0.0
 
 
 def test_each_stretch_of_wake_between_sleep_is_an_awakening() -> None:

@@ -71,6 +71,34 @@ def test_events_tell_a_night_that_is_over(one: Running) -> None:
     assert one.client.get("/v1/sessions/none/events").status_code == 404
 
 
+def test_what_happened_to_the_sleeper_is_sent_before_the_epoch_that_decided_it(
+    one: Running,
+) -> None:
+    session, recording = one.open(start=START), simulated()
+    for number in range(4):
+        first = START + 900 * number if number else -np.inf
+        one.push(session, number, **rows(recording, first, START + 900 * (number + 1)))
+    live = sleepstage.load_model().session(start=START)
+    signals = {name: getattr(recording, name) for name in ("heart_rate", "motion", "steps")}
+    given: Any = {name: (kept.times, kept.values) for name, kept in signals.items()}
+    live.push(**given, now=START + 3605)
+    expected = [event.to_dict() for event in live.events]
+    assert expected[0]["kind"] == "fell_asleep"
+    closed = one.client.post(f"/v1/sessions/{session}/close").json()
+    assert closed["events"] == expected
+    assert not any("events" in epoch for epoch in closed["epochs"])
+    sent = events(one.client.get(f"/v1/sessions/{session}/events").text)
+    assert [data for kind, _, data in sent if kind == "sleep"] == expected
+    at = [kind for kind, _, _ in sent].index("sleep")
+    known = expected[0]["time"] + expected[0]["delay"]
+    assert (sent[at][1], sent[at + 1][0], sent[at + 1][2]["time"]) == (None, "epoch", known - 30)
+    resumed = f"/v1/sessions/{session}/stream?after={sent[at + 1][1]}"
+    with one.client.websocket_connect(resumed, headers=LOCAL) as socket:
+        assert "session" in socket.receive_json()
+        assert socket.receive_json() == {"event": expected[0]}
+        assert socket.receive_json()["epoch"]["time"] == known - 30
+
+
 def test_events_come_as_they_happen_also_from_another_server(
     one: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

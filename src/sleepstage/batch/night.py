@@ -15,7 +15,6 @@ from sleepstage.batch.exports import write_edf, write_yasa
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import agreement
 from sleepstage.core.hypnogram import Hypnogram, clock_time, stage_runs
-from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
 
@@ -91,6 +90,9 @@ class Summary:
         How well the model does with such signals; see `expected_accuracy`.
     statistics : dict or None
         As `SleepStatistics`.
+    sleep_periods : list of dict
+        ``start`` and ``end`` in seconds on the recording's clock, ``nap``, and the period's own
+        ``statistics``; see `sleepstage.core.periods`.
     agreement : dict of str to dict
         With the ``watch``, with the ``expert``: as
         `sleepstage.core.agreement.Agreement`, and ``by``, who scored those stages.
@@ -116,6 +118,7 @@ class Summary:
     signals: dict[str, dict[str, float | None]] = field(default_factory=dict)
     expected: dict[str, Any] | None = None
     statistics: dict[str, Any] | None = None
+    sleep_periods: list[dict[str, Any]] = field(default_factory=list)
     agreement: dict[str, dict[str, Any]] = field(default_factory=dict)
     stages: list[tuple[int, str]] = field(default_factory=list)
     others: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
@@ -155,7 +158,15 @@ def score(
         },
         # It was measured at the largest probability.
         "expected": None if wanted.find_rem else expected_accuracy(model, recording),
-        "statistics": asdict(sleep_statistics(hypnogram)),
+        "statistics": asdict(hypnogram.statistics()),
+        "sleep_periods": [
+            {
+                **asdict(period),
+                "nap": period.nap,
+                "statistics": asdict(hypnogram.statistics(mask=period.mask(hypnogram))),
+            }
+            for period in hypnogram.sleep_periods()
+        ],
         "agreement": {
             name: {"by": other.subject, **compared}
             for name, other in others.items()

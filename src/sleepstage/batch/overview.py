@@ -175,6 +175,8 @@ def _row(night: Summary) -> dict[str, Any]:
         "epochs": night.n_epochs,
         "unscored": night.n_unscored,
         **{name: statistics.get(name) for name in _STATISTICS},
+        "sleep_periods": len(night.sleep_periods),
+        "naps": sum(period["nap"] for period in night.sleep_periods),
         **{f"{name}_minutes": statistics.get("minutes", {}).get(name) for name in classes},
         **{f"{name}_share": statistics.get("shares", {}).get(name) for name in classes[1:]},
         "model": text_cell(night.model.get("name", "")) or None,

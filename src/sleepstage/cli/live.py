@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sleepstage.cli.console import console, errors
 from sleepstage.cli.predict import one_night
+from sleepstage.core.periods import SleepEvent
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.engine.session import Session
     from sleepstage.stages import Scheme
+
+    Show = Callable[[Epoch | SleepEvent], None]
 
 _SIGNALS: Final = ("heart_rate", "motion", "steps")
 _TICK: Final = 5.0  # s of a night that a replay pushes at a time
@@ -73,8 +76,9 @@ def live(
     {"time": 1700000600, "steps": 12}
     {"now": 1700000630}
 
-    Writes a JSON line for each epoch that has ended; a terminal gets a picture of the night. What
-    comes later than the lateness allows is dropped: with rare lines, give a longer one.
+    Writes a JSON line for each epoch that has ended, and for each event: fell_asleep, woke_up,
+    rem_began; a terminal gets a picture of the night. What comes later than the lateness allows is
+    dropped: with rare lines, give a longer one.
     """  # noqa: D301 - click's sign for lines that stay as they are
     stager = load_model(model)
     night = one_night(replay).read() if replay is not None else None
@@ -98,21 +102,19 @@ def live(
 
 def _view(
     scheme: Scheme, night: Recording | None, *, as_json: bool
-) -> AbstractContextManager[Callable[[Epoch], None]]:
+) -> AbstractContextManager[Show]:
     if as_json or not console.is_terminal:
         return nullcontext(_write_line)
     subject, reference = (night.subject, night.reference) if night else ("", None)
     return night_view(console, scheme, subject, reference)
 
 
-def _write_line(epoch: Epoch) -> None:
-    click.echo(json.dumps(epoch.to_dict()))
+def _write_line(found: Epoch | SleepEvent) -> None:
+    click.echo(json.dumps(found.to_dict()))
     sys.stdout.flush()
 
 
-def _listen(
-    lines: Iterable[str], begin: Callable[[float], Session], show: Callable[[Epoch], None]
-) -> int:
+def _listen(lines: Iterable[str], begin: Callable[[float], Session], show: Show) -> int:
     """Push each line; a line that is refused is named on standard error, and the night goes on."""
     session, n_refused = None, 0
     for number, line in enumerate(lines, start=1):
@@ -127,13 +129,19 @@ def _listen(
             errors.print(f"line {number}: {error}")
             n_refused += 1
             continue
-        for epoch in epochs:
-            show(epoch)
+        _show_all(show, session, epochs)
     if session is not None:
-        for epoch in session.finish():
-            show(epoch)
+        _show_all(show, session, session.finish())
         _report(session)
     return n_refused
+
+
+def _show_all(show: Show, session: Session, epochs: Iterable[Epoch], end: float = math.inf) -> None:
+    """Show what the last push gave."""
+    emitted: list[Epoch | SleepEvent] = [*epochs, *session.events]
+    for found in emitted:
+        if found.time < end:
+            show(found)
 
 
 def _report(session: Session) -> None:
@@ -186,7 +194,7 @@ def _first_time(given: dict[str, Any]) -> float:
     return first
 
 
-def _play(night: Recording, session: Session, speed: float, show: Callable[[Epoch], None]) -> None:
+def _play(night: Recording, session: Session, speed: float, show: Show) -> None:
     """Push a recorded night as it happened, so many times as fast."""
     began, before = time.monotonic(), -math.inf
     for now in np.append(np.arange(night.start, night.end, _TICK), night.end).tolist():
@@ -197,30 +205,34 @@ def _play(night: Recording, session: Session, speed: float, show: Callable[[Epoc
         until = math.nextafter(now, math.inf)
         signals = {name: getattr(night, name).between(before, until) for name in _SIGNALS}
         given: Any = {name: (one.times, one.values) for name, one in signals.items() if len(one)}
-        for epoch in session.push(**given, now=now):
-            show(epoch)
+        _show_all(show, session, session.push(**given, now=now))
         before = until
-    for epoch in session.finish():
-        if epoch.time < night.end:
-            show(epoch)
+    _show_all(show, session, session.finish(), night.end)
 
 
 @contextmanager
 def night_view(
     console: Console, scheme: Scheme, subject: str, reference: Hypnogram | None
-) -> Iterator[Callable[[Epoch], None]]:
+) -> Iterator[Show]:
     """Give a function that draws the night with each epoch as it comes.
 
-    It shows whose night it is, if known, and in how many epochs so far the expert agrees.
+    It shows whose night it is, if known, the last event, and in how many epochs so far the expert
+    agrees.
     """
     expert = _scored(reference, scheme)
     epochs: list[Epoch] = []
+    event = ""
 
-    def show(epoch: Epoch) -> None:
-        epochs.append(epoch)
+    def show(found: Epoch | SleepEvent) -> None:
+        nonlocal event
+        if isinstance(found, SleepEvent):
+            after = _clock(found.time - epochs[0].time)
+            event = f"  {found.kind.replace('_', ' ')} at {after}"
+        else:
+            epochs.append(found)
         same = [one.stage == expert[one.time] for one in epochs if one.time in expert]
         agreeing = f"  agrees with the expert in {np.mean(same):.0%}" if same else ""
-        drawn = _draw(epochs, scheme.from_top, subject, agreeing, console.width)
+        drawn = _draw(epochs, scheme.from_top, subject, event + agreeing, console.width)
         screen.update(drawn, refresh=True)
 
     with Live(console=console, auto_refresh=False) as screen:
@@ -228,7 +240,7 @@ def night_view(
 
 
 def _draw(
-    epochs: Sequence[Epoch], classes: Sequence[str], subject: str, agreeing: str, width: int
+    epochs: Sequence[Epoch], classes: Sequence[str], subject: str, remarks: str, width: int
 ) -> Group:
     now = epochs[-1]
     shown = now.reason.replace("_", " ") or now.stage
@@ -236,7 +248,7 @@ def _draw(
         (f" {shown.upper()} ", f"bold reverse {_COLOURS.get(now.stage, _OTHER)}"),
         f"  {subject}  {_clock(len(epochs) * EPOCH_SECONDS)}",
         f"  confidence {now.confidence:.0%}",
-        agreeing,
+        remarks,
     )
     rows = hypnogram_rows([one.stage for one in epochs], classes, max(width - _MARGIN, 1))
     night = [

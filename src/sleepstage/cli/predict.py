@@ -11,6 +11,7 @@ import numpy as np
 
 from sleepstage._utils.files import check_ending, keep_apart
 from sleepstage.cli.console import console, progress_bar, simulated_banner, table
+from sleepstage.core.hypnogram import show_time
 from sleepstage.engine.explanation import explain
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
@@ -147,9 +148,25 @@ def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:
     ]
     title = f"{hypnogram.subject or 'night'}: {len(hypnogram)} epochs of 30 s"
     table(title, columns, rows, simulated=hypnogram.simulated)
+    _show_periods(hypnogram)
     if recording.reference is not None:
         truth = recording.reference.merge(hypnogram.scheme).codes[: len(hypnogram)]
         scored = recording.covered & (truth >= 0)
         if scored.any():
             share = float(np.mean(truth[scored] == hypnogram.codes[scored]))
             console.print(f"agrees with the expert in {share:.1%} of {scored.sum()} epochs")
+
+
+def _show_periods(hypnogram: Hypnogram) -> None:
+    """Print the sleep periods if there are several, as a night and a nap."""
+    periods = hypnogram.sleep_periods()
+    if len(periods) < 2:
+        return
+    rows = []
+    for period in periods:
+        edges = (show_time(time, hypnogram.utc_offset) for time in (period.start, period.end))
+        found = hypnogram.statistics(mask=period.mask(hypnogram))
+        minutes = (found.total_sleep_time, found.wake_after_sleep_onset)
+        rows.append(["nap" if period.nap else "sleep", *edges, *map("{:.1f}".format, minutes)])
+    columns = ["period", "from", "to", "minutes asleep", "awake"]
+    table("sleep periods", columns, rows, simulated=hypnogram.simulated)

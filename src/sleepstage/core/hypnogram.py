@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage._utils.files import write_table
+from sleepstage.core.periods import find_periods
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, REASONS, UNIX_TIME, UNSCORED, Scheme
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
+    from sleepstage.core.periods import SleepPeriod
     from sleepstage.core.statistics import SleepStatistics
     from sleepstage.stages import Scheme
 
@@ -199,6 +201,22 @@ class Hypnogram:
         """
         return sleep_statistics(self, mask=mask)
 
+    def sleep_periods(self) -> tuple[SleepPeriod, ...]:
+        """Sleep periods, naps among them; see `sleepstage.core.periods` for the rules.
+
+        The last one may not be over where the hypnogram ends.
+        """
+        return find_periods(self.epochs())
+
+    def epochs(self) -> list[Epoch]:
+        """The epochs one by one, as a session emits them; an expert's have probability 1."""
+        shares = self.probabilities
+        if shares is None:
+            shares = np.eye(len(self.scheme), dtype=np.float32)[self.codes]
+            shares[self.codes == UNSCORED] = np.nan
+        reasons = np.zeros(len(self), np.int8) if self.reasons is None else self.reasons
+        return _epochs(self.scheme, self.times, self.codes, shares, reasons)
+
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
 
@@ -327,17 +345,29 @@ def staged(
     """Epochs from number `first` on; those before the night are left out."""
     unknown = reasons[: len(probabilities), np.newaxis] > 0
     probabilities = np.where(unknown, np.nan, probabilities)
+    before = max(0, -first)
+    numbers = np.arange(first, first + len(probabilities), dtype=np.float64)
+    times, codes = start + EPOCH_SECONDS * numbers, likeliest(probabilities * weights)
+    of_night = slice(before, len(probabilities))
+    return _epochs(
+        scheme, times[of_night], codes[of_night], probabilities[of_night], reasons[of_night]
+    )
+
+
+def _epochs(
+    scheme: Scheme,
+    times: NDArray[np.float64],
+    codes: NDArray[np.int8],
+    probabilities: NDArray[np.float32],
+    reasons: NDArray[np.int8],
+) -> list[Epoch]:
     names = (*scheme.classes, "unscored")
-    codes = likeliest(probabilities * weights)
-    confidence = certainty(probabilities)
+    columns = (times, codes, probabilities, certainty(probabilities), reasons)
     return [
         Epoch(
-            time=start + number * EPOCH_SECONDS,
-            stage=names[codes[row]],
-            probabilities=dict(zip(scheme.classes, probabilities[row].tolist(), strict=True)),
-            confidence=float(confidence[row]),
-            reason=REASONS[reasons[row]],
+            time, names[code], dict(zip(scheme.classes, shares, strict=True)), sure, REASONS[reason]
         )
-        for row, number in enumerate(range(first, first + len(probabilities)))
-        if number >= 0
+        for time, code, shares, sure, reason in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
     ]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
 
+PERSISTENT_EPOCHS: Final = 20
+"""Sleep that lasts 10 minutes is persistent."""
+
 
 class _Staged(Protocol):
     """A `sleepstage.Hypnogram`, which is made of more than is needed here."""
@@ -45,6 +48,8 @@ class SleepStatistics:
     """SPT: minutes from the first epoch of sleep to the end of the last one."""
     sleep_onset_latency: float | None
     """SOL: minutes awake before the first epoch of sleep."""
+    latency_to_persistent_sleep: float | None
+    """LPS: minutes before the first of 20 consecutive epochs of sleep; None where there is none."""
     wake_after_sleep_onset: float | None
     """WASO: minutes awake from then to the end, lying awake in the morning included."""
     sleep_efficiency: float | None
@@ -92,6 +97,8 @@ def sleep_statistics(
     AASM Manual for the Scoring of Sleep and Associated Events, section II (report of a study).
     Menghini et al. (2021), A standardized framework for testing the performance of sleep-tracking
     technology, Sleep 44(2), zsaa170.
+    Rosenberg et al. (2019), Comparison of lemborexant with placebo and zolpidem tartrate extended
+    release, JAMA Netw Open 2(12), e1918254 (latency to persistent sleep).
     """
     counted = hypnogram.codes != UNSCORED
     reasons = np.zeros(len(counted)) if hypnogram.reasons is None else hypnogram.reasons
@@ -114,6 +121,7 @@ def sleep_statistics(
         total_sleep_time=_minutes(n_asleep),
         sleep_period_time=_minutes(len(period)) if n_asleep else None,
         sleep_onset_latency=_minutes(onset) if n_asleep else None,
+        latency_to_persistent_sleep=_persistent_latency(asleep),
         wake_after_sleep_onset=_minutes((~asleep[onset:]).sum()) if n_asleep else None,
         sleep_efficiency=n_asleep / len(codes) if len(codes) else None,
         sleep_maintenance_efficiency=n_asleep / len(period) if n_asleep else None,
@@ -133,6 +141,12 @@ def _span(asleep: NDArray[np.bool_]) -> tuple[int, int]:
     """First epoch of sleep and the one after the last; an empty span where there is none."""
     epochs = asleep.nonzero()[0]
     return (int(epochs[0]), int(epochs[-1]) + 1) if len(epochs) else (0, 0)
+
+
+def _persistent_latency(asleep: NDArray[np.bool_]) -> float | None:
+    n_asleep = np.concatenate([[0], asleep.cumsum()])
+    persistent = n_asleep[PERSISTENT_EPOCHS:] - n_asleep[:-PERSISTENT_EPOCHS] == PERSISTENT_EPOCHS
+    return _minutes(persistent.argmax()) if persistent.any() else None
 
 
 def _latency(

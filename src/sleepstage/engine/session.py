@@ -1,4 +1,4 @@
-"""A night as it happens: samples go in as they arrive, epochs come out as they end.
+"""Sleep as it happens: samples go in as they arrive, epochs and events come out as they end.
 
 Nothing is worked out here. Samples wait until the watermark has passed them, and then take the way
 that a whole recording takes: `sleepstage.core.motion`, `sleepstage.engine.features`, the model's
@@ -22,7 +22,7 @@ from sleepstage.core.motion import (
     check_unit,
     summarise_motion,
 )
-from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.core.periods import SleepEvent, SleepPeriod, SleepState, follow
 from sleepstage.core.samples import Samples, Time, to_time
 from sleepstage.core.signals import Given, clean_heart_rate, clean_motion, clean_steps
 from sleepstage.engine.buffer import RAW_COLUMNS, IngestStats, SampleBuffer
@@ -45,6 +45,10 @@ zeros at the start."""
 
 AHEAD_SECONDS: Final = 60.0
 """So far may a sample's time be ahead of `now`; what is further ahead comes from a wrong clock."""
+
+LONGEST_SILENCE: Final = 24 * 3600.0
+"""So many seconds may a session go on at once; a clock that is further ahead is a wrong one. It
+bounds the work of a push, too: the epochs of a silence are emitted as any others."""
 
 _STRETCH: Final = 250
 """So much acceleration is summarised at a time: each time costs, whatever its length."""
@@ -87,6 +91,7 @@ class _State:
     model: tuple[NDArray[Any], ...]
     reasons: NDArray[np.int8]
     """Why the epochs that a model looks ahead for can't be staged; shape (look_ahead,)."""
+    sleep: SleepState
     intake: IngestStats
 
     @classmethod
@@ -111,6 +116,7 @@ class _State:
             features=FeatureState.initial(start),
             model=model.initial_state(),
             reasons=np.zeros(model.look_ahead, dtype=np.int8),
+            sleep=SleepState(),
             intake=IngestStats(),
         )
 
@@ -122,9 +128,14 @@ class _State:
             return max(time, self.features.time)
         return time if time >= self.features.start else -math.inf
 
+    @property
+    def horizon(self) -> float:
+        """Times beyond this one come from a wrong clock, or belong in another session."""
+        return max(self.clock, self.features.time) + LONGEST_SILENCE
+
 
 class Session:
-    """One night of one person, live.
+    """One person, live: a night, or as many days and nights as the watch is worn.
 
     `sleepstage.Stager.session` begins one, and describes what it takes; `class_weights` are those
     of `sleepstage.Hypnogram.decide`.
@@ -148,6 +159,7 @@ class Session:
         self.model = model
         self._state = state
         self._passed = SampleBuffer.empty()
+        self._events: tuple[SleepEvent, ...] = ()
 
     def __repr__(self) -> str:
         n_epochs = self._state.features.n_epochs - self._n_delayed
@@ -201,6 +213,20 @@ class Session:
         return self._passed
 
     @property
+    def events(self) -> tuple[SleepEvent, ...]:
+        """What the epochs of the last push decided: falling asleep, waking up, the onset of REM.
+
+        The rules are those of `sleepstage.core.periods`. Read them after each push; the next one
+        replaces them.
+        """
+        return self._events
+
+    @property
+    def sleep_period(self) -> SleepPeriod | None:
+        """The newest sleep period, as far as it has come; None before the first."""
+        return self._state.sleep.period
+
+    @property
     def _n_delayed(self) -> int:
         return min(self.model.look_ahead, self._state.features.n_epochs)
 
@@ -239,12 +265,13 @@ class Session:
         Raises
         ------
         DataError
-            If shapes do not fit, something is no finite number, acceleration is not in g, or raw
-            acceleration and summaries are mixed.
+            If shapes do not fit, something is no finite number, acceleration is not in g, raw
+            acceleration and summaries are mixed, or `now`, or the newest sample where it is not
+            given, is more than 24 h ahead of the session.
         """
         beats, n_implausible = clean_heart_rate(heart_rate)
         moved, walked = clean_motion(motion), clean_steps(steps)
-        now = self._check_now(now)
+        now = None if now is None else to_time(now, "now")
         self._check_kind(moved)
         raw = moved.values.shape[1] == RAW_COLUMNS
         nothing = SampleBuffer.empty()
@@ -254,6 +281,7 @@ class Session:
             acceleration=moved if raw else nothing.acceleration,
             summaries=nothing.summaries if raw else moved,
         )
+        self._check_clock(given, now)
         n_given = sum(
             np.asarray(one[0]).size for one in (heart_rate, motion, steps) if one is not None
         )
@@ -264,8 +292,9 @@ class Session:
             implausible=before.implausible + n_implausible,
             duplicate=before.duplicate + n_given - n_implausible - n_clean,
         )
-        state = _insert(self._state, given, intake, now)
-        state = _judge_motion(state, self._state.watermark, _limit(self._state, now), given)
+        limit = math.inf if now is None else now + AHEAD_SECONDS
+        state = _insert(self._state, given, intake, now, limit)
+        state = _judge_motion(state, self._state.watermark, limit, given)
         return self._emit(state, state.watermark)
 
     def finish(self) -> list[Epoch]:
@@ -276,20 +305,29 @@ class Session:
         return self._emit(self._state, self.ended)
 
     def _emit(self, state: _State, mark: float) -> list[Epoch]:
-        self._state, epochs, self._passed = _emit(self.model, state, mark)
+        state, epochs, passed = _emit(self.model, state, mark)
+        sleep, events = state.sleep, list[SleepEvent]()
+        for epoch in epochs:
+            sleep, decided = follow(sleep, epoch, look_ahead=self.model.look_ahead)
+            events += decided
+        self._state = replace(state, sleep=sleep)
+        self._passed, self._events = passed, tuple(events)
         return epochs
 
-    def _check_now(self, given: Time | None) -> float | None:
-        if given is None:
-            return None
-        now = to_time(given, "now")
-        if now > self.start + LONGEST_NIGHT:
+    def _check_clock(self, given: SampleBuffer, now: float | None) -> None:
+        """Refuse a push that bridges more than a day."""
+        name, time, horizon = "now", now, self._state.horizon
+        if time is None:
+            newest = [float(samples.times[-1]) for _, samples in given.signals() if len(samples)]
+            name, time = "the newest sample", max(newest, default=horizon)
+        if time > horizon:
             msg = (
-                f"now={now:.10g} is no time of a session that began at {self.start:.10g} s: it "
-                f"ends {LONGEST_NIGHT // 3600} h later; begin another one, or correct clock or unit"
+                f"{name} is at {show_time(time)}, the session at "
+                f"{show_time(horizon - LONGEST_SILENCE)}: a push goes on by at most 24 h. Give "
+                "times in seconds, not milliseconds, and in one time zone; push long histories a "
+                "day at a time; after a longer silence begin another session"
             )
             raise DataError(msg)
-        return now
 
     def _check_kind(self, moved: Samples) -> None:
         columns, before = moved.values.shape[1], self._state.motion_columns
@@ -354,15 +392,10 @@ def _lengths(acceleration: Samples) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values)))
 
 
-def _limit(state: _State, now: float | None) -> float:
-    """Samples from this time on come from a wrong clock."""
-    end = state.features.start + LONGEST_NIGHT
-    return end if now is None else min(end, now + AHEAD_SECONDS)
-
-
-def _insert(state: _State, given: SampleBuffer, intake: IngestStats, now: float | None) -> _State:
-    """Put samples among those that wait, count them, and set the clock."""
-    limit = _limit(state, now)
+def _insert(
+    state: _State, given: SampleBuffer, intake: IngestStats, now: float | None, limit: float
+) -> _State:
+    """Put samples up to the limit among those that wait, count them, and set the clock."""
     waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
     if now is None:
         newest = [samples.times[-1] for _, samples in waiting.signals() if len(samples)]
@@ -407,10 +440,12 @@ def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Ep
 
 def _last_end(features: FeatureState, time: float) -> float:
     """End of the last epoch that is over by this time."""
-    n_epochs = features.n_epochs
-    while features.start + (n_epochs + 1) * EPOCH_SECONDS <= time:
-        n_epochs += 1
-    return features.start + n_epochs * EPOCH_SECONDS
+    if time < features.next_time:
+        return features.time
+    n_epochs = int((time - features.start) // EPOCH_SECONDS)
+    # Rounded as the ends of epochs are, the quotient may be one off.
+    ends = [features.start + n * EPOCH_SECONDS for n in range(n_epochs - 1, n_epochs + 2)]
+    return max(end for end in ends if end <= time)
 
 
 def _summarise(state: _State, mark: float) -> _State:

@@ -171,6 +171,7 @@ _MEASURES: Final = (
     "total_sleep_time",
     "sleep_efficiency",
     "sleep_onset_latency",
+    "latency_to_persistent_sleep",
     "wake_after_sleep_onset",
 )
 _REACH: Final = 1.96  # standard deviations that hold 95 % of a normal distribution

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sleepstage.core.hypnogram import Epoch, Hypnogram
+from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.stages import EPOCH_SECONDS, REASONS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sleepstage.core.hypnogram import Epoch
+    from sleepstage.core.periods import SleepEvent
     from sleepstage.core.recording import Recording
     from sleepstage.engine.buffer import SampleBuffer
     from sleepstage.engine.stager import Stager
+
+_EVENTS: Final = "events"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +166,14 @@ class Grant:
     """Unix seconds; None for never."""
 
 
-def describe_epochs(epochs: Sequence[Epoch], samples: SampleBuffer) -> list[dict[str, Any]]:
-    """Epochs, each with its mean heart rate (bpm) and its activity counts, None where unknown."""
+def describe_epochs(
+    epochs: Sequence[Epoch], samples: SampleBuffer, events: Sequence[SleepEvent] = ()
+) -> list[dict[str, Any]]:
+    """Epochs, each with its mean heart rate (bpm) and its activity counts, None where unknown.
+
+    Events are stored with the epoch that decided them, so that none is lost or sent without it;
+    `take_events` takes them off again.
+    """
     beats, moved = samples.heart_rate, samples.summaries
     described = []
     for epoch in epochs:
@@ -175,9 +185,20 @@ def describe_epochs(epochs: Sequence[Epoch], samples: SampleBuffer) -> list[dict
                 **epoch.to_dict(),
                 "heart_rate": _rounded(beats.values[first:last].mean()) if last > first else None,
                 "activity": _rounded(moved.values[begin:end, 0].sum()) if end > begin else None,
+                **({_EVENTS: decided} if (decided := _decided(epoch, events)) else {}),
             }
         )
     return described
+
+
+def _decided(epoch: Epoch, events: Sequence[SleepEvent]) -> list[dict[str, Any]]:
+    return [event.to_dict() for event in events if event.known == epoch.time + EPOCH_SECONDS]
+
+
+def take_events(epoch: dict[str, Any]) -> list[dict[str, Any]]:
+    """Take the events off a stored epoch that it decided; usually none."""
+    events: list[dict[str, Any]] = epoch.pop(_EVENTS, [])
+    return events
 
 
 def _rounded(value: float) -> float:
@@ -203,24 +224,5 @@ def describe_night(
         hypnogram = stager.predict(recording)
         if find_rem:
             hypnogram = hypnogram.decide(stager.info.class_weights)
-        epochs = _rows(hypnogram)
+        epochs = [epoch.to_dict() for epoch in hypnogram.epochs()]
     return {"epochs": epochs, "statistics": describe_statistics(epochs, stager.scheme)}
-
-
-def _rows(hypnogram: Hypnogram) -> list[dict[str, Any]]:
-    table = hypnogram.to_frame()
-    names = hypnogram.scheme.classes
-    shares = table.select(f"p_{name}" for name in names).rows()
-    return [
-        Epoch(
-            time, stage, dict(zip(names, probabilities, strict=True)), confidence, reason
-        ).to_dict()
-        for time, stage, confidence, probabilities, reason in zip(
-            table["time"],
-            table["stage"],
-            table["confidence"],
-            shares,
-            hypnogram.reason_names.tolist(),
-            strict=True,
-        )
-    ]

@@ -83,6 +83,13 @@ class _Epoch(_NightEpoch):
     activity: float | None
 
 
+class _Event(BaseModel):
+    kind: str = Field(description="fell_asleep, woke_up or rem_began.")
+    time: float = Field(description="When it happened (s).")
+    delay: float = Field(description="Seconds until it was known.")
+    confidence: float = Field(description="Mean probability over the epochs that decided it.")
+
+
 class _Night(BaseModel):
     epochs: list[_NightEpoch]
     statistics: SleepStatistics
@@ -94,6 +101,7 @@ class HypnogramOut(BaseModel):
     session: SessionOut
     first: int = Field(description="Number of the first epoch given.")
     epochs: list[_Epoch]
+    events: list[_Event] = Field(description="Of all epochs so far, in order.")
     statistics: SleepStatistics
     night: _Night | None
     problem: str | None = Field(description="What could not be staged when the night was closed.")

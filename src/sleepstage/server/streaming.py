@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
+    from sleepstage.server.sessions import Followed
 
 _NUMBER: Final = 8  # bytes that name a message, before its binary form
 _GOING_AWAY: Final = 1001  # WebSocket close code
@@ -59,7 +60,8 @@ async def events(
     """Epochs as server-sent events, from number `after` or that after `Last-Event-ID`.
 
     `session` describes the session, at first and when it is over; `epoch` has an epoch, with its
-    number as id.
+    number as id; `sleep`, just before the epoch that decided it, that somebody fell asleep or woke
+    up, or that REM began.
     """
     await see(service, visitor, session_id)
     await service.nights.session(session_id)
@@ -71,7 +73,7 @@ async def events(
 
 async def _follow(
     service: Service, viewer: HTTPConnection, session_id: str, after: int
-) -> AsyncIterator[SessionRecord | tuple[int, dict[str, Any]] | None]:
+) -> AsyncIterator[Followed]:
     """Follow a session for as long as whoever asked may see it: a token can be revoked meanwhile.
 
     Raises `UnauthorizedError` once they may not.
@@ -92,6 +94,8 @@ async def _events(
                 elif isinstance(item, SessionRecord):
                     data = orjson.dumps(schemas.describe_session(item))
                     yield b"event: session\ndata: " + data + b"\n\n"
+                elif isinstance(item, dict):
+                    yield b"event: sleep\ndata: " + orjson.dumps(item) + b"\n\n"
                 else:
                     number, epoch = item
                     data = orjson.dumps(epoch)
@@ -106,7 +110,8 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
 
     In: JSON as for a message, with its name as ``id``; or binary: the name as uint64, the binary
     form after it. Out, as JSON: ``{"id", "repeated", "warnings"}`` or ``{"id", "problem"}`` for
-    each message, ``{"number", "epoch"}`` for each epoch, ``{"session"}`` at first and in the end.
+    each message, ``{"number", "epoch"}`` for each epoch, ``{"event"}`` for each event just before
+    the epoch that decided it, ``{"session"}`` at first and in the end.
     """
     service: Service = socket.app.state.service
     try:
@@ -133,6 +138,8 @@ async def _send_all(socket: WebSocket, service: Service, session_id: str, after:
         async for item in _follow(service, socket, session_id, after):
             if isinstance(item, SessionRecord):
                 await _send(socket, {"session": schemas.describe_session(item)})
+            elif isinstance(item, dict):
+                await _send(socket, {"event": item})
             elif item is not None:
                 await _send(socket, {"number": item[0], "epoch": item[1]})
     await _leave(socket)

@@ -90,7 +90,7 @@ class _Night:
 
     def keep(self, emitted: Sequence[Epoch]) -> None:
         passed = self.session.passed
-        self.epochs += describe_epochs(emitted, passed)
+        self.epochs += describe_epochs(emitted, passed, self.session.events)
         message = Message(heart_rate=passed.heart_rate, motion=passed.summaries, steps=passed.steps)
         self.passed.append(message.to_bytes())
 

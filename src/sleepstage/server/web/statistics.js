@@ -30,6 +30,7 @@ export function statisticsTables({ epochs, statistics }) {
       ["Time in bed", duration(bed)],
       ["Total sleep time", duration(statistics.total_sleep_time)],
       ["Sleep onset latency", duration(statistics.sleep_onset_latency)],
+      ["Latency to persistent sleep", duration(statistics.latency_to_persistent_sleep)],
       ["Wake after sleep onset", duration(statistics.wake_after_sleep_onset)],
       ["Sleep efficiency", percent(statistics.sleep_efficiency)],
     ]),

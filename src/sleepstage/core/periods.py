@@ -1,0 +1,211 @@
+"""Sleep periods and events, found as they happen: epochs go in one by one, state in and state out.
+
+The rules, of which `follow` is the only implementation:
+
+- Somebody **falls asleep** with the first of 20 consecutive epochs of sleep, 10 minutes: the
+  *persistent sleep* of trials of hypnotics (Rosenberg et al. 2019, JAMA Netw Open 2(12),
+  e1918254). One epoch of wake, or one without a stage, and the count begins anew.
+- They **wake up** with the first of 10 epochs of wake, 5 minutes, with no sleep between them.
+  Epochs without a stage count neither way: what was not seen is no awakening.
+- A **sleep period** begins with falling asleep and ends with the last epoch of sleep before waking
+  up. Sleep that is resumed less than 60 minutes later continues the period, as do the blocks of van
+  Hees et al. (2018), Sci Rep 8, 12975; later, it is a new one. Periods shorter than 3 hours are
+  naps.
+- **REM begins** with the first of 4 consecutive epochs of REM of somebody asleep, and again only
+  after 15 minutes without REM, the shortest NREM period of Feinberg and Floyd (1979),
+  Psychophysiology 16(3), 283-291.
+
+The 5 minutes of an awakening and the 2 of REM are measured: `docs/live.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.core.statistics import PERSISTENT_EPOCHS
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from sleepstage.core.hypnogram import Epoch, Hypnogram
+
+_AWAKE_EPOCHS: Final = 10
+_REM_EPOCHS: Final = 4
+_REM_FREE_EPOCHS: Final = 30
+_GAP: Final = 3600.0  # s without sleep that end a period
+_NAP: Final = 3 * 3600.0  # s
+
+
+@dataclass(frozen=True)
+class SleepEvent:
+    """What happened to a sleeper, and when it was known.
+
+    Attributes
+    ----------
+    kind : str
+        ``fell_asleep``, ``woke_up`` or ``rem_began``.
+    time : float
+        When it happened: start of the first epoch of that state, in seconds on the session's clock.
+    known : float
+        End of the epoch that decided it, and of those that the model looks ahead for. A session
+        emits it once `now` is past that by its lateness.
+    confidence : float
+        Mean probability of sleep, wake or REM over the epochs that decided it, 0 to 1.
+    """
+
+    kind: str
+    time: float
+    known: float
+    confidence: float
+
+    @property
+    def delay(self) -> float:
+        """Seconds from when it happened to when it was known."""
+        return self.known - self.time
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        confidence = round(self.confidence, 6)
+        return {
+            "kind": self.kind,
+            "time": self.time,
+            "delay": self.delay,
+            "confidence": confidence,
+        }
+
+
+@dataclass(frozen=True)
+class SleepPeriod:
+    """Sleep from its onset to the final awakening, with the awakenings in between."""
+
+    start: float
+    """Start of the first epoch, in seconds on the hypnogram's clock."""
+    end: float
+    """End of the last epoch of sleep."""
+
+    @property
+    def nap(self) -> bool:
+        """Whether it is shorter than three hours."""
+        return self.end - self.start < _NAP
+
+    def mask(self, hypnogram: Hypnogram) -> NDArray[Any]:
+        """Epochs inside, for `Hypnogram.statistics`; shape (n_epochs,) of bool."""
+        middles = hypnogram.times + EPOCH_SECONDS / 2
+        return (middles > self.start) & (middles < self.end)
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """A state that is left only after so many epochs of the other one."""
+
+    on: bool = False
+    n: int = 0
+    """Epochs of the other state since the last one of this state."""
+    since: float = math.nan
+    """Start of the first of them."""
+    total: float = 0.0
+    """Sum of their probabilities."""
+
+    def count(self, time: float, share: float) -> _Switch:
+        """One more epoch of the other state."""
+        since = self.since if self.n else time
+        return replace(self, n=self.n + 1, since=since, total=self.total + share)
+
+    def event(self, kind: str, known: float) -> SleepEvent:
+        """Describe the change to the other state."""
+        return SleepEvent(kind, self.since, known, self.total / self.n)
+
+
+@dataclass(frozen=True)
+class SleepState:
+    """All that is remembered between two epochs."""
+
+    sleep: _Switch = field(default_factory=_Switch)
+    rem: _Switch = field(default_factory=_Switch)
+    start: float = math.nan
+    """Start of the newest sleep period."""
+    end: float = math.nan
+    """End of the newest epoch of sleep in it."""
+
+    @property
+    def period(self) -> SleepPeriod | None:
+        """The newest sleep period, as far as it has come; None before the first."""
+        return None if math.isnan(self.start) else SleepPeriod(self.start, self.end)
+
+
+def follow(
+    state: SleepState, epoch: Epoch, *, look_ahead: int = 0
+) -> tuple[SleepState, list[SleepEvent]]:
+    """Take in the next epoch.
+
+    Parameters
+    ----------
+    state : SleepState
+        From the call before, or a new one.
+    epoch : Epoch
+        The one that follows.
+    look_ahead : int
+        Epochs that passed before this one was emitted.
+
+    Returns
+    -------
+    state : SleepState
+        For the next call.
+    events : list of SleepEvent
+        What this epoch decides; usually nothing.
+    """
+    known = epoch.time + EPOCH_SECONDS * (1 + look_ahead)
+    state, events = _follow_sleep(state, epoch, known)
+    rem, began = _follow_rem(state.rem, epoch, asleep=state.sleep.on)
+    if began is not None:
+        events.append(began.event("rem_began", known))
+    return replace(state, rem=rem), events
+
+
+def _follow_sleep(
+    state: SleepState, epoch: Epoch, known: float
+) -> tuple[SleepState, list[SleepEvent]]:
+    if epoch.stage == "unscored":  # a reason such as `not_worn` becomes an event here
+        return (state if state.sleep.on else replace(state, sleep=_Switch())), []
+    sleeps, end = epoch.stage != "wake", epoch.time + EPOCH_SECONDS
+    if state.sleep.on and sleeps and epoch.time - state.end >= _GAP:  # nothing was seen for so long
+        state = replace(state, sleep=_Switch())
+    if sleeps == state.sleep.on:
+        still = _Switch(on=sleeps)
+        return replace(state, sleep=still, end=end if sleeps else state.end), []
+    awake = epoch.probabilities["wake"]
+    sleep = state.sleep.count(epoch.time, 1 - awake if sleeps else awake)
+    if sleep.n < (PERSISTENT_EPOCHS if sleeps else _AWAKE_EPOCHS):
+        return replace(state, sleep=sleep), []
+    event = sleep.event("fell_asleep" if sleeps else "woke_up", known)
+    state = replace(state, sleep=_Switch(on=sleeps))
+    if sleeps:
+        resumed = sleep.since - state.end < _GAP
+        state = replace(state, start=state.start if resumed else sleep.since, end=end)
+    return state, [event]
+
+
+def _follow_rem(rem: _Switch, epoch: Epoch, *, asleep: bool) -> tuple[_Switch, _Switch | None]:
+    """The state of REM, and the epochs that began it if this one decides that."""
+    is_rem = epoch.stage == "rem"
+    if is_rem == rem.on:
+        return _Switch(on=is_rem), None
+    rem = rem.count(epoch.time, epoch.probabilities["rem"] if is_rem else 0.0)
+    if is_rem and asleep and rem.n >= _REM_EPOCHS:
+        return _Switch(on=True), rem
+    return (_Switch() if not is_rem and rem.n == _REM_FREE_EPOCHS else rem), None
+
+
+def find_periods(epochs: Iterable[Epoch]) -> tuple[SleepPeriod, ...]:
+    """Sleep periods of consecutive epochs."""
+    state, found = SleepState(), dict[float, SleepPeriod]()
+    for epoch in epochs:
+        state, _ = follow(state, epoch)
+        if state.period is not None:
+            found[state.start] = state.period
+    return tuple(found.values())
