@@ -42,8 +42,10 @@ def simulated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SMALL = Neural(
     network=RecurrentConfig(hidden=16),
-    members=2,
-    max_training_epochs=4,
+    training_epochs=4,
+    evenings=0.0,
+    late_starts=0.0,
+    thinning=0.0,
     crop_epochs=120,
     batch_size=2,
     device="cpu",
@@ -87,6 +89,6 @@ def small_run(simulated_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in a second, whatever the command says."""
 
-    tiny = replace(SMALL, members=1, max_training_epochs=2)
+    tiny = replace(SMALL, training_epochs=2)
     small = {**CLASSIFIERS, "lstm": tiny, "ensemble": tiny}
     monkeypatch.setattr("sleepstage.ml.registry.CLASSIFIERS", small)

@@ -51,7 +51,7 @@ def _trained(**changes: object) -> Callable[[Path], Stager]:
     def train(data: Path) -> Stager:
         nights = load_nights(data)
         split = holdout([night.subject for night in nights], seed=0)
-        config = replace(SMALL, members=1, max_training_epochs=1, **changes)  # type: ignore[arg-type]
+        config = replace(SMALL, training_epochs=1, **changes)  # type: ignore[arg-type]
         chosen = [night for night in nights if night.subject in split.train]
         return Stager(config.fit(chosen, split.validation).file())
 
@@ -61,7 +61,7 @@ def _trained(**changes: object) -> Callable[[Path], Stager]:
 def _mixed(data: Path) -> Stager:
     nights = load_nights(data)
     split = holdout([night.subject for night in nights], seed=0)
-    tiny = replace(SMALL, members=1, max_training_epochs=1)
+    tiny = replace(SMALL, training_epochs=1)
     attentive = TransformerConfig(width=8, heads=2, layers=1, context=7)
     kinds = Ensemble(lstm=tiny, transformer=replace(tiny, network=attentive))
     chosen = [night for night in nights if night.subject in split.train]

@@ -26,11 +26,11 @@ def test_values_are_replaced_in_their_kind() -> None:
     config = override(
         DEFAULT,
         [
-            *("members=1", "noise=0", "network.hidden = 32", "device=cpu"),
+            *("batch_size=1", "noise=0", "network.hidden = 32", "device=cpu"),
             *("features=hr_30s, still", "whole_night=true", "scheme=five_class"),
         ],
     )
-    assert config.members == 1
+    assert config.batch_size == 1
     assert config.noise == 0.0
     assert isinstance(config.noise, float)
     assert config.network == RecurrentConfig(hidden=32)
@@ -72,14 +72,14 @@ def test_what_needs_later_epochs_is_not_live(settings: list[str], *, live: bool)
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("members", "'members': expected name=value"),
-        ("mebmers=1", "no 'mebmers' in the configuration; there are features, trace, network"),
+        ("batch_size", "'batch_size': expected name=value"),
+        ("bacth_size=1", "no 'bacth_size' in the configuration; there are features, trace, network"),
         ("network.width=3", "no 'width' in the configuration; there are cell, hidden, layers"),
-        ("members=many", "'members=many': expected a value like 5"),
-        ("members=1.5", "expected a value like 5"),
-        ("members=true", "expected a value like 5"),
+        ("batch_size=many", "'batch_size=many': expected a value like 4"),
+        ("batch_size=1.5", "expected a value like 4"),
+        ("batch_size=true", "expected a value like 4"),
         ("network=32", "expected a value like RecurrentConfig"),
-        ("members.first=1", "expected a value like 5"),
+        ("batch_size.first=1", "expected a value like 4"),
         ("whole_night=1", "expected a value like False"),
         ("scheme=three_class", "scheme=three_class: expected one of four_class, five_class"),
         ("look_ahead=-1", "look_ahead=-1: expected 0 or more"),
@@ -100,8 +100,8 @@ def test_a_whole_night_looks_no_further() -> None:
 @pytest.mark.parametrize(
     ("network", "assignment", "message"),
     [
-        (RecurrentConfig(), "members=0", "members=0: expected 1 or more"),
-        (RecurrentConfig(), "max_training_epochs=-1", "max_training_epochs=-1: expected 1 or more"),
+        (RecurrentConfig(), "crop_epochs=0", "crop_epochs=0: expected 1 or more"),
+        (RecurrentConfig(), "training_epochs=-1", "training_epochs=-1: expected 1 or more"),
         (RecurrentConfig(), "batch_size=0", "batch_size=0: expected 1 or more"),
         (RecurrentConfig(), "network.hidden=0", "hidden=0: expected 1 or more"),
         (RecurrentConfig(), "network.cell=elman", "network.cell=elman: expected one of lstm, gru"),
@@ -121,9 +121,10 @@ def test_what_no_network_can_be_is_refused(
 
 
 def test_what_only_parts_know_goes_to_all_of_them() -> None:
-    ensemble = override(Ensemble(), ["members=1", "transformer.members=2", "look_ahead=3"])
-    assert (ensemble.lstm.members, ensemble.transformer.members) == (1, 2)
+    ensemble = override(Ensemble(), ["training_epochs=1", "transformer.training_epochs=2", "look_ahead=3"])
+    epochs = (ensemble.lstm.training_epochs, ensemble.transformer.training_epochs)
+    assert epochs == (1, 2)
     assert ensemble.lstm.look_ahead == ensemble.transformer.look_ahead == 3
     assert override(Ensemble(), ["seed=7"]).lstm.seed == Ensemble().lstm.seed  # it has its own
-    with pytest.raises(DataError, match="no 'mebmers' in the configuration; there are lstm, trans"):
-        override(Ensemble(), ["mebmers=1"])
+    with pytest.raises(DataError, match="no 'bacth_size' in the configuration; there are lstm, trans"):
+        override(Ensemble(), ["bacth_size=1"])

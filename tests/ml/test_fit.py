@@ -20,7 +20,6 @@ from sleepstage.ml.networks import RecurrentNetwork, TransformerConfig, WholeNig
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED
 from tests.conftest import SMALL
-from tests.helpers.networks import N_FEATURES, network
 
 ONE_PASS = replace(SMALL, training_epochs=1)
 REM = FOUR_CLASS.classes.index("rem")
@@ -72,7 +71,7 @@ def test_networks_learn_to_stage_people_they_have_not_seen(changes: dict[str, An
     config = replace(SMALL, training_epochs=20, **{**settings, **changes})
     losses: list[float] = []
     examples = [example(night, config) for night in nights]
-    model = fit(examples[:5], config, after=lambda _, loss: losses.append(loss))
+    model = fit(examples[:5], config, after=losses.append)
     guesses = predict(model, [examples[5].rows])[0].argmax(axis=1).astype(np.int8)
     scored = examples[5].codes != UNSCORED
     scheme = SCHEMES[config.scheme]
@@ -80,19 +79,6 @@ def test_networks_learn_to_stage_people_they_have_not_seen(changes: dict[str, An
     assert losses[-1] < 0.8 * losses[0]
     assert kappa is not None
     assert kappa > 0.3
-
-
-def test_how_many_passes_are_planned_changes_no_earlier_one(examples: list[Example]) -> None:
-    def after_each(training_epochs: int) -> list[NDArray[np.float32]]:
-        seen: list[NDArray[np.float32]] = []
-        config = replace(SMALL, training_epochs=training_epochs)
-        fit(examples[:3], config, after=lambda model, _: seen.append(weights(model)))
-        return seen
-
-    short, long = after_each(2), after_each(4)
-    assert (len(short), len(long)) == (2, 4)
-    np.testing.assert_array_equal(short, long[:2])
-    assert not np.array_equal(long[1], long[2])
 
 
 def test_weights_are_a_mean_over_the_steps(examples: list[Example]) -> None:
@@ -119,7 +105,7 @@ def test_a_column_that_nobody_has_or_that_never_changes_is_left_as_it_is() -> No
     rows = np.zeros((60, len(SMALL.columns)), dtype=np.float32)
     rows[:, 0], rows[:, 1] = np.nan, 7.0
     one = Example(rows, np.arange(60, dtype=np.int8) % 4)
-    model = fit([one], replace(ONE_PASS, crop_share=0.0))
+    model = fit([one], ONE_PASS)
     assert isinstance(model, RecurrentNetwork)
     assert model.inputs.mean_F[:2].tolist() == [0, 7]
     assert model.inputs.std_F[:2].tolist() == [1, 1]
@@ -162,104 +148,66 @@ def test_an_unknown_device_is_named(examples: list[Example]) -> None:
 # An ensemble
 
 
-def test_people_taken_out_say_how_long_all_are_fitted(
+def test_each_group_is_left_out_once_and_the_kinds_take_turns(
     nights: list[PreparedNight], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_rows = {night.rows.tobytes(): night.subject for night in nights}
-    config = replace(SMALL, features=("hr_30s",), members=3, seed=10)
-    subjects = {input_rows(night, config).tobytes(): night.subject for night in nights}
-    assert len(by_rows) == len(subjects) == 6
-    kappas = {10: [0.1, 0.2, 0.6, 0.3], 11: [0.1, 0.6, np.nan, 0.2]}  # mean: 0.1, 0.4, 0.3, 0.25
-    seen: list[tuple[set[str], int, int]] = []
-    asked: list[tuple[int, int]] = []
+    kinds = [replace(SMALL, features=("hr_30s",), training_epochs=n, seed=10) for n in (2, 1)]
+    subjects = {input_rows(night, kinds[0]).tobytes(): night.subject for night in nights}
+    assert len(subjects) == 6
+    fitted: list[tuple[set[str], int, int]] = []
 
     def fake_fit(train: list[Example], config: TrainingConfig, *, after: Any) -> Any:
-        seen.append(
-            ({subjects[one.rows.tobytes()] for one in train}, config.seed, config.training_epochs)
-        )
-        for number in range(config.training_epochs):
-            asked.append((config.seed, number))
-            after(network("lstm"), 1.0)
-        return network("lstm", config.seed)
+        people = {subjects[one.rows.tobytes()] for one in train}
+        fitted.append((people, config.seed, config.training_epochs))
+        for _ in range(config.training_epochs):
+            after(1.0)
+        return len(fitted)
 
-    def fake_predict(
-        model: Network, tables: list[NDArray[np.float32]]
-    ) -> list[NDArray[np.float32]]:
-        value = 10 * asked[-1][0] + asked[-1][1]
-        return [np.full((len(rows), 4), value, dtype=np.float32) for rows in tables]
+    def fake_predict(number: int, tables: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return [np.full((len(rows), 4), number, dtype=np.float32) for rows in tables]
 
     monkeypatch.setattr(fitting, "fit", fake_fit)
     monkeypatch.setattr(fitting, "predict", fake_predict)
-    monkeypatch.setattr(fitting, "_kappa", lambda *_: kappas[asked[-1][0]][asked[-1][1]])
     names = [night.subject for night in nights]
+    groups = [names[:2], names[2:5], names[5:]]
     calls: list[tuple[int, int]] = []
-    members = fit_members(
-        nights,
-        [names[:2], names[2:]],
-        config,
-        on_epoch=lambda done, total, _: calls.append((done, total)),
+    networks, validation = fit_members(
+        nights, groups, kinds, on_epoch=lambda done, total, _: calls.append((done, total))
     )
-    assert members.n_training_epochs == 2
-    assert len(members.networks) == 3
-    assert seen == [
-        (set(names[2:]), 10, 4),
-        (set(names[:2]), 11, 4),
-        *((set(names), 30 + member, 2) for member in range(3)),
+    assert networks == [1, 2, 3]
+    # Seeds of models that count up share no network's.
+    assert fitted == [
+        (set(names) - set(group), 30 + number, kinds[number % 2].training_epochs)
+        for number, group in enumerate(groups)
     ]
-    # Of each person, what was told after as many passes by the network fitted without them.
-    assert {who: told[0, 0] for who, told in members.validation.items()} == {
-        name: 101 if name in names[:2] else 111 for name in names
+    assert {name: rows[0, 0] for name, rows in validation.items()} == {
+        name: number for number, group in enumerate(groups, start=1) for name in group
     }
-    assert [done for done, _ in calls] == list(range(1, 15))
-    assert [total for _, total in calls] == [20] * 8 + [14] * 6
+    assert calls == [(done, 5) for done in range(1, 6)]
 
 
-def test_validation_people_are_told_by_a_network_fitted_without_them(
+def test_validation_people_are_predicted_by_a_network_fitted_without_them(
     nights: list[PreparedNight],
 ) -> None:
     names = [night.subject for night in nights[:4]]
-    groups = [names[:1], names[1:]]
-    config = replace(SMALL, members=1, max_training_epochs=2, look_ahead=3)
-    members = fit_members(nights[:4], groups, config)
-    assert set(members.validation) == set(names)
-    alone = [example(night, config) for night in nights[1:4]]
-    model = fit(alone, replace(config, training_epochs=members.n_training_epochs))
+    config = replace(SMALL, training_epochs=2, look_ahead=3)
+    networks, validation = fit_members(nights[:4], [names[:1], names[1:]], [config])
+    assert set(validation) == set(names)
+    model = fit([example(night, config) for night in nights[1:4]], config)
+    np.testing.assert_array_equal(weights(networks[0]), weights(model))
     expected = predict(model, [input_rows(nights[0], config)])[0]
     assert expected.shape == (nights[0].recording.n_epochs + 3, 4)
-    np.testing.assert_allclose(members.validation[names[0]], expected, atol=1e-6)
+    np.testing.assert_allclose(validation[names[0]], expected, atol=1e-6)
 
 
-def test_a_fixed_number_of_passes_is_not_up_to_the_validation_people(
-    nights: list[PreparedNight], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [night.subject for night in nights]
-    calls: list[tuple[int, int]] = []
-    kappas = iter([0.9, 0.1, 0.9, 0.1])  # they would say one
-    monkeypatch.setattr(fitting, "_kappa", lambda *_: next(kappas))
-    config = replace(SMALL, training_epochs=2, members=3)
-    members = fit_members(
-        nights,
-        [names[:3], names[3:]],
-        config,
-        on_epoch=lambda done, total, _: calls.append((done, total)),
-    )
-    assert members.n_training_epochs == 2
-    assert set(members.validation) == set(names)
-    assert calls == [(done, 10) for done in range(1, 11)]
-    everybody = [example(night, config) for night in nights]
-    for number, member in enumerate(members.networks):
-        alone = fit(everybody, replace(config, seed=number))
-        np.testing.assert_array_equal(weights(member), weights(alone))
-
-
-def test_members_of_other_seeds_are_others(nights: list[PreparedNight]) -> None:
+def test_networks_of_other_seeds_are_others(nights: list[PreparedNight]) -> None:
     names = [night.subject for night in nights]
     found = [
-        fit_members(nights, [names[:3], names[3:]], replace(ONE_PASS, members=3, seed=seed))
+        fit_members(nights, [names[:3], names[3:]], [replace(ONE_PASS, seed=seed)])
         for seed in (0, 1)
     ]
     drawn = [weights(network) for members in found for network in members.networks]
-    assert len(np.unique(drawn, axis=0)) == 6
+    assert len(np.unique(drawn, axis=0)) == 4
 
 
 def test_normalisation_knows_the_training_people_only(
@@ -275,22 +223,8 @@ def test_normalisation_knows_the_training_people_only(
         return mean_F, std_F
 
     monkeypatch.setattr(fitting, "_moments", watched)
-    config = replace(SMALL, members=1, max_training_epochs=1)
-    fit_members(nights, [names[:3], names[3:]], config)
-    for found, own in zip(seen, (nights[3:], nights[:3], nights), strict=True):
+    config = ONE_PASS
+    fit_members(nights, [names[:3], names[3:]], [config])
+    for found, own in zip(seen, (nights[3:], nights[:3]), strict=True):
         known = np.concatenate([input_rows(night, config) for night in own])
         np.testing.assert_allclose(found, np.nanmean(known, axis=0), atol=1e-3)
-
-
-def test_the_kappa_is_over_all_scored_epochs_of_the_group() -> None:
-    rows = np.zeros((4, N_FEATURES), dtype=np.float32)
-    held_out = {
-        "a": Example(rows, np.array([UNSCORED, 0, 1, 1], dtype=np.int8)),
-        "b": Example(rows, np.array([3, 1, UNSCORED, UNSCORED], dtype=np.int8)),
-    }
-    guesses = {"a": [2, 0, 1, 0], "b": [3, 1, 0, 2]}
-    told = {name: np.eye(4, dtype=np.float32)[codes] for name, codes in guesses.items()}
-    # Four of five agree; by chance 0.2 * 0.4 + 0.6 * 0.4 + 0.2 * 0.2 = 0.36.
-    assert fitting._kappa(held_out, told, FOUR_CLASS) == pytest.approx((0.8 - 0.36) / (1 - 0.36))
-    alone = {"a": Example(rows[:1], np.zeros(1, dtype=np.int8))}
-    assert np.isnan(fitting._kappa(alone, {"a": told["a"][1:2]}, FOUR_CLASS))
