@@ -39,7 +39,7 @@ README = DOCS.parent / "README.md"
 MARKER = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 SEEDS: Final = {"holdout": 0, "kfold": 100, "studies": 200}
 # Two dozen variations: one network for a fixed number of training epochs, the same for all.
-LIGHT: Final = ("members=1", "training_epochs=25")
+LIGHT: Final = ("training_epochs=30",)
 NIGHT: Final = "ensemble-night"
 MODELS: Final = (
     *(DEFAULT, "lstm", NIGHT, "heart-rate-night", "boosting"),

@@ -104,7 +104,7 @@ def test_results_lie_in_a_folder_named_by_protocol_and_seed(
     ("options", "message"),
     [
         (["--model", "lstm", "--model", "lstn"], "no model lstn; there are ensemble, lstm, gru, "),
-        (["--model", "majority", "--set", "members=1"], "no 'members' in the configuration; there"),
+        (["--model", "majority", "--set", "noise=1"], "no 'noise' in the configuration; there"),
         (["--protocol", "kfold", "--folds", "9"], "9 folds of 5 people; choose 2 to 5 folds"),
     ],
 )

@@ -54,7 +54,7 @@ def test_train_replaces_its_own_files_only(
 def test_train_shows_what_it_finds_at_the_operating_point(
     simulated_data: Path, tmp_path: Path
 ) -> None:
-    result = invoke("train", "--data", simulated_data, "--out", tmp_path, "--set", "members=1")
+    result = invoke("train", "--data", simulated_data, "--out", tmp_path, "--set", "training_epochs=2")
     assert result.exit_code == 0, result.output
     assert "four class, at the operating point for REM" in result.output
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -83,7 +83,7 @@ def test_another_model_goes_to_a_folder_of_its_name(
     simulated_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = ["members=1", "max_training_epochs=1", "network.hidden=8", "scheme=five_class"]
+    settings = ["training_epochs=1", "network.hidden=8", "scheme=five_class"]
     options = [part for setting in settings for part in ("--set", setting)]
     result = invoke("train", "--data", simulated_data, "--model", "gru-night", *options)
     assert result.exit_code == 0, result.output

@@ -139,7 +139,7 @@ def not_again(*told: object) -> None:
 
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")
 def test_runs_in_parallel_are_those_in_a_row(nights: list[PreparedNight], tmp_path: Path) -> None:
-    small = replace(SMALL, members=1, training_epochs=1)
+    small = replace(SMALL, training_epochs=1)
     models: dict[str, Classifier] = {"logistic": Logistic(), "small": small}
     tasks = plan(names(nights), "kfold", models, number=2, seed=0)[:3]
     remarks: list[tuple[int, int, str]] = []

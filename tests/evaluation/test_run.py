@@ -165,7 +165,7 @@ def test_epochs_that_count_are_those_with_both_signals(nights: list[PreparedNigh
 
 def test_a_stage_missing_in_training_is_an_error(nights: list[PreparedNight], split: Split) -> None:
     awake = [replace(night, codes=np.minimum(night.codes, 0)) for night in nights]
-    for classifier, n_nights in ((Majority(), 3), (Neural(members=1, training_epochs=1), 2)):
+    for classifier, n_nights in ((Majority(), 3), (replace(SMALL, training_epochs=1), 2)):
         message = f"no epoch of light, deep, rem in the {n_nights} training nights"
         with pytest.raises(DataError, match=message):
             train_and_test(awake, classifier, split)

@@ -270,7 +270,7 @@ def test_live_is_checked_and_not_believed(nights: list[PreparedNight], cheat: st
 
 
 @pytest.mark.parametrize(
-    "classifier", [Claims(), replace(SMALL, members=1, training_epochs=1)], ids=["own", "lstm"]
+    "classifier", [Claims(), replace(SMALL, training_epochs=1)], ids=["own", "lstm"]
 )
 def test_what_is_live_passes(nights: list[PreparedNight], classifier: Any) -> None:
     split = holdout([night.subject for night in nights], seed=0)

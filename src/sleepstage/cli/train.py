@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sleepstage.evaluation.schema import Metrics
     from sleepstage.ml.dataset import PreparedNight
 
-SETTINGS_HELP = "Another value in the configuration, as members=1 or lstm.network.hidden=32."
+SETTINGS_HELP = "Another value in the configuration, as noise=0.2 or lstm.network.hidden=32."
 
 
 @click.command()

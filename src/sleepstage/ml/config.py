@@ -130,7 +130,7 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
     config : frozen dataclass
         Where to begin.
     assignments : sequence of str
-        Each ``name=value``, as ``members=1``, ``network.hidden=32`` or ``features=hr_30s,still``.
+        Each ``name=value``, as ``noise=0.2``, ``network.hidden=32`` or ``features=hr_30s,still``.
         A name that only parts of the configuration know goes to all of them.
 
     Raises
