@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sleepstage.engine.features import FEATURE_NAMES, SUMMARIES, extract_features
-from sleepstage.ml.dataset import PreparedNight, thin
+from sleepstage.ml.dataset import PreparedNight
+from sleepstage.ml.variants import thin
 from sleepstage.stages import UNSCORED
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def sparse(night: PreparedNight, seconds: float) -> PreparedNight:
 def _with_rows(
     night: PreparedNight, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> PreparedNight:
-    return replace(
-        night, rows=change(night.rows), thinned_rows=tuple(map(change, night.thinned_rows))
-    )
+    return replace(night, rows=change(night.rows))
 
 
 def normalise(night: PreparedNight) -> PreparedNight:

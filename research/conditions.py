@@ -17,7 +17,8 @@ from sleepstage.core.samples import Samples
 from sleepstage.engine.stager import Stager
 from sleepstage.evaluation.people import compare
 from sleepstage.evaluation.results import summarise
-from sleepstage.ml.dataset import SPARSE, PreparedNight, thin
+from sleepstage.ml.dataset import PreparedNight
+from sleepstage.ml.variants import SPARSE, thin
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:

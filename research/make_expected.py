@@ -21,7 +21,7 @@ from sleepstage.batch.night import EXPECTED
 from sleepstage.cli.console import console, progress_bar
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.run import Outcome
-from sleepstage.ml.dataset import thin
+from sleepstage.ml.variants import thin
 from sleepstage.ml.registry import CLASSIFIERS
 
 if TYPE_CHECKING:
