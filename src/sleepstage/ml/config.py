@@ -72,9 +72,8 @@ class TrainingConfig:
     """Random change of each value (noise) and one for a whole night, in standard deviations."""
     crop_epochs: int = 480
     """Stretches of so many epochs are cut out."""
-    signal_dropout: float = 0.5
-    """Share of the nights from which motion, steps or heart rate is taken away, for all of the
-    night or for a while."""
+    signal_dropout: float = 0.6
+    """Share of the nights from which signals are taken away, all along or for a while."""
     evenings: float = 0.4
     """Share of the recordings that begin hours before lights off; see `sleepstage.ml.variants`."""
     late_starts: float = 0.1

@@ -121,7 +121,15 @@ def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[
     return counts
 
 
-_LOST: Final = {"heart_rate": 0.15, "motion": 0.6, "steps": 0.25}  # where a signal is: shares
+_LOST: Final = (
+    (0.40, {"motion", "steps"}),
+    (0.25, {"motion"}),
+    (0.15, {"steps"}),
+    (0.10, {"heart_rate"}),
+    (0.10, {"heart_rate", "steps"}),
+)
+"""Signals that are missing where any are, and how often; steps are counted from motion."""
+_LOST_ALL_ALONG: Final = 0.6  # share of these; the others are without for a while
 
 
 class Example(NamedTuple):
@@ -194,9 +202,10 @@ def _augment(
     if rng.random() < config.signal_dropout:
         signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in config.columns]
         repeats = rows.shape[1] // len(signals)
-        lost = np.array(signals * repeats) == rng.choice(list(_LOST), p=list(_LOST.values()))
+        _, missing = _LOST[rng.choice(len(_LOST), p=[share for share, _ in _LOST])]
+        lost = np.isin(signals * repeats, list(missing))
         begin, end = np.sort(rng.integers(len(rows) + 1, size=2))
-        rows[slice(None) if rng.random() < 0.6 else slice(begin, end), lost] = np.nan
+        rows[slice(None) if rng.random() < _LOST_ALL_ALONG else slice(begin, end), lost] = np.nan
     codes = source.codes[stretch].astype(np.int64)
     return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)
 
