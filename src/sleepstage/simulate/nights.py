@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage._utils.files import write_atomically
-from sleepstage.core.motion import WINDOW_SECONDS
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.signals import PLAUSIBLE_BPM
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
-from sleepstage.simulate import physiology
+from sleepstage.simulate import physiology, watch
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.random import Generator
     from numpy.typing import NDArray
-
-    from sleepstage.simulate.physiology import Floats, Signal
 
     Tables = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # times and values by names of `LAYOUT`
 
@@ -34,10 +30,6 @@ _NOTICE: Final = "The nights in this folder are simulated by sleepstage; no pers
 _FIRST_ID: Final = 900001
 _MORE_THAN: Final = 0.5  # hours
 _AT_MOST: Final = LONGEST_NIGHT // 3600
-_RATE: Final = 50  # Hz, of raw acceleration
-_COUNT_BIN: Final = 5 / 128  # g; counts as in `sleepstage.core.motion`
-_STILL_SD: Final = 0.0015  # g, sensor noise; set by eye
-_STILL_PEAK: Final = 2.25 * _STILL_SD  # the expected largest of 50 normal samples
 _FORMATS: Final = {
     "heart_rate": "%.5f,%d",
     "labels": "%d %d",
@@ -173,50 +165,20 @@ def _simulate(seed: int, number: int, hours: float, *, raw_motion: bool) -> Tabl
     day, steps = physiology.draw_day(rng, person, end)
     stages = physiology.draw_stages(rng, person, n_epochs)
     movements = physiology.draw_movements(rng, person, stages)
-    night = _watch_beats(rng, physiology.draw_beats(rng, person, stages, movements), end)
+    night = watch.beats(rng, physiology.draw_beats(rng, person, stages, movements), end)
+    night = watch.with_gaps(rng, end, 1 + rng.poisson(end / 14_400), *night)
     times, bpm = np.hstack([day, night])
     gravity, shaking = physiology.draw_motion(rng, movements, end)
     # Raw motion has noise of its own, so that summaries go with the same gaps.
-    motion = _raw(rng.spawn(1)[0], gravity, shaking) if raw_motion else _summaries(gravity, shaking)
+    motion = (
+        watch.raw_motion(rng.spawn(1)[0], gravity, shaking)
+        if raw_motion
+        else watch.summaries(gravity, shaking)
+    )
+    motion = watch.with_gaps(rng, end, rng.poisson(0.1), *motion)
     return {
         "heart_rate": (times, bpm.clip(*PLAUSIBLE_BPM).round()),
         "labels": (EPOCH_SECONDS * np.arange(len(stages)), stages),
         "steps": steps,
-        "motion" if raw_motion else "summary_csv": _with_gaps(rng, end, rng.poisson(0.1), *motion),
+        "motion" if raw_motion else "summary_csv": motion,
     }
-
-
-def _watch_beats(rng: Generator, beats: Signal, end: int) -> Signal:
-    """A noisy sample every 5 s or so, with some gaps."""
-    times = np.round(np.cumsum(rng.integers(3, 8, end // 3)) - rng.random(), 5)
-    times = times[times < end]
-    bpm = np.interp(times, *beats) + rng.normal(0, 0.4, len(times))
-    return _with_gaps(rng, end, 1 + rng.poisson(end / 14_400), times, bpm)
-
-
-def _with_gaps(rng: Generator, end: int, n_gaps: int, times: Floats, values: Floats) -> Signal:
-    """Lose stretches of half a minute or, rarely, up to 20; whole windows, stamped at their end."""
-    lengths = np.minimum(2 * (1 + rng.pareto(1.2, (n_gaps, 1))), 80).round() * WINDOW_SECONDS
-    starts = rng.uniform(0, end - lengths) // WINDOW_SECONDS * WINDOW_SECONDS
-    kept = ((times <= starts) | (times > starts + lengths)).all(axis=0)
-    return times[kept], values[kept]
-
-
-def _summaries(gravity: Floats, shaking: Floats) -> Signal:
-    """`MOTION_COLUMNS` as `sleepstage.core.motion` would find them, without the samples between."""
-    bins = np.floor(shaking[:, 2] / _COUNT_BIN).reshape(-1, WINDOW_SECONDS).sum(axis=1)
-    counts = 3.07 * np.maximum(bins + WINDOW_SECONDS - 18, 0)
-    peaks = (np.abs(gravity) + shaking + _STILL_PEAK).reshape(-1, WINDOW_SECONDS, 3).mean(axis=1)
-    ends = WINDOW_SECONDS * np.arange(1.0, len(counts) + 1)
-    return ends, np.column_stack([np.round(counts, 2), np.round(peaks, 5)])
-
-
-def _raw(rng: Generator, gravity: Floats, shaking: Floats) -> Signal:
-    """Acceleration in g at about 50 Hz: gravity, shaking at 4 to 8 Hz, and noise."""
-    n = _RATE * len(shaking)
-    times = (np.arange(n) + rng.uniform(0.1, 0.9, n)) / _RATE
-    swing = np.sin(np.cumsum(np.repeat(rng.uniform(4, 8, len(shaking)), _RATE)) * 2 * np.pi / _RATE)
-    xyz = np.repeat(shaking, _RATE, axis=0) * swing[:, np.newaxis]
-    xyz += np.column_stack([np.interp(times, range(len(axis)), axis) for axis in gravity.T])
-    xyz += rng.normal(0, _STILL_SD, xyz.shape)
-    return np.round(times, 6), np.round(xyz, 6)

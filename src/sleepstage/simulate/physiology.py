@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DAY: Final = 86_400  # s, before the night
 _GETTING_UP: Final = -16 * 3600  # s before lights out
 _GOING_TO_BED: Final = -1800
-_GRID: Final = 5  # s, between heart rates
+GRID: Final = 5  # s, between heart rates
 
 
 class _Traits(NamedTuple):
@@ -87,8 +87,8 @@ class Person(NamedTuple):
         return cls(float(np.clip(rng.normal(67, 9), 48, 92)), rng.lognormal(0, 0.35))
 
 
-class _Movements(NamedTuple):
-    """Movements and arousals in order of time; many are too weak for the wrist to show."""
+class Movements(NamedTuple):
+    """Movements and arousals; many are too weak for the wrist to show."""
 
     onset: Floats  # s
     duration: Floats  # s
@@ -137,22 +137,27 @@ def _trait(name: str, stages: Stages) -> Floats:
     return np.array([getattr(_TRAITS[Stage(stage)], name) for stage in stages])
 
 
-def draw_movements(rng: Generator, person: Person, stages: Stages) -> _Movements:
+def draw_movements(rng: Generator, person: Person, stages: Stages) -> Movements:
     """Movements of a night at the rate of its stages."""
     number = rng.poisson(person.restlessness * _trait("movements", stages) * EPOCH_SECONDS / 3600)
     # One wakes with a stir.
     number += (stages == Stage.WAKE) & (np.roll(stages, 1) != Stage.WAKE)
-    epoch = np.repeat(np.arange(len(stages)), number)
+    return scatter_movements(rng, number, _trait("reach", stages))
+
+
+def scatter_movements(rng: Generator, number: NDArray[np.int64], reach: Floats) -> Movements:
+    """So many movements in each epoch, of this median strength in g."""
+    epoch = np.repeat(np.arange(len(number)), number)
     onset = np.sort((epoch + rng.random(len(epoch))) * EPOCH_SECONDS)
     duration = rng.lognormal(math.log(4), 0.7, len(epoch))  # median of Montini et al. 2024
-    strength = _trait("reach", stages)[epoch] * rng.lognormal(0, 1, len(epoch))
-    return _Movements(onset, duration.clip(1, 60), strength.clip(max=2))
+    strength = reach[epoch] * rng.lognormal(0, 1, len(epoch))
+    return Movements(onset, duration.clip(1, 60), strength.clip(max=2))
 
 
-def draw_motion(rng: Generator, movements: _Movements, end: int) -> tuple[Floats, Floats]:
+def draw_motion(rng: Generator, movements: Movements, end: int) -> tuple[Floats, Floats]:
     """Gravity, and the largest acceleration besides, in each second and on each axis, in g."""
     # A strong movement lays the wrist anew.
-    turns = movements.onset[movements.strength > 0.1]
+    turns = np.sort(movements.onset[movements.strength > 0.1])
     gravity = rng.normal(0, 1, (len(turns) + 1, 3))
     gravity /= np.linalg.norm(gravity, axis=1, keepdims=True)
     strength = np.zeros((end, 1))
@@ -163,39 +168,39 @@ def draw_motion(rng: Generator, movements: _Movements, end: int) -> tuple[Floats
     return gravity[since], strength * rng.uniform(0.3, 1, (end, 3))
 
 
-def draw_beats(rng: Generator, person: Person, stages: Stages, movements: _Movements) -> Signal:
+def draw_beats(rng: Generator, person: Person, stages: Stages, movements: Movements) -> Signal:
     """Beats per minute, each 5 s of the night."""
-    times = np.arange(0.0, len(stages) * EPOCH_SECONDS, _GRID)
-    n_times = EPOCH_SECONDS // _GRID
+    times = np.arange(0.0, len(stages) * EPOCH_SECONDS, GRID)
+    n_times = EPOCH_SECONDS // GRID
     # Smooth, for no stage sets in at once.
     level = _moving_mean(_trait("bpm", stages).repeat(n_times), seconds=60)
     restless = _moving_mean(_trait("bpm_sd", stages).repeat(n_times), seconds=60)
     # It falls with the hours, whatever the stage (Trinder et al. 2001, J Sleep Res 10:253-264).
     bpm = person.resting_bpm + level - 6 * (1 - np.exp(-times / (3 * 3600)))
-    bpm += restless * _wander(rng, len(times), seconds=30)
-    bpm += 1.5 * _wander(rng, len(times), seconds=1200)
+    bpm += restless * wander(rng, len(times), seconds=30)
+    bpm += 1.5 * wander(rng, len(times), seconds=1200)
     return times, bpm + _surges(movements, len(times))
 
 
-def _surges(movements: _Movements, n: int) -> Floats:
+def _surges(movements: Movements, n: int) -> Floats:
     """Faster at arousals, more so the stronger (Sforza et al. 2000, Clin Neurophysiol 111:1611).
 
     Up within 10 s and over after a minute; sizes set by eye.
     """
     size = 3 + 20 * movements.strength.clip(max=0.6)
-    pulses = np.bincount((movements.onset // _GRID).astype(np.int64), size, n)
-    since = np.arange(0, 90, _GRID) / 10
+    pulses = np.bincount((movements.onset // GRID).astype(np.int64), size, n)
+    since = np.arange(0, 90, GRID) / 10
     return np.convolve(pulses, since * np.exp(1 - since))[:n].clip(max=25)
 
 
-def _wander(rng: Generator, n: int, *, seconds: int) -> Floats:
+def wander(rng: Generator, n: int, *, seconds: int) -> Floats:
     """Noise of unit variance that forgets within `seconds`."""
-    return _moving_mean(rng.normal(0, math.sqrt(seconds / _GRID), n), seconds=seconds)
+    return _moving_mean(rng.normal(0, math.sqrt(seconds / GRID), n), seconds=seconds)
 
 
 def _moving_mean(values: Floats, *, seconds: int) -> Floats:
-    width = seconds // _GRID
-    return np.convolve(values, np.full(width, 1 / width), mode="same")
+    width = seconds // GRID
+    return np.convolve(values, np.full(width, 1 / width), mode="same")[: len(values)]
 
 
 def draw_day(rng: Generator, person: Person, end: int) -> tuple[Signal, Signal]:
