@@ -115,6 +115,16 @@ def test_simulate_then_prepare(tmp_path: Path) -> None:
     assert "1 nights prepared" in invoke("data", "prepare", tmp_path, "--csv").output
 
 
+def test_simulate_a_day_around_the_night(tmp_path: Path) -> None:
+    day = ("--subjects", "1", "--before", "3.5", "--after", "0.5", "--nap")
+    invoke("data", "simulate", tmp_path, *day)
+    labels = tmp_path.joinpath("labels/900001_labeled_sleep.txt").read_text().splitlines()
+    assert (labels[0], len(labels)) == ("-12600 0", 12 * 120)
+    result = invoke("data", "simulate", tmp_path, "--before", "2", "--nap")
+    assert result.exit_code == 1
+    assert "a nap needs 3 or more hours before lights off" in result.output
+
+
 def test_fetch_passes_everything_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
 

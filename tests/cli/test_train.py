@@ -54,7 +54,9 @@ def test_train_replaces_its_own_files_only(
 def test_train_shows_what_it_finds_at_the_operating_point(
     simulated_data: Path, tmp_path: Path
 ) -> None:
-    result = invoke("train", "--data", simulated_data, "--out", tmp_path, "--set", "training_epochs=2")
+    result = invoke(
+        "train", "--data", simulated_data, "--out", tmp_path, "--set", "training_epochs=2"
+    )
     assert result.exit_code == 0, result.output
     assert "four class, at the operating point for REM" in result.output
     metrics = json.loads((tmp_path / "metrics.json").read_text())

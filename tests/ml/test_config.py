@@ -73,7 +73,10 @@ def test_what_needs_later_epochs_is_not_live(settings: list[str], *, live: bool)
     ("assignment", "message"),
     [
         ("batch_size", "'batch_size': expected name=value"),
-        ("bacth_size=1", "no 'bacth_size' in the configuration; there are features, trace, network"),
+        (
+            "bacth_size=1",
+            "no 'bacth_size' in the configuration; there are features, trace, network",
+        ),
         ("network.width=3", "no 'width' in the configuration; there are cell, hidden, layers"),
         ("batch_size=many", "'batch_size=many': expected a value like 4"),
         ("batch_size=1.5", "expected a value like 4"),
@@ -121,10 +124,14 @@ def test_what_no_network_can_be_is_refused(
 
 
 def test_what_only_parts_know_goes_to_all_of_them() -> None:
-    ensemble = override(Ensemble(), ["training_epochs=1", "transformer.training_epochs=2", "look_ahead=3"])
+    ensemble = override(
+        Ensemble(), ["training_epochs=1", "transformer.training_epochs=2", "look_ahead=3"]
+    )
     epochs = (ensemble.lstm.training_epochs, ensemble.transformer.training_epochs)
     assert epochs == (1, 2)
     assert ensemble.lstm.look_ahead == ensemble.transformer.look_ahead == 3
     assert override(Ensemble(), ["seed=7"]).lstm.seed == Ensemble().lstm.seed  # it has its own
-    with pytest.raises(DataError, match="no 'bacth_size' in the configuration; there are lstm, trans"):
+    with pytest.raises(
+        DataError, match="no 'bacth_size' in the configuration; there are lstm, trans"
+    ):
         override(Ensemble(), ["bacth_size=1"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -143,12 +143,15 @@ def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | 
 @click.option("--subjects", "n_subjects", default=20, help="Number of people.")
 @click.option("--seed", default=0)
 @click.option("--raw-motion", is_flag=True, help="Motion at 50 Hz in place of its summary.")
-def simulate(directory: Path, n_subjects: int, seed: int, raw_motion: bool) -> None:
+@click.option("--before", default=0.0, help="Hours of waking life before lights off.")
+@click.option("--after", default=0.0, help="Hours of waking life after getting up.")
+@click.option("--nap", is_flag=True, help="With a nap in the hours before.")
+def simulate(directory: Path, before: float, after: float, nap: bool, **options: Any) -> None:
     """Write simulated nights to DIRECTORY in the dataset's layout."""
     from sleepstage.simulate.nights import write_dataset
+    from sleepstage.simulate.waking import Day
 
+    day = Day(before, after, nap)
     with progress_bar("simulating") as progress:
-        names = write_dataset(
-            directory, n_subjects, seed=seed, raw_motion=raw_motion, on_progress=progress
-        )
+        names = write_dataset(directory, day=day, on_progress=progress, **options)
     console.print(f"{directory}: {len(names)} SIMULATED nights, {names[0]} to {names[-1]}")

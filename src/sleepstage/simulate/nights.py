@@ -1,4 +1,4 @@
-"""Simulated nights, as a watch would record and sleep-accel store them.
+"""Simulated nights, and days around them, as a watch would record and sleep-accel store them.
 
 For trying things out without data, and for tests. Results on simulated nights do not carry
 over to real ones.
@@ -7,29 +7,28 @@ over to real ones.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sleepstage._utils.files import write_atomically
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
-from sleepstage.core.signals import PLAUSIBLE_BPM
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
-from sleepstage.simulate import physiology, watch
+from sleepstage.simulate import physiology
+from sleepstage.simulate.waking import Day, extend
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    Tables = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # times and values by names of `LAYOUT`
+    from sleepstage.simulate.physiology import Tables
 
 _NOTICE: Final = "The nights in this folder are simulated by sleepstage; no person was measured.\n"
 _FIRST_ID: Final = 900001
 _MORE_THAN: Final = 0.5  # hours
 _AT_MOST: Final = LONGEST_NIGHT // 3600
+_NO_DAY: Final = Day()
 _FORMATS: Final = {
     "heart_rate": "%.5f,%d",
     "labels": "%d %d",
@@ -40,7 +39,12 @@ _FORMATS: Final = {
 
 
 def simulate_night(
-    seed: int, *, hours: float = 8.0, raw_motion: bool = False, subject: str | None = None
+    seed: int,
+    day: Day = _NO_DAY,
+    *,
+    hours: float = 8.0,
+    raw_motion: bool = False,
+    subject: str | None = None,
 ) -> Recording:
     """One simulated night: the first of `write_dataset` with the same seed.
 
@@ -48,11 +52,13 @@ def simulate_night(
     ----------
     seed : int
         Not negative. The same seed gives the same person and the same night.
+    day : Day
+        What is recorded before and after the night; by default nothing.
     hours : float
-        From lights out, at time zero, to the end; more than 0.5 and at most 24.
+        From lights out, at time zero, to getting up; more than 0.5 and at most 24.
     raw_motion : bool
         Make acceleration at about 50 Hz and summarise it, rather than summaries at once: the
-        same movements, a hundred times the work.
+        same movements, a hundred times the work. Of nights without a `day` only.
     subject : str, optional
         Name; by default made from the seed.
 
@@ -64,16 +70,16 @@ def simulate_night(
     Raises
     ------
     DataError
-        If `seed` or `hours` is out of range.
+        If an argument is out of range.
     """
-    night = _simulate(seed, 0, hours, raw_motion=raw_motion)
-    bins, steps = night["steps"]
+    night = _simulate(seed, 0, hours, day, raw_motion=raw_motion)
+    signals = {name: (samples.times, samples.values) for name, samples in night.items()}
     return Recording.from_arrays(
-        heart_rate=night["heart_rate"],
-        motion=night["motion" if raw_motion else "summary_csv"],
-        steps=(bins + STEP_BIN_SECONDS, steps),
-        start=0.0,
-        stages=night["labels"][1],
+        heart_rate=signals["heart_rate"],
+        motion=signals["motion" if raw_motion else "summary_csv"],
+        steps=signals["steps"],
+        start=float(night["labels"].times[0]),
+        stages=night["labels"].values,
         subject=f"simulated-{seed:04d}" if subject is None else subject,
         simulated=True,
     )
@@ -86,6 +92,7 @@ def write_dataset(
     seed: int = 0,
     hours: float = 8.0,
     raw_motion: bool = False,
+    day: Day = _NO_DAY,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> list[str]:
     """Write simulated nights in the layout of PhysioNet sleep-accel, and `SIMULATED_MARKER` beside.
@@ -102,6 +109,8 @@ def write_dataset(
         Length of each night; more than 0.5 and at most 24.
     raw_motion : bool
         Write ``motion/`` (about 60 MB a night) rather than ``motion_15s/``.
+    day : Day
+        As for `simulate_night`.
     on_progress : callable, optional
         Called with the number of nights done, `n_subjects`, and the subject just finished.
 
@@ -113,12 +122,12 @@ def write_dataset(
     Raises
     ------
     DataError
-        If a number is out of range, or `directory` holds other nights.
+        If an argument is out of range, or `directory` holds other nights.
     """
     if n_subjects < 1:
         msg = f"n_subjects is {n_subjects}: at least one night must be simulated"
         raise DataError(msg)
-    _check(seed, hours)
+    _check(seed, hours, day, raw_motion=raw_motion)
     directory = Path(directory)
     marker = directory / SIMULATED_MARKER
     taken = any((directory / table.folder).exists() for table in LAYOUT.values())
@@ -129,19 +138,23 @@ def write_dataset(
         temporary.write_text(_NOTICE, encoding="utf-8")
     subjects = [str(_FIRST_ID + number) for number in range(n_subjects)]
     for number, subject in enumerate(subjects):
-        _write_night(directory, subject, _simulate(seed, number, hours, raw_motion=raw_motion))
+        _write_night(directory, subject, _simulate(seed, number, hours, day, raw_motion=raw_motion))
         if on_progress is not None:
             on_progress(number + 1, n_subjects, subject)
     return subjects
 
 
-def _check(seed: int, hours: float) -> None:
+def _check(seed: int, hours: float, day: Day, *, raw_motion: bool) -> None:
     if not _MORE_THAN < hours <= _AT_MOST:
         msg = f"a night of {hours} hours: expected more than {_MORE_THAN} and at most {_AT_MOST}"
         raise DataError(msg)
     if seed < 0:
         msg = f"seed is {seed}: expected 0 or more"
         raise DataError(msg)
+    if raw_motion and day != _NO_DAY:
+        msg = "raw motion is simulated for nights only: leave out raw motion, or the day around it"
+        raise DataError(msg)
+    day.check(hours)
 
 
 def _write_night(directory: Path, subject: str, night: Tables) -> None:
@@ -152,33 +165,20 @@ def _write_night(directory: Path, subject: str, night: Tables) -> None:
             path.unlink(missing_ok=True)
             continue
         header = ",".join(table.columns) if table.header else ""
+        times = night[name].times - (STEP_BIN_SECONDS if name == "steps" else 0)
+        rows = np.column_stack([times, night[name].values])
         with write_atomically(path) as temporary:
-            np.savetxt(temporary, np.column_stack(night[name]), line, header=header, comments="")
+            np.savetxt(temporary, rows, line, header=header, comments="")
 
 
-def _simulate(seed: int, number: int, hours: float, *, raw_motion: bool) -> Tables:
-    _check(seed, hours)
+def _simulate(seed: int, number: int, hours: float, day: Day, *, raw_motion: bool) -> Tables:
+    _check(seed, hours, day, raw_motion=raw_motion)
     rng = np.random.default_rng([seed, number])
     person = physiology.Person.draw(rng)
     n_epochs = int(hours * 3600 // EPOCH_SECONDS)
-    end = n_epochs * EPOCH_SECONDS
-    day, steps = physiology.draw_day(rng, person, end)
-    stages = physiology.draw_stages(rng, person, n_epochs)
-    movements = physiology.draw_movements(rng, person, stages)
-    night = watch.beats(rng, physiology.draw_beats(rng, person, stages, movements), end)
-    night = watch.with_gaps(rng, end, 1 + rng.poisson(end / 14_400), *night)
-    times, bpm = np.hstack([day, night])
-    gravity, shaking = physiology.draw_motion(rng, movements, end)
-    # Raw motion has noise of its own, so that summaries go with the same gaps.
-    motion = (
-        watch.raw_motion(rng.spawn(1)[0], gravity, shaking)
-        if raw_motion
-        else watch.summaries(gravity, shaking)
-    )
-    motion = watch.with_gaps(rng, end, rng.poisson(0.1), *motion)
-    return {
-        "heart_rate": (times, bpm.clip(*PLAUSIBLE_BPM).round()),
-        "labels": (EPOCH_SECONDS * np.arange(len(stages)), stages),
-        "steps": steps,
-        "motion" if raw_motion else "summary_csv": motion,
-    }
+    history, steps = physiology.draw_day(rng, person, n_epochs * EPOCH_SECONDS)
+    night = physiology.draw_sleep(rng, person, n_epochs, raw_motion=raw_motion)
+    night |= {"heart_rate": history.followed_by(night["heart_rate"]), "steps": steps}
+    if day != _NO_DAY:
+        extend(rng, person, night, day)
+    return night

@@ -1,4 +1,4 @@
-"""What happens in a simulated person: stages of a night, movements, heart rate, the day before.
+"""A simulated person: stages, movements, heart rate, the day before; and what a watch makes of it.
 
 Constants name their sources; what is *set by eye* was chosen so that whole nights resemble those
 of Walch et al. 2019 (Sleep 42(12) zsz180) in their shares of stages, spread of heart rate and
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from sleepstage.core.motion import WINDOW_SECONDS
+from sleepstage.core.samples import Samples
+from sleepstage.core.signals import PLAUSIBLE_BPM
 from sleepstage.io.sleep_accel.read import STEP_BIN_SECONDS
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Stages = NDArray[np.int8]
     Signal = tuple[Floats, Floats]  # times and values
+    Tables = dict[str, Samples]  # by names of `LAYOUT`; steps at the ends of their bins
     Bouts = list[tuple[Stage, float]]  # a stage and the minutes it lasts
 
 _DAY: Final = 86_400  # s, before the night
@@ -29,6 +33,11 @@ GETTING_UP: Final = -16 * 3600  # s before lights out
 _GOING_TO_BED: Final = -1800
 GRID: Final = 5  # s, between heart rates
 _DRIFT_SD: Final = 1.5e-4  # g in a second; set by the range of still 5 minutes, median 13 mg
+
+_RATE: Final = 50  # Hz, of raw acceleration
+_COUNT_BIN: Final = 5 / 128  # g; counts as in `sleepstage.core.motion`
+_STILL_SD: Final = 0.0015  # g, sensor noise; set by eye
+_STILL_PEAK: Final = 2.25 * _STILL_SD  # the expected largest of 50 normal samples
 
 
 class _Traits(NamedTuple):
@@ -206,8 +215,8 @@ def _moving_mean(values: Floats, *, seconds: int) -> Floats:
     return np.convolve(values, np.full(width, 1 / width), mode="same")[: len(values)]
 
 
-def draw_day(rng: Generator, person: Person, end: int) -> tuple[Signal, Signal]:
-    """Heart rate of the day before, and steps at the starts of their bins until `end`."""
+def draw_day(rng: Generator, person: Person, end: int) -> tuple[Samples, Samples]:
+    """Heart rate of the day before, and steps at the ends of their bins until `end`."""
     first = -_DAY + rng.integers(STEP_BIN_SECONDS)
     bins = np.arange(first, end - STEP_BIN_SECONDS, STEP_BIN_SECONDS, dtype=np.float64)
     is_up = (bins > GETTING_UP) & (bins < _GOING_TO_BED)
@@ -218,4 +227,61 @@ def draw_day(rng: Generator, person: Person, end: int) -> tuple[Signal, Signal]:
     times = np.round(np.arange(-_DAY, 0, 300) + rng.uniform(0, 299, _DAY // 300), 5)
     bpm = person.resting_bpm + 8 * (times > GETTING_UP) + rng.normal(0, 5, len(times))
     bpm += np.minimum(0.04 * np.interp(times, bins, steps), 60)
-    return (times, bpm), (bins, steps)
+    heart_rate = Samples(times, bpm.clip(*PLAUSIBLE_BPM).round())
+    return heart_rate, Samples(bins + STEP_BIN_SECONDS, steps)
+
+
+def draw_sleep(
+    rng: Generator, person: Person, n_epochs: int, *, raw_motion: bool = False
+) -> Tables:
+    """Stages from lights out, and what a watch records of them: all but the steps."""
+    end = n_epochs * EPOCH_SECONDS
+    stages = draw_stages(rng, person, n_epochs)
+    movements = draw_movements(rng, person, stages)
+    beats = watch_beats(rng, draw_beats(rng, person, stages, movements), end)
+    beats = _with_gaps(rng, end, 1 + rng.poisson(end / 14_400), beats)
+    moved = draw_motion(rng, movements, end)
+    # Raw motion has noise of its own, so that summaries go with the same gaps.
+    motion = _raw_motion(rng.spawn(1)[0], *moved) if raw_motion else summaries(*moved)
+    return {
+        "heart_rate": beats,
+        "labels": Samples(np.arange(0.0, end, EPOCH_SECONDS), stages.astype(np.float64)),
+        "motion" if raw_motion else "summary_csv": _with_gaps(rng, end, rng.poisson(0.1), motion),
+    }
+
+
+def watch_beats(rng: Generator, pulse: Signal, end: int) -> Samples:
+    """A noisy sample every 5 s or so."""
+    times = np.round(np.cumsum(rng.integers(3, 8, end // 3)) - rng.random(), 5)
+    times = times[times < end]
+    bpm = np.interp(times, *pulse) + rng.normal(0, 0.4, len(times))
+    return Samples(times, bpm.clip(*PLAUSIBLE_BPM).round())
+
+
+def _with_gaps(rng: Generator, end: int, n_gaps: int, samples: Samples) -> Samples:
+    """Lose stretches of half a minute or, rarely, up to 20; whole windows, stamped at their end."""
+    lengths = np.minimum(2 * (1 + rng.pareto(1.2, (n_gaps, 1))), 80).round() * WINDOW_SECONDS
+    starts = rng.uniform(0, end - lengths) // WINDOW_SECONDS * WINDOW_SECONDS
+    return samples.keep(
+        ((samples.times <= starts) | (samples.times > starts + lengths)).all(axis=0)
+    )
+
+
+def summaries(gravity: Floats, shaking: Floats) -> Samples:
+    """`MOTION_COLUMNS` as `sleepstage.core.motion` would find them, without the samples between."""
+    bins = np.floor(shaking[:, 2] / _COUNT_BIN).reshape(-1, WINDOW_SECONDS).sum(axis=1)
+    counts = 3.07 * np.maximum(bins + WINDOW_SECONDS - 18, 0)
+    peaks = (np.abs(gravity) + shaking + _STILL_PEAK).reshape(-1, WINDOW_SECONDS, 3).mean(axis=1)
+    ends = WINDOW_SECONDS * np.arange(1.0, len(counts) + 1)
+    return Samples(ends, np.column_stack([np.round(counts, 2), np.round(peaks, 5)]))
+
+
+def _raw_motion(rng: Generator, gravity: Floats, shaking: Floats) -> Samples:
+    """Acceleration in g at about 50 Hz: gravity, shaking at 4 to 8 Hz, and noise."""
+    n = _RATE * len(shaking)
+    times = (np.arange(n) + rng.uniform(0.1, 0.9, n)) / _RATE
+    swing = np.sin(np.cumsum(np.repeat(rng.uniform(4, 8, len(shaking)), _RATE)) * 2 * np.pi / _RATE)
+    xyz = np.repeat(shaking, _RATE, axis=0) * swing[:, np.newaxis]
+    xyz += np.column_stack([np.interp(times, range(len(axis)), axis) for axis in gravity.T])
+    xyz += rng.normal(0, _STILL_SD, xyz.shape)
+    return Samples(np.round(times, 6), np.round(xyz, 6))
