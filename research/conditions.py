@@ -17,7 +17,6 @@ from sleepstage.core.samples import Samples
 from sleepstage.engine.stager import Stager
 from sleepstage.evaluation.people import compare
 from sleepstage.evaluation.results import summarise
-from sleepstage.ml.dataset import PreparedNight
 from sleepstage.ml.variants import SPARSE, thin
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from sleepstage.core.recording import Recording
     from sleepstage.evaluation.run import Outcome
     from sleepstage.evaluation.schema import Estimate, SchemeSummary
+    from sleepstage.ml.dataset import PreparedNight
 
     Condition = Callable[[Recording], Recording]
 

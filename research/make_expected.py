@@ -21,8 +21,8 @@ from sleepstage.batch.night import EXPECTED
 from sleepstage.cli.console import console, progress_bar
 from sleepstage.evaluation.experiment import evaluate, plan
 from sleepstage.evaluation.run import Outcome
-from sleepstage.ml.variants import thin
 from sleepstage.ml.registry import CLASSIFIERS
+from sleepstage.ml.variants import thin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

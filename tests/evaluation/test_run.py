@@ -29,7 +29,7 @@ from sleepstage.evaluation.schema import Metrics, OperatingPoint
 from sleepstage.evaluation.splits import Split
 from sleepstage.ml.baselines import Majority
 from sleepstage.ml.dataset import PreparedNight
-from sleepstage.ml.neural import Neural, fingerprint
+from sleepstage.ml.neural import fingerprint
 from sleepstage.stages import UNSCORED
 from tests.conftest import SMALL, Run
 from tests.helpers.scored import night as scored_night
