@@ -60,8 +60,9 @@ class Start:
         One of `HOURS`.
     kappa, accuracy : float
         Of the night, epochs that count in `PreparedNight`; all nights pooled, in four classes.
-    awake : float or None
-        Share of the hours before that is called wake, mean over nights.
+    awake, staged : float or None
+        Share of the hours before that is called wake, of those that are staged, and the share that
+        is; means over nights.
     onset : tuple of float
         Median and 90th percentile over nights of the error of sleep onset, in minutes: the first
         of ten minutes of sleep without a break.
@@ -72,6 +73,7 @@ class Start:
     kappa: float | None
     accuracy: float | None
     awake: float | None
+    staged: float | None
     onset: tuple[float, float]
 
 
@@ -79,6 +81,7 @@ class _Staged(NamedTuple):
     expert: NDArray[np.int8]
     predicted: NDArray[np.int8]
     awake: float
+    staged: float
     onset: float
 
 
@@ -118,12 +121,13 @@ def _stage_one(stager: Stager, night: PreparedNight, signals: str, hours: int) -
         recording = without_motion(thin(recording, SPARSE[-1]))
     predicted = stager.predict(recording).merge(FOUR_CLASS).codes
     n_before = len(codes) - len(night.codes)
-    evening = codes[:n_before] == _WAKE
-    awake = (predicted[:n_before][evening] == _WAKE).mean() if evening.any() else np.nan
+    evening = predicted[:n_before][codes[:n_before] == _WAKE]
+    staged = evening[evening != UNSCORED]
     return _Staged(
         night.codes,
         predicted[n_before:],
-        float(awake),
+        float((staged == _WAKE).mean()) if len(staged) else np.nan,
+        len(staged) / len(evening) if len(evening) else np.nan,
         abs(_onset(predicted) - n_before - _onset(night.codes)) * EPOCH_SECONDS / 60,
     )
 
@@ -144,13 +148,19 @@ def _pool(signals: str, hours: int, nights: Sequence[_Staged]) -> Start:
     )
     counted = expert != UNSCORED
     found = agreement(expert[counted], predicted[counted], FOUR_CLASS)
-    awake = np.array([night.awake for night in nights])
-    onset = np.nanquantile([night.onset for night in nights], [0.5, 0.9])
+    onsets = np.array([night.onset for night in nights])
+    known = onsets[np.isfinite(onsets)]
     return Start(
         signals,
         hours,
         found.kappa,
         found.accuracy,
-        float(np.nanmean(awake)) if np.isfinite(awake).any() else None,
-        (float(onset[0]), float(onset[1])),
+        _mean([night.awake for night in nights]),
+        _mean([night.staged for night in nights]),
+        tuple(np.quantile(known, (0.5, 0.9)).tolist()) if len(known) else (np.nan, np.nan),
     )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else None
