@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from research.cold_start import Window
-    from research.starts import Start
     from research.conditions import ConditionResult
     from research.eight_bits import Cost
+    from research.starts import Start
     from sleepstage.ml.dataset import PreparedNight
 
 PAGE = DOCS / "realtime.md"
