@@ -188,9 +188,8 @@ def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> 
     """Sleep statistics of epochs as `describe_epochs` gives them."""
     code = {name: number for number, name in enumerate(scheme.classes)}
     codes = np.array([code.get(epoch["stage"], UNSCORED) for epoch in epochs], dtype=np.int8)
-    # Epochs that were stored before version 0.2 give no reason.
-    given = [REASONS.index(epoch.get("reason", "")) for epoch in epochs]
-    reasons = np.array(given, dtype=np.int8)
+    given = [epoch.get("reason", "") for epoch in epochs]  # those of earlier versions have none
+    reasons = np.array([REASONS.index(one) for one in given], dtype=np.int8)
     return asdict(sleep_statistics(Hypnogram(0.0, codes, scheme, reasons=reasons)))
 
 
@@ -208,19 +207,9 @@ def describe_night(
 
 
 def _rows(hypnogram: Hypnogram) -> list[dict[str, Any]]:
-    table = hypnogram.to_frame()
-    names = hypnogram.scheme.classes
-    shares = table.select(f"p_{name}" for name in names).rows()
-    return [
-        Epoch(
-            time, stage, dict(zip(names, probabilities, strict=True)), confidence, reason
-        ).to_dict()
-        for time, stage, confidence, probabilities, reason in zip(
-            table["time"],
-            table["stage"],
-            table["confidence"],
-            shares,
-            hypnogram.reason_names.tolist(),
-            strict=True,
-        )
-    ]
+    named = (hypnogram.times, hypnogram.stages, hypnogram.confidence, hypnogram.reason_names)
+    times, stages, confidence, reasons = (one.tolist() for one in named)
+    names, rows = hypnogram.scheme.classes, np.asarray(hypnogram.probabilities).tolist()
+    shares = [dict(zip(names, row, strict=True)) for row in rows]
+    columns = (times, stages, shares, confidence, reasons)
+    return [Epoch(*one).to_dict() for one in zip(*columns, strict=True)]
