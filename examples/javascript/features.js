@@ -131,14 +131,15 @@ function motionFeatures(state, motion, now) {
   const turning = (minutes) =>
     Math.log(mean(turns.slice(Math.max(since(minutes) - 1, 0))) + TURN_FLOOR);
 
-  // How far the peaks are apart, NaN where too little is known.
+  // How far the peaks before the newest are apart, NaN where too little is known.
   const drift = (minutes) => {
-    const known = peaks.slice(since(minutes));
+    const known = peaks.slice(firstAfter(times, times.at(-1) - minutes * MINUTE));
     const ranges = [0, 1, 2].map((axis) => {
       const values = known.map((peak) => peak[axis]);
       return Math.max(...values) - Math.min(...values);
     });
-    return known.length * WINDOW >= COVERED * minutes * MINUTE ? sum(ranges) : NaN;
+    const covered = known.length * WINDOW >= COVERED * minutes * MINUTE;
+    return covered && now - times.at(-1) <= 5 * MINUTE ? sum(ranges) : NaN;
   };
 
   const epoch = since(0.5);

@@ -136,11 +136,9 @@ def score(
     if wanted.find_rem:
         hypnogram = hypnogram.decide(stager.info.class_weights)
     if (hypnogram.codes == UNSCORED).all():
-        not_worn = int((hypnogram.reason_names == "not_worn").sum())
-        why = f"the watch was not worn in {not_worn}" if not_worn else "was the watch worn"
         msg = (
-            f"none of the {len(hypnogram)} epochs has heart rate or motion of a wrist: {why}, "
-            "and are all times on one clock?"
+            f"none of the {len(hypnogram)} epochs has heart rate or motion of a wrist: was the "
+            "watch worn, and are all times on one clock?"
         )
         raise DataError(msg)
     others = _others(recording, len(hypnogram))

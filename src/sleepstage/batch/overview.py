@@ -108,8 +108,7 @@ def _middle(nights: Sequence[Summary]) -> dict[str, float | None]:
     """Median of each statistic over the nights that have it; None where none has."""
     known_nights = [night.statistics for night in nights if night.statistics]
     known = {
-        # A night staged by an earlier version has not all of them.
-        name: [one[name] for one in known_nights if one.get(name) is not None]
+        name: [one[name] for one in known_nights if one.get(name) is not None]  # older have fewer
         for name in _STATISTICS
     }
     return {name: median(values) if values else None for name, values in known.items()}

@@ -243,7 +243,7 @@ def _draw(
     epochs: Sequence[Epoch], classes: Sequence[str], subject: str, remarks: str, width: int
 ) -> Group:
     now = epochs[-1]
-    shown = now.reason.replace("_", " ") or now.stage
+    shown = (now.reason or now.stage).replace("_", " ")
     title = Text.assemble(
         (f" {shown.upper()} ", f"bold reverse {_COLOURS.get(now.stage, _OTHER)}"),
         f"  {subject}  {_clock(len(epochs) * EPOCH_SECONDS)}",

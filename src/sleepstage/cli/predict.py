@@ -138,12 +138,9 @@ def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:
     found = Counter(np.where(reasons == "", hypnogram.stages, reasons).tolist())
     counts = dict.fromkeys(hypnogram.scheme.classes, 0) | found
     columns = ["stage", "minutes", "share"]
+    total = max(len(hypnogram), 1)
     rows = [
-        [
-            name.replace("_", " "),
-            f"{count * EPOCH_SECONDS / 60:.1f}",
-            f"{count / max(len(hypnogram), 1):.1%}",
-        ]
+        [name.replace("_", " "), f"{count * EPOCH_SECONDS / 60:.1f}", f"{count / total:.1%}"]
         for name, count in counts.items()
     ]
     title = f"{hypnogram.subject or 'night'}: {len(hypnogram)} epochs of 30 s"

@@ -95,12 +95,11 @@ class Hypnogram:
 
     def __post_init__(self) -> None:
         shape = (len(self.codes), len(self.scheme))
-        if self.probabilities is not None and self.probabilities.shape != shape:
-            msg = f"probabilities have shape {self.probabilities.shape}, expected {shape}"
-            raise DataError(msg)
-        if self.reasons is not None and self.reasons.shape != shape[:1]:
-            msg = f"reasons have shape {self.reasons.shape}, expected {shape[:1]}"
-            raise DataError(msg)
+        for name, expected in (("probabilities", shape), ("reasons", shape[:1])):
+            found = getattr(self, name)
+            if found is not None and found.shape != expected:
+                msg = f"{name} have shape {found.shape}, expected {expected}"
+                raise DataError(msg)
 
     @classmethod
     def from_stages(cls, stages: ArrayLike, *, start: float = 0.0, **kwargs: Any) -> Hypnogram:

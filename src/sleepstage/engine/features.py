@@ -253,8 +253,7 @@ def _heart_rate_columns(
     one, two, five, ten, thirty = (rate.last(n * _MINUTE) for n in (1, 2, 5, 10, 30))
     mean_1, mean_5, mean_10, mean_30 = (n.mean(rate.values) for n in (one, five, ten, thirty))
     jumps = five.pairs.spread(rate.values[1:] - rate.values[:-1])
-    newest = rate.held(rate.ends, _MEMORY, of=rate.times)
-    age = np.log1p(rate.ends - newest)
+    age = rate.ends - rate.held(rate.ends, _MEMORY, of=rate.times)
     usual = np.nan_to_num(thirty.pairs.mean(rate.times[1:] - rate.times[:-1]))
     n_1m = one.n.astype(np.float64)
     restless, unsteady = two.spread(rate.values), ten.spread(rate.values)
@@ -270,8 +269,8 @@ def _heart_rate_columns(
         ("hr_floor_10h", "bpm", "5th percentile of the last hours: this person's floor", floor),
         ("hr_rest_10h", "h", "near the floor: how long this person has rested", rested),
         ("hr_samples_1m", "count", "how much heart rate the row rests on", n_1m),
-        ("hr_age", "log s", "how old the newest heart rate is", age),
-        ("hr_overdue", "s", "its age less the usual gap: is it worn?", rate.ends - newest - usual),
+        ("hr_age", "log s", "how old the newest heart rate is", np.log1p(age)),
+        ("hr_overdue", "s", "its age less the usual gap: is it worn?", age - usual),
     ]
 
 
@@ -312,7 +311,7 @@ def _trace(rate: Lookback) -> NDArray[np.float64]:
 
 
 def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[_Column]:
-    epoch, five, fifteen, twenty = (motion.last(n * _MINUTE) for n in (0.5, 5, 15, 20))
+    epoch, five, twenty = (motion.last(n * _MINUTE) for n in (0.5, 5, 20))
     all_known = motion.last(_MEMORY)
     counts, peaks = np.log1p(motion.values[:, 0]), motion.values[:, 1:]
     turns = np.abs(peaks[1:] - peaks[:-1]).sum(axis=1)
@@ -323,9 +322,14 @@ def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[
         turned = np.log(Windows(before, windows.last).pairs.mean(turns) + _TURN_FLOOR)
         return np.where(windows.n > 0, turned, np.nan)
 
-    def drift(windows: Windows, minutes: float) -> NDArray[np.float64]:
+    # Where motion has stopped, what was known last holds on until it is forgotten.
+    newest = motion.held(motion.ends, 5 * _MINUTE, of=motion.times)
+    until_newest = Lookback(Samples(motion.times, motion.values), newest, window_ends=True)
+
+    def drift(seconds: float) -> NDArray[np.float64]:
+        windows = until_newest.last(seconds)
         ranges = [windows.max(axis) + windows.max(-axis) for axis in peaks.T]
-        covered = windows.n * WINDOW_SECONDS >= _COVERED * minutes * _MINUTE
+        covered = windows.n * WINDOW_SECONDS >= _COVERED * seconds
         return np.where(covered, np.sum(ranges, axis=0), np.nan)
 
     still = np.log1p((motion.ends - still_since) / _MINUTE)
@@ -341,8 +345,8 @@ def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[
         ("posture_5m", "log g", "changes of the wrist's angle lately", turning(five)),
         ("peak_length", "g", "length of the per-second peaks: 1 at rest, more in motion", length),
         ("motion_windows_5m", "count", "how much motion the row rests on", n_5m),
-        ("drift_5m", "g", "range of the wrist's angle: a table has none", drift(five, 5)),
-        ("drift_15m", "g", "the same, for a sensor with more noise", drift(fifteen, 15)),
+        ("drift_5m", "g", "range of the wrist's angle: a table has none", drift(5 * _MINUTE)),
+        ("drift_15m", "g", "the same, for a sensor with more noise", drift(15 * _MINUTE)),
     ]
 
 

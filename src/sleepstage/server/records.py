@@ -209,9 +209,8 @@ def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> 
     """Sleep statistics of epochs as `describe_epochs` gives them."""
     code = {name: number for number, name in enumerate(scheme.classes)}
     codes = np.array([code.get(epoch["stage"], UNSCORED) for epoch in epochs], dtype=np.int8)
-    # Epochs that were stored before version 0.2 give no reason.
-    given = [REASONS.index(epoch.get("reason", "")) for epoch in epochs]
-    reasons = np.array(given, dtype=np.int8)
+    given = [epoch.get("reason", "") for epoch in epochs]  # those of earlier versions have none
+    reasons = np.array([REASONS.index(one) for one in given], dtype=np.int8)
     return asdict(sleep_statistics(Hypnogram(0.0, codes, scheme, reasons=reasons)))
 
 
