@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -177,14 +178,30 @@ def test_periods_are_apart_and_hold_what_happened_in_them(letters: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_night_is_one_period_that_begins_when_the_expert_says(real_data: Path) -> None:
-    stager, errors = sleepstage.load_model(), []
+def test_real_nights(real_data: Path) -> None:
+    """Each is one period; and the events against the expert."""
+    stager, errors, n_events, n_false = sleepstage.load_model(), [], Counter[str](), Counter[str]()
     for subject in find_subjects(real_data):
         night = read_subject(real_data, subject)
         assert night.reference is not None
-        (scored,), (found,) = night.reference.sleep_periods(), stager.predict(night).sleep_periods()
+        predicted, expert = stager.predict(night), night.reference
+        (scored,), (found,) = expert.sleep_periods(), predicted.sleep_periods()
         assert not scored.nap
         assert not found.nap
         errors.append(abs(found.start - scored.start) / 60)
+        for event in events_of(predicted):
+            first = round((event.time - night.start) / 30)
+            around = expert.stages[max(first - 10, 0) : first + 20]
+            asleep = np.mean(~np.isin(expert.stages[first : first + 20], ["wake", "unscored"]))
+            awake = np.mean(expert.stages[first : first + 10] == "wake")
+            n_events[event.kind] += 1
+            n_false[event.kind] += {
+                "fell_asleep": asleep < 0.5,
+                "woke_up": awake < 0.5,
+                "rem_began": "rem" not in around,
+            }[event.kind]
     assert np.median(errors) <= 5
     assert np.quantile(errors, 0.9) <= 12
+    assert n_false["fell_asleep"] <= 0.15 * n_events["fell_asleep"]
+    assert n_false["woke_up"] <= 0.1 * n_events["woke_up"]
+    assert n_false["rem_began"] <= 0.15 * n_events["rem_began"]

@@ -15,7 +15,7 @@ The rules, of which `follow` is the only implementation:
   after 15 minutes without REM, the shortest NREM period of Feinberg and Floyd (1979),
   Psychophysiology 16(3), 283-291.
 
-The 5 minutes of an awakening and the 2 of REM are measured: `docs/live.md`.
+The 5 minutes of an awakening and the 2 of REM are chosen on real nights: `docs/live.md`.
 """
 
 from __future__ import annotations
