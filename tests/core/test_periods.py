@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import sleepstage
 from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.periods import SleepEvent, SleepPeriod, SleepState, follow
+from sleepstage.core.periods import SleepEvent, SleepPeriod, SleepState, follow, sleep_periods
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.stages import TWO_CLASS
 from tests.helpers.scored import hypnogram
@@ -39,7 +39,7 @@ def told(letters: str) -> list[tuple[str, int, int]]:
 
 def periods(letters: str) -> list[tuple[int, int]]:
     """First epoch of each sleep period, and the one behind its last."""
-    found = hypnogram(letters).sleep_periods()
+    found = sleep_periods(hypnogram(letters))
     return [(int(one.start) // 30, int(one.end) // 30) for one in found]
 
 
@@ -87,14 +87,14 @@ def test_a_period_ends_with_the_last_epoch_of_sleep() -> None:
 
 
 def test_less_than_three_hours_are_a_nap() -> None:
-    short, long = hypnogram("l" * 359 + "w" * 120 + "l" * 360).sleep_periods()
+    short, long = sleep_periods(hypnogram("l" * 359 + "w" * 120 + "l" * 360))
     assert (short.nap, long.nap) == (True, False)
     assert short == SleepPeriod(0.0, 359 * 30.0)
 
 
 def test_statistics_of_a_period() -> None:
     night = hypnogram("www" + SLEEP + "w" * 130 + SLEEP + "wwrr" + SLEEP)
-    first, second = (night.statistics(mask=one.mask(night)) for one in night.sleep_periods())
+    first, second = (night.statistics(mask=one.mask(night)) for one in sleep_periods(night))
     assert (first.time_in_bed, first.wake_after_sleep_onset, first.rem_latency) == (10, 0, None)
     assert (second.time_in_bed, second.wake_after_sleep_onset, second.rem_latency) == (22, 1, 11)
 
@@ -136,7 +136,7 @@ def test_what_a_model_looks_ahead_for_is_delay() -> None:
 def test_classes_without_rem_have_periods_too() -> None:
     night = hypnogram("w" + SLEEP + "rrrr").merge(TWO_CLASS)
     assert [one.kind for one in events_of(night)] == ["fell_asleep"]
-    assert night.sleep_periods() == (SleepPeriod(30.0, 750.0),)
+    assert sleep_periods(night) == (SleepPeriod(30.0, 750.0),)
 
 
 runs = st.lists(st.tuples(st.sampled_from("wldr-"), st.integers(1, 45)), max_size=25)
@@ -185,7 +185,7 @@ def test_real_nights(real_data: Path) -> None:
         night = read_subject(real_data, subject)
         assert night.reference is not None
         predicted, expert = stager.predict(night), night.reference
-        (scored,), (found,) = expert.sleep_periods(), predicted.sleep_periods()
+        (scored,), (found,) = sleep_periods(expert), sleep_periods(predicted)
         assert not scored.nap
         assert not found.nap
         errors.append(abs(found.start - scored.start) / 60)
