@@ -8,7 +8,7 @@ True
 from __future__ import annotations
 
 from sleepstage.core.hypnogram import Epoch, Hypnogram
-from sleepstage.core.periods import SleepEvent, SleepPeriod
+from sleepstage.core.periods import SleepEvent, SleepPeriod, sleep_periods
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.explanation import explain
@@ -38,6 +38,7 @@ __all__ = [
     "explain",
     "load_model",
     "open_nights",
+    "sleep_periods",
 ]
 
 __version__ = "0.1.0"

@@ -27,6 +27,7 @@ from sleepstage.batch.overview import agreements, write_overview
 from sleepstage.batch.places import local_copies, place
 from sleepstage.batch.tasks import HEART_RATE_MODEL, Work, find_tasks, score_all
 from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.periods import sleep_periods
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.core.statistics import sleep_statistics
@@ -109,6 +110,13 @@ def test_each_night_gets_a_folder_with_what_a_stager_tells(study: Path, tmp_path
         BED, np.array([codes.index(stage) for stage in told], dtype=np.int8), FOUR_CLASS
     )
     assert summary.statistics == asdict(sleep_statistics(again))
+    assert [
+        (one["start"], one["end"], one["nap"], one["statistics"]) for one in summary.sleep_periods
+    ] == [
+        (one.start, one.end, True, asdict(again.statistics(mask=one.mask(again))))
+        for one in sleep_periods(again)
+    ]
+    assert summary.sleep_periods
     assert summary.clock == ["2024-03-12T22:00:00+00:00", "2024-03-12T23:00:00+00:00"]
     assert summary.signals["motion"]["seconds_between"] == 15
     assert summary.model["sha256"] == load_model("live").digest

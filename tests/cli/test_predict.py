@@ -10,12 +10,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sleepstage.cli.predict import show_hypnogram
+from sleepstage.core.recording import Recording
 from sleepstage.engine.model_info import ModelInfo
 from sleepstage.ml.export import export_graph, model_file
 from tests.conftest import Run
 from tests.engine.test_stager import rewrite
 from tests.helpers.command import invoke
 from tests.helpers.networks import N_FEATURES, NAMES, whole_night
+from tests.helpers.scored import hypnogram
 
 
 @pytest.mark.parametrize("ending", [".csv", ".json", ".parquet"])
@@ -255,3 +258,15 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
     result = invoke("predict", "nihgt.csv")
     assert result.exit_code == 1
     assert "Error: nihgt.csv: no such file or folder" in result.output
+
+
+def test_sleep_periods_are_shown_where_there_are_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    night = Recording.from_arrays(heart_rate=([0.0], [60.0]), start=0, end=30 * 520)
+    show_hypnogram(hypnogram("l" * 380 + "w" * 120 + "l" * 20), night)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shown = [" ".join(line) for line in lines if line and line[0] in {"sleep", "nap"}]
+    assert shown[-2:] == ["sleep 0 s 11400 s 190.0 0.0", "nap 15000 s 15600 s 10.0 0.0"]
+    show_hypnogram(hypnogram("l" * 520), night)
+    assert "nap" not in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import sleepstage
 from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.periods import SleepEvent, SleepPeriod, SleepState, follow
+from sleepstage.core.periods import SleepEvent, SleepPeriod, SleepState, follow, sleep_periods
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.stages import TWO_CLASS
 from tests.helpers.scored import hypnogram
@@ -38,7 +39,7 @@ def told(letters: str) -> list[tuple[str, int, int]]:
 
 def periods(letters: str) -> list[tuple[int, int]]:
     """First epoch of each sleep period, and the one behind its last."""
-    found = hypnogram(letters).sleep_periods()
+    found = sleep_periods(hypnogram(letters))
     return [(int(one.start) // 30, int(one.end) // 30) for one in found]
 
 
@@ -86,14 +87,14 @@ def test_a_period_ends_with_the_last_epoch_of_sleep() -> None:
 
 
 def test_less_than_three_hours_are_a_nap() -> None:
-    short, long = hypnogram("l" * 359 + "w" * 120 + "l" * 360).sleep_periods()
+    short, long = sleep_periods(hypnogram("l" * 359 + "w" * 120 + "l" * 360))
     assert (short.nap, long.nap) == (True, False)
     assert short == SleepPeriod(0.0, 359 * 30.0)
 
 
 def test_statistics_of_a_period() -> None:
     night = hypnogram("www" + SLEEP + "w" * 130 + SLEEP + "wwrr" + SLEEP)
-    first, second = (night.statistics(mask=one.mask(night)) for one in night.sleep_periods())
+    first, second = (night.statistics(mask=one.mask(night)) for one in sleep_periods(night))
     assert (first.time_in_bed, first.wake_after_sleep_onset, first.rem_latency) == (10, 0, None)
     assert (second.time_in_bed, second.wake_after_sleep_onset, second.rem_latency) == (22, 1, 11)
 
@@ -135,7 +136,7 @@ def test_what_a_model_looks_ahead_for_is_delay() -> None:
 def test_classes_without_rem_have_periods_too() -> None:
     night = hypnogram("w" + SLEEP + "rrrr").merge(TWO_CLASS)
     assert [one.kind for one in events_of(night)] == ["fell_asleep"]
-    assert night.sleep_periods() == (SleepPeriod(30.0, 750.0),)
+    assert sleep_periods(night) == (SleepPeriod(30.0, 750.0),)
 
 
 runs = st.lists(st.tuples(st.sampled_from("wldr-"), st.integers(1, 45)), max_size=25)
@@ -177,14 +178,30 @@ def test_periods_are_apart_and_hold_what_happened_in_them(letters: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_night_is_one_period_that_begins_when_the_expert_says(real_data: Path) -> None:
-    stager, errors = sleepstage.load_model(), []
+def test_real_nights(real_data: Path) -> None:
+    """Each is one period; and the events against the expert."""
+    stager, errors, n_events, n_false = sleepstage.load_model(), [], Counter[str](), Counter[str]()
     for subject in find_subjects(real_data):
         night = read_subject(real_data, subject)
         assert night.reference is not None
-        (scored,), (found,) = night.reference.sleep_periods(), stager.predict(night).sleep_periods()
+        predicted, expert = stager.predict(night), night.reference
+        (scored,), (found,) = sleep_periods(expert), sleep_periods(predicted)
         assert not scored.nap
         assert not found.nap
         errors.append(abs(found.start - scored.start) / 60)
+        for event in events_of(predicted):
+            first = round((event.time - night.start) / 30)
+            around = expert.stages[max(first - 10, 0) : first + 20]
+            asleep = np.mean(~np.isin(expert.stages[first : first + 20], ["wake", "unscored"]))
+            awake = np.mean(expert.stages[first : first + 10] == "wake")
+            n_events[event.kind] += 1
+            n_false[event.kind] += {
+                "fell_asleep": asleep < 0.5,
+                "woke_up": awake < 0.5,
+                "rem_began": "rem" not in around,
+            }[event.kind]
     assert np.median(errors) <= 5
     assert np.quantile(errors, 0.9) <= 12
+    assert n_false["fell_asleep"] <= 0.15 * n_events["fell_asleep"]
+    assert n_false["woke_up"] <= 0.1 * n_events["woke_up"]
+    assert n_false["rem_began"] <= 0.15 * n_events["rem_began"]

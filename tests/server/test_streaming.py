@@ -95,7 +95,7 @@ def test_what_happened_to_the_sleeper_is_sent_before_the_epoch_that_decided_it(
     resumed = f"/v1/sessions/{session}/stream?after={sent[at + 1][1]}"
     with one.client.websocket_connect(resumed, headers=LOCAL) as socket:
         assert "session" in socket.receive_json()
-        assert socket.receive_json() == {"event": expected[0]}
+        assert socket.receive_json() == {"sleep": expected[0]}
         assert socket.receive_json()["epoch"]["time"] == known - 30
 
 

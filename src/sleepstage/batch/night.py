@@ -15,6 +15,7 @@ from sleepstage.batch.exports import write_edf, write_yasa
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import agreement
 from sleepstage.core.hypnogram import Hypnogram, clock_time, stage_runs
+from sleepstage.core.periods import sleep_periods
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
 
@@ -163,7 +164,7 @@ def score(
                 "nap": period.nap,
                 "statistics": asdict(hypnogram.statistics(mask=period.mask(hypnogram))),
             }
-            for period in hypnogram.sleep_periods()
+            for period in sleep_periods(hypnogram)
         ],
         "agreement": {
             name: {"by": other.subject, **compared}

@@ -266,9 +266,8 @@ def _scored(reference: Hypnogram | None, scheme: Scheme) -> dict[float, str]:
     """The expert's stage of each epoch."""
     if reference is None:
         return {}
-    merged = reference.merge(scheme)
-    scored = zip(merged.times.tolist(), merged.stages.tolist(), strict=True)
-    return {time: stage for time, stage in scored if stage != "unscored"}
+    epochs = reference.merge(scheme).epochs()
+    return {epoch.time: epoch.stage for epoch in epochs if epoch.stage != "unscored"}
 
 
 def hypnogram_rows(stages: Sequence[str], classes: Sequence[str], width: int) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from sleepstage._utils.files import check_ending, keep_apart
 from sleepstage.cli.console import console, progress_bar, simulated_banner, table
 from sleepstage.core.hypnogram import show_time
+from sleepstage.core.periods import sleep_periods
 from sleepstage.engine.explanation import explain
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
@@ -156,7 +157,7 @@ def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:
 
 def _show_periods(hypnogram: Hypnogram) -> None:
     """Print the sleep periods if there are several, as a night and a nap."""
-    periods = hypnogram.sleep_periods()
+    periods = sleep_periods(hypnogram)
     if len(periods) < 2:
         return
     rows = []

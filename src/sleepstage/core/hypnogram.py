@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage._utils.files import write_table
-from sleepstage.core.periods import find_periods
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, REASONS, UNIX_TIME, UNSCORED, Scheme
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
-    from sleepstage.core.periods import SleepPeriod
     from sleepstage.core.statistics import SleepStatistics
     from sleepstage.stages import Scheme
 
@@ -199,13 +197,6 @@ class Hypnogram:
             Epochs that count; all by default.
         """
         return sleep_statistics(self, mask=mask)
-
-    def sleep_periods(self) -> tuple[SleepPeriod, ...]:
-        """Sleep periods, naps among them; see `sleepstage.core.periods` for the rules.
-
-        The last one may not be over where the hypnogram ends.
-        """
-        return find_periods(self.epochs())
 
     def epochs(self) -> list[Epoch]:
         """The epochs one by one, as a session emits them; an expert's have probability 1."""

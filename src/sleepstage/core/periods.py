@@ -1,6 +1,6 @@
 """Sleep periods and events, found as they happen: epochs go in one by one, state in and state out.
 
-The rules, of which `follow` is the only implementation:
+The rules:
 
 - Somebody **falls asleep** with the first of 20 consecutive epochs of sleep, 10 minutes: the
   *persistent sleep* of trials of hypnotics (Rosenberg et al. 2019, JAMA Netw Open 2(12),
@@ -15,7 +15,7 @@ The rules, of which `follow` is the only implementation:
   after 15 minutes without REM, the shortest NREM period of Feinberg and Floyd (1979),
   Psychophysiology 16(3), 283-291.
 
-The 5 minutes of an awakening and the 2 of REM are measured: `docs/live.md`.
+The 5 minutes of an awakening and the 2 of REM are chosen on real nights: `docs/live.md`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from sleepstage.core.statistics import PERSISTENT_EPOCHS
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from sleepstage.core.hypnogram import Epoch, Hypnogram
@@ -70,13 +68,7 @@ class SleepEvent:
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
-        confidence = round(self.confidence, 6)
-        return {
-            "kind": self.kind,
-            "time": self.time,
-            "delay": self.delay,
-            "confidence": confidence,
-        }
+        return {name: getattr(self, name) for name in ("kind", "time", "delay", "confidence")}
 
 
 @dataclass(frozen=True)
@@ -101,24 +93,16 @@ class SleepPeriod:
 
 @dataclass(frozen=True)
 class _Switch:
-    """A state that is left only after so many epochs of the other one."""
+    """A state, and the epochs of the other one since then: how many, since when, how probable."""
 
     on: bool = False
     n: int = 0
-    """Epochs of the other state since the last one of this state."""
     since: float = math.nan
-    """Start of the first of them."""
     total: float = 0.0
-    """Sum of their probabilities."""
 
     def count(self, time: float, share: float) -> _Switch:
-        """One more epoch of the other state."""
         since = self.since if self.n else time
-        return replace(self, n=self.n + 1, since=since, total=self.total + share)
-
-    def event(self, kind: str, known: float) -> SleepEvent:
-        """Describe the change to the other state."""
-        return SleepEvent(kind, self.since, known, self.total / self.n)
+        return _Switch(self.on, self.n + 1, since, self.total + share)
 
 
 @dataclass(frozen=True)
@@ -141,57 +125,44 @@ class SleepState:
 def follow(
     state: SleepState, epoch: Epoch, *, look_ahead: int = 0
 ) -> tuple[SleepState, list[SleepEvent]]:
-    """Take in the next epoch.
+    """Take in the next epoch, which was emitted `look_ahead` epochs after its end; what it decides.
 
-    Parameters
-    ----------
-    state : SleepState
-        From the call before, or a new one.
-    epoch : Epoch
-        The one that follows.
-    look_ahead : int
-        Epochs that passed before this one was emitted.
-
-    Returns
-    -------
-    state : SleepState
-        For the next call.
-    events : list of SleepEvent
-        What this epoch decides; usually nothing.
+    An event of its own for epochs of an unscored reason, such as `not_worn`, belongs here.
     """
     known = epoch.time + EPOCH_SECONDS * (1 + look_ahead)
-    state, events = _follow_sleep(state, epoch, known)
-    rem, began = _follow_rem(state.rem, epoch, asleep=state.sleep.on)
-    if began is not None:
-        events.append(began.event("rem_began", known))
+    state, change = _follow_sleep(state, epoch)
+    rem, rem_began = _follow_rem(state.rem, epoch, asleep=state.sleep.on)
+    changes = {"fell_asleep" if state.sleep.on else "woke_up": change, "rem_began": rem_began}
+    events = [
+        SleepEvent(kind, epochs.since, known, epochs.total / epochs.n)
+        for kind, epochs in changes.items()
+        if epochs is not None
+    ]
     return replace(state, rem=rem), events
 
 
-def _follow_sleep(
-    state: SleepState, epoch: Epoch, known: float
-) -> tuple[SleepState, list[SleepEvent]]:
-    if epoch.stage == "unscored":  # a reason such as `not_worn` becomes an event here
-        return (state if state.sleep.on else replace(state, sleep=_Switch())), []
+def _follow_sleep(state: SleepState, epoch: Epoch) -> tuple[SleepState, _Switch | None]:
+    """The state, and the epochs that made it another if this one decides that."""
+    if epoch.stage == "unscored":
+        return (state if state.sleep.on else replace(state, sleep=_Switch())), None
     sleeps, end = epoch.stage != "wake", epoch.time + EPOCH_SECONDS
     if state.sleep.on and sleeps and epoch.time - state.end >= _GAP:  # nothing was seen for so long
         state = replace(state, sleep=_Switch())
     if sleeps == state.sleep.on:
         still = _Switch(on=sleeps)
-        return replace(state, sleep=still, end=end if sleeps else state.end), []
+        return replace(state, sleep=still, end=end if sleeps else state.end), None
     awake = epoch.probabilities["wake"]
     sleep = state.sleep.count(epoch.time, 1 - awake if sleeps else awake)
     if sleep.n < (PERSISTENT_EPOCHS if sleeps else _AWAKE_EPOCHS):
-        return replace(state, sleep=sleep), []
-    event = sleep.event("fell_asleep" if sleeps else "woke_up", known)
-    state = replace(state, sleep=_Switch(on=sleeps))
-    if sleeps:
-        resumed = sleep.since - state.end < _GAP
-        state = replace(state, start=state.start if resumed else sleep.since, end=end)
-    return state, [event]
+        return replace(state, sleep=sleep), None
+    if not sleeps:
+        return replace(state, sleep=_Switch()), sleep
+    start = state.start if sleep.since - state.end < _GAP else sleep.since
+    return replace(state, sleep=_Switch(on=True), start=start, end=end), sleep
 
 
 def _follow_rem(rem: _Switch, epoch: Epoch, *, asleep: bool) -> tuple[_Switch, _Switch | None]:
-    """The state of REM, and the epochs that began it if this one decides that."""
+    """The same of REM."""
     is_rem = epoch.stage == "rem"
     if is_rem == rem.on:
         return _Switch(on=is_rem), None
@@ -201,10 +172,13 @@ def _follow_rem(rem: _Switch, epoch: Epoch, *, asleep: bool) -> tuple[_Switch, _
     return (_Switch() if not is_rem and rem.n == _REM_FREE_EPOCHS else rem), None
 
 
-def find_periods(epochs: Iterable[Epoch]) -> tuple[SleepPeriod, ...]:
-    """Sleep periods of consecutive epochs."""
+def sleep_periods(hypnogram: Hypnogram) -> tuple[SleepPeriod, ...]:
+    """Sleep periods of a hypnogram, naps among them; `sleepstage.core.periods` has the rules.
+
+    The last one may not be over where the hypnogram ends.
+    """
     state, found = SleepState(), dict[float, SleepPeriod]()
-    for epoch in epochs:
+    for epoch in hypnogram.epochs():
         state, _ = follow(state, epoch)
         if state.period is not None:
             found[state.start] = state.period

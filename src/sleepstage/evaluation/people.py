@@ -194,7 +194,8 @@ def bland_altman(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str,
     -------
     dict
         By ``total_sleep_time``, ``sleep_efficiency``, ``sleep_onset_latency``,
-        ``wake_after_sleep_onset`` and, for each class, such as ``minutes rem``.
+        ``latency_to_persistent_sleep``, ``wake_after_sleep_onset`` and, for each class, such as
+        ``minutes rem``.
 
     References
     ----------

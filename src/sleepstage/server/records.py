@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sleepstage.engine.buffer import SampleBuffer
     from sleepstage.engine.stager import Stager
 
-_EVENTS: Final = "events"
-
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRecord:
@@ -171,13 +169,14 @@ def describe_epochs(
 ) -> list[dict[str, Any]]:
     """Epochs, each with its mean heart rate (bpm) and its activity counts, None where unknown.
 
-    Events are stored with the epoch that decided them, so that none is lost or sent without it;
-    `take_events` takes them off again.
+    Events are stored with the epoch that decided them: none is lost, or sent without it.
     """
     beats, moved = samples.heart_rate, samples.summaries
     described = []
     for epoch in epochs:
-        edges = [epoch.time, epoch.time + EPOCH_SECONDS]
+        known = epoch.time + EPOCH_SECONDS
+        decided = [event.to_dict() for event in events if event.known == known]
+        edges = [epoch.time, known]
         first, last = beats.n_before(edges)
         begin, end = moved.n_before(edges, window_ends=True)
         described.append(
@@ -185,20 +184,10 @@ def describe_epochs(
                 **epoch.to_dict(),
                 "heart_rate": _rounded(beats.values[first:last].mean()) if last > first else None,
                 "activity": _rounded(moved.values[begin:end, 0].sum()) if end > begin else None,
-                **({_EVENTS: decided} if (decided := _decided(epoch, events)) else {}),
+                **({"events": decided} if decided else {}),
             }
         )
     return described
-
-
-def _decided(epoch: Epoch, events: Sequence[SleepEvent]) -> list[dict[str, Any]]:
-    return [event.to_dict() for event in events if event.known == epoch.time + EPOCH_SECONDS]
-
-
-def take_events(epoch: dict[str, Any]) -> list[dict[str, Any]]:
-    """Take the events off a stored epoch that it decided; usually none."""
-    events: list[dict[str, Any]] = epoch.pop(_EVENTS, [])
-    return events
 
 
 def _rounded(value: float) -> float:

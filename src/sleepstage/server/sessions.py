@@ -21,13 +21,7 @@ from sleepstage.errors import DataError, StoreError
 from sleepstage.server.admission import admit, confirm
 from sleepstage.server.background import Changes, Erasing, Failing
 from sleepstage.server.problems import OverError, UnknownSessionError
-from sleepstage.server.records import (
-    Advance,
-    Incoming,
-    SessionRecord,
-    describe_statistics,
-    take_events,
-)
+from sleepstage.server.records import Advance, Incoming, SessionRecord, describe_statistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,8 +34,6 @@ if TYPE_CHECKING:
     from sleepstage.server.store import Store
     from sleepstage.server.workers import Workers
 
-Followed = SessionRecord | tuple[int, dict[str, Any]] | dict[str, Any] | None
-"""What followers of a session get: the session, a number and its epoch, an event, or nothing."""
 
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
@@ -177,7 +169,7 @@ class SessionService:
                 await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id)
-        events = [event for epoch in epochs for event in take_events(epoch)]
+        events = [event for epoch in epochs for event in epoch.pop("events", [])]
         result = await self.store.result(session_id) if record.closed else None
         problem = (result or {}).pop("problem", None)
         return {
@@ -190,11 +182,13 @@ class SessionService:
             "problem": problem,
         }
 
-    async def follow(self, session_id: str, *, after: int) -> AsyncIterator[Followed]:
-        """The session, then each epoch from number `after` on as it is emitted, with its number.
+    async def follow(
+        self, session_id: str, *, after: int
+    ) -> AsyncIterator[SessionRecord | dict[str, Any] | None]:
+        """The session, then each ``epoch`` from ``number`` `after` on as it is emitted.
 
-        The events that an epoch decides come just before it: who is cut off between them gets both
-        when they go on from the epochs that they have.
+        What happened to the sleeper (``sleep``) comes just before the epoch that decided it: who is
+        cut off between them gets both when they go on from the epochs that they have.
 
         Now and then None, as a sign of life. Ends with the session once more when the night is
         over, or when the server stops.
@@ -203,9 +197,9 @@ class SessionService:
         yield record
         while not self.changes.stopped:
             for number, epoch in enumerate(await self.store.epochs(session_id, after=after), after):
-                for event in take_events(epoch):
-                    yield event
-                yield number, epoch
+                for event in epoch.pop("events", []):
+                    yield {"sleep": event}
+                yield {"number": number, "epoch": epoch}
                 after = number + 1
             if record.closed:
                 yield record

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
-    from sleepstage.server.sessions import Followed
-
 _NUMBER: Final = 8  # bytes that name a message, before its binary form
 _GOING_AWAY: Final = 1001  # WebSocket close code
 _LONGEST_ID: Final = 64
@@ -73,13 +71,15 @@ async def events(
 
 async def _follow(
     service: Service, viewer: HTTPConnection, session_id: str, after: int
-) -> AsyncIterator[Followed]:
-    """Follow a session for as long as whoever asked may see it: a token can be revoked meanwhile.
+) -> AsyncIterator[dict[str, Any] | None]:
+    """Messages about a session, while whoever asked may see it: a token can be revoked meanwhile.
 
     Raises `UnauthorizedError` once they may not.
     """
     async for item in service.nights.follow(session_id, after=after):
         await service.access.authenticate(viewer)
+        if isinstance(item, SessionRecord):
+            item = {"session": schemas.describe_session(item)}
         yield item
 
 
@@ -91,15 +91,11 @@ async def _events(
             async for item in _follow(service, viewer, session_id, after):
                 if item is None:
                     yield b": still here\n\n"
-                elif isinstance(item, SessionRecord):
-                    data = orjson.dumps(schemas.describe_session(item))
-                    yield b"event: session\ndata: " + data + b"\n\n"
-                elif isinstance(item, dict):
-                    yield b"event: sleep\ndata: " + orjson.dumps(item) + b"\n\n"
-                else:
-                    number, epoch = item
-                    data = orjson.dumps(epoch)
-                    yield b"event: epoch\nid: %d\ndata: %b\n\n" % (number, data)
+                    continue
+                name = b"id: %d\n" % item.pop("number") if "number" in item else b""
+                ((kind, content),) = item.items()
+                data = orjson.dumps(content)
+                yield b"event: %b\n%bdata: %b\n\n" % (kind.encode(), name, data)
         except SleepstageError:  # deleted, revoked, no store: whoever comes back gets an error
             return
 
@@ -110,7 +106,7 @@ async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> 
 
     In: JSON as for a message, with its name as ``id``; or binary: the name as uint64, the binary
     form after it. Out, as JSON: ``{"id", "repeated", "warnings"}`` or ``{"id", "problem"}`` for
-    each message, ``{"number", "epoch"}`` for each epoch, ``{"event"}`` for each event just before
+    each message, ``{"number", "epoch"}`` for each epoch, ``{"sleep"}`` for each event just before
     the epoch that decided it, ``{"session"}`` at first and in the end.
     """
     service: Service = socket.app.state.service
@@ -136,12 +132,8 @@ async def _converse(socket: WebSocket, service: Service, session_id: str, after:
 async def _send_all(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
     with suppress(SleepstageError):  # deleted, revoked, no store: whoever comes back gets an error
         async for item in _follow(service, socket, session_id, after):
-            if isinstance(item, SessionRecord):
-                await _send(socket, {"session": schemas.describe_session(item)})
-            elif isinstance(item, dict):
-                await _send(socket, {"event": item})
-            elif item is not None:
-                await _send(socket, {"number": item[0], "epoch": item[1]})
+            if item is not None:
+                await _send(socket, item)
     await _leave(socket)
 
 
