@@ -56,7 +56,7 @@ def running(
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},  # to import this module
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # the same code as here
     ) as process:
         try:
             assert process.stdout
