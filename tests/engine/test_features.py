@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sleepstage
@@ -94,12 +95,12 @@ BY_HAND = {
     "hr_sd_2m": [math.sqrt(8 / 3), math.sqrt(14), math.sqrt(59.2 / 5)],
     "hr_sd_10m": [math.sqrt(8 / 3), math.sqrt(14), math.sqrt(59.2 / 5)],
     "hr_step_sd_5m": [NAN, math.sqrt(32 / 9), math.sqrt(12.75)],
-    "hr_trend_10m": [NAN, NAN, NAN],
     "hr_1m_vs_10m": [0, 0, 3.6],
     "hr_5m_vs_30m": [0, 0, 0],
-    "hr_1m_vs_night": [0, -2, 2],
-    "hr_10m_vs_night": [0, -2, -1.6],
-    "hr_night_p5": [62, 62.4, 62.4],
+    "hr_1m_vs_rest": [0, -2, 2],
+    "hr_10m_vs_rest": [0, -2, -1.6],
+    "hr_floor_10h": [62, 62, 62],
+    "hr_rest_10h": [1 / 120, 2 / 120, 3 / 120],
     "hr_samples_1m": [3, 4, 2],
     "hr_age": [math.log(11), math.log(31), math.log(31)],
     "counts_30s": [0, 0.5, 2],
@@ -110,8 +111,9 @@ BY_HAND = {
     "posture_5m": [math.log(0.001), math.log(0.8 / 3 + 0.001), math.log(0.401)],
     "peak_length": [1, 1, 1],
     "motion_windows_5m": [2, 4, 5],
-    "elapsed": [30 / 3600, 60 / 3600, 90 / 3600],
-    "steps_24h": [math.log(101), math.log(105), math.log(105)],
+    "calm_2h": [1 / 120, 1 / 120, 1 / 120],
+    "calm_8h": [1 / 120, 1 / 120, 1 / 120],
+    "since_up": [1 / 120, 2 / 120, 3 / 120],
     "since_walk": [math.log(61.5), math.log(1.5), math.log(2)],
 }
 
@@ -138,31 +140,18 @@ BY_HAND |= {
 def test_every_feature_of_a_shipped_model_is_worked_out_by_hand() -> None:
     models = [sleepstage.load_model(name) for name in sleepstage.available_models()]
     shipped = {name for model in models for name in model.info.features}
-    assert shipped < set(BY_HAND) <= set(FEATURE_NAMES)
-    assert len(BY_HAND) == 53
+    assert shipped <= set(BY_HAND)
+
+
+def test_every_feature_is_worked_out_by_hand() -> None:
+    assert set(BY_HAND) == set(FEATURE_NAMES)
+    assert len(BY_HAND) == 54
 
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_features_of_a_tiny_night(name: str) -> None:
     found = column(extract_features(HAND), name)
     assert found == pytest.approx(BY_HAND[name], rel=1e-5, abs=1e-5, nan_ok=True)
-
-
-def test_the_trend_is_a_slope_per_minute() -> None:
-    rising = [(t, 60 + 0.5 * t / 60) for t in range(0, 300, 10)]
-    rows = extract_features(recording(heart_rate=rising, end=300))
-    found = column(rows, "hr_trend_10m")
-    assert np.isnan(found[:4]).all()  # the first that spans two minutes ends at 150 s
-    assert found[4:] == pytest.approx(0.5, rel=1e-4)
-
-
-def test_a_trend_needs_six_heart_rates() -> None:
-    beats = [(t, 60 + t / 60) for t in range(0, 150, 30)]
-    rows = extract_features(recording(heart_rate=beats, end=180))
-    assert np.isnan(column(rows, "hr_trend_10m")).all()
-    beats.append((151, 60 + 151 / 60))
-    rows = extract_features(recording(heart_rate=beats, end=180))
-    assert column(rows, "hr_trend_10m")[-1] == pytest.approx(1, rel=1e-4)
 
 
 def test_five_minutes_are_held_against_thirty() -> None:
@@ -174,7 +163,81 @@ def test_five_minutes_are_held_against_thirty() -> None:
 def test_heart_rate_before_the_night_is_looked_back_on_but_is_not_of_this_night() -> None:
     rows = extract_features(recording(heart_rate=[(-100, 90), (-50, 90), (0, 60)], end=30))
     assert column(rows, "hr_sd_10m") == pytest.approx(math.sqrt(200))
-    assert column(rows, "hr_night_p5") == pytest.approx(60)
+    assert column(rows, "hr_floor_10h") == pytest.approx(60)
+    assert column(rows, "hr_10m_vs_rest") == pytest.approx(20)
+
+
+def of_levels(*levels: tuple[int, float]) -> Rows:
+    """So many epochs with one heart rate each, NaN for none."""
+    values = [value for n, value in levels for _ in range(n)]
+    beats = [(30 * at + 5, value) for at, value in enumerate(values) if not math.isnan(value)]
+    return extract_features(recording(heart_rate=beats, end=30 * len(values)))
+
+
+@pytest.mark.parametrize(("above", "resting"), [(8, 64), (8.5, 60)])
+def test_rest_is_what_lies_within_eight_beats_of_the_floor(above: float, resting: float) -> None:
+    rows = of_levels((20, 60), (20, 60 + above), (1, 90))
+    rest = 20 if resting == 60 else 40
+    assert column(rows, "hr_floor_10h")[-1] == 60
+    assert column(rows, "hr_rest_10h")[-1] == pytest.approx(rest / 120)
+    assert column(rows, "hr_1m_vs_rest")[-1] == pytest.approx((60 + above + 90) / 2 - resting)
+
+
+def test_the_floor_is_the_lowest_but_for_one_level_in_twenty() -> None:
+    floor = column(of_levels((1, 50), (40, 60)), "hr_floor_10h")
+    assert floor[[0, 19, 20, 40]].tolist() == [50, 50, 60, 60]
+
+
+def test_active_hours_before_the_night_move_neither_floor_nor_resting_level() -> None:
+    night = (240, 62)
+    rows, alone = of_levels((600, 85), night), of_levels(night)
+    for name in ("hr_floor_10h", "hr_1m_vs_rest", "hr_rest_10h"):
+        assert column(rows, name)[-1] == column(alone, name)[-1]
+
+
+def test_levels_are_forgotten_after_ten_hours() -> None:
+    floor = column(of_levels((240, 50), (100, NAN), (1100, 70)), "hr_floor_10h")
+    # The last ten hours hold 1100 levels then, of which the floor is the 55th lowest.
+    assert (floor == 50).nonzero()[0].max() == 1439 - 55
+    assert set(floor.tolist()) == {50, 70}
+
+
+def of_motion(*stretches: tuple[int, int]) -> Rows:
+    """So many epochs of 15 s windows, of which each so many-th moves; none for 0."""
+    moves = [at % each == 0 if each else False for n, each in stretches for at in range(2 * n)]
+    windows = [(15 * (at + 1), [3.07 * moved, 0, 0, 1.0]) for at, moved in enumerate(moves)]
+    return extract_features(recording(motion=windows, end=15 * len(windows)))
+
+
+def test_calm_is_one_window_in_ten_with_movement() -> None:
+    # Of the first 20 epochs, the 5th, 10th, 15th and 20th have seen a tenth, and all later ones.
+    assert column(of_motion((60, 10)), "calm_2h")[-1] == pytest.approx(44 / 120)
+    assert column(of_motion((60, 8)), "calm_2h")[-1] == 0
+
+
+def test_two_and_eight_hours_of_calm() -> None:
+    rows = of_motion((1300, 0))
+    n = np.arange(1, 1301)
+    assert column(rows, "calm_2h") == pytest.approx(np.minimum(n, 240) / 120)
+    assert column(rows, "calm_8h") == pytest.approx(np.minimum(n, 960) / 120)
+    assert column(rows, "since_up") == pytest.approx(np.minimum(n, 900) / 120)
+
+
+def test_twenty_epochs_without_calm_are_somebody_up() -> None:
+    up = column(of_motion((19, 1), (1, 1), (40, 0), (1000, 0)), "since_up")
+    assert up[:20] == pytest.approx([*(np.arange(1, 20) / 120), 0])
+    last = 19 + 17  # the last epoch of which more than four of the last forty windows move
+    assert up[last - 1 : last + 3] == pytest.approx([0, 0, 1 / 120, 2 / 120])
+    assert up[-1] == pytest.approx(900 / 120)
+    short = column(of_motion((30, 0), (1, 1), (60, 0)), "since_up")
+    assert short == pytest.approx(np.arange(1, 92) / 120)
+
+
+def test_calm_is_unknown_after_ten_minutes_without_motion() -> None:
+    windows = [(t, STILL) for t in range(15, 301, 15)]
+    rows = extract_features(recording(motion=windows, end=1800))
+    for name in ("calm_2h", "calm_8h", "since_up"):
+        assert np.flatnonzero(~np.isnan(column(rows, name))).tolist() == list(range(29))
 
 
 def test_stillness_counts_from_the_start_where_nothing_ever_moved() -> None:
@@ -195,6 +258,16 @@ def test_the_last_movement_is_remembered_beyond_half_an_hour() -> None:
     assert column(rows, "counts_max_20m")[39] == pytest.approx(math.log1p(3.07), rel=1e-5)
 
 
+def test_movement_before_the_recording_is_remembered_however_it_comes() -> None:
+    moved = [3.07, 0, 0, 1.0]
+    night = recording(
+        motion=[(-7200, moved), (-7000, STILL), *((t, STILL) for t in range(15, 121, 15))], end=120
+    )
+    expected = np.log1p(120 + np.arange(1, 5) / 2)
+    assert column(at_once(night)[0], "still") == pytest.approx(expected)
+    assert column(in_pieces(night, [-7100, -100])[0], "still") == pytest.approx(expected)
+
+
 def test_peaks_are_longer_than_one_g_in_motion() -> None:
     rows = extract_features(recording(motion=[(15, [0, 1.2, 0, 0.5]), (30, [0, 0, 0, 1])], end=30))
     assert column(rows, "peak_length") == pytest.approx(1.15)
@@ -207,14 +280,19 @@ def test_steps_of_just_a_day_count() -> None:
             heart_rate=[(0, 60)], steps=[(30 - day - 1, 50), (30 - day, 7), (30, 900)], end=60
         )
     )
-    assert column(rows, "steps_24h") == pytest.approx([math.log(8), math.log(901)], rel=1e-5)
     assert column(rows, "since_walk") == pytest.approx([math.log(1441), math.log(1.5)], rel=1e-5)
 
 
 def test_a_day_without_a_step_is_a_day_since_the_last() -> None:
     rows = extract_features(recording(heart_rate=[(0, 60)], steps=[(-600, 0)], end=30))
-    assert column(rows, "steps_24h")[0] == 0
     assert column(rows, "since_walk") == pytest.approx(math.log(1441), rel=1e-5)
+
+
+def test_a_day_without_a_sample_of_steps_says_nothing() -> None:
+    night = recording(heart_rate=[(0, 60)], steps=[(30 - 86_400, 7)], end=60)
+    assert column(extract_features(night), "since_walk") == pytest.approx(
+        [math.log(1441), NAN], rel=1e-5, nan_ok=True
+    )
 
 
 # Half-open conventions
@@ -239,19 +317,68 @@ def test_a_window_that_ended_with_the_night_before_is_not_of_the_first_epoch() -
 
 def test_steps_at_an_epochs_end_belong_to_the_next() -> None:
     night = recording(heart_rate=[(0, 60)], steps=[(-1, 0), (30, 9)], end=60)
-    assert column(extract_features(night), "steps_24h") == pytest.approx([0, math.log(10)])
+    found = column(extract_features(night), "since_walk")
+    assert found == pytest.approx([math.log(1441), math.log(1.5)])
 
 
 # By definition, told once more and plainly
 
 
-def by_definition(night: Recording, epoch: int) -> dict[str, float]:
+class Days(NamedTuple):
+    """What lasts longer than a recording may."""
+
+    start: float
+    end: float
+    heart_rate: Samples
+    motion: Samples
+    steps: Samples
+
+    @property
+    def n_epochs(self) -> int:
+        return int((self.end - self.start) // 30)
+
+
+def levels_of(night: Recording | Days) -> dict[int, float]:
+    """Mean heart rate of each epoch that has any."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for time, value in zip(night.heart_rate.times, night.heart_rate.values, strict=True):
+        found[math.floor((time - night.start) / 30)].append(float(value))
+    return {epoch: math.fsum(values) / len(values) for epoch, values in found.items()}
+
+
+def calm_of(night: Recording | Days) -> list[bool | None]:
+    """Of each epoch: were at most a tenth of the windows of ten minutes with movement?"""
+    found: dict[int, list[bool]] = defaultdict(list)
+    for time, values in zip(night.motion.times, night.motion.values, strict=True):
+        found[math.ceil((time - night.start) / 30) - 1].append(bool(values[0] > 0))
+    calm: list[bool | None] = []
+    for epoch in range(night.n_epochs):
+        moves = [move for at in range(epoch - 19, epoch + 1) for move in found[at]]
+        calm.append(10 * sum(moves) <= len(moves) if moves else None)
+    return calm
+
+
+def since_up(calm: list[bool | None]) -> float:
+    """Epochs since the last of 20 that were not calm, at most 900, and at most all there are."""
+    for back in range(min(len(calm), 900)):
+        last = calm[max(len(calm) - back - 20, 0) : len(calm) - back]
+        if len(last) == 20 and all(one is False for one in last):
+            return back
+    return min(len(calm), 900)
+
+
+def by_definition(
+    night: Recording | Days,
+    epoch: int,
+    level_of_epoch: dict[int, float],
+    calm_of_epoch: list[bool | None],
+) -> dict[str, float]:
     now = night.start + 30 * (epoch + 1)
     beats = list(zip(night.heart_rate.times, night.heart_rate.values, strict=True))
     windows = list(zip(night.motion.times, night.motion.values, strict=True))
 
-    def bpm(minutes: float, until: float = now) -> list[float]:
-        return [float(v) for t, v in beats if until - 60 * minutes <= t < until]
+    def bpm(minutes: float) -> list[float]:
+        return [float(v) for t, v in beats if now - 60 * minutes <= t < now]
 
     def mean(values: list[float]) -> float:
         return math.fsum(values) / len(values) if values else NAN
@@ -268,16 +395,15 @@ def by_definition(night: Recording, epoch: int) -> dict[str, float]:
         turns = [float(np.abs(windows[i][1][1:] - windows[i - 1][1][1:]).sum()) for i in before]
         return math.log(mean(turns) + 0.001) if inside else NAN
 
-    levels = [bpm(0.5, night.start + 30 * (i + 1)) for i in range(epoch + 1)]
-    levels_of_night = [mean(level) for level in levels if level]
-    median = statistics.median(levels_of_night) if levels_of_night else NAN
-    p5 = float(np.quantile(levels_of_night, 0.05)) if levels_of_night else NAN
-    ten = [(t, v) for t, v in beats if now - 600 <= t < now]
-    trend = NAN
-    if len(ten) >= 6 and ten[-1][0] - ten[0][0] >= 120:
-        trend = 60 * float(np.polyfit([t - now for t, _ in ten], [v for _, v in ten], 1)[0])
+    lately = range(max(epoch - 1199, 0), epoch + 1)
+    levels = sorted(level_of_epoch[at] for at in lately if at in level_of_epoch)
+    floor = levels[(len(levels) - 1) // 20] if levels else NAN
+    rest = [level for level in levels if level - floor <= 8]
+    resting = statistics.median(rest) if rest else NAN
+    calm = calm_of_epoch[: epoch + 1]
+    known = calm[-1] is not None
     heard = [t for t, _ in beats if now - 1800 <= t < now]
-    moves = [t for t, v in windows if night.start < t <= now and v[0] > 0]
+    moves = [t for t, v in windows if t <= now and v[0] > 0]
     last_move = moves[-1] if moves else night.start
     steps = [
         (t, v)
@@ -289,19 +415,19 @@ def by_definition(night: Recording, epoch: int) -> dict[str, float]:
     held = [
         next((float(v) for t, v in reversed(beats) if end - 20 <= t < end), NAN) for end in ends
     ]
-    known = [value for value in held if not math.isnan(value)]
+    heights = [value for value in held if not math.isnan(value)]
     return {
-        **{f"hr_trace_{step:02d}": value - mean(known) for step, value in enumerate(held)},
+        **{f"hr_trace_{step:02d}": value - mean(heights) for step, value in enumerate(held)},
         "hr_30s": mean(bpm(0.5)),
         "hr_sd_2m": spread(bpm(2)),
         "hr_sd_10m": spread(bpm(10)),
         "hr_step_sd_5m": spread(np.diff(bpm(5)).tolist()),
-        "hr_trend_10m": trend,
         "hr_1m_vs_10m": mean(bpm(1)) - mean(bpm(10)),
         "hr_5m_vs_30m": mean(bpm(5)) - mean(bpm(30)),
-        "hr_1m_vs_night": mean(bpm(1)) - median,
-        "hr_10m_vs_night": mean(bpm(10)) - median,
-        "hr_night_p5": p5,
+        "hr_1m_vs_rest": mean(bpm(1)) - resting,
+        "hr_10m_vs_rest": mean(bpm(10)) - resting,
+        "hr_floor_10h": floor,
+        "hr_rest_10h": len(rest) / 120 if rest else NAN,
         "hr_samples_1m": len(bpm(1)),
         "hr_age": math.log(1 + now - heard[-1]) if heard else NAN,
         "counts_30s": mean([math.log(1 + v[0]) for v in recent(0.5)]),
@@ -312,8 +438,9 @@ def by_definition(night: Recording, epoch: int) -> dict[str, float]:
         "posture_5m": turning(5),
         "peak_length": mean([math.hypot(*v[1:]) for v in recent(0.5)]),
         "motion_windows_5m": len(recent(5)),
-        "elapsed": (now - night.start) / 3600,
-        "steps_24h": math.log(1 + sum(v for _, v in steps)) if steps else NAN,
+        "calm_2h": calm[-240:].count(True) / 120 if known else NAN,
+        "calm_8h": calm[-960:].count(True) / 120 if known else NAN,
+        "since_up": since_up(calm) / 120 if known else NAN,
         "since_walk": NAN
         if not steps
         else math.log(1 + ((now - walks[-1]) if walks else 86_400) / 60),
@@ -353,9 +480,14 @@ def gappy() -> Recording:
     )
 
 
+def all_by_definition(night: Recording | Days, epochs: range) -> list[dict[str, float]]:
+    levels, calm = levels_of(night), calm_of(night)
+    return [by_definition(night, epoch, levels, calm) for epoch in epochs]
+
+
 @pytest.fixture(scope="module")
 def defined(gappy: Recording) -> list[dict[str, float]]:
-    return [by_definition(gappy, epoch) for epoch in range(0, gappy.n_epochs, 3)]
+    return all_by_definition(gappy, range(0, gappy.n_epochs, 3))
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -368,12 +500,63 @@ def test_features_are_what_they_are_defined_to_be(
     assert np.isfinite(found).any()
 
 
+@pytest.fixture(scope="module")
+def days() -> Days:
+    """40 hours and a day before: up, quiet and asleep in turns, with hours without a signal."""
+    rng = np.random.default_rng(8)
+    start, end = -7200.0, 40 * 3600.0 - 7200
+
+    def kept(times: NDArray[np.float64], *gaps: tuple[float, float]) -> NDArray[np.float64]:
+        inside = [(times >= 3600 * first) & (times < 3600 * last) for first, last in gaps]
+        return np.asarray(times[~np.any(inside, axis=0)])
+
+    beats = kept(np.arange(start - 1500, end, 20.0), (5, 5.6), (20, 31), (33, 33.1))
+    windows = kept(np.arange(start - 1500, end + 1, 15.0), (4, 5), (13, 13.2), (30, 31))
+    bins = kept(np.arange(start - 80_000, end, 600.0), (2, 28))
+    phase = np.array([0.5, 0.02, 0.02, 0.09, 0.0])  # share of windows with movement
+    moving = phase[(windows // 8000).astype(int) % len(phase)]
+    active = phase[(beats // 8000).astype(int) % len(phase)]
+    moved = np.where(rng.random(len(windows)) < moving, 3.07, 0.0)
+    peaks = rng.normal([0.1, 0.2, 0.9], 0.05, (len(windows), 3))
+    return Days(
+        start,
+        end,
+        Samples(beats, np.round(rng.normal(55 + 40 * active, 4))),
+        Samples(windows, np.column_stack([moved, peaks])),
+        Samples(bins, rng.poisson(0.2, len(bins)).astype(np.float64)),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_days(days: Days) -> tuple[Rows, FeatureState]:
+    return at_once(days)
+
+
+def test_features_of_days_are_what_they_are_defined_to_be(
+    days: Days, whole_days: tuple[Rows, FeatureState]
+) -> None:
+    epochs = range(17, days.n_epochs, 139)
+    expected = all_by_definition(days, epochs)
+    for name in FEATURE_NAMES:
+        found = column(whole_days[0], name)[epochs.start :: epochs.step]
+        told = [row[name] for row in expected]
+        assert found == pytest.approx(told, rel=1e-4, abs=1e-4, nan_ok=True), name
+        assert np.isfinite(found).any(), name
+    floor, up, calm = (
+        column(whole_days[0], name) for name in ("hr_floor_10h", "since_up", "calm_8h")
+    )
+    # Hours without heart rate, without motion, and times of both kinds are among them.
+    assert 0 < np.isnan(floor).sum() < days.n_epochs / 2
+    assert 0 < np.isnan(calm).sum() < days.n_epochs / 2
+    assert {0, 900 / 120} < set(up[~np.isnan(up)].tolist())
+
+
 # The table
 
 
 def test_names_are_unique_and_every_feature_says_what_it_is() -> None:
     assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES) == len(FEATURES)
-    assert {feature.signal for feature in FEATURES} == {*SIGNALS, "time"}
+    assert {feature.signal for feature in FEATURES} == {*SIGNALS}
     assert all(feature.unit and feature.reason for feature in FEATURES)
 
 
@@ -454,7 +637,7 @@ def test_drift_is_the_range_of_the_peaks_where_most_of_the_time_is_known() -> No
 REAL = ("7749105", "1066528", "5383425")
 
 
-def piece(night: Recording, start: float, end: float) -> dict[str, Any]:
+def piece(night: Recording | Days, start: float, end: float) -> dict[str, Any]:
     """What comes in between two times; a window is known at its end and told then."""
     after, through = math.nextafter(start, math.inf), math.nextafter(end, math.inf)
     return {
@@ -464,7 +647,7 @@ def piece(night: Recording, start: float, end: float) -> dict[str, Any]:
     }
 
 
-def in_pieces(night: Recording, cuts: list[float]) -> tuple[Rows, FeatureState]:
+def in_pieces(night: Recording | Days, cuts: list[float]) -> tuple[Rows, FeatureState]:
     state, parts = FeatureState.initial(night.start), []
     for start, end in itertools.pairwise([-math.inf, *sorted(cuts), night.end]):
         rows, state = push(state, until=end, **piece(night, start, end))
@@ -472,7 +655,7 @@ def in_pieces(night: Recording, cuts: list[float]) -> tuple[Rows, FeatureState]:
     return np.concatenate(parts), state
 
 
-def at_once(night: Recording) -> tuple[Rows, FeatureState]:
+def at_once(night: Recording | Days) -> tuple[Rows, FeatureState]:
     return push(
         FeatureState.initial(night.start), until=night.end, **piece(night, -math.inf, night.end)
     )
@@ -591,7 +774,92 @@ def test_memory_stays_small_through_the_night() -> None:
     _, state = at_once(night)
     assert state.heart_rate.times[0] >= night.end - 1800
     assert state.motion.times[0] >= night.end - 1800
-    assert state.steps.times[0] >= night.end - 86_400
+    assert len(state.steps) == 0
+
+
+def n_bytes(state: FeatureState) -> int:
+    """Bytes of all that grows."""
+    values = [getattr(state, name) for name in STATE_FIELDS]
+    arrays = [
+        part for one in values if isinstance(one, Samples) for part in (one.times, one.values)
+    ]
+    arrays += [one for one in values if isinstance(one, np.ndarray)]
+    assert len(arrays) == 8
+    return sum(array.nbytes for array in arrays)
+
+
+@settings(max_examples=8)
+@given(
+    cuts=st.lists(
+        st.floats(-10_000, 136_800)
+        | st.integers(-480, 4560).map(lambda n: 30.0 * n)
+        | st.sampled_from([1200, 1201, 960, 959, 900, 256]).map(lambda n: 30.0 * n - 7200),
+        max_size=40,
+    )
+)
+def test_days_in_pieces_give_the_same_bits(
+    days: Days, whole_days: tuple[Rows, FeatureState], cuts: list[float]
+) -> None:
+    rows, state = in_pieces(days, cuts)
+    assert same(rows, whole_days[0])
+    assert same_state(state, whole_days[1])
+
+
+def test_epoch_by_epoch_where_the_memory_is_full_days_give_the_same_bits(
+    days: Days, whole_days: tuple[Rows, FeatureState]
+) -> None:
+    ends = [0, 1, *range(890, 970), *range(1190, 1260), *range(2090, 2110)]
+    rows, state = in_pieces(days, [days.start + 30 * n for n in ends])
+    assert same(rows, whole_days[0])
+    assert same_state(state, whole_days[1])
+
+
+def test_the_state_is_as_small_after_days_as_after_a_night() -> None:
+    def seconds(start: float, end: float, *shape: int, step: float = 1.0) -> Samples:
+        times = np.arange(start, end, step)
+        return Samples(times, np.ones((len(times), *shape)))
+
+    state, sizes = FeatureState.initial(0.0), []
+    _, state = push(state, until=-10, steps=seconds(-86_400, -10))
+    assert n_bytes(state) == 0
+    for hour in range(0, 40, 2):
+        start, end = 3600.0 * hour, 3600.0 * (hour + 2)
+        _, state = push(
+            state,
+            until=end,
+            heart_rate=seconds(start, end),
+            motion=seconds(start + 15, end + 1, 4, step=15),
+            steps=seconds(start, end),
+        )
+        sizes.append(n_bytes(state))
+    assert len({*sizes[5:]}) == 1
+    assert max(sizes) < 64 * 1024
+    assert len(state.levels) == 1200
+    assert len(state.calm) == 960
+
+
+BASELINE = ("hr_floor_10h", "hr_rest_10h", "hr_1m_vs_rest", "hr_10m_vs_rest")
+FROM_START = {
+    **dict.fromkeys(BASELINE, 1200),
+    "calm_2h": 240,
+    "calm_8h": 960,
+    "since_up": 900 + 20,
+}
+"""Epochs after the start from which a feature does not depend on it any more; others never do."""
+
+
+@pytest.mark.parametrize("name", FEATURE_NAMES)
+def test_features_do_not_depend_on_when_the_recording_began(
+    days: Days, whole_days: tuple[Rows, FeatureState], name: str
+) -> None:
+    n_later = 240
+    later, _ = at_once(days._replace(start=days.start + 30 * n_later))
+    one, other = column(whole_days[0], name)[n_later:], column(later, name)
+    first = FROM_START.get(name, 0)
+    assert same(one[first:], other[first:])
+    assert np.isfinite(one[first:]).any()
+    if first:
+        assert not same(one[:first], other[:first])
 
 
 # What comes too late
@@ -638,7 +906,7 @@ def test_samples_on_the_border_are_in_time(closed: FeatureState) -> None:
     )
     assert column(rows, "hr_samples_1m").tolist() == [2]
     assert column(rows, "motion_windows_5m").tolist() == [1]
-    assert column(rows, "steps_24h") == pytest.approx(math.log(61))
+    assert column(rows, "since_walk") == pytest.approx(math.log(1.5))
 
 
 def test_the_day_before_may_come_with_several_pushes_before_the_first_epoch_ends() -> None:
@@ -646,7 +914,13 @@ def test_the_day_before_may_come_with_several_pushes_before_the_first_epoch_ends
     _, state = push(state, until=-100, steps=one(-5000))
     _, state = push(state, until=10, steps=one(-600))
     rows, _ = push(state, until=30)
-    assert column(rows, "steps_24h") == pytest.approx(math.log(121))
+    assert column(rows, "since_walk") == pytest.approx(math.log(11.5))
+
+
+def test_the_day_before_has_to_come_in_order() -> None:
+    _, state = push(FeatureState.initial(0.0), until=-100, steps=one(-600))
+    with pytest.raises(DataError, match=r"steps at -5000\.000 s comes after"):
+        push(state, until=10, steps=one(-5000))
 
 
 def test_a_refused_push_leaves_the_state_as_it_was(closed: FeatureState) -> None:

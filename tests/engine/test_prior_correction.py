@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sleepstage.engine.prior_correction import PriorCorrection
 
 LOGIT = np.log(3.0)
+HOUR = 120  # epochs
 
 
 def night(*shares: float, n_epochs: int = 1) -> NDArray[np.float32]:
@@ -19,6 +20,12 @@ def night(*shares: float, n_epochs: int = 1) -> NDArray[np.float32]:
 def drawn(seed: int, n_epochs: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     return rng.dirichlet([2, 6, 1, 2], n_epochs).astype(np.float32)
+
+
+def asleep(seed: int, n_epochs: int) -> NDArray[np.float32]:
+    """Certainly, in one stage or another."""
+    rng = np.random.default_rng(seed)
+    return np.insert(rng.dirichlet([6, 1, 2], n_epochs), 0, 0, axis=1).astype(np.float32)
 
 
 PEOPLE = [drawn(seed, 60 + 10 * seed) for seed in range(6)]
@@ -41,13 +48,51 @@ def test_what_is_typical_stays_as_it_is() -> None:
 
 
 def test_two_epochs_by_hand() -> None:
-    # Typically both classes are as likely; here the first is three times as likely. Its centred log
-    # is ln(3) / 2 (but for the floor), of which 1/31 and then 2/32 count as this night's habit.
-    even = night(0.5, 0.5, n_epochs=2)
-    found = apply(PriorCorrection.fit([even]), night(0.75, 0.25, n_epochs=2))
-    for epoch, weight in enumerate((1 / 31, 2 / 32)):
-        odds = np.exp(LOGIT * (1 - weight))
-        assert found[epoch, 0] == pytest.approx(odds / (1 + odds), abs=1e-3)
+    # Typically light and deep sleep are as likely; here light is three times as likely. An epoch is
+    # sleep by 0.8; of the first, an hour of wake would forget half.
+    even, mine = night(0.2, 0.4, 0.4, n_epochs=2), night(0.2, 0.6, 0.2, n_epochs=2)
+    found = apply(PriorCorrection.fit([even]), mine)
+    typical, logs = (np.log(one[0] + 1e-3) for one in (even, mine))
+    deviation = logs - logs.mean() - (typical - typical.mean())
+    assert deviation[1] - deviation[2] == pytest.approx(LOGIT, abs=5e-3)
+    kept = 1 - 0.2 * (1 - 0.5 ** (1 / HOUR))
+    for epoch, asleep in enumerate((0.8, 0.8 * kept + 0.8)):
+        odds = np.exp(logs - deviation * asleep / (asleep + 30))
+        assert found[epoch] == pytest.approx(odds / odds.sum(), abs=2e-5)
+
+
+def test_an_hour_of_certain_wake_halves_what_is_remembered() -> None:
+    _, state = CORRECTION.apply(TOLD, CORRECTION.initial_state(4))
+    for hours in (1, 2, 7):
+        _, later = CORRECTION.apply(night(1, 0, 0, 0, n_epochs=hours * HOUR), state)
+        assert later == pytest.approx(state * 0.5**hours)
+    _, later = CORRECTION.apply(night(0, 0, 1, 0), state)
+    assert later[0] == state[0] + 1
+    _, later = CORRECTION.apply(night(0.5, 0.5, 0, 0), state)
+    assert later[0] == pytest.approx(state[0] * (1 + 0.5 ** (1 / HOUR)) / 2 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wake", "at_first", "later"), [(1.0, 0, 0), (0.99, 0.07, 0.02), (0.95, 0.23, 0.07)]
+)
+def test_ten_hours_of_wake_before_the_night_matter_the_less_the_surer_they_are(
+    wake: float, at_first: float, later: float
+) -> None:
+    evening = night(wake, *[(1 - wake) / 3] * 3, n_epochs=10 * HOUR)
+    found = apply(CORRECTION, np.concatenate([evening, TOLD]))[len(evening) :]
+    difference = np.abs(found - apply(CORRECTION, TOLD))
+    assert difference.max() <= at_first
+    assert difference[HOUR:].max() <= later
+
+
+def test_hours_of_wake_before_the_nights_change_no_typical_course() -> None:
+    evening = night(1, 0, 0, 0, n_epochs=4 * HOUR)
+    later = PriorCorrection.fit([np.concatenate([evening, one]) for one in PEOPLE])
+    assert later.typical[1:] == CORRECTION.typical[1:]
+
+
+def test_nobody_asleep_makes_no_typical_course() -> None:
+    assert PriorCorrection.fit([night(1, 0, 0, 0, n_epochs=50)] * 2).typical == ()
 
 
 def test_a_habit_that_lasts_is_taken_away_and_a_change_is_kept() -> None:
@@ -86,40 +131,52 @@ def test_any_chunking_gives_the_same_bits(cuts: list[int]) -> None:
 
 
 def test_the_typical_course_is_the_mean_over_people_of_the_running_mean() -> None:
-    two = [night(0.75, 0.25, n_epochs=31), night(0.5, 0.5, n_epochs=31)]
-    two[1][10:] = 0.25, 0.75
+    two = [night(0, 0.75, 0.25, n_epochs=31), night(0, 0.5, 0.5, n_epochs=31)]
+    two[1][10:] = 0, 0.25, 0.75
     first, second, third, last = PriorCorrection.fit(two).typical
     half = LOGIT / 2
-    assert first == pytest.approx([half / 2, -half / 2], abs=2e-3)
-    assert second[0] == pytest.approx((half - half * 1 / 11) / 2, abs=2e-3)
-    assert third[0] == pytest.approx((half - half * 11 / 21) / 2, abs=2e-3)
-    assert last[0] == pytest.approx((half - half * 21 / 31) / 2, abs=2e-3)
+
+    def turned(knot: int) -> float:
+        """Share of the epochs after the tenth in the running means of those about a knot."""
+        near = range(max(knot - 5, 1), min(knot + 5, 31) + 1)
+        return float(np.mean([max(n - 10, 0) / n for n in near]))
+
+    for found, share in zip(
+        (first, second, third, last), map(turned, (0, 10, 20, 30)), strict=True
+    ):
+        # The difference of the two classes: their mean depends on that of wake.
+        assert found[1] - found[2] == pytest.approx((2 * half - 2 * half * share) / 2, abs=5e-3)
+    assert first[1] - first[2] == pytest.approx(half, abs=5e-3)
+    assert turned(30) > turned(20) > turned(10) > 0
 
 
 def test_the_course_ends_where_few_nights_are_as_long() -> None:
-    nights = [drawn(seed, 100) for seed in range(9)]
-    assert len(PriorCorrection.fit([*nights, drawn(10, 900)]).typical) == 10
-    assert len(PriorCorrection.fit([*nights[:3], drawn(10, 900), drawn(11, 900)]).typical) == 90
+    nights = [asleep(seed, 100) for seed in range(9)]
+    assert len(PriorCorrection.fit([*nights, asleep(10, 900)]).typical) == 10
+    assert len(PriorCorrection.fit([*nights[:3], asleep(10, 900), asleep(11, 900)]).typical) == 90
+    # Epochs of sleep count, not those of wake.
+    longer = [np.concatenate([one, night(1, 0, 0, 0, n_epochs=900)]) for one in nights]
+    assert len(PriorCorrection.fit(longer).typical) == 10
     # Later than its end it stays, so that a longer night is measured against its last value.
     assert np.isfinite(apply(PriorCorrection.fit(nights), drawn(12, 500))).all()
 
 
 def test_the_course_lies_between_its_knots_and_stays_after_the_last() -> None:
     course = PriorCorrection(((0.0, 0.5, -0.5), (0.25, 0.25, -0.5), (0.5, 0.0, -0.5)))
-    told = night(0.5, 0.4, 0.1, n_epochs=60)
-    logs = np.log(np.array([0.5, 0.4, 0.1]) + 1e-3)
+    told = night(0.0, 0.8, 0.2, n_epochs=60)
+    logs = np.log(np.array([0.0, 0.8, 0.2]) + 1e-3)
     logs -= logs.mean()
     found = apply(course, told)
-    for epoch, typical in (
-        (0, (0.0, 0.5, -0.5)),
+    for n_asleep, typical in (
+        (1, (0.025, 0.475, -0.5)),
         (5, (0.125, 0.375, -0.5)),
         (10, (0.25, 0.25, -0.5)),
         (20, (0.5, 0.0, -0.5)),
-        (59, (0.5, 0.0, -0.5)),
+        (60, (0.5, 0.0, -0.5)),
     ):
-        habit = (logs - typical) * (epoch + 1) / (epoch + 1 + 30)
+        habit = ((logs - typical) * n_asleep / (n_asleep + 30)).clip(-1, 1)
         odds = np.exp(logs - habit)
-        assert found[epoch] == pytest.approx(odds / odds.sum(), abs=1e-6)
+        assert found[n_asleep - 1] == pytest.approx(odds / odds.sum(), abs=1e-6)
 
 
 def test_nothing_is_remembered_before_the_first_epoch_and_the_future_changes_nothing() -> None:
@@ -127,7 +184,7 @@ def test_nothing_is_remembered_before_the_first_epoch_and_the_future_changes_not
     assert begin.shape == (5,)
     assert not begin.any()
     _, state = CORRECTION.apply(TOLD[:7], begin)
-    assert state[0] == 7
+    assert 0.95 * (1 - TOLD[:7, 0]).sum() < state[0] < (1 - TOLD[:7, 0]).sum()
     assert not begin.any()
     for n_known in (1, 10, 149):
         np.testing.assert_array_equal(

@@ -138,11 +138,13 @@ def push(
     DataError
         If a sample is older than one given before or belongs to an epoch that is closed.
     """
-    state = replace(
-        state,
-        heart_rate=_append(state, state.heart_rate, heart_rate, "heart rate"),
-        motion=_append(state, state.motion, motion, "motion", window_ends=True),
-        steps=_append(state, state.steps, steps, "steps"),
+    state = _forget(
+        replace(
+            state,
+            heart_rate=_append(state, state.heart_rate, heart_rate, "heart rate"),
+            motion=_append(state, state.motion, motion, "motion", window_ends=True),
+            steps=_append(state, state.steps, steps, "steps", after=state.last_steps),
+        )
     )
     tables = [np.empty((0, len(FEATURES)))]
     while state.next_time <= until:
@@ -150,7 +152,7 @@ def push(
         ends = state.start + (state.n_epochs + ahead) * EPOCH_SECONDS
         table, state = _close_epochs(state, ends[ends <= until])
         tables.append(table)
-    return np.concatenate(tables, dtype=np.float32), _forget(state)
+    return np.concatenate(tables, dtype=np.float32), state
 
 
 def extract_features(recording: Recording) -> NDArray[np.float32]:
@@ -171,11 +173,12 @@ def _append(
     new: Samples | None,
     name: str,
     *,
+    after: float = -math.inf,
     window_ends: bool = False,
 ) -> Samples:
     if new is None or not len(new):
         return known
-    newest = known.times[-1] if len(known) else -math.inf
+    newest = known.times[-1] if len(known) else after
     # History from before the night may come with the first push only.
     closed = state.time if state.n_epochs else -math.inf
     if new.times[0] < newest or new.n_before(closed, window_ends=window_ends):
@@ -186,13 +189,34 @@ def _append(
 
 
 def _forget(state: FeatureState) -> FeatureState:
-    """Drop what no later epoch looks back on."""
-    first_open = state.next_time
+    """Drop what no later epoch looks back on, but for the times of the last movement and steps."""
+    first_open, now = state.next_time, np.array([state.time])
+    motion, steps = Lookback(state.motion, now, window_ends=True), Lookback(state.steps, now)
+    moved, seen, walked = (float(time[0]) for time in _last_times(state, motion, steps))
     return replace(
         state,
         heart_rate=state.heart_rate.between(first_open - _MEMORY, math.inf),
         motion=state.motion.between(first_open - _MEMORY, math.inf),
-        steps=state.steps.between(state.time if state.n_epochs else -math.inf, math.inf),
+        steps=state.steps.between(state.time, math.inf),
+        last_movement=moved,
+        last_steps=seen,
+        last_walk=walked,
+    )
+
+
+def _last_times(
+    state: FeatureState, motion: Lookback, steps: Lookback
+) -> tuple[NDArray[np.float64], ...]:
+    """Times of the last movement, sample of steps, and walk before the end of each epoch."""
+
+    def latest(before: float, samples: Lookback, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        newest = samples.newest(mask, samples.last(math.inf))
+        return np.asarray(np.fmax.accumulate(np.append(before, newest))[1:])
+
+    return (
+        latest(state.last_movement, motion, motion.values[:, 0] > 0),
+        latest(state.last_steps, steps, np.full(len(steps.times), fill_value=True)),
+        latest(state.last_walk, steps, steps.values > 0),
     )
 
 
@@ -202,7 +226,7 @@ def _close_epochs(
     """Rows of the epochs with these ends, which are the next."""
     columns, trace, state = _describe_epochs(state, ends)
     summaries = [values for group in columns.values() for *_, values in group]
-    return np.column_stack([*summaries, trace]), state
+    return np.column_stack([*summaries, trace]), _forget(state)
 
 
 def _describe_epochs(
@@ -213,9 +237,7 @@ def _describe_epochs(
     motion = Lookback(state.motion, ends, window_ends=True)
     steps = Lookback(state.steps, ends)
     level = heart_rate.last(EPOCH_SECONDS).mean(heart_rate.values)
-    moved = _latest(state.last_movement, motion, motion.values[:, 0] > 0)
-    seen = _latest(state.last_steps, steps, np.full(len(steps.times), fill_value=True))
-    walked = _latest(state.last_walk, steps, steps.values > 0)
+    moved, seen, walked = _last_times(state, motion, steps)
     levels = np.concatenate([state.levels, level])
     calm = np.concatenate([state.calm, _calm(motion)])
     n_epochs = state.n_epochs + np.arange(1, len(ends) + 1)
@@ -230,17 +252,8 @@ def _describe_epochs(
         n_epochs=state.n_epochs + len(ends),
         levels=levels[-_N_LEVELS:],
         calm=calm[-_N_CALM:],
-        last_movement=float(moved[-1]),
-        last_steps=float(seen[-1]),
-        last_walk=float(walked[-1]),
     )
     return columns, _trace(heart_rate), state
-
-
-def _latest(before: float, samples: Lookback, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Time of the last sample before the end of each epoch for which `mask` is true."""
-    newest = samples.newest(mask, samples.last(math.inf))
-    return np.fmax.accumulate(np.append(before, newest))[1:]
 
 
 def _heart_rate_columns(

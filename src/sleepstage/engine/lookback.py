@@ -6,6 +6,7 @@ window only, added in the same order whatever is computed beside it.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -90,6 +91,8 @@ class Lookback:
     def __init__(
         self, samples: Samples, ends: NDArray[np.float64], *, window_ends: bool = False
     ) -> None:
+        # What comes later is not seen, and days of it would be copied for every few epochs.
+        samples = samples.between(-math.inf, ends[-1], window_ends=window_ends)
         self.times, self.values, self.ends = samples.times, samples.values, ends
         self._n_before = partial(samples.n_before, window_ends=window_ends)
 
