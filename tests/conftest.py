@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sleepstage.ml.networks import RecurrentConfig
 from sleepstage.ml.neural import Neural
 from sleepstage.ml.registry import CLASSIFIERS
 from sleepstage.simulate.nights import write_dataset
+from tests.helpers import exports
 
 settings.register_profile("sleepstage", deadline=None, max_examples=25)
 settings.load_profile("sleepstage")
@@ -30,6 +32,18 @@ def real_data() -> Path:
     if not (directory / "heart_rate").is_dir():
         pytest.skip(f"no real nights at {directory}; name their folder in $SLEEPSTAGE_DATA")
     return directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_of_one_structure_are_exported_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    own = tmp_path_factory.getbasetemp()
+    exports.folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "graphs"
+    exports.folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sleepstage.ml.neural.export_graph", exports.export_graph)
+        yield
 
 
 @pytest.fixture(scope="session")

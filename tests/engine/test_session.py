@@ -471,7 +471,7 @@ def test_state_does_not_grow_with_the_night(stager: Stager) -> None:
 
 def test_look_ahead_delays_epochs() -> None:
     from sleepstage.engine.model_info import ModelInfo
-    from sleepstage.ml.export import export_graph
+    from tests.helpers.exports import export_graph
 
     info = ModelInfo(features=NAMES, scheme="four_class", look_ahead=2)
     stager = Stager(FittedNetworks(export_graph([network("lstm")], len(NAMES)), info).file())

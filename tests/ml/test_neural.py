@@ -302,7 +302,8 @@ def test_kinds_that_do_not_fit_together_are_refused(
 def test_an_ensemble_may_look_ahead_as_a_whole(
     nights: list[PreparedNight], groups: list[list[str]]
 ) -> None:
-    parts = (replace(TINY, look_ahead=2), replace(TINY, network=NARROW, look_ahead=2))
+    other = RecurrentConfig(cell="gru", hidden=8)
+    parts = (replace(TINY, look_ahead=2), replace(TINY, network=other, look_ahead=2))
     ensemble_ahead = Ensemble(*parts)
     assert not ensemble_ahead.live
     fitted = ensemble_ahead.fit(nights[:4], groups)
