@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import settings
 
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, load_nights, log_to, save, train_and_test
 from sleepstage.evaluation.splits import Split, holdout
+from sleepstage.ml.dataset import PreparedNight
 from sleepstage.ml.networks import RecurrentConfig
 from sleepstage.ml.neural import Neural
 from sleepstage.ml.registry import CLASSIFIERS
@@ -34,12 +37,16 @@ def real_data() -> Path:
     return directory
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _graphs_of_one_structure_are_exported_once(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of all processes of this run of the tests."""
     own = tmp_path_factory.getbasetemp()
-    exports.folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "graphs"
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_of_one_structure_are_exported_once(common: Path) -> Iterator[None]:
+    exports.folder = common / "graphs"
     exports.folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sleepstage.ml.neural.export_graph", exports.export_graph)
@@ -86,15 +93,23 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def small_run(simulated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def small_run(simulated_data: Path, common: Path) -> Run:
     """What training on the simulated nights leaves behind; not to be changed."""
-    nights = load_nights(simulated_data)
-    directory = tmp_path_factory.mktemp("run")
+    directory, kept = common / "run", common / "run.pickle"
+    with (common / "run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            outcome = _trained(load_nights(simulated_data), directory)
+            kept.write_bytes(pickle.dumps(outcome))
+    return Run(directory, pickle.loads(kept.read_bytes()))
+
+
+def _trained(nights: list[PreparedNight], directory: Path) -> Outcome:
     with log_to(directory / "train.log"):
         split = holdout([night.subject for night in nights], seed=0)
         outcome = train_and_test(nights, SMALL, split)
     save(outcome, directory)
-    return Run(directory, outcome)
+    return outcome
 
 
 @pytest.fixture
