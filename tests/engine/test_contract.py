@@ -21,8 +21,8 @@ from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.ml.networks import TransformerConfig
 from sleepstage.ml.neural import Ensemble
 from sleepstage.simulate.nights import simulate_night
-from tests.conftest import SMALL
 from tests.helpers.live import Arrays, assert_same, push_at, raw_night, stepped
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 

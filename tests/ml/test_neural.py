@@ -32,8 +32,8 @@ from sleepstage.ml.neural import (
 from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
-from tests.conftest import SMALL
 from tests.helpers.networks import network
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 
