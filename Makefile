@@ -22,6 +22,9 @@ examples/javascript/node_modules/.package-lock.json: examples/javascript/package
 run: $(READY)
 	$(BIN)/sleepstage run
 
+# Compiled once, not anew by each of the many processes that the tests start.
+test test-quick: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(READY) $(EXAMPLE)
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
 

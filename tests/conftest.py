@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from sleepstage.evaluation.run import MODEL_FILE, Outcome, load_nights, log_to, save, train_and_test
-from sleepstage.evaluation.schema import Metrics
-from sleepstage.evaluation.splits import Split, holdout
-from sleepstage.ml.networks import RecurrentConfig
-from sleepstage.ml.neural import Neural
-from sleepstage.ml.registry import CLASSIFIERS
-from sleepstage.simulate.nights import write_dataset
+# The process that starts the others needs none of the libraries that nights are staged with.
+if TYPE_CHECKING:
+    from sleepstage.evaluation.run import Outcome
+    from sleepstage.evaluation.schema import Metrics
+    from sleepstage.evaluation.splits import Split
+    from sleepstage.ml.dataset import PreparedNight
 
 settings.register_profile("sleepstage", deadline=None, max_examples=25)
 settings.load_profile("sleepstage")
@@ -33,24 +36,31 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of all processes of this run of the tests."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_of_one_structure_are_exported_once(common: Path) -> Iterator[None]:
+    from tests.helpers import exports
+
+    exports.folder = common / "graphs"
+    exports.folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sleepstage.ml.neural.export_graph", exports.export_graph)
+        yield
+
+
+@pytest.fixture(scope="session")
 def simulated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of five simulated nights of two hours, in the true layout; not to be changed."""
+    from sleepstage.simulate.nights import write_dataset
+
     directory = tmp_path_factory.mktemp("simulated")
     write_dataset(directory, 5, seed=3, hours=2.0)
     return directory
-
-
-SMALL = Neural(
-    network=RecurrentConfig(hidden=16),
-    training_epochs=4,
-    evenings=0.0,
-    late_starts=0.0,
-    thinning=0.0,
-    crop_epochs=120,
-    batch_size=2,
-    device="cpu",
-)
-"""A configuration that trains in a second."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class Run:
 
     @property
     def model(self) -> Path:
+        from sleepstage.evaluation.run import MODEL_FILE
+
         return self.directory / MODEL_FILE
 
     @property
@@ -74,20 +86,36 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def small_run(simulated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def small_run(simulated_data: Path, common: Path) -> Run:
     """What training on the simulated nights leaves behind; not to be changed."""
-    nights = load_nights(simulated_data)
-    directory = tmp_path_factory.mktemp("run")
+    from sleepstage.evaluation.run import load_nights
+
+    directory, kept = common / "run", common / "run.pickle"
+    with (common / "run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            outcome = _trained(load_nights(simulated_data), directory)
+            kept.write_bytes(pickle.dumps(outcome))
+    return Run(directory, pickle.loads(kept.read_bytes()))
+
+
+def _trained(nights: list[PreparedNight], directory: Path) -> Outcome:
+    from sleepstage.evaluation.run import log_to, save, train_and_test
+    from sleepstage.evaluation.splits import holdout
+    from tests.helpers.small import SMALL
+
     with log_to(directory / "train.log"):
         split = holdout([night.subject for night in nights], seed=0)
         outcome = train_and_test(nights, SMALL, split)
     save(outcome, directory)
-    return Run(directory, outcome)
+    return outcome
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in a second, whatever the command says."""
+    from sleepstage.ml.registry import CLASSIFIERS
+    from tests.helpers.small import SMALL
 
     tiny = replace(SMALL, training_epochs=2)
     small = {**CLASSIFIERS, "lstm": tiny, "ensemble": tiny}

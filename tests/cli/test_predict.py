@@ -13,10 +13,11 @@ import pytest
 from sleepstage.cli.predict import show_hypnogram
 from sleepstage.core.recording import Recording
 from sleepstage.engine.model_info import ModelInfo
-from sleepstage.ml.export import export_graph, model_file
+from sleepstage.ml.export import model_file
 from tests.conftest import Run
 from tests.engine.test_stager import rewrite
 from tests.helpers.command import invoke
+from tests.helpers.exports import export_graph
 from tests.helpers.networks import N_FEATURES, NAMES, whole_night
 from tests.helpers.scored import hypnogram
 

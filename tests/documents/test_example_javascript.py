@@ -20,11 +20,12 @@ from sleepstage.engine.features import FEATURE_NAMES, extract_features
 from sleepstage.engine.model_info import ModelInfo
 from sleepstage.engine.stager import Stager
 from sleepstage.io.sleep_accel.read import read_subject
-from sleepstage.ml.export import export_graph, model_file
+from sleepstage.ml.export import model_file
 from sleepstage.simulate.nights import simulate_night
 from tests.conftest import Run
 from tests.engine.test_stager import cut
 from tests.helpers.command import invoke
+from tests.helpers.exports import export_graph
 from tests.helpers.networks import N_FEATURES, NAMES, network
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,6 @@ from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.ml.networks import TransformerConfig
 from sleepstage.ml.neural import Ensemble
 from sleepstage.simulate.nights import simulate_night
-from tests.conftest import SMALL
 from tests.helpers.live import (
     Arrays,
     assert_same,
@@ -31,6 +30,7 @@ from tests.helpers.live import (
     shortened,
     stepped,
 )
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 

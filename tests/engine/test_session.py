@@ -539,7 +539,7 @@ def test_state_is_small_after_three_weeks(sizes_by_day: list[dict[str, int]]) ->
 
 def test_look_ahead_delays_epochs() -> None:
     from sleepstage.engine.model_info import ModelInfo
-    from sleepstage.ml.export import export_graph
+    from tests.helpers.exports import export_graph
 
     info = ModelInfo(features=NAMES, scheme="four_class", look_ahead=2)
     stager = Stager(FittedNetworks(export_graph([network("lstm")], len(NAMES)), info).file())

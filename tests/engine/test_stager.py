@@ -24,7 +24,8 @@ from sleepstage.evaluation.schema import Metrics
 from sleepstage.io.sleep_accel.read import read_subject
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
-from tests.conftest import SMALL, Run
+from tests.conftest import Run
+from tests.helpers.small import SMALL
 
 NIGHT = simulate_night(11, hours=1.5)
 ROWS = extract_features(NIGHT)

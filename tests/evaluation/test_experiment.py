@@ -28,7 +28,7 @@ from sleepstage.ml.classifier import Classifier
 from sleepstage.ml.dataset import PreparedNight
 from sleepstage.ml.registry import CLASSIFIERS
 from sleepstage.stages import FOUR_CLASS, UNSCORED
-from tests.conftest import SMALL
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 

@@ -31,8 +31,9 @@ from sleepstage.ml.baselines import Majority
 from sleepstage.ml.dataset import PreparedNight
 from sleepstage.ml.neural import fingerprint
 from sleepstage.stages import UNSCORED
-from tests.conftest import SMALL, Run
+from tests.conftest import Run
 from tests.helpers.scored import night as scored_night
+from tests.helpers.small import SMALL
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,23 @@ import httpx2
 
 
 class Server:
-    """A server on a free port of this machine."""
+    """A server on a free port of this machine.
 
-    def __init__(self, folder: Path, store: str | None = None, **settings: str) -> None:
+    Parameters
+    ----------
+    folder : Path
+        Where it logs, and stores unless `store` is given.
+    store : str, optional
+        As in `sleepstage.server.settings.Settings`.
+    prepare : str
+        Python that its process runs before it serves, as to shorten an interval.
+    settings : str
+        Further ones of `sleepstage.server.settings.Settings`.
+    """
+
+    def __init__(
+        self, folder: Path, store: str | None = None, *, prepare: str = "", **settings: str
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -28,6 +42,8 @@ class Server:
             "STORE": store or str(folder / "store"),
             **{name.upper(): value for name, value in settings.items()},
         }
+        serve = "from sleepstage.cli import main\nmain(['serve'])"
+        self._code = ["-c", f"{prepare}\n{serve}"] if prepare else ["-m", "sleepstage", "serve"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -35,7 +51,7 @@ class Server:
         environment = {f"SLEEPSTAGE_{name}": value for name, value in self._settings.items()}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sleepstage", "serve"],
+                [sys.executable, *self._code],
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -74,9 +90,9 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, store: str | None = None, **settings: str) -> Iterator[Server]:
-    """Give a running server; settings are those of `sleepstage.server.settings.Settings`."""
-    server = Server(folder, store, **settings)
+def serving(folder: Path, store: str | None = None, **options: str) -> Iterator[Server]:
+    """Give a running server; options are those of `Server`."""
+    server = Server(folder, store, **options)
     try:
         server.start()
         yield server

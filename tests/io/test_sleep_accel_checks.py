@@ -485,7 +485,7 @@ def test_json_round_trip(fake: Fake) -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     name=st.sampled_from(["heart_rate", "labels", "steps", "summary_csv"]),

@@ -25,12 +25,14 @@ from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.stager import Stager
 from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
+from sleepstage.ml import export
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import PreparedNight, input_rows
 from sleepstage.ml.export import export_graph, model_file
 from sleepstage.ml.fit import Network, predict
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import SCHEMES
+from tests.helpers import exports
 from tests.helpers.networks import KINDS, N_FEATURES, NAMES, network, whole_night
 
 pytestmark = pytest.mark.slow
@@ -262,6 +264,19 @@ def test_the_model_file_says_nothing_of_the_machine(name: str) -> None:
     parsed = onnx.load_model_from_string(content)
     assert [prop.key for prop in parsed.metadata_props] == [METADATA_KEY]
     assert {entry.domain for entry in parsed.opset_import} <= {"", "ai.onnx"}
+
+
+@pytest.mark.parametrize("name", ["of three kinds", "lstm, both ways", "traced"])
+def test_helpers_put_weights_into_a_graph_as_the_export_does(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks, stager, content = model(name)
+    monkeypatch.setattr(exports, "folder", tmp_path)
+    make = whole_night if stager.info.whole_night else network
+    exports.export_graph([make(kind, 9) for kind in MODELS[name][0]], N_FEATURES)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(export, "export_graph", None)
+    assert model_file(exports.export_graph(networks, N_FEATURES), stager.info) == content
 
 
 def test_the_same_networks_make_the_same_file() -> None:

@@ -19,7 +19,7 @@ from sleepstage.ml.fit import Network, fit, fit_members, predict
 from sleepstage.ml.networks import RecurrentNetwork, TransformerConfig, WholeNightNetwork
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED
-from tests.conftest import SMALL
+from tests.helpers.small import SMALL
 
 ONE_PASS = replace(SMALL, training_epochs=1)
 REM = FOUR_CLASS.classes.index("rem")

@@ -37,7 +37,7 @@ from sleepstage.ml.neural import (
 from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, Stage
-from tests.conftest import SMALL
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -284,7 +284,8 @@ def test_kinds_that_do_not_fit_together_are_refused(
 def test_an_ensemble_may_look_ahead_as_a_whole(
     nights: list[PreparedNight], groups: list[list[str]]
 ) -> None:
-    parts = (replace(TINY, look_ahead=2), replace(TINY, network=NARROW, look_ahead=2))
+    other = RecurrentConfig(cell="gru", hidden=8)
+    parts = (replace(TINY, look_ahead=2), replace(TINY, network=other, look_ahead=2))
     ensemble_ahead = Ensemble(*parts)
     assert not ensemble_ahead.live
     fitted = ensemble_ahead.fit(nights[:4], groups)

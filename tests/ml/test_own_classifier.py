@@ -26,8 +26,8 @@ from sleepstage.ml.classifier import OneStep
 from sleepstage.ml.dataset import PreparedNight
 from sleepstage.ml.registry import CLASSIFIERS, find_classifier
 from sleepstage.stages import UNSCORED
-from tests.conftest import SMALL
 from tests.helpers.command import invoke
+from tests.helpers.small import SMALL
 
 if TYPE_CHECKING:
     from sleepstage.ml.classifier import Probabilities

@@ -165,8 +165,10 @@ def test_a_token_is_asked_for_and_a_link_only_shows(browser: Browser, tmp_path: 
     made = subprocess.run([*command, *store], capture_output=True, text=True, check=True)
     secret = made.stdout.strip()
     headers = {"Authorization": f"Bearer {secret}"}
+    # Whether a viewer still may look is asked at each sign of life.
+    often = "from sleepstage.server import sessions\nsessions._LIFE_SECONDS = 1.0"
     with (
-        serving(tmp_path) as server,
+        serving(tmp_path, prepare=often) as server,
         httpx2.Client(base_url=server.url, headers=headers, timeout=30) as client,
     ):
         session = client.post("/v1/sessions", json={"label": "Ada's night"}).json()["id"]

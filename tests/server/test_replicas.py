@@ -1,5 +1,7 @@
 """A real night through servers that are killed gives what `sleepstage predict` gives.
 
+Pushed every five seconds, as the app does, are its first hours; a whole night goes to one server.
+
 The models in the package read no steps, so that an equal hypnogram says nothing of them. That is
 why what the servers have stored is looked at as well.
 """
@@ -25,6 +27,7 @@ from sleepstage.core.samples import Samples
 from sleepstage.io.sleep_accel.read import read_subject
 from sleepstage.server.message import Message, join
 from sleepstage.server.store import open_store
+from tests.engine.test_stager import cut
 from tests.helpers.command import invoke
 from tests.helpers.redis_server import redis_server
 from tests.helpers.sensor_logger_app import Night, write_table
@@ -185,14 +188,14 @@ def pushed(bodies: Sequence[bytes], order: Sequence[int]) -> list[Request]:
 
 
 @pytest.mark.parametrize(
-    ("subject", "standardised"),
-    [("8686948", False), ("8530312", True)],
+    ("subject", "hours", "standardised"),
+    [("8686948", 2.0, False), ("8530312", 2.75, True)],  # each has three stages by then
     ids=["in g", "in m/s2, with nine minutes without motion"],
 )
 def test_two_servers_on_one_redis_and_kills_give_the_hypnogram_of_predict(
-    real_data: Path, tmp_path: Path, subject: str, standardised: bool
+    real_data: Path, tmp_path: Path, subject: str, hours: float, standardised: bool
 ) -> None:
-    night = Night.of(read_subject(real_data, subject))
+    night = Night.of(cut(read_subject(real_data, subject), int(120 * hours)))
     bodies = list(night.pushes(EVERY, standardised=standardised))
     order = out_of_order(len(bodies), np.random.default_rng(1))
     with (

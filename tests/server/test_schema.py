@@ -176,9 +176,7 @@ SAMPLES = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=150, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=60, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(start=st.none() | TIME, messages=st.lists(SAMPLES, min_size=1, max_size=5))
 def test_no_samples_make_it_fail_and_every_night_can_be_closed(
     one: Running, start: float | None, messages: list[dict[str, Any]]
