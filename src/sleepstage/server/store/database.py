@@ -153,7 +153,8 @@ class Database:
         """Write all in one transaction; the error of a step stands for its result."""
         with _errors(self._path):
             self._check()
-            with _transaction(self._connection) as db:
+            with self._connection as db:
+                db.execute("BEGIN IMMEDIATE")
                 results = [self._try(step, db) for step in steps]
             self._check()  # before anything is acknowledged
         return results
@@ -209,7 +210,8 @@ def _identity(path: Path) -> tuple[tuple[int, int], ...]:
 def _prepare(path: Path) -> None:
     """Make the tables, or bring them to this version; refuse those of others."""
     with closing(_connect(path)) as db:
-        with _transaction(db):
+        with db:
+            db.execute("BEGIN IMMEDIATE")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if version > len(_VERSIONS) or (tables and not version):
@@ -237,18 +239,6 @@ def _log_ahead(db: sqlite3.Connection) -> None:
             time.sleep(0.02)
         else:
             return
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield db
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # SQLite may have done it itself
-            db.execute("ROLLBACK")
-        raise
 
 
 @contextmanager

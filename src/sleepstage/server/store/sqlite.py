@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from sleepstage.server.records import Advance, Incoming
-
 _FILE: Final = "sessions.sqlite"
 
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
@@ -152,7 +151,7 @@ class SqliteStore(Database, Store):
 
 def _session(db: Connection, session_id: str) -> SessionRecord | None:
     row = db.execute(f"SELECT {_FIELDS} FROM session WHERE id = ?", (session_id,)).fetchone()
-    return None if row is None else _record(row)
+    return row and _record(row)
 
 
 def _add_message(
@@ -194,8 +193,8 @@ def _warned(db: Connection, record: SessionRecord, warnings: Mapping[str, int]) 
 
 
 def _backlog(db: Connection, session_id: str) -> Backlog | None:
-    db.execute("BEGIN")  # so that all is of one moment
-    try:
+    with db:
+        db.execute("BEGIN")  # so that all is of one moment
         row = db.execute(
             f"SELECT {_FIELDS}, number, snapshot FROM session WHERE id = ?", (session_id,)
         ).fetchone()
@@ -208,8 +207,6 @@ def _backlog(db: Connection, session_id: str) -> Backlog | None:
             (number,),
         )
         return Backlog(_record(values), snapshot, waiting.fetchall())
-    finally:
-        db.execute("COMMIT")
 
 
 def _commit(db: Connection, version: int, advance: Advance) -> bool:
@@ -244,10 +241,9 @@ def _add_grant(db: Connection, grant: Grant) -> None:
     wrong = "its session is gone"
     if grant.session is None or _session(db, grant.session) is not None:
         wrong = "its id or digest is taken"
-        values = [getattr(grant, name) for name in _GRANT_NAMES]
-        marks = ", ".join("?" * len(values))
-        sql = f"INSERT INTO grant ({_GRANT_FIELDS}) VALUES ({marks}) ON CONFLICT DO NOTHING"
-        db.execute(sql, values)
+        marks = ", :".join(_GRANT_NAMES)
+        sql = f"INSERT INTO grant ({_GRANT_FIELDS}) VALUES (:{marks}) ON CONFLICT DO NOTHING"
+        db.execute(sql, vars(grant))
         if grant.session is None:
             db.execute("INSERT INTO flag VALUES ('guarded') ON CONFLICT DO NOTHING")
         sql = f"SELECT {_GRANT_FIELDS} FROM grant WHERE id = ?"
@@ -259,17 +255,17 @@ def _add_grant(db: Connection, grant: Grant) -> None:
 
 
 def _remove_grant(db: Connection, grant_id: str) -> bool:
-    sql = f"SELECT {_GRANT_FIELDS} FROM grant WHERE id = ?"
-    row = db.execute(sql, (grant_id,)).fetchone()
+    row = db.execute(
+        "DELETE FROM grant WHERE id = ? RETURNING owner, session", (grant_id,)
+    ).fetchone()
     if row is None:
         return False
-    db.execute("DELETE FROM grant WHERE id = ?", (grant_id,))
-    grant = _grant(row)
-    if grant.session is None:
+    owner, session = row
+    if session is None:
         db.execute(
             "DELETE FROM grant WHERE token = :id OR (owner = :owner AND token IS NULL AND "
             "NOT EXISTS (SELECT 1 FROM grant WHERE owner = :owner AND session IS NULL))",
-            {"id": grant_id, "owner": grant.owner},
+            {"id": grant_id, "owner": owner},
         )
     return True
 
