@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import numpy as np
 
-from research.changes import CHANGES, LEAK_COLUMN
+from research.changes import CHANGES
 from research.study_report import VariationResult, study_results, study_sections
 from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, progress_bar
@@ -82,36 +82,37 @@ class Variation:
     people: int = 0
 
 
-def _features(*signals: str, without: str = "nothing") -> tuple[str, ...]:
+def _features(*signals: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
     names = [
         feature.name
         for feature in SUMMARIES
         if feature.signal in signals
         and feature.name in DEFAULT_FEATURES
-        and without not in feature.name
+        and not any(part in feature.name for part in without)
     ]
     trace = "true" if "heart_rate" in signals else "false"
     return (f"features={','.join(names)}", f"trace={trace}")
 
 
-def _more(*names: str) -> tuple[str, ...]:
-    return (f"features={','.join([*DEFAULT_FEATURES, *names])}",)
+_ALL: Final = ("heart_rate", "motion", "steps")
 
-
-_ALL: Final = ("heart_rate", "motion", "time")
+# What is changed in a night is not in its variants.
+_AS_RECORDED: Final = ("evenings=0", "late_starts=0", "thinning=0")
 
 STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
     {
         "ablation": {
-            "no elapsed time": Variation(_features("heart_rate", "motion")),
-            "no motion": Variation(_features("heart_rate", "time")),
-            "no heart rate": Variation(_features("motion", "time")),
+            "no steps": Variation(_features("heart_rate", "motion")),
+            "no motion": Variation(_features("heart_rate", "steps")),
+            "no heart rate": Variation(_features("motion", "steps")),
             "heart rate alone": Variation(_features("heart_rate")),
             "motion alone": Variation(_features("motion")),
-            "elapsed time alone": Variation(_features("time")),
-            "steps, too": Variation(_more("steps_24h", "since_walk")),
+            "steps alone": Variation(_features("steps")),
+            "no calm clocks": Variation(_features(*_ALL, without=("calm_", "since_up", "hr_rest"))),
             "no trace of heart rate": Variation(("trace=false",)),
-            "no heart rate against the night so far": Variation(_features(*_ALL, without="night")),
+            "no resting heart rate": Variation(_features(*_ALL, without=("_vs_rest", "floor"))),
+            "no evenings": Variation(("evenings=0",)),
+            "no late starts": Variation(("late_starts=0",)),
             "heart rate each minute": Variation(change="heart rate each minute"),
             "heart rate each 5 minutes": Variation(change="heart rate each 5 minutes"),
             "no prior correction": Variation(("prior_correction=false",)),
@@ -136,9 +137,11 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
         },
         "people": {f"{people} people": Variation(people=people) for people in (5, 10, 15)},
         "leaks": {
-            "whole-night normalisation": Variation(change="whole-night normalisation"),
-            "random epochs": Variation(change="random epochs"),
-            "true stage before": Variation(_more(LEAK_COLUMN), change="true stage before"),
+            "whole-night normalisation": Variation(
+                _AS_RECORDED, change="whole-night normalisation"
+            ),
+            "random epochs": Variation(_AS_RECORDED, change="random epochs"),
+            "true stage before": Variation(_AS_RECORDED, change="true stage before"),
         },
     }
 )

@@ -189,7 +189,7 @@ def test_what_is_done_is_not_done_again(
     assert results(second) == results(first)
 
 
-@pytest.mark.parametrize("part", ["rows", "codes", "thinned_rows"])
+@pytest.mark.parametrize("part", ["rows", "codes"])
 def test_features_and_stages_that_are_changed_are_other_data(
     nights: list[PreparedNight], tmp_path: Path, done: Done, part: str
 ) -> None:
@@ -198,7 +198,6 @@ def test_features_and_stages_that_are_changed_are_other_data(
     others: dict[str, Any] = {
         "rows": nights[0].rows + 1,
         "codes": np.where(np.arange(len(nights[0].codes)) < 9, UNSCORED, nights[0].codes),
-        "thinned_rows": nights[0].thinned_rows[::-1],
     }
     changed = replace(nights[0], **{part: others[part]})
     evaluate([changed, *nights[1:]], tasks, tmp_path, jobs=1)

@@ -11,30 +11,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from sleepstage.engine.features import FEATURE_NAMES, FEATURES, TRACE, extract_features
+from sleepstage.engine.features import FEATURE_NAMES, FEATURES, TRACE
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import (
-    SPARSE,
     Example,
     PreparedNight,
     batches,
     example,
     input_rows,
     prepare_nights,
-    thin,
 )
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import UNSCORED
 
-COLUMNS = ("elapsed", "hr_30s", "counts_5m")
+COLUMNS = ("since_walk", "hr_30s", "counts_5m")
 AS_IT_IS = TrainingConfig(
     features=COLUMNS,
     trace=False,
     noise=0.0,
     offset=0.0,
     signal_dropout=0.0,
+    evenings=0.0,
+    late_starts=0.0,
     thinning=0.0,
-    crop_share=0.0,
     batch_size=2,
 )
 
@@ -87,7 +86,6 @@ def test_a_whole_night_has_both_directions_side_by_side(night: PreparedNight) ->
     np.testing.assert_array_equal(
         back, input_rows(replace(night, rows=night.backward_rows), AS_IT_IS)
     )
-    assert ahead[0, 0] == back[-1, 0] == pytest.approx(30 / 3600)
 
 
 def test_what_is_to_be_told_comes_later_where_it_looks_ahead(night: PreparedNight) -> None:
@@ -126,8 +124,7 @@ def test_each_night_comes_once_in_random_order_and_padded() -> None:
 
 
 def test_the_same_seed_draws_the_same() -> None:
-    config = replace(AS_IT_IS, noise=0.1, offset=0.1, signal_dropout=0.5, crop_share=0.5)
-    config = replace(config, crop_epochs=4)
+    config = replace(AS_IT_IS, noise=0.1, offset=0.1, signal_dropout=0.5, crop_epochs=4)
     one, two, other = (drawn(examples(5, 9), config, seed) for seed in (0, 0, 1))
     torch.testing.assert_close(one, two, equal_nan=True, rtol=0, atol=0)
     assert str(one) != str(other)
@@ -135,10 +132,11 @@ def test_the_same_seed_draws_the_same() -> None:
 
 def test_noise_and_offset_are_in_standard_deviations() -> None:
     nights = [Example(np.zeros((4000, 3), dtype=np.float32), np.zeros(4000, dtype=np.int8))] * 40
-    ((noisy, _, _),) = drawn(nights, replace(AS_IT_IS, noise=0.1, batch_size=40), std=20.0)
+    uncut = replace(AS_IT_IS, batch_size=40, crop_epochs=4000)
+    ((noisy, _, _),) = drawn(nights, replace(uncut, noise=0.1), std=20.0)
     assert noisy.std(dim=1).mean() == pytest.approx(2.0, rel=0.05)
     assert noisy.mean(dim=1).abs().max() < 0.2
-    ((moved, _, _),) = drawn(nights, replace(AS_IT_IS, offset=0.1, batch_size=40), std=20.0)
+    ((moved, _, _),) = drawn(nights, replace(uncut, offset=0.1), std=20.0)
     assert moved.std(dim=1).max() < 1e-5  # for a whole night
     assert moved[:, 0].std() == pytest.approx(2.0, rel=0.2)
 
@@ -146,7 +144,7 @@ def test_noise_and_offset_are_in_standard_deviations() -> None:
 def test_a_stretch_is_cut_out_with_its_stages() -> None:
     rows = np.arange(300, dtype=np.float32).reshape(100, 3)
     night = Example(rows, np.arange(100, dtype=np.int8))
-    config = replace(AS_IT_IS, crop_share=1.0, crop_epochs=20)
+    config = replace(AS_IT_IS, crop_epochs=20)
     begins = []
     for seed in range(60):
         ((rows_BTF, codes_BT, lengths_B),) = drawn([night], config, seed)
@@ -162,45 +160,55 @@ def test_a_stretch_is_cut_out_with_its_stages() -> None:
 
 
 @pytest.mark.parametrize("whole_night", [False, True])
-def test_a_signal_is_taken_away_from_both_directions(*, whole_night: bool) -> None:
+def test_signals_are_taken_away_from_both_directions(*, whole_night: bool) -> None:
     config = replace(AS_IT_IS, signal_dropout=1.0, whole_night=whole_night)
     signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in COLUMNS] * (1 + whole_night)
     gone = set()
-    for seed in range(20):
-        ((rows_BTF, codes_BT, _),) = drawn(examples(5, n_columns=len(signals)), config, seed)
+    for seed in range(100):
+        ((rows_BTF, codes_BT, _),) = drawn(examples(50, n_columns=len(signals)), config, seed)
         unknown = rows_BTF[0].isnan()
-        assert (unknown == unknown[0]).all()
-        gone.add(tuple(unknown[0].tolist()))
+        for row in unknown[unknown.any(dim=1)]:
+            assert (row == unknown[unknown.any(dim=1)][0]).all()
+        gone |= {tuple(row.tolist()) for row in unknown}
         assert (codes_BT != UNSCORED).all()
-    assert gone == {
-        tuple(signal == lost for signal in signals) for lost in ("heart_rate", "motion")
-    }
+    sets = (
+        (),
+        ("steps",),
+        ("motion",),
+        ("motion", "steps"),
+        ("heart_rate",),
+        ("heart_rate", "steps"),
+    )
+    assert gone == {tuple(signal in lost for signal in signals) for lost in sets}
 
 
-def test_motion_is_lost_more_often_than_heart_rate() -> None:
-    nights = examples(*[5] * 400)
-    found = drawn(nights, replace(AS_IT_IS, signal_dropout=1.0, batch_size=400))
-    unknown_BF = found[0][0][:, 0].isnan()
-    assert unknown_BF[:, 0].sum() == 0  # time goes on whatever is lost
-    assert 0.7 < unknown_BF[:, 2].float().mean() < 0.9
-    assert (unknown_BF[:, 1] ^ unknown_BF[:, 2]).all()
+def test_a_signal_is_lost_all_along_or_for_a_while_motion_most_often_and_with_steps() -> None:
+    found = drawn(examples(*[50] * 400), replace(AS_IT_IS, signal_dropout=1.0, batch_size=400))
+    unknown_BTF = found[0][0].isnan()
+    all_along, ever = unknown_BTF.all(dim=1), unknown_BTF.any(dim=1)
+    steps, heart_rate, motion = ever.float().mean(dim=0).tolist()
+    assert 0.55 < motion < 0.75
+    assert 0.12 < heart_rate < 0.28
+    assert 0.55 < steps < 0.75
+    assert 0.5 < all_along.any(dim=1).float().mean() < 0.7
+    # It is one stretch.
+    changes = unknown_BTF.any(dim=2).int().diff(dim=1).abs().sum(dim=1)
+    assert changes.max() <= 2
+    assert not (ever[:, 1] & ever[:, 2]).any()
 
 
 @pytest.mark.parametrize("whole_night", [False, True])
-def test_some_nights_have_their_heart_rate_thinned(
+def test_some_nights_are_taken_as_they_might_have_been_recorded(
     night: PreparedNight, *, whole_night: bool
 ) -> None:
     config = replace(AS_IT_IS, thinning=0.5, whole_night=whole_night)
     one = example(night, config)
-    assert len(one.thinned) == len(SPARSE)
-    columns = [FEATURE_NAMES.index(name) for name in COLUMNS]
-    for rows, seconds in zip(one.thinned, SPARSE, strict=True):
-        thinned = thin(night.recording, seconds)
-        np.testing.assert_array_equal(rows[:, :3], extract_features(thinned)[:, columns])
-        if whole_night:
-            backward = extract_features(thinned.reversed())[::-1]
-            np.testing.assert_array_equal(rows[:, 3:], backward[:, columns])
-    sources = (one.rows, *one.thinned)
+    assert [share for share, _ in one.variants] == [0.25, 0.25]
+    assert [
+        np.array_equal(variant.rows, input_rows(prepared, config), equal_nan=True)
+        for (_, variant), prepared in zip(one.variants, night.variants["thinned"], strict=True)
+    ] == [True, True]
+    sources = (one.rows, *(variant.rows for _, variant in one.variants))
     found = drawn([one] * 60, replace(config, batch_size=60))[0][0].numpy()
     seen = Counter(
         next(i for i, rows in enumerate(sources) if np.array_equal(got, rows, equal_nan=True))
@@ -210,6 +218,13 @@ def test_some_nights_have_their_heart_rate_thinned(
     assert min(seen[1], seen[2]) > 5
 
 
-def test_nights_without_thinned_rows_are_taken_as_they_are() -> None:
-    found = drawn(examples(5), replace(AS_IT_IS, thinning=1.0))
-    assert (found[0][0] == 5).all()
+def test_kinds_with_a_share_are_drawn_that_often(night: PreparedNight) -> None:
+    config = replace(AS_IT_IS, evenings=0.5, late_starts=0.25, crop_epochs=4000, batch_size=400)
+    one = example(night, config)
+    assert sum(share for share, _ in one.variants) == pytest.approx(0.75)
+    longer = np.array([len(night.variants["evening"]), len(night.variants["late"])])
+    assert len(one.variants) == longer.sum()
+    lengths = drawn([one] * 400, config)[0][2]
+    own = len(night.codes)
+    assert 0.4 < (lengths > own).float().mean() < 0.6
+    assert 0.18 < (lengths < own).float().mean() < 0.32

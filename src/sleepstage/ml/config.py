@@ -25,13 +25,10 @@ DEFAULT_FEATURES: Final = tuple(
 )
 """Features that help on people not trained on; `docs/approach.md` has the measurements."""
 
-HEART_RATE_FEATURES: Final = (
-    *(
-        feature.name
-        for feature in SUMMARIES
-        if feature.signal in ("heart_rate", "time") and feature.name in DEFAULT_FEATURES
-    ),
-    "hr_age",
+HEART_RATE_FEATURES: Final = tuple(
+    feature.name
+    for feature in SUMMARIES
+    if feature.signal == "heart_rate" and feature.name in DEFAULT_FEATURES
 )
 """For nights without motion, whose heart rate may be rare."""
 
