@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CHANGES", "LEAK_COLUMN"]
 
-LEAK_COLUMN: Final = "since_walk"
-"""The true stage before stands in its place: the one column that is of steps."""
+LEAK_COLUMN: Final = "drift_15m"
+"""Where the true stage before is put; the default features leave this column out."""
 
 _TESTED_SHARE: Final = 0.10
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import numpy as np
 
-from research.changes import CHANGES
+from research.changes import CHANGES, LEAK_COLUMN
 from research.study_report import VariationResult, study_results, study_sections
 from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, progress_bar
@@ -98,6 +98,7 @@ _ALL: Final = ("heart_rate", "motion", "steps")
 
 # What is changed in a night is not in its variants.
 _AS_RECORDED: Final = ("evenings=0", "late_starts=0", "thinning=0")
+_TOLD: Final = (f"features={','.join([*DEFAULT_FEATURES, LEAK_COLUMN])}",)
 
 STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
     {
@@ -141,7 +142,7 @@ STUDIES: Final[Mapping[str, Mapping[str, Variation]]] = MappingProxyType(
                 _AS_RECORDED, change="whole-night normalisation"
             ),
             "random epochs": Variation(_AS_RECORDED, change="random epochs"),
-            "true stage before": Variation(_AS_RECORDED, change="true stage before"),
+            "true stage before": Variation((*_AS_RECORDED, *_TOLD), change="true stage before"),
         },
     }
 )

@@ -68,7 +68,6 @@ def night_of(codes: Sequence[int], rows: NDArray[np.float32] | None = None) -> P
     n = len(codes)
     if rows is None:
         rows = np.full((n, len(FEATURES)), np.nan, dtype=np.float32)
-        rows[:, FEATURE_NAMES.index("elapsed")] = np.arange(1, n + 1) / 120
     recording = Recording(start=0.0, end=30.0 * n, subject="by hand")
     return PreparedNight(recording, rows, np.array(codes, dtype=np.int8))
 
@@ -153,7 +152,7 @@ def test_a_feature_that_nobody_has_does_no_harm(nights: list[PreparedNight], nam
     unknown = []
     for night in nights[:4]:
         rows = night.rows.copy()
-        rows[:, FEATURE_NAMES.index("steps_24h")] = np.nan
+        rows[:, FEATURE_NAMES.index("since_walk")] = np.nan
         unknown.append(replace(night, rows=rows))
     found = probabilities(ALL[name].fit(unknown[:3], ()), unknown[3])
     assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)

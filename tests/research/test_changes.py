@@ -91,7 +91,7 @@ def test_a_night_without_heart_rate_stays_so(night: PreparedNight) -> None:
 def test_heart_rate_is_normalised_over_the_whole_night(night: PreparedNight) -> None:
     rows = night.rows.copy()
     rows[5:9, HEART] = np.nan
-    rows[:, FEATURE_NAMES.index("hr_trend_10m")] = np.nan
+    rows[:, FEATURE_NAMES.index("hr_floor_10h")] = np.nan
     found = normalise(replace(night, rows=rows)).rows
     assert found.dtype == np.float32
     np.testing.assert_array_equal(np.isnan(found), np.isnan(rows))
