@@ -16,18 +16,11 @@ if TYPE_CHECKING:
 
     from sleepstage.ml.networks import TransformerConfig
 
-_SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
-
-DEFAULT_FEATURES: Final = tuple(name for name in _SUMMARY_NAMES)
+DEFAULT_FEATURES: Final = tuple(feature.name for feature in SUMMARIES)
 """Features that help on people not trained on; `docs/approach.md` has the measurements."""
 
-HEART_RATE_FEATURES: Final = (
-    *(
-        feature.name
-        for feature in SUMMARIES
-        if feature.signal in ("heart_rate", "time") and feature.name in DEFAULT_FEATURES
-    ),
-    "hr_age",
+HEART_RATE_FEATURES: Final = tuple(
+    feature.name for feature in SUMMARIES if feature.signal == "heart_rate"
 )
 """For nights without motion, whose heart rate may be rare."""
 
@@ -96,16 +89,20 @@ class TrainingConfig:
         if self.scheme not in schemes:
             msg = f"scheme={self.scheme}: expected one of {', '.join(schemes)}"
             raise DataError(msg)
-        require_positive(
-            self, "members", "max_training_epochs", "batch_size", "crop_epochs", "warm_up_steps"
-        )
+        counts = ("members", "max_training_epochs", "batch_size", "warm_up_steps")
+        require_positive(self, *counts, "crop_epochs", "longest_epochs")
+        if not 0 <= (share := sum(self.variants.values())) < 1 + 1e-9:
+            named = "evenings, late_starts and thinning"
+            msg = f"{named} are {share:g} of the recordings together; expected 0 to 1"
+            raise DataError(msg)
         if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
             msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
             raise DataError(msg)
-        unknown = [name for name in self.features if name not in _SUMMARY_NAMES]
+        known = [feature.name for feature in SUMMARIES]
+        unknown = [name for name in self.features if name not in known]
         if unknown or not self.features:
             named = ", ".join(unknown) or "(none)"
-            msg = f"unknown features {named}; there are {', '.join(_SUMMARY_NAMES)}"
+            msg = f"unknown features {named}; there are {', '.join(known)}"
             raise DataError(msg)
 
     @property
