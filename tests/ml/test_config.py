@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sleepstage.engine.features import FEATURE_NAMES, TRACE
+from sleepstage.engine.features import FEATURE_NAMES, SUMMARIES, TRACE
 from sleepstage.errors import DataError
 from sleepstage.ml.boosting import Boosting
-from sleepstage.ml.config import TrainingConfig, override
+from sleepstage.ml.config import DEFAULT_FEATURES, HEART_RATE_FEATURES, TrainingConfig, override
 from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Ensemble, Neural
 
@@ -16,6 +16,14 @@ DEFAULT = TrainingConfig()
 
 def test_the_default_names_known_features() -> None:
     assert set(DEFAULT.features) <= set(FEATURE_NAMES)
+
+
+def test_no_feature_is_named_twice() -> None:
+    for names in (DEFAULT_FEATURES, HEART_RATE_FEATURES):
+        assert len(set(names)) == len(names)
+    assert set(HEART_RATE_FEATURES) == {
+        feature.name for feature in SUMMARIES if feature.signal == "heart_rate"
+    }
 
 
 def test_nothing_set_changes_nothing() -> None:
@@ -106,6 +114,12 @@ def test_a_whole_night_looks_no_further() -> None:
         (RecurrentConfig(), "crop_epochs=0", "crop_epochs=0: expected 1 or more"),
         (RecurrentConfig(), "training_epochs=-1", "training_epochs=-1: expected 1 or more"),
         (RecurrentConfig(), "batch_size=0", "batch_size=0: expected 1 or more"),
+        (RecurrentConfig(), "longest_epochs=0", "longest_epochs=0: expected 1 or more"),
+        (
+            RecurrentConfig(),
+            "thinning=0.5",
+            "evenings, late_starts and thinning are 1.15 of the recordings together; expected 0",
+        ),
         (RecurrentConfig(), "network.hidden=0", "hidden=0: expected 1 or more"),
         (RecurrentConfig(), "network.cell=elman", "network.cell=elman: expected one of lstm, gru"),
         (TransformerConfig(), "network.context=0", "context=0: expected 1 or more"),

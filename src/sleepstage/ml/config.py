@@ -90,6 +90,10 @@ class TrainingConfig:
             msg = f"scheme={self.scheme}: expected one of {', '.join(schemes)}"
             raise DataError(msg)
         require_positive(self, "training_epochs", "batch_size", "crop_epochs", "warm_up_steps")
+        if not 0 <= (share := sum(self.variants.values())) < 1 + 1e-9:
+            named = "evenings, late_starts and thinning"
+            msg = f"{named} are {share:g} of the recordings together; expected 0 to 1"
+            raise DataError(msg)
         if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
             msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
             raise DataError(msg)
@@ -151,9 +155,7 @@ def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
             name for name, part in parts.items() if path[0] in {one.name for one in fields(part)}
         ]
         if not named:
-            msg = (
-                f"{assignment!r}: no {path[0]!r} in the configuration; there are {', '.join(known)}"
-            )
+            msg = f"{assignment!r}: no {path[0]!r} in the configuration; there are {', '.join(_SUMMARY_NAMES)}"
             raise DataError(msg)
         return replace(
             config, **{name: _replaced(parts[name], path, text, assignment) for name in named}

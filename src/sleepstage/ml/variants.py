@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.samples import Samples
 from sleepstage.simulate.waking import waking_heart_rate, waking_motion
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
@@ -55,7 +56,7 @@ def make_variants(recording: Recording, codes: Codes) -> dict[str, list[Variant]
     -------
     dict of str to list of (Recording, ndarray)
         ``thinned``: heart rate measured once in `SPARSE`; ``evening``: begun hours before lights
-        off; ``late``: begun in mid-night.
+        off, none for a recording that would be too long then; ``late``: begun in mid-night.
     """
     rng = np.random.default_rng(list(recording.subject.encode()))
 
@@ -64,17 +65,19 @@ def make_variants(recording: Recording, codes: Codes) -> dict[str, list[Variant]
         return begin_earlier(recording, codes, hours, rng, motion=motion, dense=dense)
 
     n_late = [int(len(codes) * share) for share in rng.uniform(*_LATE, _N_OF_EACH)]
-    rare = [evening(motion=True, dense=False) for _ in range(_N_OF_EACH)]
+    longest = recording.end - recording.start + _EVENING[1] * _HOUR + _MORNING
+    n_evenings = _N_OF_EACH if longest <= LONGEST_NIGHT else 0
+    rare = [evening(motion=True, dense=False) for _ in range(n_evenings)]
     return {
         "thinned": [(thin(recording, seconds), codes) for seconds in SPARSE],
         "evening": [
-            *(evening(motion=False, dense=False) for _ in range(_N_OF_EACH)),
+            *(evening(motion=False, dense=False) for _ in range(n_evenings)),
             *(
                 go_on(evening(motion=True, dense=True), recording.start, rng)
-                for _ in range(_N_OF_EACH)
+                for _ in range(n_evenings)
             ),
-            *rare[: _N_OF_EACH // 2],
-            *((thin(one, SPARSE[-1]), stages) for one, stages in rare[_N_OF_EACH // 2 :]),
+            *rare[: n_evenings // 2],
+            *((thin(one, SPARSE[-1]), stages) for one, stages in rare[n_evenings // 2 :]),
         ],
         "late": [begin_later(recording, codes, n_epochs) for n_epochs in n_late],
     }
