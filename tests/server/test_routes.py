@@ -26,6 +26,7 @@ from sleepstage.errors import DataError, SnapshotError, StoreError
 from sleepstage.server.message import Message
 from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
 from sleepstage.simulate.nights import simulate_night
+from sleepstage.simulate.waking import Day
 from tests.helpers.live import Arrays, raw_night
 from tests.helpers.service import START, Running, rows, running, simulated
 
@@ -516,11 +517,11 @@ def test_a_simulated_night_can_be_had_to_play(
     assert shared.client.get("/v1/demo?seed=2").content == answer.content
     assert "max-age" in answer.headers["cache-control"]
     night = answer.json()
-    expected = simulate_night(seed=1)
-    assert night["seconds"] == expected.end
+    expected = simulate_night(1, Day(before=2, after=0.25))
+    assert night["seconds"] == expected.end - expected.start == 10.25 * 3600
     assert len(night["motion"]) == len(expected.motion)
     assert night["heart_rate"][-1] == [
-        expected.heart_rate.times[-1],
+        expected.heart_rate.times[-1] - expected.start,
         expected.heart_rate.values[-1],
     ]
 
