@@ -32,6 +32,7 @@ from sleepstage.server.records import (
     describe_statistics,
 )
 from sleepstage.simulate.nights import simulate_night
+from sleepstage.simulate.waking import Day
 from sleepstage.stages import FOUR_CLASS
 from tests.helpers.live import Arrays, raw_night
 from tests.helpers.service import START, Running, rows, running, simulated
@@ -544,11 +545,11 @@ def test_a_simulated_night_can_be_had_to_play(
     assert shared.client.get("/v1/demo?seed=2").content == answer.content
     assert "max-age" in answer.headers["cache-control"]
     night = answer.json()
-    expected = simulate_night(seed=1)
-    assert night["seconds"] == expected.end
+    expected = simulate_night(1, Day(before=2, after=0.25))
+    assert night["seconds"] == expected.end - expected.start == 10.25 * 3600
     assert len(night["motion"]) == len(expected.motion)
     assert night["heart_rate"][-1] == [
-        expected.heart_rate.times[-1],
+        expected.heart_rate.times[-1] - expected.start,
         expected.heart_rate.values[-1],
     ]
 

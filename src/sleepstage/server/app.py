@@ -26,6 +26,7 @@ from sleepstage.server.store import open_store
 from sleepstage.server.streaming import streams
 from sleepstage.server.upkeep import Upkeep
 from sleepstage.simulate.nights import simulate_night
+from sleepstage.simulate.waking import Day
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -120,7 +121,7 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get("/v1/demo", include_in_schema=False)
     async def demo() -> Response:
-        """Samples of a simulated night, in seconds from its start."""
+        """Samples of a simulated evening and night, in seconds from their start."""
         night = _night() if _night.cache_info().currsize else await asyncio.to_thread(_night)
         headers = {"Cache-Control": "public, max-age=86400"}
         return Response(night, headers=headers, media_type="application/json")
@@ -130,9 +131,9 @@ def _add_page(app: FastAPI) -> None:
 
 @cache
 def _night() -> bytes:
-    night = simulate_night(1)
+    night = simulate_night(1, Day(before=2, after=0.25))
     night_json = {"seconds": night.end - night.start}
     for name in ("heart_rate", "motion", "steps"):
         samples = getattr(night, name)
-        night_json[name] = np.column_stack([samples.times, samples.values]).tolist()
+        night_json[name] = np.column_stack([samples.times - night.start, samples.values]).tolist()
     return orjson.dumps(night_json)
