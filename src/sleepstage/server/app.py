@@ -48,14 +48,8 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
         store = await open_store(settings.store)
         nights = SessionService(store, workers, settings, metrics)
         access = Authenticator(store, loopback=settings.loopback)
-        app.state.service = Service(
-            nights,
-            access,
-            settings,
-            Rate(settings.messages_per_second),
-            requests,
-            viewers,
-        )
+        rate = Rate(settings.messages_per_second)
+        app.state.service = Service(nights, access, settings, rate, requests, viewers)
         await workers.start()
         upkeep = asyncio.create_task(Upkeep(nights, settings).run())
         try:
