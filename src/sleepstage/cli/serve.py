@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,11 +102,8 @@ def _with_store(address: str | None, step: Callable[[Store], Awaitable[_Result]]
         from sleepstage.server.store import open_store
 
     async def run() -> _Result:
-        store = await open_store(read_settings(store=address).store)
-        try:
+        async with aclosing(await open_store(read_settings(store=address).store)) as store:
             return await step(store)
-        finally:
-            await store.aclose()
 
     return asyncio.run(run())
 

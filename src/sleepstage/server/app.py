@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from sleepstage import __version__
 from sleepstage.server.auth import Authenticator
 from sleepstage.server.limits import Rate, Slots
-from sleepstage.server.middleware import Answers, Authentication, Bodies, SameOrigin
+from sleepstage.server.middleware import Answers, Bodies, Strangers
 from sleepstage.server.monitoring import Metrics
 from sleepstage.server.problems import BusyError, add_handlers
 from sleepstage.server.routes import Given, Owner, Service, api
@@ -41,20 +41,16 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     """Make the application; it opens its store when it starts."""
     metrics = Metrics()
     requests = Slots(settings.max_waiting, "requests are under way")
+    viewers = Slots(settings.max_waiting, "viewers are connected")
+    metrics.streams.set_function(lambda: viewers.n_open)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await open_store(settings.store)
         nights = SessionService(store, workers, settings, metrics)
         access = Authenticator(store, loopback=settings.loopback)
-        app.state.service = Service(
-            nights,
-            access,
-            settings,
-            Rate(settings.messages_per_second),
-            requests,
-            Slots(settings.max_waiting, "viewers are connected", metrics.streams),
-        )
+        rate = Rate(settings.messages_per_second)
+        app.state.service = Service(nights, access, settings, rate, requests, viewers)
         await workers.start()
         upkeep = asyncio.create_task(Upkeep(nights, settings).run())
         try:
@@ -79,8 +75,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     app.state.metrics = metrics
     # The last is the first that a request passes.
     app.add_middleware(Bodies, settings=settings, slots=requests)
-    app.add_middleware(Authentication)
-    app.add_middleware(SameOrigin)
+    app.add_middleware(Strangers)
     app.add_middleware(Answers, metrics=metrics)
     add_handlers(app)
     app.include_router(api)

@@ -11,13 +11,12 @@ from cachetools import TTLCache
 from starlette.exceptions import HTTPException
 
 from sleepstage.errors import DataError
-from sleepstage.server.problems import BusyError, TooFastError, TooLargeError
+from sleepstage.server.problems import BusyError, TooFastError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastapi import Request
-    from prometheus_client import Gauge
 
     from sleepstage.server.settings import Settings
 
@@ -43,13 +42,10 @@ class Rate:
 
 
 class Slots:
-    """Counts what goes on at the same time, and refuses more than `limit`.
+    """Counts what goes on at the same time; refuses more than `limit`, and names `what` it is."""
 
-    The refusal names `what` is counted, and `gauge` shows how many there are.
-    """
-
-    def __init__(self, limit: int, what: str, gauge: Gauge | None = None) -> None:
-        self._limit, self._what, self._gauge = limit, what, gauge
+    def __init__(self, limit: int, what: str) -> None:
+        self._limit, self._what = limit, what
         self.n_open = 0
 
     def check(self) -> None:
@@ -61,16 +57,11 @@ class Slots:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Count one more while the block runs."""
-        self._count(1)
+        self.n_open += 1
         try:
             yield
         finally:
-            self._count(-1)
-
-    def _count(self, change: int) -> None:
-        self.n_open += change
-        if self._gauge is not None:
-            self._gauge.set(self.n_open)
+            self.n_open -= 1
 
 
 T = TypeVar("T")
@@ -79,14 +70,8 @@ T = TypeVar("T")
 async def read_body(request: Request, settings: Settings) -> bytes:
     """Give the body of a request, unpacked.
 
-    Raises
-    ------
-    DataError
-        If it is damaged.
-    HTTPException
-        If it is encoded in another way than gzip: with status 415.
-    TooLargeError
-        If it is larger than allowed once it is unpacked.
+    Raises `DataError` if it is damaged; `HTTPException` with status 415 if it is encoded in another
+    way than gzip, with 413 if it is larger than allowed once it is unpacked.
     """
     body = await request.body()
     encoding = request.headers.get("content-encoding", "").strip().lower()
@@ -107,7 +92,7 @@ def _unpack(body: bytes, limit: int) -> bytes:
         raise DataError(msg) from error
     if len(unpacked) > limit:
         msg = f"a body has at most {limit} bytes once it is unpacked; send smaller messages"
-        raise TooLargeError(msg)
+        raise HTTPException(413, msg)
     if not stream.eof or stream.unused_data:
         wrong = "more follows after its end" if stream.eof else "it is cut short"
         msg = f"body: {wrong}; expected one gzip stream of {len(body)} bytes"

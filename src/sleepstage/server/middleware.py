@@ -12,10 +12,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 
 from sleepstage.errors import SleepstageError
-from sleepstage.server.problems import SlowError, TooLargeError, answer, problem
+from sleepstage.server.problems import answer, problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,7 +72,7 @@ class Answers:
             await self._app(scope, receive, send_complete)
         except ClientDisconnect:  # in the midst of its body: nobody waits for an answer
             pass
-        except SleepstageError as error:  # by one of the middleware within
+        except (SleepstageError, HTTPException) as error:  # by one of the middleware within
             if status:
                 raise
             await answer(error)(scope, receive, send_complete)
@@ -89,8 +90,12 @@ class Answers:
             _log.debug("request", extra={**shown, "milliseconds": round(seconds * 1000, 1)})
 
 
-class SameOrigin:
-    """ASGI middleware that refuses changes and WebSockets of pages from elsewhere."""
+class Strangers:
+    """ASGI middleware that refuses pages from elsewhere and strangers who would change something.
+
+    Reading has no body, and some of it is for everybody: its routes ask themselves, as do those of
+    WebSockets.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -101,22 +106,8 @@ class SameOrigin:
         if changes and _is_foreign(Headers(scope=scope)):
             detail = "a page of another origin may not do this"
             await problem(403, detail)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-
-class Authentication:
-    """ASGI middleware that refuses strangers who would change something.
-
-    Reading has no body, and some of it is for everybody: its routes ask themselves.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] == "http" and scope["method"] not in _READING:
+            return
+        if changes and scope["type"] == "http":
             access = scope["app"].state.service.access
             scope["visitor"] = await access.authenticate(HTTPConnection(scope))
         await self._app(scope, receive, send)
@@ -143,7 +134,7 @@ class Bodies:
     def _check_length(self, length: str) -> None:
         limit = self._settings.max_body
         if not length.isdecimal() or int(length) > limit:
-            raise TooLargeError(_too_large(limit))
+            raise _too_large(limit)
 
     def _limited(self, receive: Receive) -> Receive:
         limit, within = self._settings.max_body, self._settings.slow_seconds
@@ -158,11 +149,10 @@ class Bodies:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError as error:
-                msg = f"the body did not come within {within:g} s"
-                raise SlowError(msg) from error
+                raise HTTPException(408, f"the body did not come within {within:g} s") from error
             size += len(message.get("body", b""))
             if size > limit:
-                raise TooLargeError(_too_large(limit))
+                raise _too_large(limit)
             complete = not message.get("more_body", False)
             return message
 
@@ -175,5 +165,5 @@ def _is_foreign(headers: Headers) -> bool:
     return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
-def _too_large(limit: int) -> str:
-    return f"a body has at most {limit} bytes; send smaller messages"
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"a body has at most {limit} bytes; send smaller messages")

@@ -37,16 +37,8 @@ class OverError(SleepstageError):
     """Refused because of what came before: the night is over, or a name is taken."""
 
 
-class TooLargeError(SleepstageError):
-    """A body that is larger than allowed."""
-
-
 class TooFastError(SleepstageError):
     """More messages than allowed."""
-
-
-class SlowError(SleepstageError):
-    """A body that did not come in time."""
 
 
 class BusyError(SleepstageError):
@@ -57,9 +49,7 @@ _STATUS: Final[dict[type[SleepstageError], int]] = {
     UnauthorizedError: 401,
     ForbiddenError: 403,
     UnknownSessionError: 404,
-    SlowError: 408,
     OverError: 409,
-    TooLargeError: 413,
     TooManyError: 413,
     DataError: 422,
     TooFastError: 429,
@@ -79,8 +69,10 @@ def describe(error: SleepstageError) -> dict[str, Any]:
     return _details(status, "there is no such session" if status == 404 else str(error))
 
 
-def answer(error: SleepstageError) -> Response:
+def answer(error: SleepstageError | HTTPException) -> Response:
     """Answer with problem details of an error."""
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, error.detail, dict(error.headers or {}))
     details = describe(error)
     return problem(details["status"], details["detail"])
 
@@ -119,11 +111,9 @@ async def _known(_: Request, error: SleepstageError) -> Response:
 
 async def _http(_: Request, error: HTTPException) -> Response:
     # What goes wrong as FastAPI reads a body is hidden behind a status of 400.
-    if isinstance(error.__cause__, SleepstageError):
-        return answer(error.__cause__)
     if error.status_code == 400 and error.__cause__ is not None:
         return problem(422, f"body: not JSON ({error.__cause__})")
-    return problem(error.status_code, error.detail, dict(error.headers or {}))
+    return answer(error)
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:

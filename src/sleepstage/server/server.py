@@ -8,9 +8,9 @@ import logging
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -132,8 +132,7 @@ def _allow_connections(wanted: int) -> int:
 
 
 async def _check_store(settings: Settings) -> None:
-    store: Any = await open_store(settings.store)
-    try:
+    async with aclosing(await open_store(settings.store)) as store:
         if not settings.loopback and not await store.grants():
             msg = (
                 f"{settings.host} can be reached from elsewhere, and there is no token: make one, "
@@ -141,5 +140,3 @@ async def _check_store(settings: Settings) -> None:
                 "(with Docker Compose: docker compose run --rm server sleepstage token add <name>)"
             )
             raise DataError(msg)
-    finally:
-        await store.aclose()

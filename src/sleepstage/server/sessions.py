@@ -64,6 +64,7 @@ class SessionService:
         self._metrics = metrics
         self._known: LRUCache[str, SessionRecord] = LRUCache(maxsize=100_000)
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        metrics.waiting.set_function(lambda: len(self._under_way))
 
     async def open(
         self,
@@ -261,12 +262,10 @@ class SessionService:
             task = asyncio.create_task(self._advance(session_id))
             self._under_way[session_id] = task
             task.add_done_callback(partial(self._done, session_id))
-            self._metrics.waiting.set(len(self._under_way))
         return task
 
     def _done(self, session_id: str, task: asyncio.Task[None]) -> None:
         self._under_way.pop(session_id, None)
-        self._metrics.waiting.set(len(self._under_way))
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.failing.add(session_id, error)

@@ -62,12 +62,9 @@ class Workers:
 
     async def _do(self, step: Callable[..., Advance], *given: Any) -> Advance:
         loop, executor = asyncio.get_running_loop(), self._executor
-        if not self._n_processes:
-            return await loop.run_in_executor(
-                executor, partial(_located, step, self.models, *given)
-            )
+        models = None if self._n_processes else self.models  # a process has its own
         try:
-            return await loop.run_in_executor(executor, partial(_step, step, *given))
+            return await loop.run_in_executor(executor, _located, models, step, *given)
         except BrokenProcessPool as error:
             if executor is self._executor:
                 _log.error("a process that stages has died; another one is begun")
@@ -100,14 +97,10 @@ def _ready() -> None:
     """Do nothing, once the process has begun."""
 
 
-def _step(step: Callable[..., Advance], *given: Any) -> Advance:
-    return _located(step, _models, *given)
-
-
-def _located(step: Callable[..., Advance], *given: Any) -> Advance:
+def _located(models: Models | None, step: Callable[..., Advance], *given: Any) -> Advance:
     """Do it; note in an error of the program where it is, as its text may have measured values."""
     try:
-        return step(*given)
+        return step(models or _models, *given)
     except SleepstageError:
         raise
     except Exception as error:
