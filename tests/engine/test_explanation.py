@@ -125,7 +125,7 @@ def assert_blocks_are_as_from_scratch(
 def test_signals_are_as_staged_from_scratch_without_them(
     stager: Stager, explanation: Explanation
 ) -> None:
-    assert explanation.signals == ("heart_rate", "motion")
+    assert explanation.signals == ("heart_rate", "motion", "steps")
     for column, name in enumerate(explanation.signals):
         expected = from_scratch(stager, NIGHT, without(NIGHT, name))
         np.testing.assert_array_equal(explanation.by_signal[:, column], expected)
@@ -193,7 +193,7 @@ def test_a_missing_signal_is_not_explained(stager: Stager) -> None:
 
 
 def test_without_any_signal_there_is_nothing_to_explain(stager: Stager) -> None:
-    explanation = explain(stager, without(NIGHT, "heart_rate", "motion"))
+    explanation = explain(stager, without(NIGHT, "heart_rate", "motion", "steps"))
     assert explanation.signals == ()
     assert (explanation.hypnogram.codes == UNSCORED).all()
     assert np.isnan(explanation.by_past).all()
@@ -230,18 +230,19 @@ def test_progress_is_reported_to_the_end(stager: Stager) -> None:
     calls: list[tuple[int, int, str]] = []
     explain(stager, cut(NIGHT, 25), on_progress=lambda *call: calls.append(call))
     assert calls == [
-        (1, 5, "heart rate"),
-        (2, 5, "motion"),
-        (3, 5, "minute 0"),
-        (4, 5, "minute 5"),
-        (5, 5, "minute 10"),
+        (1, 6, "heart rate"),
+        (2, 6, "motion"),
+        (3, 6, "steps"),
+        (4, 6, "minute 0"),
+        (5, 6, "minute 5"),
+        (6, 6, "minute 10"),
     ]
 
 
 def test_the_table_has_a_column_for_each_effect(explanation: Explanation) -> None:
     frame = explanation.to_frame()
     assert frame.columns == [
-        *("time", "stage", "probability", "confidence", "by_heart_rate", "by_motion"),
+        *("time", "stage", "probability", "confidence", "by_heart_rate", "by_motion", "by_steps"),
         *(f"past_{lag}_{lag + 5}min" for lag in LAGS),
         "simulated",
     ]
@@ -259,7 +260,10 @@ def test_what_is_saved_can_be_read(explanation: Explanation, tmp_path: Path, end
     explanation.save(path)
     if ending == ".json":
         content = json.loads(path.read_text())
-        assert (content["signals"], content["lags_minutes"]) == (["heart_rate", "motion"], [*LAGS])
+        assert (content["signals"], content["lags_minutes"]) == (
+            ["heart_rate", "motion", "steps"],
+            [*LAGS],
+        )
         assert content["simulated"] is True
         frame = pl.DataFrame(content["epochs"], infer_schema_length=None)
     else:
@@ -277,7 +281,7 @@ def test_other_endings_are_refused(explanation: Explanation, tmp_path: Path) -> 
 
 
 def test_effects_that_do_not_fit_are_refused(explanation: Explanation) -> None:
-    with pytest.raises(DataError, match=r"by_signal has shape \(176, 2\), expected \(176, 1\)"):
+    with pytest.raises(DataError, match=r"by_signal has shape \(176, 3\), expected \(176, 1\)"):
         replace(explanation, signals=("motion",))
     with pytest.raises(DataError, match=r"by_past has shape \(176, 12\), expected \(176, 0\)"):
         replace(explanation, lags=())
@@ -306,6 +310,7 @@ def test_the_picture_has_its_panels(explanation: Explanation) -> None:
         "stage that was decided",
         "heart rate",
         "motion",
+        "steps",
         "heart rate and motion of 5 minutes, by how long ago they were",
         "",  # the colour bar
     ]
@@ -324,7 +329,7 @@ def test_the_picture_shows_the_numbers(explanation: Explanation) -> None:
     low, high = heat_map(figure).get_clim()
     assert low is not None
     assert low == -high  # so that white is no effect
-    for column, axis in enumerate(figure.axes[1:3]):
+    for column, axis in enumerate(figure.axes[1:4]):
         sides = [
             side.get_data()[0]
             for side in axis.patches

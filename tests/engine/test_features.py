@@ -103,6 +103,7 @@ BY_HAND = {
     "hr_rest_10h": [1 / 120, 2 / 120, 3 / 120],
     "hr_samples_1m": [3, 4, 2],
     "hr_age": [math.log(11), math.log(31), math.log(31)],
+    "hr_overdue": [0, 20, 15],
     "counts_30s": [0, 0.5, 2],
     "counts_5m": [0, 0.25, 0.6],
     "counts_max_20m": [0, 1, 2],
@@ -111,6 +112,8 @@ BY_HAND = {
     "posture_5m": [math.log(0.001), math.log(0.8 / 3 + 0.001), math.log(0.401)],
     "peak_length": [1, 1, 1],
     "motion_windows_5m": [2, 4, 5],
+    "drift_5m": [NAN, NAN, NAN],
+    "drift_15m": [NAN, NAN, NAN],
     "calm_2h": [1 / 120, 1 / 120, 1 / 120],
     "calm_8h": [1 / 120, 1 / 120, 1 / 120],
     "since_up": [1 / 120, 2 / 120, 3 / 120],
@@ -395,6 +398,14 @@ def by_definition(
         turns = [float(np.abs(windows[i][1][1:] - windows[i - 1][1][1:]).sum()) for i in before]
         return math.log(mean(turns) + 0.001) if inside else NAN
 
+    def drift(minutes: float) -> float:
+        known = [t for t, _ in windows if t <= now]
+        newest = known[-1] if known else NAN
+        peaks = [v[1:] for t, v in windows if newest - 60 * minutes < t <= newest]
+        if not recent(30) or len(peaks) < 0.8 * 4 * minutes:
+            return NAN
+        return float(np.ptp(peaks, axis=0).sum())
+
     lately = range(max(epoch - 1199, 0), epoch + 1)
     levels = sorted(level_of_epoch[at] for at in lately if at in level_of_epoch)
     floor = levels[(len(levels) - 1) // 20] if levels else NAN
@@ -430,6 +441,7 @@ def by_definition(
         "hr_rest_10h": len(rest) / 120 if rest else NAN,
         "hr_samples_1m": len(bpm(1)),
         "hr_age": math.log(1 + now - heard[-1]) if heard else NAN,
+        "hr_overdue": now - heard[-1] - mean(np.diff(heard[:]).tolist() or [0.0]) if heard else NAN,
         "counts_30s": mean([math.log(1 + v[0]) for v in recent(0.5)]),
         "counts_5m": mean([math.log(1 + v[0]) for v in recent(5)]),
         "counts_max_20m": max([math.log(1 + v[0]) for v in recent(20)], default=NAN),
@@ -438,6 +450,8 @@ def by_definition(
         "posture_5m": turning(5),
         "peak_length": mean([math.hypot(*v[1:]) for v in recent(0.5)]),
         "motion_windows_5m": len(recent(5)),
+        "drift_5m": drift(5),
+        "drift_15m": drift(15),
         "calm_2h": calm[-240:].count(True) / 120 if known else NAN,
         "calm_8h": calm[-960:].count(True) / 120 if known else NAN,
         "since_up": since_up(calm) / 120 if known else NAN,

@@ -143,7 +143,7 @@ def test_nights_are_staged_side_by_side_as_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["of three kinds", "gru, both ways"])
 def test_graphs_of_one_epoch_are_staged_too(name: str) -> None:
-    """Those of files before format 3, with no axis of nights and epochs, and of small devices."""
+    """Those of small devices, with no axis of nights and epochs."""
     _, stager, content = model(name)
     fixed = of_one_epoch(content)
     (given,) = (one for one in fixed.graph.input if one.name == "features")
@@ -154,7 +154,7 @@ def test_graphs_of_one_epoch_are_staged_too(name: str) -> None:
         graph.CopyFrom(fixed)
         if shape is not None:
             _ask_for(graph.graph, shape)
-        found = Stager(model_file(graph, replace(stager.info, format=2)))
+        found = Stager(model_file(graph, stager.info))
         np.testing.assert_allclose(
             told(found.predict_rows(NIGHT, ROWS, NIGHT_AND_ROWS.backward_rows)),
             told(stager.predict_rows(NIGHT, ROWS, NIGHT_AND_ROWS.backward_rows)),

@@ -155,7 +155,9 @@ def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
             name for name, part in parts.items() if path[0] in {one.name for one in fields(part)}
         ]
         if not named:
-            msg = f"{assignment!r}: no {path[0]!r} in the configuration; there are {', '.join(_SUMMARY_NAMES)}"
+            msg = (
+                f"{assignment!r}: no {path[0]!r} in the configuration; there are {', '.join(known)}"
+            )
             raise DataError(msg)
         return replace(
             config, **{name: _replaced(parts[name], path, text, assignment) for name in named}

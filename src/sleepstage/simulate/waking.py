@@ -164,7 +164,8 @@ def extend(rng: Generator, person: Person, night: Tables, day: Day) -> None:
 
     nothing = {"heart_rate": Samples.empty(), "steps": Samples.empty()}
     for first, last in map(_stretch, day.off_wrist):
-        untouched = physiology.draw_motion(rng, Movements(*np.empty((3, 0))), last - first)
+        gravity, shaking = physiology.draw_motion(rng, Movements(*np.empty((3, 0))), last - first)
+        untouched = np.broadcast_to(gravity[0], gravity.shape), shaking  # nothing drifts
         put(first, last, {"labels": _scored(first, last, Stage.UNSCORED), **nothing})
         put(first, last, {"summary_csv": physiology.summaries(*untouched)}, first)
     for first, last in map(_stretch, day.no_data):
