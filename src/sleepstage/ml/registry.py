@@ -34,13 +34,15 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
         "lstm-night": Neural(whole_night=True),
         "gru-night": Neural(whole_night=True, network=RecurrentConfig(cell="gru")),
         "transformer-night": Neural(whole_night=True, network=TransformerConfig()),
+        # Both directions double a network: smaller ones, for a file of less than 1 MB.
         "ensemble-night": Ensemble(
-            lstm=Neural(whole_night=True),
-            transformer=Neural(whole_night=True, network=TransformerConfig()),
+            lstm=Neural(whole_night=True, network=RecurrentConfig(hidden=48)),
+            transformer=Neural(whole_night=True, network=TransformerConfig(layers=1, context=120)),
         ),
         # Most nights are thinned: a watch at rest measures now and then.
         "heart-rate-night": Neural(
             whole_night=True,
+            network=RecurrentConfig(hidden=48),
             features=HEART_RATE_FEATURES,
             signal_dropout=0.0,
             thinning=0.5,
