@@ -200,12 +200,16 @@ def _augment(
     shift = rng.normal(0, config.offset, size=(1, rows.shape[1]))
     rows = rows + std_F * (rng.normal(0, config.noise, size=rows.shape) + shift)
     if rng.random() < config.signal_dropout:
-        signals = [FEATURES[FEATURE_NAMES.index(name)].signal for name in config.columns]
-        repeats = rows.shape[1] // len(signals)
+        columns = [FEATURES[FEATURE_NAMES.index(name)] for name in config.columns]
+        columns *= rows.shape[1] // len(columns)
         _, missing = _LOST[rng.choice(len(_LOST), p=[share for share, _ in _LOST])]
-        lost = np.isin(signals * repeats, list(missing))
+        lost = np.array([column.signal in missing for column in columns])
+        # As `engine.features` has it where nothing was measured: a count is zero, and known.
+        nothing = np.where([column.unit == "count" for column in columns], 0.0, np.nan)
         begin, end = np.sort(rng.integers(len(rows) + 1, size=2))
-        rows[slice(None) if rng.random() < _LOST_ALL_ALONG else slice(begin, end), lost] = np.nan
+        rows[slice(None) if rng.random() < _LOST_ALL_ALONG else slice(begin, end), lost] = nothing[
+            lost
+        ]
     codes = source.codes[stretch].astype(np.int64)
     return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)
 
