@@ -43,87 +43,59 @@ FILES: Final = (HYPNOGRAM, _YASA, _EDF, PICTURE, SUMMARY)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is decided and written.
-
-    Attributes
-    ----------
-    find_rem : bool
-        Decide at the model's operating point for REM.
-    pictures : bool
-        Draw each night.
-    edf : bool
-        Write EDF+ annotations, too.
-    """
+    """What is decided and written."""
 
     find_rem: bool = False
+    """Decide at the model's operating point for REM."""
     pictures: bool = True
+    """Draw each night."""
     edf: bool = False
+    """Write EDF+ annotations, too."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A night in one object, as ``summary.json`` has it; with an error, little else is known.
-
-    Attributes
-    ----------
-    night : str
-        Its name, and that of its folder.
-    source, format : str
-        Where it comes from.
-    error : str
-        Why it could not be staged; empty if it was.
-    subject : str
-        Whose night it is, where that is known.
-    simulated : bool
-        True if a simulator made the night or what the model was trained on.
-    start : float or None
-        In seconds on the recording's clock.
-    clock : list of str
-        Start and end as clocks showed them; empty where time is no Unix time.
-    n_epochs, n_unscored : int
-        Epochs, and those among them without a stage.
-    model : dict
-        Name, SHA-256 and version of the model.
-    signals : dict
-        Of heart rate, motion summaries and steps: number of samples during the night and the
-        median of seconds between them.
-    expected : dict or None
-        How well the model does with such signals; see `expected_accuracy`.
-    statistics : dict or None
-        As `SleepStatistics`.
-    sleep_periods : list of dict
-        ``start`` and ``end`` in seconds on the recording's clock, ``nap``, and the period's own
-        ``statistics``; see `sleepstage.core.periods`.
-    agreement : dict of str to dict
-        With the ``watch``, with the ``expert``: as
-        `sleepstage.core.agreement.Agreement`, and ``by``, who scored those stages.
-    stages : list of [int, str]
-        The hypnogram: so many epochs of a stage, one stretch after the other.
-    others : dict of str to list
-        The hypnograms that it is compared with, likewise.
-    fingerprint : str
-        Of all that the result depends on.
-    """
+    """A night in one object, as ``summary.json`` has it; with an error, little else is known."""
 
     night: str
+    """Its name, and that of its folder."""
     source: str
     format: str
+    """Where it comes from."""
     error: str = ""
+    """Why it could not be staged; empty if it was."""
     subject: str = ""
+    """Whose night it is, where that is known."""
     simulated: bool = False
+    """True if a simulator made the night or what the model was trained on."""
     start: float | None = None
+    """In seconds on the recording's clock."""
     clock: list[str] = field(default_factory=list)
+    """Start and end as clocks showed them; empty where time is no Unix time."""
     n_epochs: int = 0
     n_unscored: int = 0
+    """Epochs, and those among them without a stage."""
     model: dict[str, str] = field(default_factory=dict)
+    """Name, SHA-256 and version of the model."""
     signals: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """Of heart rate, motion summaries and steps: number of samples during the night and the median
+    of seconds between them."""
     expected: dict[str, Any] | None = None
+    """How well the model does with such signals; see `expected_accuracy`."""
     statistics: dict[str, Any] | None = None
+    """As `SleepStatistics`."""
     sleep_periods: list[dict[str, Any]] = field(default_factory=list)
+    """``start`` and ``end`` in seconds on the recording's clock, ``nap``, and the period's own
+    ``statistics``; see `sleepstage.core.periods`."""
     agreement: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """With the ``watch``, with the ``expert``: as `sleepstage.core.agreement.Agreement`, and
+    ``by``, who scored those stages."""
     stages: list[tuple[int, str]] = field(default_factory=list)
+    """The hypnogram: so many epochs of a stage, one stretch after the other."""
     others: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """The hypnograms that it is compared with, likewise."""
     fingerprint: str = ""
+    """Of all that the result depends on."""
 
 
 def score(

@@ -41,25 +41,17 @@ NIGHT_SECONDS: Final = 600.0
 
 @dataclass(frozen=True)
 class Work:
-    """What all nights have in common.
-
-    Attributes
-    ----------
-    models : mapping of str to bytes
-        Content of model files by name. Where `HEART_RATE_MODEL` is among them, it stages the
-        nights without motion, and the first one all others.
-    wanted : Wanted
-        What is decided and written.
-    out : Path
-        Folder of results, local or remote.
-    seconds : float
-        Time that a night may take; see `sleepstage._utils.parallel.time_limit`.
-    """
+    """What all nights have in common."""
 
     models: Mapping[str, bytes]
+    """Content of model files by name. Where `HEART_RATE_MODEL` is among them, it stages the nights
+    without motion, and the first one all others."""
     wanted: Wanted
+    """What is decided and written."""
     out: Path
+    """Folder of results, local or remote."""
     seconds: float = NIGHT_SECONDS
+    """Time that a night may take; see `sleepstage._utils.parallel.time_limit`."""
 
     def stamp(self) -> str:
         """SHA-256 of what a result depends on besides the night."""
@@ -71,24 +63,16 @@ class Work:
 
 @dataclass(frozen=True)
 class StagingTask:
-    """A night to be staged.
-
-    Attributes
-    ----------
-    name : str
-        Unlike all others.
-    source : Source
-        Where it is.
-    night : StoredNight or None
-        What of the source it is; None if it is all there is.
-    fingerprint : str
-        Of the night.
-    """
+    """A night to be staged."""
 
     name: str
+    """Unlike all others."""
     source: Source
+    """Where it is."""
     night: StoredNight | None
+    """What of the source it is; None if it is all there is."""
     fingerprint: str
+    """Of the night."""
 
 
 def find_tasks(

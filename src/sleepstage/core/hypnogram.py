@@ -59,37 +59,26 @@ def likeliest(probabilities: NDArray[np.floating]) -> NDArray[np.int8]:
 
 @dataclass(frozen=True, eq=False)
 class Hypnogram:
-    """Stages of consecutive 30 s epochs.
-
-    Attributes
-    ----------
-    start : float
-        Start of the first epoch, in seconds on the recording's clock.
-    codes : ndarray of int8, shape (n_epochs,)
-        Class of each epoch in `scheme`, -1 where unscored. Read `stages` for names.
-    scheme : Scheme
-        The classes.
-    probabilities : ndarray of float32, shape (n_epochs, n_classes), or None
-        Probability of each class, NaN in epochs that are unscored.
-    subject : str
-        Whose night it is.
-    simulated : bool
-        True if the night was made by the simulator: tables and pictures must be marked.
-    utc_offset : int
-        Seconds by which clocks were ahead of UTC when the night began; see `clock`.
-    reasons : ndarray of int8, shape (n_epochs,), or None
-        Why each epoch could not be staged, as a code of `sleepstage.stages.REASONS`; 0 where it
-        was. Read `reason_names` for names.
-    """
+    """Stages of consecutive 30 s epochs."""
 
     start: float
+    """Start of the first epoch, in seconds on the recording's clock."""
     codes: NDArray[np.int8]
+    """Class of each epoch in `scheme`, -1 where unscored. Read `stages` for names; shape
+    (n_epochs,)."""
     scheme: Scheme
+    """The classes."""
     probabilities: NDArray[np.float32] | None = None
+    """Probability of each class, NaN in epochs that are unscored; shape (n_epochs, n_classes)."""
     subject: str = ""
+    """Whose night it is."""
     simulated: bool = False
+    """True if the night was made by the simulator: tables and pictures must be marked."""
     utc_offset: int = 0
+    """Seconds by which clocks were ahead of UTC when the night began; see `clock`."""
     reasons: NDArray[np.int8] | None = None
+    """Why each epoch could not be staged, as a code of `sleepstage.stages.REASONS`; 0 where it was.
+    Read `reason_names` for names; shape (n_epochs,)."""
 
     def __post_init__(self) -> None:
         shape = (len(self.codes), len(self.scheme))
@@ -293,27 +282,18 @@ def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:
 
 @dataclass(frozen=True)
 class Epoch:
-    """30 s of a night, staged.
-
-    Attributes
-    ----------
-    time : float
-        Its start, in seconds on the session's clock.
-    stage : str
-        Name of its class; ``unscored`` where no data come or the watch is not worn.
-    probabilities : mapping of str to float
-        Of each class, NaN where unscored.
-    confidence : float
-        From 0 to 1; see `sleepstage.core.hypnogram.certainty`.
-    reason : str
-        Why it is unscored, ``no_data`` or ``not_worn``; empty where it is not.
-    """
+    """30 s of a night, staged."""
 
     time: float
+    """Its start, in seconds on the session's clock."""
     stage: str
+    """Name of its class; ``unscored`` where no data come or the watch is not worn."""
     probabilities: Mapping[str, float]
+    """Of each class, NaN where unscored."""
     confidence: float
+    """From 0 to 1; see `sleepstage.core.hypnogram.certainty`."""
     reason: str = ""
+    """Why it is unscored, ``no_data`` or ``not_worn``; empty where it is not."""
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: NaN becomes None."""

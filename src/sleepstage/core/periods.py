@@ -41,25 +41,18 @@ _NAP: Final = 3 * 3600.0  # s
 
 @dataclass(frozen=True)
 class SleepEvent:
-    """What happened to a sleeper, and when it was known.
-
-    Attributes
-    ----------
-    kind : str
-        ``fell_asleep``, ``woke_up`` or ``rem_began``.
-    time : float
-        When it happened: start of the first epoch of that state, in seconds on the session's clock.
-    known : float
-        End of the epoch that decided it, and of those that the model looks ahead for. A session
-        emits it once `now` is past that by its lateness.
-    confidence : float
-        Mean probability of sleep, wake or REM over the epochs that decided it, 0 to 1.
-    """
+    """What happened to a sleeper, and when it was known."""
 
     kind: str
+    """``fell_asleep``, ``woke_up`` or ``rem_began``."""
     time: float
+    """When it happened: start of the first epoch of that state, in seconds on the session's
+    clock."""
     known: float
+    """End of the epoch that decided it, and of those that the model looks ahead for. A session
+    emits it once `now` is past that by its lateness."""
     confidence: float
+    """Mean probability of sleep, wake or REM over the epochs that decided it, 0 to 1."""
 
     @property
     def delay(self) -> float:

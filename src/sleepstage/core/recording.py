@@ -47,44 +47,31 @@ def person_of(subject: str) -> str:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:
-    """One night. Any of the three signals may be empty. Build it with `from_arrays` or a reader.
-
-    Attributes
-    ----------
-    start, end : float
-        The night in seconds on the recording's clock (Unix time, or since the start of
-        polysomnography). Samples before `start` are history; those after `end` are not used.
-    heart_rate : Samples
-        Beats per minute.
-    motion : Samples, values of shape (n, 4)
-        15 s summaries (`sleepstage.core.motion.MOTION_COLUMNS`) at the end of their windows.
-    steps : Samples
-        Steps since the sample before, at the time when the count was known.
-    reference : Hypnogram, optional
-        Stages scored by an expert.
-    watch_stages : Hypnogram, optional
-        Stages predicted by the watch's own software: something to compare with, and no truth.
-    subject : str
-        Whose night it is; ``person/night`` where a person has several.
-    simulated : bool
-        True if made by the simulator.
-    dataset : str
-        Name of the published set that it is of, if any, for the attribution of models.
-    utc_offset : int
-        Seconds by which clocks were ahead of UTC when the night began, where times are Unix time.
-    """
+    """One night. Any of the three signals may be empty. Build it with `from_arrays` or a reader."""
 
     start: float
     end: float
+    """The night in seconds on the recording's clock (Unix time, or since the start of
+    polysomnography). Samples before `start` are history; those after `end` are not used."""
     heart_rate: Samples = field(default_factory=Samples.empty)
+    """Beats per minute."""
     motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
+    """15 s summaries (`sleepstage.core.motion.MOTION_COLUMNS`) at the end of their windows; shape
+    (n, 4)."""
     steps: Samples = field(default_factory=Samples.empty)
+    """Steps since the sample before, at the time when the count was known."""
     reference: Hypnogram | None = None
+    """Stages scored by an expert."""
     watch_stages: Hypnogram | None = None
+    """Stages predicted by the watch's own software: something to compare with, and no truth."""
     subject: str = ""
+    """Whose night it is; ``person/night`` where a person has several."""
     simulated: bool = False
+    """True if made by the simulator."""
     dataset: str = ""
+    """Name of the published set that it is of, if any, for the attribution of models."""
     utc_offset: int = 0
+    """Seconds by which clocks were ahead of UTC when the night began, where times are Unix time."""
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):

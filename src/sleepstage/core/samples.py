@@ -94,18 +94,13 @@ def _moment(time: Any) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples of one signal, sorted by time, without exact duplicates.
-
-    Attributes
-    ----------
-    times : ndarray of float64, shape (n,)
-        Seconds on the recording's clock, ascending; equal times with different values may occur.
-    values : ndarray of float64, shape (n,) or (n, k)
-        What was measured at those times.
-    """
+    """Samples of one signal, sorted by time, without exact duplicates."""
 
     times: NDArray[np.float64]
+    """Seconds on the recording's clock, ascending; equal times with different values may occur;
+    shape (n,)."""
     values: NDArray[np.float64]
+    """What was measured at those times; shape (n,) or (n, k)."""
 
     @classmethod
     def clean(cls, times: Times, values: ArrayLike, *, name: str, columns: int = 1) -> Samples:

@@ -53,30 +53,23 @@ class Explanation:
     An effect is the probability of the decided stage as predicted, minus what it is without
     that signal or those minutes: above zero they spoke for the stage, below against it. It is NaN
     in an epoch that is unscored, and in one that would be unscored without them.
-
-    Attributes
-    ----------
-    hypnogram : Hypnogram
-        What is explained.
-    signals : tuple of str
-        ``heart_rate``, ``motion``, ``steps``: those that the recording has and the model uses.
-    by_signal : ndarray of float32, shape (n_epochs, n_signals)
-        Effect of each signal, taken away from the whole night and from before it.
-    lags : tuple of int
-        `LAGS`, in minutes; empty for a whole-night model, which has no past to look back on.
-    by_past : ndarray of float32, shape (n_epochs, n_lags)
-        Effect of heart rate and motion of one block of five minutes. The night is cut into blocks
-        from its start on; in the column of `lag` stands the one that began `lag` or more, and less
-        than `lag` + 5, minutes before the epoch did. So lag 0 is the block in which the epoch lies,
-        of which a live model knows the part up to the epoch's end, and lag 5 the whole block before
-        it. NaN where that would be before the night.
     """
 
     hypnogram: Hypnogram
+    """What is explained."""
     signals: tuple[str, ...]
+    """``heart_rate``, ``motion``, ``steps``: those that the recording has and the model uses."""
     by_signal: Effects
+    """Effect of each signal, taken away from the whole night and from before it; shape (n_epochs,
+    n_signals)."""
     lags: tuple[int, ...]
+    """`LAGS`, in minutes; empty for a whole-night model, which has no past to look back on."""
     by_past: Effects
+    """Effect of heart rate and motion of one block of five minutes. The night is cut into blocks
+    from its start on; in the column of `lag` stands the one that began `lag` or more, and less than
+    `lag` + 5, minutes before the epoch did. So lag 0 is the block in which the epoch lies, of which
+    a live model knows the part up to the epoch's end, and lag 5 the whole block before it. NaN
+    where that would be before the night; shape (n_epochs, n_lags)."""
 
     def __post_init__(self) -> None:
         for what, effects, columns in (
