@@ -18,14 +18,13 @@ from sleepstage.core.signals import is_plausible
 from sleepstage.engine.session import AHEAD_SECONDS
 from sleepstage.errors import DataError
 from sleepstage.server.problems import OverError
-from sleepstage.server.records import Delivery
+from sleepstage.server.records import Delivery, SessionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sleepstage.core.samples import Samples
     from sleepstage.server.message import Message
-    from sleepstage.server.records import SessionRecord
 
 _HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
 _EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact
@@ -59,13 +58,15 @@ _WARNINGS: Final = {
 
 
 @dataclass(frozen=True, eq=False)
-class Admission:
+class Receipt:
     """What a session keeps of a message."""
 
     message: Message
     """Samples to store; they may be none."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
-    """Each with its kind, the number of samples it is about, and in words."""
+    """About samples that are dropped or will not count: kind, number of samples, and in words."""
+    repeated: bool = False
+    """It had come before: nothing was changed."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,18 +77,6 @@ class Admission:
         """Add a warning, if it is about any samples."""
         if count:
             self.warnings.append(_described(kind, count, fact))
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of a message."""
-
-    repeated: bool
-    """It had come before: nothing was changed."""
-    n_stored: int = 0
-    """Samples that are stored now."""
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    """About samples that were dropped or will not count; as of `Admission`."""
 
 
 def describe_warnings(counts: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -101,15 +90,11 @@ def _described(kind: str, count: int, fact: str = "") -> dict[str, Any]:
     return {"kind": kind, "count": count, "detail": f"{detail} ({fact})" if fact else detail}
 
 
-def admit(record: SessionRecord, message: Message, *, now: float) -> Admission:
+def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
     """Decide what a session keeps of a message, which has samples, by the server's clock.
 
-    Raises
-    ------
-    DataError
-        If all samples are ahead of the clock, or the session takes another kind of motion.
-    OverError
-        If samples can't count because the session has ended before them, and no other can.
+    Raises `DataError` if all samples are ahead of the clock, or the session takes another kind of
+    motion; `OverError` if the session ended before some samples, and no other can count.
     """
     _check_motion(record, message)
     if is_ahead(message, now):
@@ -125,19 +110,19 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Admission:
             "or give times in seconds"
         )
         raise OverError(msg)
-    admission = Admission(kept)
-    admission.warn(
+    receipt = Receipt(kept)
+    receipt.warn(
         "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {_oldest(message):.10g} s"
     )
-    admission.warn(
+    receipt.warn(
         "ahead",
         message.n_samples - in_time.n_samples,
         f"the newest is at {_newest(message):.10g} s, the server's clock at {now:.10g} s",
     )
-    admission.warn("after_end", in_time.n_samples - in_night.n_samples, f"it ended at {end:.10g} s")
-    _warn_of_clock(admission, record, now)
-    _warn_of_values(admission, message, record)
-    return admission
+    receipt.warn("after_end", in_time.n_samples - in_night.n_samples, f"it ended at {end:.10g} s")
+    _warn_of_clock(receipt, record, now)
+    _warn_of_values(receipt, message, record)
+    return receipt
 
 
 def is_ahead(message: Message, now: float) -> bool:
@@ -146,15 +131,15 @@ def is_ahead(message: Message, now: float) -> bool:
 
 
 def confirm(
-    delivery: Delivery, record: SessionRecord, message_id: str, admission: Admission
+    delivery: Delivery, record: SessionRecord, message_id: str, receipt: Receipt
 ) -> Receipt:
-    """Say what became of a message that was given to the store.
+    """Give the receipt of a message as it was delivered to the store.
 
     Raises `OverError` if the night is over, or the session has had another message with this
     id.
     """
     if delivery is Delivery.REPEATED:
-        return Receipt(repeated=True)
+        return Receipt(receipt.message, repeated=True)
     if delivery is Delivery.CONFLICT:
         msg = (
             f"message {message_id}: the session has had another message with this id, and nothing "
@@ -167,7 +152,7 @@ def confirm(
     if delivery is Delivery.CLOSED and not record.reopens:
         msg = "the night is over; open another session"
         raise OverError(msg)
-    return Receipt(False, admission.message.n_samples, admission.warnings)
+    return receipt
 
 
 def _check_motion(record: SessionRecord, message: Message) -> None:
@@ -213,9 +198,9 @@ def _time_zone(seconds: float) -> float:
     return halves / 2 if near and 0 < seconds <= _FURTHEST + _OFF else 0.0
 
 
-def _warn_of_clock(admission: Admission, record: SessionRecord, now: float) -> None:
+def _warn_of_clock(receipt: Receipt, record: SessionRecord, now: float) -> None:
     """Compare the clocks, also as they were at first: samples that waited for hours began then."""
-    message = admission.message
+    message = receipt.message
     if message.span is None or record.simulated or message.span[1] - message.span[0] > _LIVE:
         return
     newest = _newest(message)
@@ -224,31 +209,31 @@ def _warn_of_clock(admission: Admission, record: SessionRecord, now: float) -> N
     begun = newest if record.start is None else record.start
     if hours and hours.is_integer() and _time_zone(record.created - begun) == hours:
         fact = f"{hours:g} h: the newest at {newest:.10g} s, the server's clock at {now:.10g} s"
-        admission.warn("clock_hours", message.n_samples, fact)
+        receipt.warn("clock_hours", message.n_samples, fact)
 
 
-def _warn_of_values(admission: Admission, given: Message, record: SessionRecord) -> None:
+def _warn_of_values(receipt: Receipt, given: Message, record: SessionRecord) -> None:
     """Warn of samples that are stored, and will not count."""
-    message = admission.message
+    message = receipt.message
     mark = -math.inf if record.watermark is None else record.watermark
     n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals.items()}
     late = sum(n_late.values())
     fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
-    admission.warn("late", late, fact)
+    receipt.warn("late", late, fact)
     values = message.heart_rate.values[n_late.get("heart_rate", 0) :]
     strange = len(values) - int(np.count_nonzero(is_plausible(values)))
     hertz = int(np.count_nonzero((values >= _HERTZ[0]) & (values <= _HERTZ[1])))
     hertz = hertz if 2 * hertz > len(values) else 0
-    admission.warn("heart_rate_hertz", hertz)
-    admission.warn("heart_rate_implausible", strange - hertz)
+    receipt.warn("heart_rate_hertz", hertz)
+    receipt.warn("heart_rate_implausible", strange - hertz)
     times = message.motion.times
     raw = message.motion.values.shape[1] != 4
     # Looked at first, as it costs less: a median is at most some twice the mean.
     sparse = raw and len(times) >= _TELLING and times[-1] - times[0] > _SPARSE / 3 * len(times)
     if sparse and np.median(np.diff(times)) > _SPARSE:
-        admission.warn("time_unit", len(times))
+        receipt.warn("time_unit", len(times))
     if message.n_samples == late + strange:
-        admission.warn("unusable", given.n_samples)
+        receipt.warn("unusable", given.n_samples)
 
 
 def _n_late(name: str, samples: Samples, mark: float) -> int:

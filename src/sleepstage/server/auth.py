@@ -12,7 +12,7 @@ from cachetools import TTLCache
 
 from sleepstage.errors import DataError
 from sleepstage.server.problems import UnauthorizedError
-from sleepstage.server.records import Grant
+from sleepstage.server.records import Grant, SessionRecord
 from sleepstage.server.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
-    from sleepstage.server.records import SessionRecord
     from sleepstage.server.store import Store
 
 _TRUST_SECONDS: Final = 5.0
@@ -57,17 +56,10 @@ class Principal:
 
 
 class Authenticator:
-    """Authenticates requests by the secrets that they carry.
+    """Authenticates requests by the secrets that they carry, of which `store` has the grants.
 
-    Parameters
-    ----------
-    store : Store
-        Where grants are kept.
-    loopback : bool
-        Whether only this machine can reach the server. Then, as long as there has never been a
-        token, whoever comes without a proxy is let in.
-    clock : callable
-        The time in Unix seconds.
+    With `loopback`, only this machine can reach the server: as long as there has never been a
+    token, whoever comes without a proxy is let in. `clock` gives the time in Unix seconds.
     """
 
     def __init__(
@@ -144,32 +136,11 @@ def make_grant(
     now: float | None = None,
     token: Grant | None = None,
 ) -> tuple[Grant, str]:
-    """Make a token, or a link to one session.
+    """Make a token of an owner, or a link to one `session`, which does not outlive its `token`.
 
-    Parameters
-    ----------
-    owner : str
-        Whose sessions it opens: a name, as it is to be listed.
-    session : str, optional
-        The session of a link.
-    days : float, optional
-        After which it expires; never by default.
-    now : float, optional
-        Unix seconds; the clock's by default.
-    token : Grant, optional
-        The token that a link is made with: the link does not outlive it.
-
-    Returns
-    -------
-    grant : Grant
-        To be stored.
-    secret : str
-        To be handed over, once: nobody can look it up later.
-
-    Raises
-    ------
-    DataError
-        If the owner has no proper name, or `days` is no positive number.
+    It expires after so many `days` from `now` (Unix seconds); never by default. The grant is to be
+    stored, and the secret handed over, once: nobody can look it up later. Raises `DataError` if
+    the owner has no proper name, or `days` is no positive number.
     """
     if not (owner.isprintable() and owner.strip() == owner and 0 < len(owner) <= _LONGEST_OWNER):
         msg = f"owner {owner[:40]!r}: expected 1 to {_LONGEST_OWNER} printable characters"

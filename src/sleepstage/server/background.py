@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cachetools import LRUCache
@@ -34,12 +33,6 @@ _LAST_RETRY: Final = 60.0
 _DELETION_SECONDS: Final = 5.0  # that a deletion waits until all is erased
 
 
-@dataclass(eq=False)
-class _Watcher:
-    version: int
-    event: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Changes:
     """Waits for sessions to change.
 
@@ -49,30 +42,30 @@ class Changes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._watchers: dict[str, set[_Watcher]] = {}
+        self._watchers: dict[str, dict[asyncio.Event, int]] = {}  # each with the version it knows
         self.stopped = False
 
     async def wait(self, session_id: str, version: int, *, seconds: float) -> None:
         """Return once the session may be another than that of this version, or time is up."""
         if self.stopped:
             return
-        watcher = _Watcher(version)
-        watchers = self._watchers.setdefault(session_id, set())
-        watchers.add(watcher)
+        changed = asyncio.Event()
+        watchers = self._watchers.setdefault(session_id, {})
+        watchers[changed] = version
         try:
             async with asyncio.timeout(seconds):
-                await watcher.event.wait()
+                await changed.wait()
         except TimeoutError:
             pass
         finally:
-            watchers.discard(watcher)
+            del watchers[changed]
             if not watchers and self._watchers.get(session_id) is watchers:
                 del self._watchers[session_id]
 
     def notify(self, session_id: str) -> None:
         """Wake all who watch this session."""
-        for watcher in self._watchers.get(session_id, ()):
-            watcher.event.set()
+        for changed in self._watchers.get(session_id, ()):
+            changed.set()
 
     def stop(self) -> None:
         """Wake everybody, for good."""
@@ -94,9 +87,9 @@ class Changes:
             return
         versions = await self._store.versions(list(self._watchers))
         for session_id, watchers in self._watchers.items():
-            for watcher in watchers:
-                if watcher.version != versions.get(session_id):
-                    watcher.event.set()
+            for changed, version in watchers.items():
+                if version != versions.get(session_id):
+                    changed.set()
 
 
 class Failing:

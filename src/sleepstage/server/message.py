@@ -66,12 +66,8 @@ class Message:
     def from_json(cls, body: bytes, limit: float = math.inf) -> Message:
         """Read ``{"heart_rate": [[time, bpm], ...], "motion": [[time, x, y, z], ...], ...}``.
 
-        Raises
-        ------
-        DataError
-            If it is no such object; names the signal and the sample.
-        TooManyError
-            If it has more samples than `limit`.
+        Raises `DataError`, which names the signal and the sample, if it is no such object, and
+        `TooManyError` if it has more samples than `limit`.
         """
         return cls.from_object(read_json(body), limit)
 
@@ -90,12 +86,8 @@ class Message:
     def from_bytes(cls, body: bytes, limit: float = math.inf) -> Message:
         """Read the binary form.
 
-        Raises
-        ------
-        DataError
-            If it is cut short, has an unknown block, or its samples are not what they should be.
-        TooManyError
-            If it has more samples than `limit`.
+        Raises `DataError` if it is cut short, has an unknown block, or its samples are not what
+        they should be, and `TooManyError` if it has more samples than `limit`.
         """
         given: dict[str, tuple[Any, Any]] = {}
         for name, times, values in _blocks(body):

@@ -260,12 +260,13 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
     # The app counts its messages, and can't do anything about a number that has been used.
     message_id = f"{given.message_id}.{message.digest.hex()}"
     receipt = await nights.push(record.id, message_id, message)
-    n_dropped = 0 if receipt.repeated else message.n_samples - receipt.n_stored
+    n_stored = 0 if receipt.repeated else receipt.message.n_samples
+    n_dropped = 0 if receipt.repeated else message.n_samples - n_stored
     return _json(
         {
             "session": record.id,
             "page": f"/#/sessions/{record.id}",
-            "stored": receipt.n_stored,
+            "stored": n_stored,
             "ignored": given.n_ignored + n_dropped,
             **schemas.describe_receipt(receipt),
         }

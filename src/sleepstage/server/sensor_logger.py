@@ -51,14 +51,9 @@ def read_push(body: bytes, limit: float = math.inf) -> Push:
     A sample that makes no sense is ignored: a phone can't correct it, and the others count. An
     object without samples, as the app sends to try the address, gives an empty message.
 
-    Raises
-    ------
-    DataError
-        If it is no JSON object, its payload is no array of objects, or an id is no text or number,
-        too long, or missing where there are samples. Or if most acceleration is too strong to be
-        in g.
-    TooManyError
-        If it has more items than `limit`.
+    Raises `DataError` if it is no JSON object, its payload is no array of objects, an id is no text
+    or number, too long, or missing where there are samples, or most acceleration is too strong to
+    be in g; `TooManyError` if it has more items than `limit`.
     """
     content = read_json(body)
     if not isinstance(content, dict):

@@ -63,12 +63,8 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Run until stopped by a signal.
 
-    Raises
-    ------
-    DataError
-        If the address is taken, or can be reached from elsewhere and there is no token.
-    ModelFileError, StoreError
-        If a model can't be loaded or the store not opened.
+    Raises `DataError` if the address is taken, or can be reached from elsewhere and there is no
+    token; `ModelFileError` or `StoreError` if a model can't be loaded or the store not opened.
     """
     asyncio.run(_check_store(settings))
     set_up_logs(settings.log)

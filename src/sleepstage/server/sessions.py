@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.errors import DataError, StoreError
-from sleepstage.server.admission import admit, confirm
+from sleepstage.server.admission import Receipt, admit, confirm
 from sleepstage.server.background import Changes, Erasing, Failing
 from sleepstage.server.problems import OverError, UnknownSessionError
 from sleepstage.server.records import Advance, Incoming, SessionRecord, describe_statistics
@@ -26,7 +26,6 @@ from sleepstage.server.records import Advance, Incoming, SessionRecord, describe
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from sleepstage.server.admission import Receipt
     from sleepstage.server.message import Message
     from sleepstage.server.monitoring import Metrics
     from sleepstage.server.records import Backlog
@@ -76,12 +75,8 @@ class SessionService:
     ) -> SessionRecord:
         """Begin a session, or give the one that has this id.
 
-        Raises
-        ------
-        DataError
-            If it starts further ahead than a night is long: nothing sent until then would count.
-        OverError
-            If the owner has as many open sessions as are allowed.
+        Raises `DataError` if it starts further ahead than a night is long, as nothing sent until
+        then would count; `OverError` if the owner has as many open sessions as are allowed.
         """
         if await self.store.count_open(owner) >= self._settings.max_open:
             msg = f"{self._settings.max_open} sessions are open; close or delete some"
@@ -121,32 +116,28 @@ class SessionService:
         return known or await self.session(session_id)
 
     async def push(self, session_id: str, message_id: str, message: Message) -> Receipt:
-        """Store of a message what can count; see `admit`.
+        """Store of a message what can count.
 
-        Raises
-        ------
-        DataError
-            If it has no samples, or none that can belong to this night.
-        OverError
-            If the night is over, or the session has had another message with this id.
-        UnknownSessionError
-            If there is no such session.
+        Raises `DataError` if it has no samples, or none that can belong to this night; `OverError`
+        if the night is over, or the session has had another message with this id;
+        `UnknownSessionError` if there is no such session.
         """
         if message.span is None:
             msg = "no samples; give some of heart_rate, motion, steps"
             raise DataError(msg)
         before = await self._current(session_id, message.span[0])
-        admission = admit(before, message, now=self.clock())
-        kept = admission.message
-        now, warnings = self.clock(), admission.counts
-        incoming = Incoming(message_id, kept.to_bytes(), message.digest, kept.span, now, warnings)
+        receipt = admit(before, message, now=self.clock())
+        kept, now = receipt.message, self.clock()
+        incoming = Incoming(
+            message_id, kept.to_bytes(), message.digest, kept.span, now, receipt.counts
+        )
         delivery, record = await self.store.add_message(session_id, incoming)
         if record is None:
             self._known.pop(session_id, None)
             raise UnknownSessionError(session_id)
         self._known[session_id] = record
         self._metrics.messages.labels(delivery.value).inc()
-        receipt = confirm(delivery, record, message_id, admission)
+        receipt = confirm(delivery, record, message_id, receipt)
         self.count(receipt.warnings)
         if _is_due(record) and not self.failing.rests(session_id):
             self.start(session_id)
@@ -216,12 +207,8 @@ class SessionService:
         With `silent_since`, only if it was last heard before that time; it then opens again when
         more samples come.
 
-        Raises
-        ------
-        SnapshotMismatchError
-            If it was begun with another model.
-        UnknownSessionError
-            If there is no such session.
+        Raises `SnapshotMismatchError` if it was begun with another model, and
+        `UnknownSessionError` if there is no such session.
         """
         final = silent_since is None
         for _ in range(_TRIES):

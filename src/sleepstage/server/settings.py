@@ -92,12 +92,8 @@ def is_loopback(host: str) -> bool:
 def read_settings(**flags: object) -> Settings:
     """Take flags that are not None, and the environment for the others.
 
-    A setting that is not among the flags can be given in the environment alone.
-
-    Raises
-    ------
-    DataError
-        Names the setting and what is wrong with it.
+    A setting that is not among the flags can be given in the environment alone. Raises
+    `DataError`, which names the setting and what is wrong with it.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:

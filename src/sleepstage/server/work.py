@@ -40,10 +40,7 @@ _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 class Models:
     """What stages: epochs as they end, and nights that are over.
 
-    Raises
-    ------
-    DataError
-        If the pair of them can't do this.
+    Raises `DataError` if the pair of them can't do this.
     """
 
     live: Stager
@@ -123,23 +120,9 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: 
     """Emit the last epochs, and stage the night as a whole.
 
     What can't be staged is left out, and the result has it under ``problem``: a night that stayed
-    open would never be whole either.
-
-    Parameters
-    ----------
-    models : Models
-        For epochs as they end, and for nights that are over.
-    backlog : Backlog
-        The work that waits.
-    samples : sequence of bytes
-        What the epochs before rest on.
-    final : bool
-        If False, the session can go on from here when more samples come.
-
-    Raises
-    ------
-    SnapshotMismatchError
-        If the session was begun with another model.
+    open would never be whole either. The epochs before rest on `samples`; if not `final`, the
+    session can go on from here when more come. Raises `SnapshotMismatchError` if the session was
+    begun with another model.
     """
     record, night, result = backlog.record, None, {}
     problems: list[str] = []
