@@ -59,20 +59,11 @@ _STAGES: Final = (Stage.WAKE, Stage.N1, Stage.N2, Stage.N3, Stage.REM, Stage.UNS
 def read_night(folder: str | Path) -> Recording:
     """One night of the dataset, in Unix seconds, from the first labelled epoch to the last.
 
-    Samples from before are kept as history, those from after are left out. The headband's own
-    labels are not read.
+    The folder is ``<person>/<night>``; either signal may be missing. Samples from before are kept
+    as history, those from after are left out. The headband's own labels are not read.
 
-    Parameters
-    ----------
-    folder : path
-        ``<person>/<night>``. Either signal may be missing.
-
-    Raises
-    ------
-    DataError
-        If a file is broken, names it; or if signals and labels are not of the same night.
-    MissingExtraError
-        If scipy is not installed.
+    Raises `DataError` if a file is broken, naming it, or if signals and labels are not of the same
+    night; `MissingExtraError` if scipy is not installed.
     """
     folder = Path(folder)
     clock, stages = _read_labels(folder / _LABELS)

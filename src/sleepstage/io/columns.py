@@ -38,6 +38,7 @@ _SIGNALS: Final = {
     "steps": (("steps",), ("step_count",)),
 }
 _ROW: Final = "row of the file"
+_LONGEST_TEXT: Final = 1000  # bytes: a longer one is no number and no time
 _SUFFIXES: Final = frozenset((".csv", ".tsv", ".txt", ".parquet"))
 _LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since
@@ -55,12 +56,8 @@ class Columns(NamedTuple):
 def read_columns(path: Path, signal: str) -> Columns:
     """Times and values of a signal, by the first way to call it whose columns the file has.
 
-    The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps.
-
-    Raises
-    ------
-    DataError
-        If they are missing or broken; names the line.
+    The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps. Raises
+    `DataError` if they are missing or broken; names the line.
     """
     import polars as pl
 
@@ -248,9 +245,6 @@ def signals_of(path: Path, named: str | None) -> list[str]:
     else:
         return []
     return [signal for signal in _SIGNALS if None not in _columns(names, signal)]
-
-
-_LONGEST_TEXT: Final = 1000  # bytes: a longer one is no number and no time
 
 
 def column_names(path: Path) -> list[str]:

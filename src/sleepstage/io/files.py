@@ -12,7 +12,7 @@ import os
 import zipfile
 import zlib
 from array import array
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
@@ -105,56 +105,33 @@ class Line(NamedTuple):
 
 
 def read_text_table(
-    path: str | Path,
-    columns: Sequence[str],
-    *,
-    separator: str,
-    header: bool = False,
+    path: str | Path, columns: Sequence[str], *, separator: str, header: bool = False
 ) -> NDArray[np.float64]:
-    """Read a table of finite numbers.
+    """Read a table of finite numbers, shape (n_lines, n_columns), from a text file.
 
-    Parameters
-    ----------
-    path : path
-        Text file.
-    columns : sequence of str
-        What the columns hold, for error messages.
-    separator : str
-        A single character.
-    header : bool
-        Whether the first line holds names. Lines that start with ``#`` are passed over then.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_lines, n_columns)
-
-    Raises
-    ------
-    DataError
-        If the file is missing, empty or has a line that is not `columns` numbers; names the line.
-        If it has too many rows.
+    With a `header` the first line holds names, and lines that start with ``#`` are skipped. Raises
+    `DataError` if the file is missing, empty, has too many rows or a line that is not one number
+    for each of `columns`; names the line.
     """
     import polars as pl
 
     path = Path(path)
-    try:
-        with reading(path):
-            require_rows(path)
-            frame = pl.read_csv(
-                path,
-                has_header=header,
-                separator=separator,
-                new_columns=list(columns),
-                schema_overrides=[pl.Float64] * len(columns),
-                comment_prefix="#" if header else None,
-                glob=False,
-            )
-    except table_errors():
-        return _read_slowly(path, columns, separator=separator, header=header)
-    table = frame.to_numpy()
-    if frame.width != len(columns) or not len(frame) or not np.isfinite(table).all():
-        return _read_slowly(path, columns, separator=separator, header=header)
-    return np.asarray(table, dtype=np.float64)
+    with suppress(*table_errors()), reading(path):
+        require_rows(path)
+        frame = pl.read_csv(
+            path,
+            has_header=header,
+            separator=separator,
+            new_columns=list(columns),
+            schema_overrides=[pl.Float64] * len(columns),
+            comment_prefix="#" if header else None,
+            glob=False,
+        )
+        if frame.width == len(columns) and len(frame):
+            table = np.asarray(frame.to_numpy(), dtype=np.float64)
+            if np.isfinite(table).all():
+                return table
+    return _read_slowly(path, columns, separator=separator, header=header)
 
 
 def _read_slowly(

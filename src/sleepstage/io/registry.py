@@ -113,12 +113,8 @@ def find_sources(
     """Files that are read together, and those that are damaged, in a file or folder.
 
     The path is local, or of any file system by way of `universal_pathlib`. Each of `FORMATS` is
-    asked, unless one is named.
-
-    Raises
-    ------
-    DataError
-        If the path is not there, the format unknown, or nothing of a known format is in it.
+    asked, unless one is named. Raises `DataError` if the path is not there, the format unknown, or
+    nothing of a known format is in it.
     """
     if as_format is not None and as_format not in FORMATS:
         msg = f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}"

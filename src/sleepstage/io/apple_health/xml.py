@@ -111,11 +111,8 @@ def read_export(
     """Read an export, called `name` in messages, from its beginning to its end.
 
     Of its `size` in bytes, `on_progress` is called with megabytes read, of all, and a remark.
-
-    Raises
-    ------
-    DataError
-        If it is malformed, ends too early, declares entities or is no export; names the line.
+    Raises `DataError` if it is malformed, ends too early, declares entities or is no export; names
+    the line.
     """
     records = _Records(name)
     parser = records.parser

@@ -83,17 +83,10 @@ def number(value: Any) -> float:
 
 
 def motion_in_g(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Acceleration with gravity in Apple's axes; left out is where gravity does not show the unit.
+    """Acceleration with gravity in Apple's axes: time and x, y, z in g, shape (m, 4).
 
-    Parameters
-    ----------
-    rows : ndarray of float64, shape (n, 7)
-        Time, gravity and acceleration without it, in g or, if the app standardises, in m/s².
-
-    Returns
-    -------
-    ndarray of float64, shape (m, 4)
-        Time and x, y, z in g.
+    The rows, shape (n, 7), hold time, gravity and acceleration without it, in g or, if the app
+    standardises, in m/s². Those whose gravity does not show the unit are left out.
     """
     if not len(rows):
         return np.empty((0, 4))
@@ -271,13 +264,10 @@ def _with_depth(
     depth = 0
     for event, value in events:
         stream.n_unparsed = 0
-        if event in _BEGINS:
-            depth += 1
-            if depth > _DEEPEST:
-                msg = f"{stream.path}: arrays or objects more than {_DEEPEST} deep; export it again"
-                raise DataError(msg)
-        elif event in _ENDS:
-            depth -= 1
+        depth += (event in _BEGINS) - (event in _ENDS)
+        if depth > _DEEPEST:
+            msg = f"{stream.path}: arrays or objects more than {_DEEPEST} deep; export it again"
+            raise DataError(msg)
         yield depth, event, value
 
 

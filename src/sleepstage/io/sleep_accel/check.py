@@ -55,19 +55,10 @@ class _Night:
 def check_dataset(
     directory: str | Path, *, on_progress: Callable[[int, int, str], None] | None = None
 ) -> DatasetReport:
-    """Check all subjects of a dataset.
+    """Check all subjects of a dataset in the layout of `sleepstage.io.sleep_accel.read`.
 
-    Parameters
-    ----------
-    directory : path
-        Folder in the layout of `sleepstage.io.sleep_accel.read`.
-    on_progress : callable, optional
-        Called with the number of finished subjects, of all subjects, and the one just finished.
-
-    Raises
-    ------
-    DataError
-        If `directory` has none of the dataset's files.
+    `on_progress` is called with the number of finished subjects, of all subjects, and the one just
+    finished. Raises `DataError` if `directory` has none of the dataset's files.
     """
     directory = Path(directory)
     subjects = sleep_accel.find_subjects(directory)

@@ -56,28 +56,14 @@ def fetch(
     complete, so that an interrupted download goes on where it stopped. In a folder that was
     downloaded to before, a file that differs is replaced; in another one, nothing is.
 
-    Parameters
-    ----------
-    directory : path
-        Where the files go; made if missing.
-    mirror : str, optional
-        Address of a copy of `BASE_URL`; by default `MIRROR_VARIABLE` of the environment.
-    subjects : iterable of str, optional
-        Whose files to take; everyone's by default.
-    motion : bool
-        False leaves out raw motion, 2 GB of it.
-    jobs : int
-        How many files are downloaded at a time.
-    on_progress : callable, optional
-        Called with the number of files that are done with, of all files, and the path of the last.
+    The `mirror` is the address of a copy of `BASE_URL`, by default `MIRROR_VARIABLE` of the
+    environment. Without `subjects`, everyone's files are taken; without `motion`, all but 2 GB of
+    raw motion; `jobs` of them at a time. `on_progress` is called with the number of files that are
+    done with, of all files, and the path of the last.
 
-    Raises
-    ------
-    DataError
-        If the list of checksums can't be had or is none, a subject is unknown, other files are in
-        the way, or, once all other files are there, some file can't be downloaded.
-    MissingExtraError
-        If pooch is not installed.
+    Raises `DataError` if the list of checksums can't be had or is none, a subject is unknown, other
+    files are in the way, or, once all other files are there, some file can't be downloaded;
+    `MissingExtraError` if pooch is not installed.
     """
     with needs_extra("downloading the dataset", "fetch"):
         import pooch

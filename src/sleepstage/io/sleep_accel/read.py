@@ -96,12 +96,8 @@ LAYOUT: Final = {
 def find_data(given: str | Path | None = None) -> Path:
     """Where the dataset lies: in `given` or, without it, in `ENVIRONMENT_VARIABLE`.
 
-    Without both, it is looked for in ``data/sleep-accel`` and ``../shared/sleep-accel``.
-
-    Raises
-    ------
-    DataError
-        If there is none.
+    Without both, it is looked for in ``data/sleep-accel`` and ``../shared/sleep-accel``. Raises
+    `DataError` if there is none.
     """
     if given is None:
         given = os.environ.get(ENVIRONMENT_VARIABLE) or None
@@ -140,12 +136,8 @@ def subject_files(directory: str | Path, subject: str) -> dict[str, Path]:
 def read_subject(directory: str | Path, subject: str) -> Recording:
     """One night of the dataset, in seconds since the start of polysomnography.
 
-    Raw motion is summarised on the way, unless there is a summary that was made from it.
-
-    Raises
-    ------
-    DataError
-        If the subject is unknown or a file is broken; names file and line.
+    Raw motion is summarised on the way, unless there is a summary that was made from it. Raises
+    `DataError` if the subject is unknown or a file is broken; names file and line.
     """
     files = subject_files(directory, subject)
     if not files:

@@ -47,27 +47,14 @@ def prepare(
     jobs: int | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> PrepareReport:
-    """Summarise the raw motion of a dataset, nights in parallel, only where it changed.
+    """Summarise the raw motion of a dataset, `jobs` nights at once, only where it changed.
 
-    Parameters
-    ----------
-    directory : path
-        Dataset in the layout of sleep-accel.
-    out : path, optional
-        Where the summaries go, beside copies of the small files, so that it is a dataset of its
-        own; into `directory` by default.
-    form : {"parquet", "csv"}
-        Kind of file.
-    jobs : int, optional
-        Nights at once; one a core by default.
-    on_progress : callable, optional
-        Called with done, total, subject after each night.
+    Summaries go into `directory` or, beside copies of the small files, into `out`, so that it is a
+    dataset of its own. By default one night a core is summarised at a time. `on_progress` is called
+    with done, total, subject after each night.
 
-    Raises
-    ------
-    DataError
-        If `out` holds another dataset; if raw motion is broken or a summary was not made here,
-        when the other nights are finished.
+    Raises `DataError` if `out` holds another dataset; and, when the other nights are finished, if
+    raw motion is broken or a summary was not made here.
     """
     directory = Path(directory)
     target = Path(out) if out is not None else directory
