@@ -75,10 +75,8 @@ class Scheme:
     def encode(self, stages: ArrayLike) -> NDArray[np.int8]:
         """Class codes of `stages` (an array of `Stage`), `UNSCORED` where there is none.
 
-        Raises
-        ------
-        DataError
-            If a value is no `Stage`; the numbers of scored files are for `stages_from_codes`.
+        Raises `DataError` if a value is no `Stage`; the numbers of scored files are for
+        `stages_from_codes`.
         """
         stages = np.asarray(stages)
         unknown = stages[~np.isin(stages, list(Stage))]
@@ -93,10 +91,7 @@ class Scheme:
     def merge_to(self, coarser: Scheme) -> tuple[int, ...]:
         """For each class of this scheme, the code of the class of `coarser` that contains it.
 
-        Raises
-        ------
-        DataError
-            If a class of this scheme is split between classes of the other.
+        Raises `DataError` if a class of this scheme is split between classes of the other.
         """
         merged = []
         for name, members in zip(self.classes, self.members, strict=True):

@@ -222,10 +222,8 @@ def render(
 
     Functions in `content` may be called, or used as filters.
 
-    Raises
-    ------
-    MissingExtraError
-        If Jinja is not installed: names the `purpose` of the page, and the `extra` to install.
+    Raises `MissingExtraError` if Jinja is not installed: names the `purpose` of the page, and
+    the `extra` to install.
     """
     with needs_extra(purpose, extra):
         from jinja2 import Environment, StrictUndefined

@@ -106,10 +106,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     A library that does not return to Python is not stopped before it does.
 
-    Raises
-    ------
-    DataError
-        In place of whatever was under way.
+    Raises `DataError` in place of whatever was under way.
     """
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield

@@ -38,10 +38,7 @@ def write_edf(hypnogram: Hypnogram, path: Path) -> None:
     Light sleep is written as N2. The start is what the clock showed; where times are no Unix time,
     it is 1 January 1985, midnight, the earliest that EDF knows.
 
-    Raises
-    ------
-    MissingExtraError
-        If edfio is not installed.
+    Raises `MissingExtraError` if edfio is not installed.
     """
     with needs_extra("writing EDF+", "edf"):
         from edfio import Edf, EdfAnnotation, Recording

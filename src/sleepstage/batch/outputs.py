@@ -87,10 +87,7 @@ def publish(written: Path, target: Path) -> None:
     `written` is of `sleepstage._utils.files.temporary_folder`, beside a local `target`; it is
     used up.
 
-    Raises
-    ------
-    DataError
-        If something else is there.
+    Raises `DataError` if something else is there.
     """
     refuse_others(target)
     if not is_local(target):

@@ -51,10 +51,7 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
 
     Both show the results of earlier runs in the folder, too.
 
-    Raises
-    ------
-    MissingExtraError
-        If Jinja is not installed.
+    Raises `MissingExtraError` if Jinja is not installed.
     """
     import polars as pl
 

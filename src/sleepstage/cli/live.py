@@ -157,10 +157,7 @@ def _report(session: Session) -> None:
 def parse_line(line: str) -> dict[str, Any]:
     """Arguments of `Session.push`.
 
-    Raises
-    ------
-    DataError
-        If the line is no JSON object, has other keys, or samples without a time.
+    Raises `DataError` if the line is no JSON object, has other keys, or samples without a time.
     """
     try:
         said = json.loads(line)

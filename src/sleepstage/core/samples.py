@@ -39,10 +39,8 @@ A `datetime64` of numpy is in UTC; all other moments need a time zone.
 def to_seconds(times: Times) -> NDArray[np.float64]:
     """`Times` as numbers, of the same shape.
 
-    Raises
-    ------
-    OverflowError, TypeError, ValueError
-        If something is no time, or has no time zone.
+    Raises `OverflowError` or `TypeError` or `ValueError` if something is no time, or has no
+    time zone.
     """
     array = np.asarray(times)
     if array.dtype.kind in "fiu":
@@ -66,10 +64,8 @@ def to_seconds(times: Times) -> NDArray[np.float64]:
 def to_time(time: Time, name: str) -> float:
     """`Time` as a number.
 
-    Raises
-    ------
-    DataError
-        If it is none, or a moment without a time zone; names `name` and the value.
+    Raises `DataError` if it is none, or a moment without a time zone; names `name` and the
+    value.
     """
     reason = ""
     try:

@@ -40,10 +40,7 @@ def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Sam
 
     All functions here sort by time, drop exact duplicates, and begin an error with `name`.
 
-    Raises
-    ------
-    DataError
-        If shapes do not fit or something is no finite number.
+    Raises `DataError` if shapes do not fit or something is no finite number.
     """
     if given is None:
         return Samples.empty(), 0
@@ -61,11 +58,8 @@ def is_plausible(bpm: NDArray[np.float64]) -> NDArray[np.bool_]:
 def clean_motion(given: Given | None, name: str = "motion") -> Samples:
     """Raw acceleration in g, values of shape (n, 3), or 15 s summaries, (n, 4).
 
-    Raises
-    ------
-    DataError
-        As for heart rate; or if a count is negative or more than `MAX_COUNTS`, or acceleration is
-        beyond `MAX_ACCELERATION`.
+    Raises `DataError` as for heart rate; or if a count is negative or more than `MAX_COUNTS`,
+    or acceleration is beyond `MAX_ACCELERATION`.
     """
     if given is None:
         return Samples.empty(len(MOTION_COLUMNS))
@@ -95,10 +89,7 @@ def clean_motion(given: Given | None, name: str = "motion") -> Samples:
 def clean_steps(given: Given | None, name: str = "steps") -> Samples:
     """Steps since the sample before, at the time when the count was known.
 
-    Raises
-    ------
-    DataError
-        As for heart rate; or if a count is negative or more than `MAX_STEPS`.
+    Raises `DataError` as for heart rate; or if a count is negative or more than `MAX_STEPS`.
     """
     if given is None:
         return Samples.empty()

@@ -61,10 +61,8 @@ class ModelInfo:
     def from_json(cls, text: str) -> ModelInfo:
         """Read what `to_json` wrote.
 
-        Raises
-        ------
-        ModelFileError
-            If it is of another format or uses features that this version does not have.
+        Raises `ModelFileError` if it is of another format or uses features that this
+        version does not have.
         """
         try:
             values = dict(json.loads(text))

@@ -352,10 +352,8 @@ class Session:
     def restore(cls, model: LiveModel, snapshot: bytes) -> Session:
         """Go on exactly where `snapshot` was taken.
 
-        Raises
-        ------
-        SnapshotError
-            If it is damaged, of another version, or was taken with another model.
+        Raises `SnapshotError` if it is damaged, of another version, or was taken with
+        another model.
         """
         session = cls.__new__(cls)
         session._resume(model, unpack(snapshot, _State.initial(model), model.digest))  # noqa: SLF001

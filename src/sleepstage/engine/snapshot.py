@@ -42,12 +42,8 @@ def unpack(content: bytes, like: State, belongs_to: str) -> State:
 
     What else was packed beside it is left out.
 
-    Raises
-    ------
-    SnapshotError
-        If the content is damaged.
-    SnapshotMismatchError
-        If it is of another version, or belongs to something else.
+    Raises `SnapshotError` if the content is damaged; `SnapshotMismatchError` if it is of
+    another version, or belongs to something else.
     """
     try:
         version, owner, arrays = _open(content)

@@ -126,10 +126,8 @@ class Stager:
     def restore(self, snapshot: bytes) -> Session:
         """Go on with a session exactly where `Session.snapshot` was called.
 
-        Raises
-        ------
-        SnapshotError
-            If the snapshot is damaged, of another version, or was taken with another model.
+        Raises `SnapshotError` if the snapshot is damaged, of another version, or was taken
+        with another model.
         """
         self._require_live()
         return Session.restore(self, snapshot)
@@ -297,10 +295,7 @@ def load_model(model: str | Path = "live") -> Stager:
 def read_model(model: str | Path) -> bytes:
     """Content of a model's file, which a `Stager` can be made of elsewhere.
 
-    Raises
-    ------
-    ModelFileError
-        If the file is none of this package's models, or of another version.
+    Raises `ModelFileError` if the file is none of this package's models, or of another version.
     """
     path = _path(model)
     Stager(path)  # raises at once what is wrong with it

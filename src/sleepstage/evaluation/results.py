@@ -75,10 +75,7 @@ def results(outcomes: Outcomes) -> Results:
 def read_results(path: Path) -> Results:
     """Read ``results.json``.
 
-    Raises
-    ------
-    DataError
-        If it can't be read, or holds something else.
+    Raises `DataError` if it can't be read, or holds something else.
     """
     try:
         found: Results = decode(Results, json.loads(path.read_text(encoding="utf-8")))

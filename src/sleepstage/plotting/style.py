@@ -23,10 +23,7 @@ def panels(
 ) -> tuple[Figure, NDArray[Any]]:
     """Make an empty picture, and its panels as an array of shape (n_rows, n_columns).
 
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
+    Raises `MissingExtraError` if matplotlib is not installed.
     """
     with needs_extra("drawing", "plot"):
         from matplotlib.figure import Figure
