@@ -10,6 +10,7 @@ only those models are made.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,11 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 from research import DOCS
 from research.make_results import real_nights
 from research.quantise import quantise
-from sleepstage._utils.codec import encode
 from sleepstage._utils.files import write_atomically
 from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.engine.stager import SHIPPED_MODELS, load_model
-from sleepstage.evaluation.results import read_results
 from sleepstage.evaluation.splits import everyone
 from sleepstage.ml.registry import CLASSIFIERS
 
@@ -97,7 +96,8 @@ def measured(name: str) -> dict[str, Any]:
     if not RESULTS.exists():
         msg = f"{RESULTS} is missing: models contain the metrics of their recipe; run make results"
         raise SystemExit(msg)
-    summary = encode(read_results(RESULTS).models[RECIPES[name]].summary)
+    models = json.loads(RESULTS.read_text(encoding="utf-8"))["models"]
+    summary = models[RECIPES[name]]["summary"]
     return {"protocol": "ten folds by person, of the recipe; means over folds", **summary}
 
 

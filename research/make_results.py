@@ -43,7 +43,7 @@ LIGHT: Final = ("training_epochs=30",)
 NIGHT: Final = "ensemble-night"
 MODELS: Final = (
     *(DEFAULT, "lstm", NIGHT, "heart-rate-night", "boosting"),
-    *("boosting-hmm", "logistic", "walch", "elapsed", "majority"),
+    *("logistic", "walch", "elapsed", "majority"),
 )
 
 HEAD = """\

@@ -15,7 +15,7 @@ import pytest
 
 import sleepstage
 from research.studies import STUDIES, study_tasks
-from sleepstage._utils.codec import encode
+from sleepstage._utils.files import encode
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import experiment
 from sleepstage.evaluation.experiment import Task, evaluate, plan

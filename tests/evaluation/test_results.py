@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sleepstage._utils.codec import encode
-from sleepstage._utils.files import write_json
+from sleepstage._utils.files import encode, write_json
 from sleepstage.core.agreement import Agreement, Report, ScoredNight
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.errors import DataError, SleepstageError
@@ -20,7 +19,6 @@ from sleepstage.evaluation.people import compare, estimate, per_person
 from sleepstage.evaluation.results import (
     by_model,
     nights_of,
-    read_results,
     results,
     summarise,
 )
@@ -267,7 +265,6 @@ def test_the_document_is_plain_json(people: list[dict[str, ScoredNight]], tmp_pa
     as_read = json.loads(json.dumps(encode(found), allow_nan=False))
     write_json(tmp_path / "results.json", encode(found))
     assert json.loads((tmp_path / "results.json").read_text()) == as_read
-    assert read_results(tmp_path / "results.json") == found
 
 
 def test_keys_of_the_file_are_those_of_old(outcomes: Outcomes) -> None:
@@ -289,17 +286,6 @@ def test_keys_of_the_file_are_those_of_old(outcomes: Outcomes) -> None:
         *("live", "summary", "people", "per_night", "curves", "bland_altman", "against_first"),
     ]
     assert found["models"]["first"]["against_first"] is None
-
-
-@pytest.mark.parametrize(
-    "text", [None, "", "{", "[]", "null", "{}", '{"runs": 1}', '{"runs": [{}], "failed": []}']
-)
-def test_what_is_no_results_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
-    path = tmp_path / "results.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DataError, match=r"results\.json: no results of an evaluation \("):
-        read_results(path)
 
 
 def test_where_nothing_could_be_done_the_first_reason_is_told() -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from sleepstage._utils.codec import encode
+from sleepstage._utils.files import encode
 from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError

@@ -17,7 +17,7 @@ from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extra
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch, walch_features
-from sleepstage.ml.boosting import Boosting, ForwardFilter, with_past
+from sleepstage.ml.boosting import Boosting, with_past
 from sleepstage.ml.classifier import four_class_counts
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
 from sleepstage.stages import FOUR_CLASS, UNSCORED
@@ -37,7 +37,6 @@ ALL: dict[str, Classifier] = {
     "elapsed": ElapsedTime(),
     "logistic": Logistic(),
     "boosting": TREES,
-    "boosting_hmm": replace(TREES, hmm=True),
     "walch": Walch(max_steps=200),
 }
 LIVE = [name for name, classifier in ALL.items() if classifier.live]
@@ -271,46 +270,6 @@ def test_the_past_stands_beside_the_present() -> None:
         assert np.isnan(column[:lag]).all()
         assert column[lag:].tolist() == list(range(45 - lag))
     assert np.isnan(with_past(rows[:3])[:, len(SUMMARIES) :]).all()
-
-
-def test_the_filter_after_boosting_is_the_forward_filter(
-    nights: list[PreparedNight], fitted: dict[str, Fitted]
-) -> None:
-    own = ForwardFilter.estimate(nights[:3], weight=1.0)
-    expected = own.filter(probabilities(fitted["boosting"], nights[3]))
-    found = probabilities(fitted["boosting_hmm"], nights[3])
-    assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
-
-
-def test_transitions_are_counted_between_neighbours_that_are_scored() -> None:
-    night = night_of([UNSCORED, WAKE, WAKE, LIGHT, UNSCORED, DEEP, LIGHT, REM])
-    found = ForwardFilter.estimate([night, night])
-    assert found.first == pytest.approx([3 / 6, 1 / 6, 1 / 6, 1 / 6])
-    assert found.shares == pytest.approx([2 / 6, 2 / 6, 1 / 6, 1 / 6])
-    counts = np.array([[3, 3, 1, 1], [1, 1, 1, 3], [1, 3, 1, 1], [1, 1, 1, 1]])
-    assert found.transitions == pytest.approx(counts / counts.sum(axis=1)[:, np.newaxis])
-
-
-def test_three_epochs_filtered_by_hand() -> None:
-    hmm = ForwardFilter(
-        shares=np.array([0.1, 0.5, 0.2, 0.2]),
-        first=np.array([0.4, 0.2, 0.2, 0.2]),
-        transitions=np.array([[0.9, 0.1, 0, 0], [0, 0.8, 0.2, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
-    )
-    found = hmm.filter(np.array([[0.2, 0.5, 0.2, 0.1], [0.1, 0.5, 0.2, 0.2], [0.3, 0.5, 0.2, 0]]))
-    # Likelihoods 2, 1, 1, 0.5; then all 1; then 3, 1, 1, 0.
-    assert found[0] == pytest.approx(np.array([8, 2, 2, 1]) / 13)
-    assert found[1] == pytest.approx(np.array([7.2, 2.4, 2.4, 1]) / 13)
-    assert found[2] == pytest.approx(np.array([19.44, 2.64, 2.88, 0]) / 24.96)
-
-
-def test_weight_zero_forgets_what_is_measured() -> None:
-    hmm = ForwardFilter.estimate([HAND], weight=0.0)
-    found = hmm.filter(np.array([[0.97, 0.01, 0.01, 0.01], [0.01, 0.97, 0.01, 0.01]]))
-    assert found[0] == pytest.approx(hmm.first)
-    assert found[1] == pytest.approx(hmm.first @ hmm.transitions)
-    half = replace(hmm, weight=0.5).filter(np.array([hmm.shares * 4]))
-    assert half[0] == pytest.approx(hmm.first)
 
 
 # The published features

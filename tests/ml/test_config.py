@@ -65,7 +65,7 @@ def test_any_classifier_is_set_in_the_same_way() -> None:
     ensemble = override(Ensemble(), ["transformer.network.heads=2", "seed=3"])
     assert ensemble.transformer.network == TransformerConfig(heads=2)
     assert (ensemble.lstm, ensemble.seed) == (Ensemble().lstm, 3)
-    assert override(Boosting(), ["hmm=true"]) == Boosting(hmm=True)
+    assert override(Boosting(), ["n_trees=3"]) == Boosting(n_trees=3)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from research import make_results
 from research.studies import StudyResults, Varied, results_of
 from research.study_report import VariationResult, study_sections
-from sleepstage._utils.codec import encode
+from sleepstage._utils.files import encode
 from sleepstage.core.agreement import ScoredNight
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation.experiment import Task

@@ -10,23 +10,26 @@ import secrets
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unicodedata import category
 
-from sleepstage._utils.codec import encode
 from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import polars as pl
 
 _TEMPORARY: Final = re.compile(r"\.sleepstage-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.\w+)?")
 _ABANDONED: Final = 86400.0  # seconds after which no run can still be writing a temporary
+FLAT: Final[Mapping[str, bool]] = {"flat": True}
+"""Metadata of a field, a mapping or a dataclass, whose keys stand among those of its owner."""
 
 
 def _temporary(folder: Path, suffix: str = "") -> Path:
@@ -204,6 +207,20 @@ def fingerprint(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encode(value: Any) -> Any:
+    """Mappings, lists and scalars; an optional field that is left at None has no key."""
+    if is_dataclass(value):
+        found: dict[str, Any] = {}
+        for field in fields(value):
+            content = getattr(value, field.name)
+            if content is not None or field.default is not None:
+                found |= encode(content) if field.metadata else {field.name: encode(content)}
+        return found
+    if isinstance(value, Mapping):
+        return {key: encode(one) for key, one in value.items()}
+    return [encode(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def write_json(path: str | Path, content: object, *, suffixes: tuple[str, ...] = ()) -> None:

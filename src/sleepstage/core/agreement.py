@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage._utils.codec import FLAT
+from sleepstage._utils.files import FLAT
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
 
 if TYPE_CHECKING:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from sleepstage._utils.codec import decode
 from sleepstage.core.agreement import reported_schemes
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import curves
@@ -30,7 +28,6 @@ from sleepstage.evaluation.schema import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from sleepstage.core.agreement import Agreement, Report, ScoredNight
     from sleepstage.evaluation.experiment import Task
@@ -70,19 +67,6 @@ def results(outcomes: Outcomes) -> Results:
         summary=next(iter(models.values())).summary,
         models=models,
     )
-
-
-def read_results(path: Path) -> Results:
-    """Read ``results.json``.
-
-    Raises `DataError` if it can't be read, or holds something else.
-    """
-    try:
-        found: Results = decode(Results, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        msg = f"{path}: no results of an evaluation ({error}); run the evaluation again"
-        raise DataError(msg) from error
-    return found
 
 
 def failed_runs(outcomes: Outcomes) -> list[FailedRun]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage._utils.codec import encode
-from sleepstage._utils.files import write_atomically, write_json
+from sleepstage._utils.files import encode, write_atomically, write_json
 from sleepstage.core.agreement import ScoredNight, report
 from sleepstage.errors import DataError
 from sleepstage.evaluation.schema import Metrics, OperatingPoint

@@ -3,12 +3,16 @@
 Shares, kappa, F1 and areas are at most 1; None stands where a number is not defined.
 """
 
-# No postponed annotations here: `sleepstage._utils.codec.decode` looks the types up.
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from sleepstage._utils.codec import FLAT
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sleepstage._utils.files import FLAT
 from sleepstage.core.agreement import Report
-from sleepstage.evaluation.splits import Split
+
+if TYPE_CHECKING:
+    from sleepstage.evaluation.splits import Split
 
 Numbers = dict[str, float | None]
 """Of a person or a night; see `sleepstage.evaluation.people.per_person`."""

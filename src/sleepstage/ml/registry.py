@@ -50,7 +50,6 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
             late_starts=0.1,
         ),
         "boosting": Boosting(),
-        "boosting-hmm": Boosting(hmm=True),
         "logistic": Logistic(),
         "walch": Walch(),
         "elapsed": ElapsedTime(),

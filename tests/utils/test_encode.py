@@ -1,13 +1,10 @@
-"""Dataclasses as JSON and back."""
+"""Dataclasses as JSON."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import pytest
-
-from sleepstage._utils.codec import FLAT, decode, encode
+from sleepstage._utils.files import FLAT, encode
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,3 @@ def test_flat_fields_stand_among_those_of_their_owner_and_extras_are_left_out() 
         "names": ["u", "v"],
         "nothing": None,
     }
-
-
-@pytest.mark.parametrize("owner", [OWNER, replace(OWNER, extra=Point(0.0, 0.0))])
-def test_what_is_read_is_what_was_written(owner: Owner) -> None:
-    assert decode(Owner, json.loads(json.dumps(encode(owner)))) == owner
-
-
-@pytest.mark.parametrize("content", [{}, {"x": 1.0}, [], None, 3])
-def test_another_shape_is_refused(content: object) -> None:
-    with pytest.raises((TypeError, AttributeError)):
-        decode(Point, content)
