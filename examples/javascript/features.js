@@ -11,7 +11,14 @@ export const EPOCH_SECONDS = 30;
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 24 * HOUR;
+const EPOCHS_PER_HOUR = HOUR / EPOCH_SECONDS;
 const MEMORY = 30 * MINUTE; // s of heart rate and motion that are looked back on
+const N_LEVELS = 1200; // epochs whose heart rate makes the baseline
+const AT_REST = 8; // bpm above the floor
+const N_CALM = 960; // epochs whose calm is remembered
+const CALM_SHARE = 0.1; // of windows with movement
+const UP_EPOCHS = 20; // without calm, one after the other: somebody is up
+const N_UP = 900; // epochs in which that is looked for
 const TURN_FLOOR = 1e-3; // g, about the noise of a watch that lies still
 const WINDOW = 15; // s of a summary
 const COVERED = 0.8; // of a stretch have to be known to tell that nothing moved in it
@@ -27,8 +34,11 @@ export function beginNight(start) {
   return {
     start, // of the first epoch, in seconds on the clock of the samples
     nEpochs: 0, // closed so far
-    night: [], // mean heart rate of each epoch that had any
+    levels: [], // mean heart rate of each of the last epochs, NaN where there was none
+    calm: [], // of each of the last epochs: 1 calm, -1 not, 0 where there was no motion
     lastMovement: NaN, // time of the last summary with an activity count
+    lastSteps: NaN, // time of the last sample of steps
+    lastWalk: NaN, // and of the last with any
   };
 }
 
@@ -36,19 +46,25 @@ export function beginNight(start) {
  * Features of the next epoch by their names, and the state after it.
  *
  * Samples later than the epoch's end are not looked at, so they may be there or not. Heart rate and
- * motion older than 30 minutes and steps older than a day are not needed any more.
+ * motion older than 30 minutes, and steps of closed epochs, are not needed any more.
  */
 export function closeEpoch(state, { heartRate, motion, steps }) {
   const now = state.start + (state.nEpochs + 1) * EPOCH_SECONDS;
-  const [ofHeartRate, night] = heartRateFeatures(state, heartRate, now);
+  const nEpochs = state.nEpochs + 1;
+  const [ofHeartRate, levels] = heartRateFeatures(state, heartRate, now);
   const [ofMotion, lastMovement] = motionFeatures(state, motion, now);
+  const calm = [...state.calm, calmness(motion, now)].slice(-N_CALM);
+  const before = between(steps, -Infinity, now);
+  const lastSteps = before.times.at(-1) ?? state.lastSteps;
+  const lastWalk = before.times.filter((_, at) => before.values[at] > 0).at(-1) ?? state.lastWalk;
   const features = {
     ...ofHeartRate,
     ...ofMotion,
-    ...stepFeatures(steps, now),
-    elapsed: (now - state.start) / HOUR,
+    ...restFeatures(calm, nEpochs),
+    since_walk: sinceWalk(now - lastSteps, now - lastWalk),
   };
-  return [features, { start: state.start, nEpochs: state.nEpochs + 1, night, lastMovement }];
+  const { start } = state;
+  return [features, { start, nEpochs, levels, calm, lastMovement, lastSteps, lastWalk }];
 }
 
 /** Why an epoch can't be staged: "no_data", "not_worn", or "" where it can. */
@@ -77,25 +93,37 @@ function heartRateFeatures(state, heartRate, now) {
   const newest = recent.times.at(-1) ?? NaN;
   const gaps = differences(recent.times);
   const level = mean(last(0.5));
-  const night = Number.isNaN(level) ? state.night : [...state.night, level];
-  const median = percentile(night, 50);
+  const levels = [...state.levels, level].slice(-N_LEVELS);
+  const { floor, resting, rested } = baseline(levels);
   const features = {
     hr_30s: level,
     hr_sd_2m: spread(last(2)),
     hr_sd_10m: spread(last(10)),
     hr_step_sd_5m: spread(differences(last(5))),
-    hr_trend_10m: trend(between(heartRate, now - 10 * MINUTE, now)),
     hr_1m_vs_10m: mean(last(1)) - mean(last(10)),
     hr_5m_vs_30m: mean(last(5)) - mean(last(30)),
-    hr_1m_vs_night: mean(last(1)) - median,
-    hr_10m_vs_night: mean(last(10)) - median,
-    hr_night_p5: percentile(night, 5),
+    hr_1m_vs_rest: mean(last(1)) - resting,
+    hr_10m_vs_rest: mean(last(10)) - resting,
+    hr_floor_10h: floor,
+    hr_rest_10h: rested,
     hr_samples_1m: last(1).length,
     hr_age: Math.log1p(now - newest),
     hr_overdue: now - newest - (gaps.length ? mean(gaps) : 0),
     ...trace(recent, now),
   };
-  return [features, night];
+  return [features, levels];
+}
+
+/** Floor of the levels, the median of those near it, and how many hours these are. */
+function baseline(levels) {
+  const sorted = levels.filter((level) => !Number.isNaN(level)).sort((one, other) => one - other);
+  if (!sorted.length) {
+    return { floor: NaN, resting: NaN, rested: NaN };
+  }
+  const floor = sorted[Math.floor(0.05 * (sorted.length - 1))];
+  const n = firstAfter(sorted, floor + AT_REST);
+  const resting = (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2;
+  return { floor, resting, rested: n / EPOCHS_PER_HOUR };
 }
 
 /** Last heart rate before the end of each step, if it is young enough, less their mean. */
@@ -162,14 +190,35 @@ function motionFeatures(state, motion, now) {
   return [features, lastMovement];
 }
 
-function stepFeatures(steps, now) {
-  const day = between(steps, now - DAY, now);
-  if (!day.times.length) {
-    return { steps_24h: NaN, since_walk: NaN };
+/** 1 if hardly any window of the last ten minutes has movement, -1 if not, 0 if there is none. */
+function calmness(motion, now) {
+  const first = firstAfter(motion.times, now - 10 * MINUTE);
+  const windows = motion.values.slice(first, firstAfter(motion.times, now));
+  const share = mean(windows.map(([counts]) => Number(counts > 0)));
+  return Number.isNaN(share) ? 0 : share <= CALM_SHARE ? 1 : -1;
+}
+
+function restFeatures(calm, nEpochs) {
+  if (calm.at(-1) === 0) {
+    return { calm_2h: NaN, calm_8h: NaN, since_up: NaN };
   }
-  const walked = day.times.filter((_, at) => day.values[at] > 0);
-  const sinceWalk = walked.length ? now - walked.at(-1) : DAY;
-  return { steps_24h: Math.log1p(sum(day.values)), since_walk: Math.log1p(sinceWalk / MINUTE) };
+  const hours = (epochs) => calm.slice(-epochs).filter((one) => one === 1).length / EPOCHS_PER_HOUR;
+  let sinceUp = Math.min(nEpochs, N_UP);
+  for (let run = 0, at = 0; at < calm.length; at++) {
+    run = calm[at] === -1 ? run + 1 : 0;
+    if (run >= UP_EPOCHS) {
+      sinceUp = Math.min(calm.length - 1 - at, nEpochs, N_UP);
+    }
+  }
+  return { calm_2h: hours(240), calm_8h: hours(N_CALM), since_up: sinceUp / EPOCHS_PER_HOUR };
+}
+
+/** Of seconds since the newest sample of steps, and since the last that had any. */
+function sinceWalk(seen, walked) {
+  if (!(seen <= DAY)) {
+    return NaN;
+  }
+  return Math.log1p(Math.min(Number.isNaN(walked) ? DAY : walked, DAY) / MINUTE);
 }
 
 // Samples
@@ -224,25 +273,4 @@ function differences(values) {
 function spread(values) {
   const middle = mean(values);
   return values.length >= 3 ? Math.sqrt(mean(values.map((value) => (value - middle) ** 2))) : NaN;
-}
-
-/** Slope of a least-squares line per minute, from samples that span at least two minutes. */
-function trend({ times, values }) {
-  if (times.length < 6 || times.at(-1) - times[0] < 2 * MINUTE) {
-    return NaN;
-  }
-  const middle = mean(times);
-  const centred = times.map((time) => time - middle);
-  const slope =
-    sum(centred.map((time, at) => time * values[at])) / sum(centred.map((time) => time ** 2));
-  return slope * MINUTE;
-}
-
-/** Between the two nearest of the sorted values in proportion; NaN of nothing. */
-function percentile(values, percent) {
-  const sorted = [...values].sort((one, other) => one - other);
-  const position = (percent / 100) * (sorted.length - 1);
-  const below = Math.floor(position);
-  const above = Math.ceil(position);
-  return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
 }

@@ -7,11 +7,12 @@ import * as ort from "onnxruntime-web";
 
 import { unscoredReason } from "./features.js";
 
-const FORMAT = 3; // of the model file
-const TRUST = 30; // epochs after which a night's own mean weighs as much as the typical one
+const FORMAT = 4; // of the model file
+const TRUST = 30; // epochs of sleep after which a night's own mean weighs as much as the typical one
+const AWAKE_EPOCHS = 120; // of certain wake that halve what is remembered
 const BOUND = 1.0; // nats
 const FLOOR = 1e-3; // of probability, in prior correction
-const KNOT = 10; // epochs between two entries of the typical course
+const KNOT = 10; // epochs of sleep between two entries of the typical course
 const TINY = 1e-9; // of probability, in logarithms elsewhere
 
 ort.env.wasm.numThreads = 1; // a step is small: threads only cost
@@ -52,7 +53,7 @@ export class Stager {
         const sizes = shape.map((size) => (typeof size === "number" ? size : 1)); // of one night
         return new ort.Tensor("float32", zeros(sizes), sizes);
       }),
-      nEpochs: 0,
+      asleep: 0,
       sums: this.info.classes.map(() => 0),
     };
   }
@@ -96,18 +97,23 @@ export function certainty(probabilities) {
   return clip(1 - entropy / Math.log(probabilities.length), 0, 1);
 }
 
-/** Measure what the model says now against what it has said of this night so far. */
-function centre(predicted, typical, { nEpochs, sums }) {
+/** Online prior correction, by the mean of the sleep so far; wake is the first class. */
+function centre(predicted, typical, { asleep, sums }) {
   if (!typical.length) {
-    return [predicted, { nEpochs, sums }];
+    return [predicted, { asleep, sums }];
   }
   const raw = predicted.map((share) => Math.log(share + FLOOR));
   const logs = raw.map((log) => log - sum(raw) / raw.length);
-  const expected = interpolate(typical, nEpochs / KNOT);
-  const course = { nEpochs: nEpochs + 1, sums: sums.map((before, at) => before + logs[at]) };
+  const awake = predicted[0];
+  const kept = 1 - (1 - 0.5 ** (1 / AWAKE_EPOCHS)) * awake;
+  const course = {
+    asleep: kept * asleep + (1 - awake),
+    sums: sums.map((before, at) => kept * before + (1 - awake) * logs[at]),
+  };
+  const expected = interpolate(typical, course.asleep / KNOT);
   const odds = logs.map((log, at) => {
-    const surplus = course.sums[at] - course.nEpochs * expected[at];
-    return Math.exp(log - clip(surplus / (course.nEpochs + TRUST), -BOUND, BOUND));
+    const surplus = course.sums[at] - course.asleep * expected[at];
+    return Math.exp(log - clip(surplus / (course.asleep + TRUST), -BOUND, BOUND));
   });
   return [odds.map((one) => one / sum(odds)), course];
 }
