@@ -65,8 +65,10 @@ def _wake_or_light(model: Any, night: PreparedNight) -> NDArray[np.floating]:
     return found
 
 
-METHODS: Final[Mapping[str, Classifier]] = {
+WHOLE_NIGHT: Final[Mapping[str, Classifier]] = {
     "sleepstage, whole night": override(CLASSIFIERS["ensemble-night"], SMALL),
+}
+METHODS: Final[Mapping[str, Classifier]] = {
     "sleepstage, live": override(CLASSIFIERS["ensemble"], SMALL),
     "logistic regression on our features": CLASSIFIERS["logistic"],
     "the reference's neural network": CLASSIFIERS["walch"],
@@ -76,15 +78,18 @@ METHODS: Final[Mapping[str, Classifier]] = {
 
 
 def stage_held_out(
-    nights: Sequence[PreparedNight], out: Path, on_run: Progress
+    nights: Sequence[PreparedNight],
+    methods: Mapping[str, Classifier],
+    out: Path,
+    on_run: Progress,
 ) -> dict[str, dict[str, Staged]]:
     """Of each method, all nights by subject: each by a model that was not trained on the person.
 
     Runs that lie in `out` are not done again. Raises the error of a run that could not be done.
     """
     people = [night.subject for night in nights]
-    tasks = plan(people, "kfold", METHODS, number=FOLDS, seed=0)
-    found: dict[str, dict[str, Staged]] = {name: {} for name in METHODS}
+    tasks = plan(people, "kfold", methods, number=FOLDS, seed=0)
+    found: dict[str, dict[str, Staged]] = {name: {} for name in methods}
     for task, outcome in evaluate(nights, tasks, out, jobs=1, on_run=on_run).items():
         if isinstance(outcome, SleepstageError):
             raise outcome

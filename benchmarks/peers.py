@@ -1,10 +1,11 @@
 """What one would use instead of sleepstage: agreement on the same nights, and cost, in one run.
 
-``python benchmarks/peers.py [--write]``: ``uv`` installs each peer into an environment of its own,
-in a temporary folder; what can't be installed or run is listed with the reason. pyActigraphy needs
-Python 3.10, which ``uv`` finds or downloads. What learns is trained by fold: these runs lie in
-runs/peers and are not done again. With ``--write`` the tables go into docs/performance.md. An hour
-on two cores, ten minutes when all is trained.
+``python benchmarks/peers.py [--whole-night] [--write]``: ``uv`` installs each peer into an
+environment of its own, in a temporary folder; what can't be installed or run is listed with the
+reason. pyActigraphy needs Python 3.10, which ``uv`` finds or downloads. What learns is trained by
+fold: these runs lie in runs/peers and are not done again. With ``--whole-night`` ours for nights
+that are over is among them. With ``--write`` the tables go into docs/performance.md. Half an hour on
+two cores, ten minutes when all is trained.
 """
 
 from __future__ import annotations
@@ -253,6 +254,7 @@ def main() -> None:
     """Compare, print and perhaps write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
+    parser.add_argument("--whole-night", action="store_true", help="train that model by fold, too")
     asked = parser.parse_args()
     nights = load_nights(find_data())
     if asked.write and any(night.recording.simulated for night in nights):

@@ -56,7 +56,7 @@ def load(rule: str, epoch: str, thresholds: Any, **before: Any) -> tuple[Any, An
 
 
 METHODS = {
-    "CK": partial(load, "CK", "30s", np.geomspace(1e-3, 1e2, 100), rescoring=False),
-    "Sadeh": partial(load, "Sadeh", "60s", np.linspace(-50, 7.6, 100)),
-    "Scripps": partial(load, "Scripps", "60s", np.geomspace(1e-3, 1e2, 100)),
+    "CK": partial(load, "CK", "30s", np.geomspace(1e-2, 1e2, 40), rescoring=False),
+    "Sadeh": partial(load, "Sadeh", "60s", np.linspace(-30, 7.6, 40)),
+    "Scripps": partial(load, "Scripps", "60s", np.geomspace(1e-2, 1e2, 40)),
 }
