@@ -4,8 +4,8 @@
 environment of its own, in a temporary folder; what can't be installed or run is listed with the
 reason. pyActigraphy needs Python 3.10, which ``uv`` finds or downloads. What learns is trained by
 fold: these runs lie in runs/peers and are not done again. With ``--whole-night`` ours for nights
-that are over is among them. With ``--write`` the tables go into docs/performance.md. Half an hour on
-two cores, ten minutes when all is trained.
+that are over is among them. With ``--write`` the tables go into docs/performance.md. Half an hour
+on two cores, ten minutes when all is trained.
 """
 
 from __future__ import annotations
@@ -259,12 +259,12 @@ def main() -> None:
     nights = load_nights(find_data())
     if asked.write and any(night.recording.simulated for night in nights):
         sys.exit("these nights are simulated: documents are written of real ones only")
-    staged: dict[str, Nights] = {}
-    staged |= stage_held_out(
-        nights,
-        RUNS,
-        lambda done, of, what: progress(f"trained {done} of {of}, {FOLDS} folds: {what}"),
-    )
+
+    def on_run(done: int, of: int, what: str) -> None:
+        progress(f"trained {done} of {of}, {FOLDS} folds: {what}")
+
+    methods = {**(WHOLE_NIGHT if asked.whole_night else {}), **METHODS}
+    staged: dict[str, Nights] = {**stage_held_out(nights, methods, RUNS, on_run)}
     with TemporaryDirectory() as name:
         paths = write_all(Path(name), nights)
         there, missing = install_all(Path(name))
