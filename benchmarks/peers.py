@@ -21,7 +21,7 @@ import numpy as np
 from adapters.run import Night, write_nights
 from cost import Cost, median
 from environments import HOME, Environment, Peer, PeerError, install, work
-from held_out import FOLDS, Staged, stage_held_out
+from held_out import FOLDS, METHODS, WHOLE_NIGHT, Staged, stage_held_out
 from page import aligned, write_section
 from sleep_wake import KEPT, SleepWake, compare
 from sleepstage.core.motion import MOTION_COLUMNS
