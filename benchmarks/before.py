@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -22,14 +21,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from sleepstage._utils.files import write_atomically
+from cost import Cost, median
+from page import write_section
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.simulate.nights import simulate_night
 
 HOME: Final = Path(__file__).parents[1]
 PAGE: Final = HOME / "docs" / "performance.md"
-BEGIN, END = "<!-- benchmark -->\n", "<!-- /benchmark -->"
 ROUNDS: Final = 5
 NIGHTS: Final = 50
 DIFFERENT: Final = 10  # nights that are simulated; the others are copies
@@ -76,15 +75,6 @@ def report(n):
 """
 
 
-class Cost(NamedTuple):
-    """Of one piece of work."""
-
-    wall: float
-    cpu: float
-    memory: float
-    """The first two in seconds, the last one in MB."""
-
-
 class Work(NamedTuple):
     """A piece of work: what is run, how often, and the share of the older cost that is aimed at."""
 
@@ -107,12 +97,6 @@ def measure(work: Work, source: Path) -> Cost:
             text=True,
         ).stdout
     return Cost(*map(float, printed.rpartition("measured")[2].split()))
-
-
-def median(costs: list[Cost]) -> Cost:
-    """Medians of time, and the largest memory."""
-    wall, cpu, memory = zip(*costs, strict=True)
-    return Cost(statistics.median(wall), statistics.median(cpu), max(memory))
 
 
 def write_nights(folder: Path) -> Path:
@@ -190,11 +174,7 @@ def main() -> None:
             tar.extractall(older, filter="data")
         lines = rows(planned(Path(name), training=asked.training), older / "src")
     if asked.write:
-        head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        table = "\n".join(lines)
-        with write_atomically(PAGE) as temporary:
-            text = f"{head}{BEGIN}{table}\n{END}{rest.partition(END)[2]}"
-            temporary.write_text(text, encoding="utf-8")
+        write_section(PAGE, "benchmark", "\n".join(lines))
 
 
 if __name__ == "__main__":

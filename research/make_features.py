@@ -14,7 +14,7 @@ HEAD = """\
 
 One row per 30 s epoch, made at the epoch's end from what was known by then, in
 `sleepstage/engine/features.py`. What is not known is NaN, which the network
-can see. *m* is minutes looked back; *night* is since the recording's start; a *log* is
+can see. *m* is minutes looked back, *h* hours; a *log* is
 `log(1 + value)` but for posture, which is `log(value + 0.001 g)`. The default model
 uses those marked ●; the others were measured not to help on people not trained on
 ([approach](approach.md)). `hr_overdue` and the drifts decide whether the watch is worn

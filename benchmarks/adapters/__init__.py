@@ -1,0 +1,1 @@
+"""What peers need to stage nights, each in its own environment."""
