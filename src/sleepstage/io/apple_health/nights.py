@@ -152,15 +152,10 @@ def _rests(export: Export, recorded: Sequence[_Span]) -> list[_Span]:
     beats = np.sort(_joined(series.ends for series in export.heart_rate.values()))
     taken = {_day(span) for span in recorded if span.end - span.start >= _SHORTEST_NIGHT}
     longest: dict[int, _Span] = {}
-    for span in _stepless(list(export.steps.values())):
-        day = _day(span)
-        known = longest.get(day)
-        if (
-            day not in taken
-            and (known is None or span.end - span.start > known.end - known.start)
-            and _share_worn(span, beats) >= _WORN
-        ):
-            longest[day] = span
+    rests = _stepless(list(export.steps.values()))
+    for span in sorted(rests, key=lambda span: span.start - span.end):
+        if _day(span) not in {*taken, *longest} and _share_worn(span, beats) >= _WORN:
+            longest[_day(span)] = span
     return list(longest.values())
 
 
