@@ -91,17 +91,15 @@ def _export_in(names: Sequence[str]) -> str | None:
 
 def _read(files: Sequence[Path], on_progress: Progress | None) -> list[StoredNight]:
     (path,) = files
-    return _nights(_load(path, on_progress), str(path))
-
-
-def _load(path: Path, on_progress: Progress | None) -> Export:
     names = member_names(path)
     member = "" if names is None else _export_in(names)
     if member is None:
         msg = f"{path}: has no export.xml; give the export.zip that the app Health makes"
         raise DataError(msg)
     with open_member(path, member) as (file, size):
-        return read_export(file, size, f"{path}, {member}" if member else str(path), on_progress)
+        name = f"{path}, {member}" if member else str(path)
+        export = read_export(file, size, name, on_progress)
+    return _nights(export, str(path))
 
 
 def _nights(export: Export, name: str) -> list[StoredNight]:

@@ -74,7 +74,18 @@ def fetch(
     chosen = _choose(sums, subjects, motion=motion)
     with temporary_folder(directory) as folder:  # pooch does not know its own temporary files
         keeper = pooch.Pooch(folder, url, registry=chosen, retry_if_failed=3)
-        return _fetch_all(keeper, directory, jobs, on_progress)
+        calls = {path: (keeper, directory, path) for path in chosen}
+        # Whatever fails, the others are fetched first.
+        outcomes = in_threads(_fetch_one, calls, jobs, _TROUBLE, on_progress)
+    errors = {path: one for path, one in outcomes.items() if isinstance(one, Exception)}
+    failed = [f"{path} ({_reason(error)})" for path, error in errors.items()]
+    if failed:
+        some = ", ".join(failed[:3]) + f" and {len(failed) - 3} more" * (len(failed) > 3)
+        msg = f"{len(failed)} of {len(chosen)} files could not be downloaded: {some}; {_MEND}"
+        raise DataError(msg)
+    new = tuple(path for path, is_new in outcomes.items() if is_new)
+    there = tuple(path for path in outcomes if path not in new)
+    return FetchReport(downloaded=new, already_there=there)
 
 
 def _fetch_sums(url: str, directory: Path) -> Sums:
@@ -138,23 +149,6 @@ def _choose(sums: Sums, subjects: Iterable[str] | None, *, motion: bool) -> Sums
         for path, checksum in sums.items()
         if owners.get(path, "") in {*wanted, ""} and (motion or not path.startswith("motion/"))
     }
-
-
-def _fetch_all(
-    keeper: Pooch, directory: Path, jobs: int, on_progress: Progress | None
-) -> FetchReport:
-    """Fetch a few files at a time; whatever fails, go on and report it in the end."""
-    calls = {path: (keeper, directory, path) for path in keeper.registry}
-    outcomes = in_threads(_fetch_one, calls, jobs, _TROUBLE, on_progress)
-    errors = {path: one for path, one in outcomes.items() if isinstance(one, Exception)}
-    failed = [f"{path} ({_reason(error)})" for path, error in errors.items()]
-    if failed:
-        some = ", ".join(failed[:3]) + f" and {len(failed) - 3} more" * (len(failed) > 3)
-        msg = f"{len(failed)} of {len(calls)} files could not be downloaded: {some}; {_MEND}"
-        raise DataError(msg)
-    new = tuple(path for path, is_new in outcomes.items() if is_new)
-    there = tuple(path for path in outcomes if path not in new)
-    return FetchReport(downloaded=new, already_there=there)
 
 
 def _fetch_one(keeper: Pooch, directory: Path, path: str) -> bool:
