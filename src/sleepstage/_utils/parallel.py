@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing.connection import wait
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -25,6 +26,33 @@ Result = TypeVar("Result")
 _LOOK: Final = 0.5  # seconds between looks at who started this process
 _AGAIN: Final = 10.0  # seconds after which a time limit is enforced again
 _PATIENCE: Final = 10.0  # seconds for a scheduler to answer, and for a first worker to be there
+
+
+def in_threads(
+    function: Callable[..., Result],
+    calls: Mapping[str, tuple[Any, ...]],
+    jobs: int | None,
+    expected: type[Exception] | tuple[type[Exception], ...],
+    on_progress: Callable[[int, int, str], None] | None,
+) -> dict[str, Result | Exception]:
+    """Result of each call by its name, or the error if it is an expected one; others end it.
+
+    Threads serve what waits, or works in libraries that let others run, as polars and numpy do.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+        tasks = {pool.submit(function, *given): name for name, given in calls.items()}
+        errors: dict[str, Exception] = {}
+        try:
+            for done, task in enumerate(as_completed(tasks), 1):
+                try:
+                    task.result()
+                except expected as error:
+                    errors[tasks[task]] = error
+                if on_progress is not None:
+                    on_progress(done, len(tasks), tasks[task])
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interruption need not wait for the rest
+    return {name: errors.get(name) or task.result() for task, name in tasks.items()}
 
 
 def run_tasks(

@@ -13,7 +13,6 @@ import zlib
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,7 +22,7 @@ from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading, require_header
-from sleepstage.io.source import Format, Found, one_night
+from sleepstage.io.source import Format, Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 if TYPE_CHECKING:
@@ -31,17 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "name": "PhysioNet BIDSleep 1.0.0",
-        "source": "https://doi.org/10.13026/hace-p847",
-        "licence": "ODC-By 1.0",
-        "attribution": (
-            "Contains information from 'A Multi-Night Instantaneous Heart Rate and Accelerometry "
-            "Dataset with EEG Sleep Stage Labels' (Song 2026), made available under the ODC "
-            "Attribution License"
-        ),
-    }
+ATTRIBUTION: Final = attribution(
+    "PhysioNet BIDSleep 1.0.0",
+    "10.13026/hace-p847",
+    "'A Multi-Night Instantaneous Heart Rate and Accelerometry Dataset with EEG Sleep Stage "
+    "Labels' (Song 2026)",
 )
 """What a model file states about the dataset."""
 

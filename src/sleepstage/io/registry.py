@@ -15,23 +15,19 @@ from sleepstage.io.sleep_accel import read as sleep_accel
 from sleepstage.io.source import Format, Source, StoredNight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sleepstage.io.source import Progress
 
-FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
-    {
-        one.name: one
-        for one in (
-            apple_health.FORMAT,
-            sensor_logger.FORMAT,
-            bidsleep.FORMAT,
-            sleep_accel.FORMAT,
-            tables.APP_FORMAT,
-            tables.FORMAT,
-        )
-    }
+_IN_ORDER: Final = (
+    apple_health.FORMAT,
+    sensor_logger.FORMAT,
+    bidsleep.FORMAT,
+    sleep_accel.FORMAT,
+    tables.APP_FORMAT,
+    tables.FORMAT,
 )
+FORMATS: Final = MappingProxyType({one.name: one for one in _IN_ORDER})
 """By name, in the order in which they are asked: those that could be taken for another come
 first."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from sleepstage.core.recording import Recording
@@ -60,6 +61,15 @@ def one_night(
 ) -> Callable[[Sequence[Path], Progress | None], list[StoredNight]]:
     """`Format.read` of a format whose sources are one night each; `read` can be pickled."""
     return lambda files, _: [StoredNight("", partial(read, tuple(files)))]
+
+
+def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:
+    """What a model file states about a dataset under the ODC Attribution License."""
+    text = f"Contains information from {work}, made available under the ODC Attribution License"
+    source = f"https://doi.org/{doi}"
+    return MappingProxyType(
+        {"name": name, "source": source, "licence": "ODC-By 1.0", "attribution": text}
+    )
 
 
 @dataclass(frozen=True)

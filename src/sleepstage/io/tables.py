@@ -44,28 +44,14 @@ def read_tables(
     """Read a night from up to three files, which may be one and the same.
 
     A file is Parquet by its ending, else text: separated by comma, semicolon, tab or space. With
-    a header the columns are found by name, without one they are taken in the order below. Times
-    are on one clock: Unix time in seconds, milli-, micro- or nanoseconds, recognised by their
-    size; seconds since any start; or ISO 8601, which is UTC where it names no offset. A row may
-    leave a signal blank.
+    a header the columns are found by name, without one they are taken in this order: ``time, bpm``;
+    ``time, x, y, z`` in g, or 15 s summaries ``time, counts, peak_x_g, peak_y_g, peak_z_g``;
+    ``time, steps``, those since the row before. Times are on one clock: Unix time in seconds,
+    milli-, micro- or nanoseconds, recognised by their size; seconds since any start; or ISO 8601,
+    which is UTC where it names no offset. A row may leave a signal blank.
 
-    Parameters
-    ----------
-    heart_rate : path, optional
-        ``time, bpm``.
-    motion : path, optional
-        ``time, x, y, z`` in g, or 15 s summaries ``time, counts, peak_x_g, peak_y_g, peak_z_g``.
-    steps : path, optional
-        ``time, steps``: steps since the row before.
-    start, end : float, optional
-        The night; see `Recording.from_arrays`.
-    subject : str
-        Whose night it is.
-
-    Raises
-    ------
-    DataError
-        If a file is broken, names its line or column; or if nothing is given.
+    For `start`, `end` and `subject` see `Recording.from_arrays`. Raises `DataError` if a file is
+    broken, naming its line or column, or if nothing is given.
     """
     given = {"heart_rate": heart_rate, "motion": motion, "steps": steps}
     files = {name: Path(path) for name, path in given.items() if path is not None}

@@ -91,17 +91,15 @@ def _export_in(names: Sequence[str]) -> str | None:
 
 def _read(files: Sequence[Path], on_progress: Progress | None) -> list[StoredNight]:
     (path,) = files
-    return _nights(_load(path, on_progress), str(path))
-
-
-def _load(path: Path, on_progress: Progress | None) -> Export:
     names = member_names(path)
     member = "" if names is None else _export_in(names)
     if member is None:
         msg = f"{path}: has no export.xml; give the export.zip that the app Health makes"
         raise DataError(msg)
     with open_member(path, member) as (file, size):
-        return read_export(file, size, f"{path}, {member}" if member else str(path), on_progress)
+        name = f"{path}, {member}" if member else str(path)
+        export = read_export(file, size, name, on_progress)
+    return _nights(export, str(path))
 
 
 def _nights(export: Export, name: str) -> list[StoredNight]:
@@ -152,15 +150,10 @@ def _rests(export: Export, recorded: Sequence[_Span]) -> list[_Span]:
     beats = np.sort(_joined(series.ends for series in export.heart_rate.values()))
     taken = {_day(span) for span in recorded if span.end - span.start >= _SHORTEST_NIGHT}
     longest: dict[int, _Span] = {}
-    for span in _stepless(list(export.steps.values())):
-        day = _day(span)
-        known = longest.get(day)
-        if (
-            day not in taken
-            and (known is None or span.end - span.start > known.end - known.start)
-            and _share_worn(span, beats) >= _WORN
-        ):
-            longest[day] = span
+    rests = _stepless(list(export.steps.values()))
+    for span in sorted(rests, key=lambda span: span.start - span.end):
+        if _day(span) not in {*taken, *longest} and _share_worn(span, beats) >= _WORN:
+            longest[_day(span)] = span
     return list(longest.values())
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sleepstage._utils.files import fingerprint, temporary_folder, write_atomically
+from sleepstage._utils.parallel import in_threads
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.sleep_accel.read import CHECKSUMS
 
@@ -74,7 +74,18 @@ def fetch(
     chosen = _choose(sums, subjects, motion=motion)
     with temporary_folder(directory) as folder:  # pooch does not know its own temporary files
         keeper = pooch.Pooch(folder, url, registry=chosen, retry_if_failed=3)
-        return _fetch_all(keeper, directory, jobs, on_progress)
+        calls = {path: (keeper, directory, path) for path in chosen}
+        # Whatever fails, the others are fetched first.
+        outcomes = in_threads(_fetch_one, calls, jobs, _TROUBLE, on_progress)
+    errors = {path: one for path, one in outcomes.items() if isinstance(one, Exception)}
+    failed = [f"{path} ({_reason(error)})" for path, error in errors.items()]
+    if failed:
+        some = ", ".join(failed[:3]) + f" and {len(failed) - 3} more" * (len(failed) > 3)
+        msg = f"{len(failed)} of {len(chosen)} files could not be downloaded: {some}; {_MEND}"
+        raise DataError(msg)
+    new = tuple(path for path, is_new in outcomes.items() if is_new)
+    there = tuple(path for path in outcomes if path not in new)
+    return FetchReport(downloaded=new, already_there=there)
 
 
 def _fetch_sums(url: str, directory: Path) -> Sums:
@@ -138,29 +149,6 @@ def _choose(sums: Sums, subjects: Iterable[str] | None, *, motion: bool) -> Sums
         for path, checksum in sums.items()
         if owners.get(path, "") in {*wanted, ""} and (motion or not path.startswith("motion/"))
     }
-
-
-def _fetch_all(
-    keeper: Pooch, directory: Path, jobs: int, on_progress: Progress | None
-) -> FetchReport:
-    """Fetch a few files at a time; whatever fails, go on and report it in the end."""
-    pool = ThreadPoolExecutor(jobs)
-    futures = {pool.submit(_fetch_one, keeper, directory, path): path for path in keeper.registry}
-    try:
-        for done, future in enumerate(as_completed(futures), 1):
-            if on_progress is not None:
-                on_progress(done, len(futures), futures[future])
-    finally:
-        pool.shutdown(cancel_futures=True)  # An interruption must not wait for all files.
-    errors = {path: future.exception() for future, path in futures.items()}
-    failed = [f"{path} ({_reason(e)})" for path, e in errors.items() if isinstance(e, _TROUBLE)]
-    if failed:
-        some = ", ".join(failed[:3]) + f" and {len(failed) - 3} more" * (len(failed) > 3)
-        msg = f"{len(failed)} of {len(futures)} files could not be downloaded: {some}; {_MEND}"
-        raise DataError(msg)
-    new = tuple(path for future, path in futures.items() if future.result())
-    there = tuple(path for path in keeper.registry if path not in new)
-    return FetchReport(downloaded=new, already_there=there)
 
 
 def _fetch_one(keeper: Pooch, directory: Path, path: str) -> bool:

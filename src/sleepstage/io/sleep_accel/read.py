@@ -12,7 +12,6 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,7 +23,7 @@ from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
 from sleepstage.io.files import read_text_table, reading, require_header, table_errors
-from sleepstage.io.source import Format, Found, one_night
+from sleepstage.io.source import Format, Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:
@@ -32,17 +31,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ATTRIBUTION: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "name": "PhysioNet sleep-accel 1.0.0",
-        "source": "https://doi.org/10.13026/hmhs-py35",
-        "licence": "ODC-By 1.0",
-        "attribution": (
-            "Contains information from 'Motion and heart rate from a wrist-worn wearable and "
-            "labeled sleep from polysomnography' (Walch 2019), made available under the ODC "
-            "Attribution License"
-        ),
-    }
+ATTRIBUTION: Final = attribution(
+    "PhysioNet sleep-accel 1.0.0",
+    "10.13026/hmhs-py35",
+    "'Motion and heart rate from a wrist-worn wearable and labeled sleep from polysomnography' "
+    "(Walch 2019)",
 )
 """What a model file states about the dataset."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import polars as pl
 
 from sleepstage._utils.files import fingerprint, write_atomically
+from sleepstage._utils.parallel import in_threads
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import (
     LAYOUT,
@@ -25,7 +25,7 @@ from sleepstage.io.sleep_accel.read import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _KINDS: Final = {"parquet": LAYOUT["summary"], "csv": LAYOUT["summary_csv"]}
 
@@ -66,11 +66,7 @@ def prepare(
         _copy_small_files(directory, target)
     table = _KINDS[form]
     targets = {subject: (path, table.path(target, subject)) for subject, path in raw.items()}
-    outcomes: dict[str, bool | DataError] = {}
-    for subject, outcome in _prepare_many(targets, jobs):
-        outcomes[subject] = outcome
-        if on_progress:
-            on_progress(len(outcomes), len(targets), subject)
+    outcomes = in_threads(_prepare_one, targets, jobs or os.cpu_count(), DataError, on_progress)
     failures = sorted(str(one) for one in outcomes.values() if isinstance(one, DataError))
     if failures:
         msg = "\n".join([f"{len(failures)} of {len(raw)} nights not prepared:", *failures])
@@ -78,25 +74,6 @@ def prepare(
     made = tuple(sorted(subject for subject, is_new in outcomes.items() if is_new))
     kept = tuple(sorted(outcomes.keys() - set(made)))
     return PrepareReport(made, kept, tuple(without_motion))
-
-
-def _prepare_many(
-    targets: dict[str, tuple[Path, Path]], jobs: int | None
-) -> Iterator[tuple[str, bool | DataError]]:
-    """Outcome of `_prepare_one` for each subject, as they come.
-
-    Threads serve: nearly all the time is spent in polars and numpy, which let each other run.
-    """
-    with ThreadPoolExecutor(max_workers=jobs or os.cpu_count()) as pool:
-        tasks = {pool.submit(_prepare_one, *paths): subject for subject, paths in targets.items()}
-        try:
-            for task in as_completed(tasks):
-                error = task.exception()
-                if error is not None and not isinstance(error, DataError):
-                    raise error
-                yield tasks[task], error or task.result()
-        finally:
-            pool.shutdown(cancel_futures=True)  # an interruption need not wait for the rest
 
 
 def _copy_small_files(directory: Path, target: Path) -> None:
