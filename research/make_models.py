@@ -24,6 +24,7 @@ from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.engine.stager import SHIPPED_MODELS, load_model
 from sleepstage.evaluation.splits import everyone
 from sleepstage.ml.registry import CLASSIFIERS
+from sleepstage.stages import FOUR_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,17 +56,17 @@ time](realtime.md). `sleepstage info live` prints what a file holds, `--json` al
 
 TAIL: Final = """
 The numbers are means over ten folds by person of the same recipe, on people who were not trained on
-([results](results.md)). The models themselves are fitted to everybody, so nothing is left to test
+([results](results.md)); where none stands, the recipe has changed since it was measured. The models themselves are fitted to everybody, so nothing is left to test
 them on here.
 
-**Made for** nights of adults from a watch on the wrist, from the moment of going to bed: sleep
+**Made for** nights of adults from a watch on the wrist, whenever they begin: sleep
 products, research, a picture of one's own nights. **Not made for** diagnosis or treatment: this is
 no medical device.
 
 **Trained on** {people} people of PhysioNet sleep-accel, each with one night in a sleep laboratory,
 an Apple Watch on the wrist, and polysomnography scored by experts. One laboratory, one kind of
 watch: nothing here shows how well they perform on others, on people with sleep disorders, with
-arrhythmia, under medication, on children, in shift work or in naps.
+arrhythmia, under medication, on children, in shift work or in naps. Evenings in training have drawn movement.
 
 **Known errors**: lying awake looks like light sleep; the share of deep sleep errs by person; at the
 plain largest probability REM is missed more often than at the operating point (`--find-rem`). What
@@ -92,11 +93,13 @@ def build(nights: Sequence[PreparedNight], name: str) -> FittedNetworks:
 
 
 def measured(name: str) -> dict[str, Any]:
-    """Metrics of the recipe as measured by ``make results``."""
+    """Metrics of the recipe as measured by ``make results``, none if it was not."""
     if not RESULTS.exists():
         msg = f"{RESULTS} is missing: models contain the metrics of their recipe; run make results"
         raise SystemExit(msg)
     models = json.loads(RESULTS.read_text(encoding="utf-8"))["models"]
+    if RECIPES[name] not in models:
+        return {}
     summary = models[RECIPES[name]]["summary"]
     return {"protocol": "ten folds by person, of the recipe; means over folds", **summary}
 
@@ -131,11 +134,14 @@ def card() -> str:
 def _describe(name: str) -> Mapping[str, str]:
     content = SHIPPED_MODELS[name].read_bytes()
     info = load_model(name).info
-    four, three = info.metrics["four_class"], info.metrics["three_class"]
-    point = info.metrics["operating_point"]["four_class"]
+    four, three = (info.metrics.get(name, {}) for name in ("four_class", "three_class"))
+    point = info.metrics.get("operating_point", {}).get("four_class", {})
 
     def mean(summary: Mapping[str, Any], key: str) -> str:
-        return number(summary[key]["mean"])
+        return number(summary[key]["mean"]) if summary else "not measured"
+
+    def recall(summary: Mapping[str, Any], stage: str) -> str:
+        return mean(summary and summary["recall"], stage)
 
     return {
         "recipe": f"`{RECIPES[name]}`",
@@ -147,9 +153,9 @@ def _describe(name: str) -> Mapping[str, str]:
         "four classes: macro F1": mean(four, "macro_f1"),
         "three classes: accuracy": mean(three, "accuracy"),
         "three classes: kappa": mean(three, "kappa"),
-        **{f"{stage} found": mean(four["recall"], stage) for stage in four["recall"]},
+        **{f"{stage} found": recall(four, stage) for stage in FOUR_CLASS.classes},
         "at the operating point: accuracy": mean(point, "accuracy"),
-        "at the operating point: REM found": mean(point["recall"], "rem"),
+        "at the operating point: REM found": recall(point, "rem"),
         "operating point: REM times": number(info.class_weights["rem"], 2),
         "temperature": number(info.temperature, 2),
         "written by version": info.version,
