@@ -66,7 +66,8 @@ no medical device.
 **Trained on** {people} people of PhysioNet sleep-accel, each with one night in a sleep laboratory,
 an Apple Watch on the wrist, and polysomnography scored by experts. One laboratory, one kind of
 watch: nothing here shows how well they perform on others, on people with sleep disorders, with
-arrhythmia, under medication, on children, in shift work or in naps. Evenings in training have drawn movement.
+arrhythmia, under medication, on children, in shift work or in naps. Evenings in training have drawn
+movement.
 
 **Known errors**: lying awake looks like light sleep; the share of deep sleep errs by person; at the
 plain largest probability REM is missed more often than at the operating point (`--find-rem`). What
