@@ -56,8 +56,8 @@ time](realtime.md). `sleepstage info live` prints what a file holds, `--json` al
 
 TAIL: Final = """
 The numbers are means over ten folds by person of the same recipe, on people who were not trained on
-([results](results.md)); where none stands, the recipe has changed since it was measured. The models themselves are fitted to everybody, so nothing is left to test
-them on here.
+([results](results.md)); where none stands, the recipe has changed since it was measured. The models
+themselves are fitted to everybody, so nothing is left to test them on here.
 
 **Made for** nights of adults from a watch on the wrist, whenever they begin: sleep
 products, research, a picture of one's own nights. **Not made for** diagnosis or treatment: this is
