@@ -49,5 +49,5 @@ def test_a_session_shows_how_far_it_is() -> None:
 
 def test_a_model_shows_what_it_is_for() -> None:
     live, night = load_model("live"), load_model("night")
-    assert repr(live) == f"<Stager {live.digest[:12]}: live, four_class, 48 features>"
+    assert repr(live) == f"<Stager {live.digest[:12]}: live, four_class, 54 features>"
     assert repr(night).startswith(f"<Stager {night.digest[:12]}: whole nights, four_class, ")

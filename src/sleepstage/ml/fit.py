@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 
+from sleepstage.core.agreement import agreement
 from sleepstage.errors import DataError
 from sleepstage.ml.dataset import Example, batches, class_counts, example, input_rows
 from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
@@ -81,6 +82,8 @@ def fit_members(
         )
         predicted = predict(network, [input_rows(night, config) for night in held_out])
         validation |= dict(zip([night.subject for night in held_out], predicted, strict=True))
+        kappa = _kappa(held_out, predicted, config)
+        _log.info("network %d: validation kappa %s", number + 1, kappa)
         networks.append(network)
     return Members(networks, validation)
 
@@ -202,3 +205,17 @@ def _class_weights(examples: Sequence[Example], config: TrainingConfig) -> Tenso
     counts = class_counts([one.codes for one in examples], SCHEMES[config.scheme])
     weights = (counts.sum() / (len(counts) * counts)) ** config.class_balance
     return torch.tensor(weights, dtype=torch.float32)
+
+
+def _kappa(
+    nights: Sequence[PreparedNight],
+    predicted: Sequence[NDArray[np.float32]],
+    config: TrainingConfig,
+) -> float | None:
+    """Cohen's kappa over all epochs of people that were left out."""
+    scheme = SCHEMES[config.scheme]
+    expert = np.concatenate([night.codes_in(scheme) for night in nights])
+    in_time = [rows[config.look_ahead :] for rows in predicted]
+    guesses = np.concatenate(in_time).argmax(axis=1)
+    scored = expert != UNSCORED
+    return agreement(expert[scored], guesses[scored].astype(np.int8), scheme).kappa
