@@ -42,10 +42,6 @@ class Windows:
         """The same windows over differences between neighbouring samples."""
         return Windows(self.first, np.maximum(self.last - 1, self.first))
 
-    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum of the values, 0 in an empty window."""
-        return np.where(self._known, self._reduce(np.add, values), 0.0)
-
     def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of the values, NaN in an empty window."""
         return self._reduce(np.add, values) / self._n_or_nan
