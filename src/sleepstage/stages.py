@@ -29,6 +29,9 @@ UNIX_TIME: Final = 1e9
 UNSCORED: Final = -1
 """Class code of an epoch that nobody scored, in every scheme."""
 
+WAKE: Final = 0
+"""Class code of wake, in every scheme."""
+
 REASONS: Final = ("", "not_worn", "no_data")
 """Why an epoch could not be staged; the position of a name is its code."""
 

@@ -15,6 +15,7 @@ from sleepstage.stages import (
     THREE_CLASS,
     TWO_CLASS,
     UNSCORED,
+    WAKE,
     Scheme,
     Stage,
     stages_from_codes,
@@ -34,6 +35,7 @@ def test_every_scored_stage_is_in_just_one_class(scheme: Scheme) -> None:
 @any_scheme
 def test_wake_is_the_first_class_of_every_scheme(scheme: Scheme) -> None:
     assert scheme.classes[0] == "wake"
+    assert scheme.classes.index("wake") == WAKE == int(Stage.WAKE)
     assert scheme.encode([Stage.WAKE]).tolist() == [0]
 
 

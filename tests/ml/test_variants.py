@@ -376,7 +376,3 @@ def test_constants_are_what_they_say() -> None:
     assert variants._PERHAPS_AWAKE % 30 == variants._PERHAPS_ASLEEP % 30 == 0
     # The movement that is drawn last is in the half hour that is not scored.
     assert variants._UNDRESSING < variants._PERHAPS_ASLEEP < variants._EVENING[0] * 3600
-    assert all(
-        scheme.classes.index("wake") == variants._WAKE for scheme in (FOUR_CLASS, FIVE_CLASS)
-    )
-    assert int(Stage.WAKE) == variants._WAKE

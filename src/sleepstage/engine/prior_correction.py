@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sleepstage.stages import WAKE
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -26,7 +28,6 @@ _FLOOR: Final = 1e-3  # of probability
 _KNOT: Final = 10  # epochs of sleep between two entries of the typical course
 _ENOUGH: Final = 0.2  # share of the nights that must be as long
 _AWAKE_EPOCHS: Final = 120  # of certain wake that halve what is remembered: an hour
-_WAKE: Final = 0  # its class, in every scheme
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _sums(
     probabilities: NDArray[np.floating], logs: NDArray[np.float64], state: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Epochs of sleep and the sum of their log-probabilities, after each epoch."""
-    awake = probabilities[:, _WAKE].astype(np.float64)
+    awake = probabilities[:, WAKE].astype(np.float64)
     kept = 1 - (1 - 0.5 ** (1 / _AWAKE_EPOCHS)) * awake
     added = (1 - awake)[:, np.newaxis] * np.insert(logs, 0, 1.0, axis=1)
     states = np.empty_like(added)

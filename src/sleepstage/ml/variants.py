@@ -16,7 +16,7 @@ import numpy as np
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.samples import Samples
 from sleepstage.simulate.waking import waking_heart_rate, waking_motion
-from sleepstage.stages import EPOCH_SECONDS, UNSCORED
+from sleepstage.stages import EPOCH_SECONDS, UNSCORED, WAKE
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -32,7 +32,6 @@ SPARSE: Final = (60.0, 300.0)
 take one in about five minutes."""
 
 _HOUR: Final = 3600.0
-_WAKE: Final = 0  # the class, in every scheme
 _EVENING: Final = (1.0, 10.0)  # h before lights off
 _UNDRESSING: Final = 900.0  # s before lights off at which drawn movement ends
 _PERHAPS_ASLEEP: Final = 1800.0  # s before lights off that are not scored
@@ -109,7 +108,7 @@ def begin_earlier(
         beats = beats.between(-math.inf, start).followed_by(night)
     earlier = replace(recording, start=start, heart_rate=beats, motion=moved)
     unknown = min(n_before, int(_PERHAPS_ASLEEP // EPOCH_SECONDS))
-    return _scored(earlier, codes, before=[_WAKE] * (n_before - unknown) + [UNSCORED] * unknown)
+    return _scored(earlier, codes, before=[WAKE] * (n_before - unknown) + [UNSCORED] * unknown)
 
 
 def go_on(variant: Variant, lights_off: float, rng: Generator) -> Variant:
@@ -134,7 +133,7 @@ def go_on(variant: Variant, lights_off: float, rng: Generator) -> Variant:
     )
     unknown = int(_PERHAPS_AWAKE // EPOCH_SECONDS)
     n_awake = longer.n_epochs - len(codes) - unknown
-    return _scored(longer, codes, after=[UNSCORED] * unknown + [_WAKE] * n_awake)
+    return _scored(longer, codes, after=[UNSCORED] * unknown + [WAKE] * n_awake)
 
 
 def begin_later(recording: Recording, codes: Codes, n_epochs: int) -> Variant:
