@@ -23,18 +23,17 @@ from sleepstage.ml.dataset import (
 )
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import UNSCORED
+from tests.helpers.small import SMALL
 
 COLUMNS = ("since_walk", "hr_30s", "counts_5m")
-AS_IT_IS = TrainingConfig(
+AS_IT_IS: TrainingConfig = replace(
+    SMALL,
     features=COLUMNS,
     trace=False,
     noise=0.0,
     offset=0.0,
     signal_dropout=0.0,
-    evenings=0.0,
-    late_starts=0.0,
-    thinning=0.0,
-    batch_size=2,
+    crop_epochs=480,
 )
 
 
