@@ -16,9 +16,10 @@ import numpy as np
 from research.conditions import without_motion
 from research.held_out import held_out, in_order
 from sleepstage.core.agreement import agreement
+from sleepstage.core.periods import sleep_periods
 from sleepstage.engine.stager import Stager
 from sleepstage.ml.variants import SPARSE, begin_earlier, thin
-from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
+from sleepstage.stages import FOUR_CLASS, UNSCORED, WAKE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from research.held_out import HeldOut
+    from sleepstage.core.agreement import ScoredNight
+    from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.evaluation.run import Outcome
     from sleepstage.ml.dataset import PreparedNight
 
@@ -34,8 +37,6 @@ __all__ = ["HOURS", "SIGNALS", "Start", "starts"]
 HOURS: Final = (0, 2, 4, 8, 12)
 """Before lights off."""
 
-_WAKE: Final = FOUR_CLASS.classes.index("wake")
-_PERSISTENT: Final = 20  # epochs of sleep without a break: ten minutes
 
 SIGNALS: Final = {
     "heart rate and steps": {"motion": False, "dense": False},
@@ -64,8 +65,8 @@ class Start:
         Share of the hours before that is called wake, of those that are staged, and the share that
         is; means over nights.
     onset : tuple of float
-        Median and 90th percentile over nights of the error of sleep onset, in minutes: the first
-        of ten minutes of sleep without a break.
+        Median and 90th percentile over nights of the error of sleep onset, in minutes: see
+        `sleepstage.core.periods`.
     """
 
     signals: str
@@ -110,35 +111,33 @@ def starts(
 def _stage(kinds: Sequence[tuple[str, int]], run: HeldOut) -> list[list[_Staged]]:
     model, nights = run
     stager = Stager(model)
-    return [[_stage_one(stager, night, *kind) for night, _ in nights] for kind in kinds]
+    return [[_stage_one(stager, *night, *kind) for night in nights] for kind in kinds]
 
 
-def _stage_one(stager: Stager, night: PreparedNight, signals: str, hours: int) -> _Staged:
+def _stage_one(
+    stager: Stager, night: PreparedNight, scored: ScoredNight, signals: str, hours: int
+) -> _Staged:
     # The same evening is drawn whatever the model and the signals.
     rng = np.random.default_rng([hours, *night.subject.encode()])
     recording, codes = begin_earlier(night.recording, night.codes, hours, rng, **SIGNALS[signals])
     if signals == _ALONE:
         recording = without_motion(thin(recording, SPARSE[-1]))
-    predicted = stager.predict(recording).merge(FOUR_CLASS).codes
-    n_before = len(codes) - len(night.codes)
-    evening = predicted[:n_before][codes[:n_before] == _WAKE]
+    hypnogram = stager.predict(recording).merge(FOUR_CLASS)
+    predicted, n_before = hypnogram.codes, len(codes) - len(night.codes)
+    evening = predicted[:n_before][codes[:n_before] == WAKE]
     staged = evening[evening != UNSCORED]
     return _Staged(
         night.codes,
         predicted[n_before:],
-        float((staged == _WAKE).mean()) if len(staged) else np.nan,
+        float((staged == WAKE).mean()) if len(staged) else np.nan,
         len(staged) / len(evening) if len(evening) else np.nan,
-        abs(_onset(predicted) - n_before - _onset(night.codes)) * EPOCH_SECONDS / 60,
+        abs(_onset(hypnogram) - _onset(scored.reference)) / 60,
     )
 
 
-def _onset(codes: NDArray[np.int8]) -> float:
-    """First epoch of persistent sleep; what is not scored breaks none."""
-    awake = np.append(0, np.cumsum(codes == _WAKE))
-    asleep = np.flatnonzero(
-        (awake[_PERSISTENT:] == awake[:-_PERSISTENT]) & (codes[: 1 - _PERSISTENT or None] > 0)
-    )
-    return float(asleep[0]) if len(asleep) else np.nan
+def _onset(hypnogram: Hypnogram) -> float:
+    """Start of the first sleep period, NaN without one."""
+    return min((period.start for period in sleep_periods(hypnogram)), default=np.nan)
 
 
 def _pool(signals: str, hours: int, nights: Sequence[_Staged]) -> Start:
