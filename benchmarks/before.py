@@ -129,8 +129,8 @@ def planned(folder: Path, *, training: bool) -> list[Work]:
         Work(f"{NIGHTS} nights, with pictures", COMMAND, score, 3, 1 / 3),
     ]
     if training:
-        train = ["train", "--data", str(find_data()), "--set", "members=1", "--out", "OUT/run"]
-        works.append(Work("one training run, members=1", COMMAND, train, 1, 1 / 3))
+        train = ["train", "--data", str(find_data()), "--out", "OUT/run"]
+        works.append(Work("one training run, default model", COMMAND, train, 1, 1 / 3))
     return works
 
 
