@@ -25,7 +25,7 @@ class Split:
     train: tuple[str, ...]
     """Networks are fitted on these."""
     validation: tuple[tuple[str, ...], ...]
-    """The training people in groups that are left out in turns, to select how to decide."""
+    """The training people in groups, held out in turn to select how decisions are made."""
     test: tuple[str, ...]
     """No person of `train`; seen once, at the end."""
 

@@ -53,9 +53,9 @@ def fit_members(
 ) -> Members:
     """Fit a network for each group of people, to all others; the configurations take turns.
 
-    Together they are the model: the mean of networks that were fitted to other people each is
-    steadier than any (Krogh & Vedelsby 1994, NeurIPS 7). And each predicts its group, people that
-    it was not fitted to, from which is learnt how to decide; no further fit is needed for that.
+    Together they are the model: the mean of networks that were fitted to different people is
+    steadier than any of them (Krogh & Vedelsby 1994, NeurIPS 7). Each also predicts the group that
+    was held out from it, which selects prior, temperature and operating point without another fit.
 
     Calls `on_epoch` with training epochs done, of all, and a remark.
     """

@@ -90,7 +90,7 @@ def thin(recording: Recording, seconds: float) -> Recording:
 def begin_earlier(
     recording: Recording, codes: Codes, hours: float, rng: Generator, *, motion: bool, dense: bool
 ) -> Variant:
-    """The same night, switched on so many hours before lights off, with what was measured then.
+    """The same night, recorded from so many hours before lights off, with what was measured then.
 
     Movement of waking life is drawn where `motion` is asked for, and, if `dense`, heart rate
     between the rare real ones. The person is awake until half an hour before lights off.
@@ -112,7 +112,7 @@ def begin_earlier(
 
 
 def go_on(variant: Variant, lights_off: float, rng: Generator) -> Variant:
-    """The same, recorded for hours after getting up: an evening's signals, with drawn movement."""
+    """The same, recorded until hours after getting up: an evening's signals, and drawn movement."""
     recording, codes = variant
     evening = lights_off - _PERHAPS_ASLEEP - _MORNING
     end = recording.start + EPOCH_SECONDS * len(codes)
@@ -137,7 +137,7 @@ def go_on(variant: Variant, lights_off: float, rng: Generator) -> Variant:
 
 
 def begin_later(recording: Recording, codes: Codes, n_epochs: int) -> Variant:
-    """The same night, switched on so many epochs after lights off: nothing is known from before."""
+    """The same night, recorded from so many epochs after lights off: nothing earlier is known."""
     start = recording.start + n_epochs * EPOCH_SECONDS
     later = replace(
         recording,

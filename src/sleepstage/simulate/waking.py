@@ -121,7 +121,7 @@ class Day(NamedTuple):
             if not begin <= first < last <= end:
                 msg = f"expected {first:g} to {last:g} in order and between {begin:g} and {end:g}"
         if msg:
-            msg = f"{self}: {msg}"
+            msg = f"before={self.before:g}, after={self.after:g}: {msg}"
             raise DataError(msg)
 
 
