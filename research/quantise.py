@@ -56,8 +56,13 @@ def quantise(model_file: bytes) -> bytes:
             folded, small, op_types_to_quantize=list(_OPERATORS), weight_type=QuantType.QInt8
         )
         model = onnx.load(small)
-    # What only helped to quantise, the libraries' notes among it, is not part of a model.
+    # What only helped to quantise, the libraries' notes among it, is not part of a model. Older
+    # runtimes refuse sets of operators that they do not know, used or not.
     del model.graph.value_info[:]
+    used = {node.domain for node in model.graph.node}
+    sets = [one for one in model.opset_import if one.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(sets)
     info = replace(info, config={**info.config, "weights": "int8"})
     onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
     content: bytes = model.SerializeToString(deterministic=True)

@@ -7,9 +7,11 @@ import * as ort from "onnxruntime-web";
 
 import { unscoredReason } from "./features.js";
 
-const FORMAT = 4; // of the model file
+const FORMAT = 5; // of the model file
 const TRUST = 30; // epochs of sleep after which a night's own mean weighs as much as the typical one
 const AWAKE_EPOCHS = 120; // of certain wake that halve what is remembered
+const BEFORE = 20; // epochs of sleep after which wake tells half as much of when sleep began
+const SEEN = 8; // epochs of wake before sleep with which its begin counts as half seen
 const BOUND = 1.0; // nats
 const FLOOR = 1e-3; // of probability, in prior correction
 const KNOT = 10; // epochs of sleep between two entries of the typical course
@@ -33,8 +35,8 @@ export class Stager {
     }
     const session = await ort.InferenceSession.create(graph);
     const [features, ...states] = session.inputMetadata;
-    if (features.shape.at(-1) !== info.features.length) {
-      throw new Error(`the model takes ${features.shape.at(-1)} features, not those of its info`);
+    if (features.shape.at(-1) !== 2 * info.features.length) {
+      throw new Error(`the model takes ${features.shape.at(-1) / 2} features, not those of its info`);
     }
     return new Stager(session, info, states);
   }
@@ -53,6 +55,7 @@ export class Stager {
         const sizes = shape.map((size) => (typeof size === "number" ? size : 1)); // of one night
         return new ort.Tensor("float32", zeros(sizes), sizes);
       }),
+      before: 0,
       asleep: 0,
       sums: this.info.classes.map(() => 0),
     };
@@ -60,12 +63,15 @@ export class Stager {
 
   /** What the next epoch is, from its features by name; the state after it; why it is unscored. */
   async advance(features, state) {
-    const row = Float32Array.from(this.info.features, (name) => {
+    const values = this.info.features.map((name) => {
       if (!(name in features)) {
         throw new Error(`unknown feature ${name}`);
       }
       return features[name];
     });
+    // No runtime has to keep a NaN: zero where unknown, and then which are known.
+    const known = values.map((value) => !Number.isNaN(value));
+    const row = Float32Array.from([...values.map((value, at) => (known[at] ? value : 0)), ...known]);
     const inputs = [new ort.Tensor("float32", row, [1, 1, row.length]), ...state.graph];
     const outputs = await this.session.run(
       Object.fromEntries(this.session.inputNames.map((name, at) => [name, inputs[at]])),
@@ -98,22 +104,25 @@ export function certainty(probabilities) {
 }
 
 /** Online prior correction, by the mean of the sleep so far; wake is the first class. */
-function centre(predicted, typical, { asleep, sums }) {
+function centre(predicted, typical, { before, asleep, sums }) {
   if (!typical.length) {
-    return [predicted, { asleep, sums }];
+    return [predicted, { before, asleep, sums }];
   }
   const raw = predicted.map((share) => Math.log(share + FLOOR));
   const logs = raw.map((log) => log - sum(raw) / raw.length);
   const awake = predicted[0];
   const kept = 1 - (1 - 0.5 ** (1 / AWAKE_EPOCHS)) * awake;
+  const sleep = (1 - awake) ** 2;
   const course = {
-    asleep: kept * asleep + (1 - awake),
-    sums: sums.map((before, at) => kept * before + (1 - awake) * logs[at]),
+    asleep: kept * asleep + sleep,
+    sums: sums.map((sum, at) => kept * sum + sleep * logs[at]),
   };
+  course.before = before + awake * 0.5 ** (course.asleep / BEFORE);
+  const seen = course.before ** 2 / (course.before ** 2 + SEEN ** 2);
   const expected = interpolate(typical, course.asleep / KNOT);
   const odds = logs.map((log, at) => {
     const surplus = course.sums[at] - course.asleep * expected[at];
-    return Math.exp(log - clip(surplus / (course.asleep + TRUST), -BOUND, BOUND));
+    return Math.exp(log - clip((seen * surplus) / (course.asleep + TRUST), -BOUND, BOUND));
   });
   return [odds.map((one) => one / sum(odds)), course];
 }

@@ -33,8 +33,13 @@ CORRECTION = PriorCorrection.fit(PEOPLE)
 TOLD = drawn(9, 150)
 
 
-def apply(prior_correction: PriorCorrection, told: NDArray[np.float32]) -> NDArray[np.float32]:
-    return prior_correction.apply(told, prior_correction.initial_state(told.shape[1]))[0]
+def apply(
+    prior_correction: PriorCorrection, told: NDArray[np.float32], *, awake: float = 0.0
+) -> NDArray[np.float32]:
+    """From the start of a recording, or after so many epochs of wake."""
+    state = prior_correction.initial_state(told.shape[1])
+    state[0] = awake
+    return prior_correction.apply(told, state)[0]
 
 
 def test_without_a_typical_course_nothing_changes() -> None:
@@ -49,15 +54,18 @@ def test_what_is_typical_stays_as_it_is() -> None:
 
 def test_two_epochs_by_hand() -> None:
     # Typically light and deep sleep are as likely; here light is three times as likely. An epoch is
-    # sleep by 0.8; of the first, an hour of wake would forget half.
+    # sleep by 0.8 squared; of the first, an hour of wake would forget half.
     even, mine = night(0.2, 0.4, 0.4, n_epochs=2), night(0.2, 0.6, 0.2, n_epochs=2)
-    found = apply(PriorCorrection.fit([even]), mine)
+    found = apply(PriorCorrection.fit([even]), mine, awake=6)
     typical, logs = (np.log(one[0] + 1e-3) for one in (even, mine))
     deviation = logs - logs.mean() - (typical - typical.mean())
     assert deviation[1] - deviation[2] == pytest.approx(LOGIT, abs=5e-3)
     kept = 1 - 0.2 * (1 - 0.5 ** (1 / HOUR))
-    for epoch, asleep in enumerate((0.8, 0.8 * kept + 0.8)):
-        odds = np.exp(logs - deviation * asleep / (asleep + 30))
+    before = 6.0
+    for epoch, asleep in enumerate((0.64, 0.64 * kept + 0.64)):
+        before += 0.2 * 0.5 ** (asleep / 20)
+        seen = before**2 / (before**2 + 64)
+        odds = np.exp(logs - seen * deviation * asleep / (asleep + 30))
         assert found[epoch] == pytest.approx(odds / odds.sum(), abs=2e-5)
 
 
@@ -65,22 +73,44 @@ def test_an_hour_of_certain_wake_halves_what_is_remembered() -> None:
     _, state = CORRECTION.apply(TOLD, CORRECTION.initial_state(4))
     for hours in (1, 2, 7):
         _, later = CORRECTION.apply(night(1, 0, 0, 0, n_epochs=hours * HOUR), state)
-        assert later == pytest.approx(state * 0.5**hours)
+        assert later[1:] == pytest.approx(state[1:] * 0.5**hours)
     _, later = CORRECTION.apply(night(0, 0, 1, 0), state)
-    assert later[0] == state[0] + 1
+    assert later[1] == state[1] + 1
     _, later = CORRECTION.apply(night(0.5, 0.5, 0, 0), state)
-    assert later[0] == pytest.approx(state[0] * (1 + 0.5 ** (1 / HOUR)) / 2 + 0.5)
+    assert later[1] == pytest.approx(state[1] * (1 + 0.5 ** (1 / HOUR)) / 2 + 0.25)
+
+
+def test_sleep_whose_begin_was_not_seen_is_left_as_it_is() -> None:
+    typical = PriorCorrection.fit([night(0.05, 0.75, 0.2, n_epochs=400)])
+    told = night(0.05, 0.4, 0.55, n_epochs=240)
+    np.testing.assert_allclose(apply(typical, told), told, atol=0.02)
+    corrected = [apply(typical, told, awake=epochs)[-1, 2] for epochs in (0, 4, 8, 16, 60)]
+    assert corrected == sorted(corrected, reverse=True)
+    assert corrected[-1] < 0.4 < 0.53 < corrected[0]
+
+
+def test_wake_counts_the_less_the_longer_a_night_has_gone_on() -> None:
+    sleep, wake = night(0, 0.5, 0.5, n_epochs=120), night(1, 0, 0, n_epochs=20)
+    typical = PriorCorrection(((0.0, 0.0, 0.0),))
+
+    def wake_before(told: NDArray[np.float32]) -> float:
+        return float(typical.apply(told, typical.initial_state(3))[1][0])
+
+    assert wake_before(np.concatenate([wake, sleep])) == pytest.approx(20)
+    assert wake_before(np.concatenate([sleep, wake])) < 1
+    # A day later that night is forgotten: the evening counts.
+    assert wake_before(np.concatenate([sleep, night(1, 0, 0, n_epochs=8 * HOUR)])) > 400
 
 
 @pytest.mark.parametrize(
-    ("wake", "at_first", "later"), [(1.0, 0, 0), (0.99, 0.07, 0.02), (0.95, 0.23, 0.07)]
+    ("wake", "at_first", "later"), [(1.0, 0, 0), (0.99, 0.001, 0.001), (0.95, 0.02, 0.01)]
 )
 def test_ten_hours_of_wake_before_the_night_matter_the_less_the_surer_they_are(
     wake: float, at_first: float, later: float
 ) -> None:
     evening = night(wake, *[(1 - wake) / 3] * 3, n_epochs=10 * HOUR)
     found = apply(CORRECTION, np.concatenate([evening, TOLD]))[len(evening) :]
-    difference = np.abs(found - apply(CORRECTION, TOLD))
+    difference = np.abs(found - apply(CORRECTION, TOLD, awake=10 * HOUR))
     assert difference.max() <= at_first
     assert difference[HOUR:].max() <= later
 
@@ -99,7 +129,7 @@ def test_a_habit_that_lasts_is_taken_away_and_a_change_is_kept() -> None:
     typical = PriorCorrection.fit([night(0.2, 0.6, 0.2, n_epochs=400)])
     habit = night(0.2, 0.35, 0.45, n_epochs=300)  # deep sleep all night long
     change = night(0.2, 0.15, 0.65, n_epochs=30)
-    found = apply(typical, np.concatenate([habit, change]))
+    found = apply(typical, np.concatenate([habit, change]), awake=60)
     assert habit[0].argmax() == 2
     assert found[299].argmax() == 1
     assert found[310].argmax() == 2
@@ -166,7 +196,7 @@ def test_the_course_lies_between_its_knots_and_stays_after_the_last() -> None:
     told = night(0.0, 0.8, 0.2, n_epochs=60)
     logs = np.log(np.array([0.0, 0.8, 0.2]) + 1e-3)
     logs -= logs.mean()
-    found = apply(course, told)
+    found = apply(course, told, awake=1e6)  # its begin was seen for certain
     for n_asleep, typical in (
         (1, (0.025, 0.475, -0.5)),
         (5, (0.125, 0.375, -0.5)),
@@ -181,10 +211,11 @@ def test_the_course_lies_between_its_knots_and_stays_after_the_last() -> None:
 
 def test_nothing_is_remembered_before_the_first_epoch_and_the_future_changes_nothing() -> None:
     begin = CORRECTION.initial_state(4)
-    assert begin.shape == (5,)
+    assert begin.shape == (6,)
     assert not begin.any()
     _, state = CORRECTION.apply(TOLD[:7], begin)
-    assert 0.95 * (1 - TOLD[:7, 0]).sum() < state[0] < (1 - TOLD[:7, 0]).sum()
+    squares = ((1 - TOLD[:7, 0]) ** 2).sum()
+    assert 0.95 * squares < state[1] < squares
     assert not begin.any()
     for n_known in (1, 10, 149):
         np.testing.assert_array_equal(

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import torch
 from torch import nn
 
-from sleepstage.engine.features import FEATURE_NAMES
+from sleepstage.engine.features import FEATURE_NAMES, mark_known
 from sleepstage.ml.networks import (
     CausalNetwork,
     RecurrentConfig,
@@ -49,12 +49,17 @@ def whole_night(kind: str, seed: int = 0, n_classes: int = 4) -> WholeNightNetwo
 
 
 def some_rows(n_nights: int, n_epochs: int, n_features: int = N_FEATURES) -> torch.Tensor:
-    """Rows with a column that is unknown for a while."""
+    """Rows with a column that is unknown for a while, marked as networks read them."""
     rows_BTF = torch.randn(
         n_nights, n_epochs, n_features, generator=torch.Generator().manual_seed(n_epochs)
     )
     rows_BTF[:, n_epochs // 3 : n_epochs // 2, 2] = torch.nan
-    return rows_BTF
+    return marked(rows_BTF)
+
+
+def marked(rows_BTF: torch.Tensor) -> torch.Tensor:
+    """Rows as networks read them; NaN is unknown."""
+    return torch.from_numpy(mark_known(rows_BTF.numpy()))
 
 
 def _drawn(module: Kind, seed: int) -> Kind:

@@ -61,8 +61,19 @@ def examples(*lengths: int, n_columns: int = 3) -> list[Example]:
 def drawn(
     nights: list[Example], config: TrainingConfig, seed: int = 0, std: float = 1.0
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Batches, what is unknown as NaN again."""
     std_F = torch.full((nights[0].rows.shape[1],), std)
-    return list(batches(nights, config, std_F, np.random.default_rng(seed)))
+    found = batches(nights, config, std_F, np.random.default_rng(seed))
+    return [
+        (_unmarked(rows_BTF, lengths_B), *rest, lengths_B) for rows_BTF, *rest, lengths_B in found
+    ]
+
+
+def _unmarked(rows_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+    values_BTF, known_BTF = rows_BTF.chunk(2, dim=-1)
+    padding_BT = torch.arange(rows_BTF.shape[1]) >= lengths_B[:, None]
+    assert not rows_BTF[padding_BT].any()
+    return values_BTF.where(known_BTF.bool() | padding_BT[..., None], torch.nan)
 
 
 def test_columns_are_those_named_in_their_order(night: PreparedNight) -> None:

@@ -148,8 +148,7 @@ def test_graphs_of_one_epoch_are_staged_too(name: str) -> None:
     fixed = of_one_epoch(content)
     (given,) = (one for one in fixed.graph.input if one.name == "features")
     width = given.type.tensor_type.shape.dim[2].dim_value
-    older = (2, width // 2) if stager.info.whole_night else (1, width)
-    for shape in (None, older):
+    for shape in (None, (1, width)):
         graph = onnx.ModelProto()
         graph.CopyFrom(fixed)
         if shape is not None:

@@ -170,7 +170,7 @@ def counted_by_torch(kind: str) -> int:
     made = network(kind)
     hooks = [module.register_forward_hook(count) for module in made.modules()]
     with torch.no_grad():
-        made(torch.zeros(1, 1, N_FEATURES), made.initial_state(1))
+        made(torch.zeros(1, 1, 2 * N_FEATURES), made.initial_state(1))
     for hook in hooks:
         hook.remove()
     return total

@@ -167,6 +167,15 @@ def extract_features(recording: Recording) -> NDArray[np.float32]:
     return rows
 
 
+def mark_known(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rows (..., n) as networks read them (..., 2 n): zero where unknown, then which are known.
+
+    Not every runtime keeps a NaN.
+    """
+    known = ~np.isnan(rows)
+    return np.concatenate([np.where(known, rows, 0), known], axis=-1, dtype=np.float32)
+
+
 def _append(
     state: FeatureState,
     known: Samples,

@@ -10,7 +10,7 @@ from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.errors import ModelFileError
 from sleepstage.stages import SCHEMES
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Version of the model file: raised when the graph's contract or a feature's meaning changes."""
 
 METADATA_KEY: Final = "sleepstage"

@@ -3,9 +3,10 @@
 A model errs by person: it takes one sleeper's steady heart for deep sleep all night, and finds none
 in another. Shares of the stages differ less between people than such errors do. So the running
 mean of the log-probabilities is drawn to where it typically is after so much sleep; what is left
-are the changes within the night. An epoch counts as far as it is sleep, and hours of wake are
-forgotten, so that neither the evening before nor the begin of a recording matters. Nothing of the
-future is used, and what is remembered is a sum.
+are the changes within the night. An epoch counts as far as it is certainly sleep, and hours of
+wake are forgotten, so that the evening before does not matter. A recording that begins in mid-sleep
+does not know how far the night has gone: it is corrected only as far as it has seen wake before
+sleep. Nothing of the future is used, and what is remembered are sums.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _FLOOR: Final = 1e-3  # of probability
 _KNOT: Final = 10  # epochs of sleep between two entries of the typical course
 _ENOUGH: Final = 0.2  # share of the nights that must be as long
 _AWAKE_EPOCHS: Final = 120  # of certain wake that halve what is remembered: an hour
+_BEFORE: Final = 20  # epochs of sleep after which wake tells half as much of when sleep began
+_SEEN: Final = 8  # epochs of wake before sleep with which its begin counts as half seen
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,23 @@ class PriorCorrection:
         return cls(tuple(tuple(round(float(value), 4) for value in knot) for knot in knots))
 
     def initial_state(self, n_classes: int) -> NDArray[np.float64]:
-        """State before the first epoch: epochs of sleep so far, and the sum over them; zeros."""
-        return np.zeros(1 + n_classes)
+        """Zeros before the first epoch: epochs of wake before sleep, of sleep, and the sum over it."""
+        return np.zeros(2 + n_classes)
 
     def apply(
         self, probabilities: NDArray[np.floating], state: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Centre a model's probabilities of the next epochs, shape (n_epochs, n_classes).
 
-        The state, shape (1 + n_classes,), is from the call before or `initial_state`; the one
+        The state, shape (2 + n_classes,), is from the call before or `initial_state`; the one
         that is returned is for the next call.
         """
         if not self.typical or not len(probabilities):
             return probabilities.astype(np.float32), state
         logs = _log(probabilities)
         states = _sums(probabilities, logs, state)
-        asleep, sums = states[:, :1], states[:, 1:]
+        before, asleep, sums = np.split(states, (1, 2), axis=1)
+        seen = before**2 / (before**2 + _SEEN**2)
         typical = np.stack(
             [
                 np.interp(asleep[:, 0], _KNOT * np.arange(len(self.typical)), course)
@@ -83,7 +87,7 @@ class PriorCorrection:
             ],
             axis=1,
         )
-        deviation = (sums - asleep * typical) / (asleep + _TRUST)
+        deviation = seen * (sums - asleep * typical) / (asleep + _TRUST)
         odds = np.exp(logs - deviation.clip(-_BOUND, _BOUND))
         return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), states[-1]
 
@@ -97,19 +101,26 @@ def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 def _sums(
     probabilities: NDArray[np.floating], logs: NDArray[np.float64], state: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Epochs of sleep and the sum of their log-probabilities, after each epoch."""
+    """Epochs of wake before sleep, of sleep, and the sum of their log-probabilities, at each epoch.
+
+    Sleep counts by the square of its probability: ten quiet hours of an evening, at .05, are
+    three epochs and not sixty.
+    """
     awake = probabilities[:, WAKE].astype(np.float64)
     kept = 1 - (1 - 0.5 ** (1 / _AWAKE_EPOCHS)) * awake
-    added = (1 - awake)[:, np.newaxis] * np.insert(logs, 0, 1.0, axis=1)
-    states = np.empty_like(added)
+    added = ((1 - awake) ** 2)[:, np.newaxis] * np.insert(logs, 0, 1.0, axis=1)
+    states = np.empty((len(logs), len(state)))
+    sums = state[1:]
     # One after the other, so that any chunking gives the same bits.
     for epoch, (keep, new) in enumerate(zip(kept.tolist(), added, strict=True)):
-        states[epoch] = state = keep * state + new
+        states[epoch, 1:] = sums = keep * sums + new
+    before = awake * 0.5 ** (states[:, 1] / _BEFORE)
+    states[:, 0] = np.cumsum(np.append(state[0], before))[1:]
     return states
 
 
 def _course(probabilities: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Epochs of sleep, and the mean of the log-probabilities over them, after each epoch."""
     logs = _log(probabilities)
-    sums = _sums(probabilities, logs, np.zeros(1 + logs.shape[1]))
-    return sums[:, 0], sums[:, 1:] / np.maximum(sums[:, :1], _FLOOR)
+    _, asleep, sums = np.split(_sums(probabilities, logs, np.zeros(2 + logs.shape[1])), (1, 2), 1)
+    return asleep[:, 0], sums / np.maximum(asleep, _FLOOR)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.core.hypnogram import Hypnogram, likeliest, temper
-from sleepstage.engine.features import FEATURE_NAMES, extract_features
+from sleepstage.engine.features import FEATURE_NAMES, extract_features, mark_known
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.session import ModelState, Session
@@ -83,8 +83,7 @@ class Stager:
             msg = "an ONNX file, but no sleepstage model (it does not describe its input)"
             raise ModelFileError(msg)
         info = ModelInfo.from_json(text)
-        *shape, n_features = self._inputs[0][1]
-        n_features //= 2 if info.whole_night and len(shape) == 2 else 1
+        n_features = self._inputs[0][1][-1] // (4 if info.whole_night else 2)
         n_classes = self._graph.get_outputs()[0].shape[-1]
         for verb, there, what, named in (
             ("takes", n_features, "features", len(info.features)),
@@ -187,7 +186,7 @@ class Stager:
         names = [name for name, _ in self._inputs]
         outputs = [np.empty((0, 1, len(self.scheme)), dtype=np.float32)]
         for first in range(0, len(rows), n_together):
-            some = rows[first : first + n_together]
+            some = mark_known(rows[first : first + n_together])
             given = (some.reshape(self._shape), *state)
             output, *state = self._graph.run(None, dict(zip(names, given, strict=True)))
             outputs.append(output.reshape(len(some), -1, len(self.scheme)))

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
+from sleepstage.engine.features import (
+    FEATURE_NAMES,
+    FEATURES,
+    SUMMARIES,
+    extract_features,
+    mark_known,
+)
 from sleepstage.errors import DataError
 from sleepstage.ml.variants import make_variants
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, SCHEMES, UNSCORED, Scheme
@@ -211,7 +217,7 @@ def _augment(
             lost
         ]
     codes = source.codes[stretch].astype(np.int64)
-    return torch.tensor(rows, dtype=torch.float32), torch.tensor(codes)
+    return torch.tensor(mark_known(rows)), torch.tensor(codes)
 
 
 def _crop(n_epochs: int, config: TrainingConfig, rng: Generator) -> slice:

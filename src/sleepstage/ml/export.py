@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
-from sleepstage.ml.networks import CausalNetwork, RecurrentNetwork, WholeNightNetwork
+from sleepstage.ml.networks import (
+    CausalNetwork,
+    RecurrentNetwork,
+    WholeNightNetwork,
+    split_directions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from sleepstage.ml.fit import Network
     from sleepstage.ml.networks import State
 
+_OPSET: Final = 18
+_IR_VERSION: Final = 8
+"""Both are as old as onnxruntime 1.14, and read by most other runtimes."""
 _NIGHTS: Final = torch.export.Dim("nights")
 _EPOCHS: Final = torch.export.Dim("epochs")
 _OPERATORS: Final = {nn.LSTM: ("LSTM", (0, 3, 1, 2)), nn.GRU: ("GRU", (1, 0, 2))}
@@ -126,7 +134,7 @@ class _BothWays(nn.Module):
 
     def forward(self, rows_BTF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         half = len(state) // 2
-        ahead_BTF, back_BTF = rows_BTF.chunk(2, dim=-1)
+        ahead_BTF, back_BTF = split_directions(rows_BTF)
         ahead_BTMC, after_ahead = self.ahead.scores(ahead_BTF, state[:half])
         back_BTMC, after_back = self.back.scores(back_BTF, state[half:])
         return torch.stack([ahead_BTMC, back_BTMC], dim=2), *after_ahead, *after_back
@@ -145,9 +153,10 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
     Returns
     -------
     onnx.ModelProto
-        Rows and state in, scores and state out. Live: rows (B, T, F) to the mean of the members'
-        probabilities (B, T, C). Whole-night: rows from both ends of the night (B, T, 2 F) to the
-        members' scores for both (B, T, 2, M, C); `Stager` adds them.
+        Rows and state in, scores and state out. Live: values beside whether each is known
+        (B, T, 2 F) to the mean of the members' probabilities (B, T, C). Whole-night: those from
+        both ends of the night (B, T, 4 F) to the members' scores for both (B, T, 2, M, C); `Stager`
+        adds them.
     """
     members: _Members | _BothWays
     both_ways = [network for network in networks if isinstance(network, WholeNightNetwork)]
@@ -156,19 +165,21 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
     else:
         members = _Members([network for network in networks if isinstance(network, CausalNetwork)])
     # The exporter takes lengths of 0 and 1 for fixed ones.
-    rows_BTF = torch.zeros(2, 3, n_features * (2 if both_ways else 1))
+    rows_BTF = torch.zeros(2, 3, 2 * n_features * (2 if both_ways else 1))
     state = members.initial_state(2)
     with _quiet_exporter():
         exported = torch.onnx.export(
             members,
             (rows_BTF, *state),
             dynamo=True,
+            opset_version=_OPSET,
             verbose=False,
             input_names=["features", *(f"state_{i}" for i in range(len(state)))],
             output_names=["predicted", *(f"next_state_{i}" for i in range(len(state)))],
             dynamic_shapes=({0: _NIGHTS, 1: _EPOCHS}, tuple(map(_any_nights, state))),
         )
     proto = cast("torch.onnx.ONNXProgram", exported).model_proto  # made anew at each call
+    proto.ir_version = _IR_VERSION
     _strip(proto)
     return proto
 

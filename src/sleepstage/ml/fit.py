@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 
 from sleepstage.core.agreement import agreement
+from sleepstage.engine.features import mark_known
 from sleepstage.errors import DataError
 from sleepstage.ml.dataset import Example, batches, class_counts, example, input_rows
 from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
@@ -141,7 +142,8 @@ def fit(
 def predict(network: Network, nights: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """Probabilities (n_rows, n_classes) of the rows of each night, all of them at once."""
     device = next(network.parameters()).device
-    rows_BTF = pad_sequence([torch.tensor(rows) for rows in nights], batch_first=True).to(device)
+    marked = [torch.tensor(mark_known(rows)) for rows in nights]
+    rows_BTF = pad_sequence(marked, batch_first=True).to(device)
     lengths_B = torch.tensor([len(rows) for rows in nights], device=device)
     probabilities_BTC = network.score(rows_BTF, lengths_B).softmax(dim=-1).cpu().numpy()
     return [one[: len(rows)] for one, rows in zip(probabilities_BTC, nights, strict=True)]

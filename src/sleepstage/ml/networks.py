@@ -66,15 +66,13 @@ class Inputs(nn.Module):
             self.condense = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(2 * _CHANNELS, _CHANNELS))
 
     def forward(self, rows_BTF: Tensor) -> Tensor:
-        """Values of shape (B, T, width)."""
-        unknown_BTF = torch.isnan(rows_BTF)
-        scaled_BTF = ((rows_BTF - self.mean_F) / self.std_F).clamp(-_CLIP, _CLIP)
-        # What is unknown is the average, and marked in a column of its own.
-        values_BTF = torch.where(unknown_BTF, torch.zeros_like(rows_BTF), scaled_BTF)
-        known_BTF = (~unknown_BTF).to(rows_BTF.dtype)
+        """Values of shape (B, T, width), of rows as `sleepstage.engine.features.mark_known` gives."""
+        given_BTF, known_BTF = rows_BTF.chunk(2, dim=-1)
+        scaled_BTF = ((given_BTF - self.mean_F) / self.std_F).clamp(-_CLIP, _CLIP)
+        values_BTF = scaled_BTF * known_BTF  # what is unknown is the average
         n = self.n_summaries
         parts = [values_BTF[..., :n], known_BTF[..., :n]]
-        if n < rows_BTF.shape[-1]:
+        if n < given_BTF.shape[-1]:
             trace_BT2K = torch.stack([values_BTF[..., n:], known_BTF[..., n:]], dim=-2)
             parts.append(self._shapes(trace_BT2K))
         return torch.cat(parts, dim=-1)
@@ -173,11 +171,17 @@ class WholeNightNetwork(nn.Module):
         self.ahead, self.back = ahead, back
 
     def score(self, rows_BTF: Tensor, lengths_B: Tensor) -> Tensor:
-        """Scores of shape (B, T, C) from rows of both directions, (B, T, 2 F)."""
-        ahead_BTF, back_BTF = rows_BTF.chunk(2, dim=-1)
+        """Scores of shape (B, T, C) from rows of both directions; see `split_directions`."""
+        ahead_BTF, back_BTF = split_directions(rows_BTF)
         ahead_BTC = self.ahead.score(ahead_BTF, lengths_B)
         back_BTC = self.back.score(flip(back_BTF, lengths_B), lengths_B)
         return ahead_BTC + flip(back_BTC, lengths_B)
+
+
+def split_directions(rows_BTF: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows for each direction, of the values of both beside whether they are known."""
+    ahead, back, ahead_known, back_known = rows_BTF.chunk(4, dim=-1)
+    return torch.cat([ahead, ahead_known], dim=-1), torch.cat([back, back_known], dim=-1)
 
 
 def flip(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
