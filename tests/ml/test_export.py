@@ -194,7 +194,7 @@ def test_the_states_of_all_networks_follow_each_other(name: str, n_states: int) 
         for node in session.get_inputs()[1:]
     ]
     assert not any(part.any() for part in (*state, prior_correction))
-    assert prior_correction.shape == (1 + len(stager.scheme),)
+    assert prior_correction.shape == (2 + len(stager.scheme),)
 
 
 def test_a_whole_night_is_not_staged_as_it_comes() -> None:

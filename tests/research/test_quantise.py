@@ -206,7 +206,7 @@ def test_bytes_of_weights_and_of_state() -> None:
     weights = sum(4 * one.numel() for one in [*made.parameters(), *made.buffers()])
     assert weights <= weight_bytes(content) < weights + 600  # a few shapes
     of_network = sum(4 * part.numel() for part in made.initial_state(1))
-    prior_correction = 8 * (1 + 4)
+    prior_correction = 8 * (2 + 4)
     assert state_bytes(content) == of_network + prior_correction
 
 

@@ -63,7 +63,7 @@ class PriorCorrection:
         return cls(tuple(tuple(round(float(value), 4) for value in knot) for knot in knots))
 
     def initial_state(self, n_classes: int) -> NDArray[np.float64]:
-        """Zeros before the first epoch: epochs of wake before sleep, of sleep, and the sum over it."""
+        """Zeros before the first epoch: epochs of wake before sleep, of sleep, and its sum."""
         return np.zeros(2 + n_classes)
 
     def apply(

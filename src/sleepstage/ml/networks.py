@@ -66,7 +66,7 @@ class Inputs(nn.Module):
             self.condense = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(2 * _CHANNELS, _CHANNELS))
 
     def forward(self, rows_BTF: Tensor) -> Tensor:
-        """Values of shape (B, T, width), of rows as `sleepstage.engine.features.mark_known` gives."""
+        """Values of shape (B, T, width), from rows of `sleepstage.engine.features.mark_known`."""
         given_BTF, known_BTF = rows_BTF.chunk(2, dim=-1)
         scaled_BTF = ((given_BTF - self.mean_F) / self.std_F).clamp(-_CLIP, _CLIP)
         values_BTF = scaled_BTF * known_BTF  # what is unknown is the average
