@@ -149,7 +149,7 @@ def rewrite(source: Path, target: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99, "version": "9.1"}, "model format 99 of sleepstage 9.1; .* reads 4"),
+        ({"format": 99, "version": "9.1"}, "model format 99 of sleepstage 9.1; .* reads 5"),
         ({"format": None}, "model format None"),
         ({"features": ["hr_30s", "blood_pressure"]}, "unknown blood_pressure: train"),
         ({"features": None}, "its description lacks features or scheme: train"),

@@ -64,9 +64,7 @@ def drawn(
     """Batches, what is unknown as NaN again."""
     std_F = torch.full((nights[0].rows.shape[1],), std)
     found = batches(nights, config, std_F, np.random.default_rng(seed))
-    return [
-        (_unmarked(rows_BTF, lengths_B), *rest, lengths_B) for rows_BTF, *rest, lengths_B in found
-    ]
+    return [(_unmarked(rows, lengths), codes, lengths) for rows, codes, lengths in found]
 
 
 def _unmarked(rows_BTF: Tensor, lengths_B: Tensor) -> Tensor:

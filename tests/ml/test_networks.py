@@ -159,11 +159,12 @@ def test_a_night_scored_in_stretches_is_the_night_scored_at_once(n_epochs: int) 
 
 # Whole nights
 
+VALUES, KNOWN = range(N_FEATURES), range(2 * N_FEATURES, 3 * N_FEATURES)
+
 
 def by_hand(model: WholeNightNetwork, rows_TF: Tensor) -> Tensor:
     """Scores of one night: its epochs in order, and again in the opposite order."""
-    ahead_T, back_T, *known = rows_TF.split(N_FEATURES, dim=1)
-    ahead_TF, back_TF = torch.hstack([ahead_T, known[0]]), torch.hstack([back_T, known[1]])
+    ahead_TF, back_TF = (rows_TF[:, way * N_FEATURES :][:, [*VALUES, *KNOWN]] for way in (0, 1))
     back_TC = scores(model.back, back_TF.flip(0)[None])[0].flip(0)
     return scores(model.ahead, ahead_TF[None])[0] + back_TC
 
