@@ -34,12 +34,12 @@ def test_values_are_replaced_in_their_kind() -> None:
     config = override(
         DEFAULT,
         [
-            *("batch_size=1", "noise=0", "network.hidden = 32", "device=cpu"),
+            *("batch_size=1", "noise=0", "offset=.2", "network.hidden = 32", "device=cpu"),
             *("features=hr_30s, still", "whole_night=true", "scheme=five_class"),
         ],
     )
     assert config.batch_size == 1
-    assert config.noise == 0.0
+    assert (config.noise, config.offset) == (0.0, 0.2)
     assert isinstance(config.noise, float)
     assert config.network == RecurrentConfig(hidden=32)
     assert config.device == "cpu"
@@ -89,6 +89,7 @@ def test_what_needs_later_epochs_is_not_live(settings: list[str], *, live: bool)
         ("batch_size=many", "'batch_size=many': expected a value like 4"),
         ("batch_size=1.5", "expected a value like 4"),
         ("batch_size=true", "expected a value like 4"),
+        ("thinning=nan", "expected a value like 0.2"),
         ("network=32", "expected a value like RecurrentConfig"),
         ("batch_size.first=1", "expected a value like 4"),
         ("whole_night=1", "expected a value like False"),

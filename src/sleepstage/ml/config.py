@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -179,9 +180,8 @@ def _parse(text: str, old: Any) -> Any:
     if isinstance(old, str):
         return text
     try:
-        value = json.loads(text)
+        value = float(text) if isinstance(old, float) else json.loads(text)
     except ValueError:
         return None
-    if isinstance(old, float) and type(value) is int:
-        return float(value)
-    return value if type(value) is type(old) else None
+    valid = math.isfinite(value) if isinstance(old, float) else type(value) is type(old)
+    return value if valid else None
