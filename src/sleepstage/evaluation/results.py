@@ -38,17 +38,9 @@ if TYPE_CHECKING:
 
 
 def results(outcomes: Outcomes) -> Results:
-    """Every run, and the summary of all.
+    """Summarise what came out of `sleepstage.evaluation.experiment.evaluate`.
 
-    Parameters
-    ----------
-    outcomes : mapping of Task to Outcome or SleepstageError
-        From `sleepstage.evaluation.experiment.evaluate`.
-
-    Raises
-    ------
-    DataError
-        If no run could be done.
+    Raises `DataError` if no run could be done.
     """
     done = by_model(outcomes)
     if not done:

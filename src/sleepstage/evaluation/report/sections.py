@@ -172,12 +172,7 @@ def _percent(share: float | None) -> str:
 def sections(results: Results, nights: Mapping[str, ScoredNight] | None = None) -> list[Section]:
     """Sections on an evaluation, in order; what there is nothing on is left out.
 
-    Parameters
-    ----------
-    results : Results
-        From `sleepstage.evaluation.results.results`.
-    nights : mapping of str to ScoredNight
-        Test nights of the model named first; none for no section on single nights.
+    Single nights, of the model named first, are shown if their test `nights` are given.
     """
     name, model = results.first
     runs, curves, finest = results.runs_of(name), model.curves, next(iter(model.people))
@@ -213,15 +208,9 @@ def write_report(
 
     Parameters
     ----------
-    results : Results
-        From `sleepstage.evaluation.results.results`.
     nights : mapping of str to ScoredNight
         Test nights of the model named first, from which the best, the median and the worst are
         drawn.
-    out : path
-        Folder to write to.
-    title : str
-        Heading.
     simulated : bool
         Says in words and across every picture that the nights are simulated; so does a simulated
         night among `nights`.
@@ -232,11 +221,6 @@ def write_report(
     -------
     path
         Of the HTML page.
-
-    Raises
-    ------
-    MissingExtraError
-        If Jinja or matplotlib is not installed.
     """
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
     terms = json.loads(files(__package__).joinpath("glossary.json").read_text(encoding="utf-8"))
