@@ -148,19 +148,9 @@ def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Ite
 
     On any error, a full disk or an interruption included, the temporary file is removed and
     what stood at `path` before is still there. If the process is killed, the next one that writes
-    to the folder removes it.
+    to the folder removes it. Missing folders are made.
 
-    Parameters
-    ----------
-    path : path
-        Where the file shall end up. Missing folders are made.
-    suffixes : tuple of str
-        Endings that are understood; empty for any.
-
-    Raises
-    ------
-    DataError
-        If the ending of `path` is not among `suffixes`.
+    Raises `DataError` if the ending of `path` is not among `suffixes`, where there are any.
     """
     path = Path(path)
     if suffixes:

@@ -26,7 +26,6 @@ class Agreement:
     """Agreement of two sequences of classes."""
 
     n_epochs: int
-    """Number of epochs compared."""
     accuracy: float
     """Share of epochs in which both agree."""
     kappa: float | None
@@ -138,13 +137,7 @@ def reported_schemes(scheme: Scheme) -> list[Scheme]:
 
 
 def report(nights: Mapping[str, ScoredNight]) -> Report:
-    """Agreement in every scheme, pooled and by person.
-
-    Parameters
-    ----------
-    nights : mapping of str to ScoredNight
-        By subject; at least one.
-    """
+    """Agreement in every scheme, pooled and by person, of one night or more by subject."""
     schemes = reported_schemes(next(iter(nights.values())).predicted.scheme)
 
     def in_each(scored: Sequence[ScoredNight]) -> dict[str, Agreement]:

@@ -87,11 +87,6 @@ def sleep_statistics(
     mask : ndarray of bool, shape (n_epochs,), optional
         Epochs that count; all by default.
 
-    Raises
-    ------
-    DataError
-        If the mask has another shape than the hypnogram.
-
     References
     ----------
     AASM Manual for the Scoring of Sleep and Associated Events, section II (report of a study).
