@@ -225,9 +225,10 @@ def write_json(path: str | Path, content: object, *, suffixes: tuple[str, ...] =
 def render(
     package: str, template: str, content: Mapping[str, Any], *, purpose: str, extra: str
 ) -> str:
-    """Fill a template of a package; text is escaped, and all that it names must be in `content`.
+    """Fill a template of a package; all that it names must be in `content`.
 
-    Functions in `content` may be called, or used as filters.
+    In a template of HTML, by its name, text is escaped. Functions in `content` may be called, or
+    used as filters.
 
     Raises `MissingExtraError` if Jinja is not installed: names the `purpose` of the page, and
     the `extra` to install.
@@ -236,7 +237,10 @@ def render(
         from jinja2 import Environment, StrictUndefined
     source = files(package).joinpath(template).read_text(encoding="utf-8")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=template.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {name: one for name, one in content.items() if callable(one)}
     return environment.from_string(source).render(content)

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sleepstage.core.agreement import ScoredNight
-    from sleepstage.evaluation.schema import Estimate, Results, Spread, Summary
+    from sleepstage.evaluation.schema import Results, Spread
 
 DATASET: Final = "https://doi.org/10.13026/hmhs-py35"
 
 _CONSISTENT_BELOW: Final = 0.05  # standard deviation of accuracy over runs
 _DOTS_PER_INCH: Final = 110
 _SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."
-_TEMPLATE: Final = "report.html.j2"
+_PURPOSE: Final = "writing a report"
 _WORDS: Final = {"five_class": "five", "four_class": "four", "three_class": "three"}
 
 
@@ -75,94 +75,31 @@ def _card(name: str, spread: Spread, *, share: bool = False) -> Card:
 def verdict(results: Results) -> list[str]:
     """What the model named first is worth, in a few plain sentences; the main one first."""
     name, model = results.first
-    summary, finest = results.summary, next(iter(results.summary.schemes))
-    accuracies = [run.metrics.schemes[finest].accuracy for run in results.runs_of(name)]
-    sentences = [
-        _headline(results, finest, len(accuracies)),
-        _over_people(model.people[finest]),
-        _coarser(summary),
-        _rem(summary, finest),
-        _consistency(accuracies, summary.schemes[finest].accuracy.std),
-        _others(results, finest),
-    ]
-    if failed := len(results.failed):
-        sentences.append(f"{failed} of {failed + len(results.runs)} runs could not be done.")
-    return [sentence for sentence in sentences if sentence]
-
-
-def _headline(results: Results, finest: str, n_runs: int) -> str:
-    name, model = results.first
-    main = results.summary.schemes[finest]
-    how = "from nothing later than the epoch itself" if model.live else "once the night is over"
-    runs = "one run" if n_runs == 1 else f"mean over {n_runs} runs"
-    one_of = f"names the right one of {_WORDS[finest]} stages" if finest in _WORDS else ""
-    task = one_of or "separates sleep from wake"
-    return (
-        f"On people it has never seen, {name} {task} in "
-        f"{_percent(main.accuracy.mean)} of epochs, {how} ({runs}); its agreement with the "
-        f"expert beyond chance, kappa, is {number(main.kappa.mean)}."
-    )
-
-
-def _over_people(people: Mapping[str, Estimate]) -> str:
-    accuracy, kappa = people["accuracy"], people["kappa"]
-    if None in (accuracy.low, kappa.low):
-        return "There are too few people for a confidence interval."
-    return (
-        f"Averaged over {accuracy.n} people, accuracy is {_percent(accuracy.mean)} "
-        f"(95 % CI {_percent(accuracy.low)} to {_percent(accuracy.high)}) and kappa "
-        f"{number(kappa.mean)} ({number(kappa.low)} to {number(kappa.high)})."
-    )
-
-
-def _coarser(summary: Summary) -> str:
-    parts = []
-    _, *coarser = summary.schemes.items()
-    right = {name: _percent(one.accuracy.mean) for name, one in coarser}
-    if "three_class" in right:
-        parts.append(f"With three classes (wake, NREM, REM) it is right in {right['three_class']}")
-    if "two_class" in right:
-        parts.append(f"sleep is separated from wake in {right['two_class']}")
-    sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}." if parts else ""
-
-
-def _rem(summary: Summary, finest: str) -> str:
-    found = summary.schemes[finest].rem_recall
-    if found is None:
-        return ""
-    sentence = f"It finds {_percent(found)} of REM sleep"
-    if summary.operating_point:
-        decided = summary.operating_point[finest]
-        sentence += (
-            f", and {_percent(decided.rem_recall)} at the operating point, where "
-            f"accuracy is {_percent(decided.accuracy.mean)}"
-        )
-    return sentence + "."
-
-
-def _consistency(accuracies: Sequence[float], std: float | None) -> str:
-    if std is None:
-        return "One run only says nothing about consistency."
-    word = "consistent" if std < _CONSISTENT_BELOW else "not consistent"
-    return (
-        f"Over {len(accuracies)} runs accuracy ranges from {_percent(min(accuracies))} to "
-        f"{_percent(max(accuracies))} with a standard deviation of {number(std)}: {word}, by the "
-        f"rule that it must be below {_CONSISTENT_BELOW}."
-    )
-
-
-def _others(results: Results, finest: str) -> str:
+    (finest, main), *coarser = results.summary.schemes.items()
     kappas = {
-        name: kappa
-        for name, model in results.models.items()
-        if finest in model.people and (kappa := model.people[finest]["kappa"].mean) is not None
+        one: kappa
+        for one, compared in results.models.items()
+        if finest in compared.people
+        and (kappa := compared.people[finest]["kappa"].mean) is not None
     }
-    if len(kappas) < 2:
-        return ""
-    best = max(kappas, key=kappas.__getitem__)
-    when = "live" if results.models[best].live else "which needs the whole night"
-    return f"Of {len(kappas)} models compared, {best} ({when}) has the highest kappa over people."
+    filled = {
+        "name": name,
+        "model": model,
+        "n_classes": _WORDS.get(finest),
+        "main": main,
+        "coarser": dict(coarser),
+        "decided": (results.summary.operating_point or {}).get(finest),
+        "people": model.people[finest],
+        "accuracies": [run.metrics.schemes[finest].accuracy for run in results.runs_of(name)],
+        "consistent_below": _CONSISTENT_BELOW,
+        "kappas": kappas,
+        "best": max(kappas, key=kappas.__getitem__, default=None),
+        "results": results,
+        "percent": _percent,
+        "number": number,
+    }
+    text = render(__package__, "verdict.txt.j2", filled, purpose=_PURPOSE, extra="train")
+    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
 
 
 def _percent(share: float | None) -> str:
@@ -235,7 +172,7 @@ def write_report(
     }
     text = _markdown(**filled)
     filled["png"] = partial(_png, simulated=simulated)
-    page = render(__package__, _TEMPLATE, filled, purpose="writing a report", extra="train")
+    page = render(__package__, "report.html.j2", filled, purpose=_PURPOSE, extra="train")
     for name, content in (("report.md", text), ("report.html", page)):
         with write_atomically(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
