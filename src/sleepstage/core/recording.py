@@ -35,7 +35,6 @@ LONGEST_NIGHT: Final = 24 * 3600
 
 _ROUNDING: Final = 1e-6  # epochs that an end may lack that was added up from decimal numbers
 
-
 OF_PERSON: Final = "/"
 """Stands between person and night in the subject of who slept several nights."""
 

@@ -20,6 +20,7 @@ from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURES, FeatureState, push
 from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
+from sleepstage.plotting import plot_explanation
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 
 if TYPE_CHECKING:
@@ -118,8 +119,6 @@ class Explanation:
 
     def plot(self, *, title: str = "") -> Figure:
         """Draw the night: its stages, and below them what spoke for and against each."""
-        from sleepstage.plotting import plot_explanation
-
         return plot_explanation(
             self.hypnogram.times,
             self.hypnogram.codes,

@@ -52,9 +52,7 @@ class Task:
     number: int
     """Of the run, from 1."""
     classifier: Classifier = field(hash=False)
-    """What is fitted."""
     split: Split
-    """Who trains, who tests."""
 
     @property
     def folder(self) -> Path:

@@ -48,9 +48,7 @@ class Outcome:
     """What came out of one run."""
 
     classifier: Classifier
-    """What was fitted."""
     split: Split
-    """Who trained, who tested."""
     scored: dict[str, ScoredNight]
     """Each night of the test people, decided by the largest probability."""
     class_weights: dict[str, float]

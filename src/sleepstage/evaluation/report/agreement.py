@@ -33,14 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sleepstage.core.agreement import Agreement, Report
-    from sleepstage.evaluation.schema import (
-        FailedRun,
-        ModelResult,
-        Results,
-        RunResult,
-        SchemeSummary,
-        Summary,
-    )
+    from sleepstage.evaluation import schema
 
 _DARK: Final = 0.55  # share from which the number on a cell is white
 
@@ -49,13 +42,13 @@ def _numbers(of: Agreement) -> list[Cell]:
     return [of.accuracy, of.kappa, of.macro_f1, *of.recall.values()]
 
 
-def _means(of: SchemeSummary) -> list[Cell]:
+def _means(of: schema.SchemeSummary) -> list[Cell]:
     return [one.mean for one in of.spreads]
 
 
 def _runs_table(
     reports: Sequence[tuple[int, str, Report]],
-    summary: Mapping[str, SchemeSummary],
+    summary: Mapping[str, schema.SchemeSummary],
     scheme: str,
     whose: str = "test people",
 ) -> Table:
@@ -69,7 +62,7 @@ def _runs_table(
     return Table(scheme_words(scheme), head, tuple(rows), text_columns=2, totals=2)
 
 
-def runs_section(runs: Sequence[RunResult], summary: Summary) -> Section:
+def runs_section(runs: Sequence[schema.RunResult], summary: schema.Summary) -> Section:
     """Every run in every scheme."""
     reports = [(run.run, " ".join(run.split.test), run.metrics) for run in runs]
     text = (
@@ -80,7 +73,7 @@ def runs_section(runs: Sequence[RunResult], summary: Summary) -> Section:
     return Section("runs", "Every run", text, tables)
 
 
-def failed_section(failed: Sequence[FailedRun]) -> Section | None:
+def failed_section(failed: Sequence[schema.FailedRun]) -> Section | None:
     """Which runs are missing, and why; None if none is."""
     if not failed:
         return None
@@ -90,7 +83,7 @@ def failed_section(failed: Sequence[FailedRun]) -> Section | None:
 
 
 def operating_point_section(
-    runs: Sequence[RunResult], summary: Summary, scheme: str
+    runs: Sequence[schema.RunResult], summary: schema.Summary, scheme: str
 ) -> Section | None:
     """The most probable class and the operating point beside each other; None without one."""
     if summary.operating_point is None:
@@ -169,7 +162,7 @@ def _matrix(
     axis.tick_params(length=0, labelsize="medium")
 
 
-def models_section(results: Results) -> Section | None:
+def models_section(results: schema.Results) -> Section | None:
     """Every model and its difference to the first; None for a single one."""
     models = results.models
     if len(models) < 2:
@@ -203,13 +196,13 @@ def models_section(results: Results) -> Section | None:
     return Section("models", "Models compared", text, tables, pictures)
 
 
-def _shared_scheme(results: Results) -> str:
+def _shared_scheme(results: schema.Results) -> str:
     """The finest scheme in which all models are compared."""
     models = [model.people for model in results.models.values()]
     return next(name for name in models[0] if all(name in people for people in models))
 
 
-def _model_row(name: str, model: ModelResult, scheme: str) -> tuple[Cell, ...]:
+def _model_row(name: str, model: schema.ModelResult, scheme: str) -> tuple[Cell, ...]:
     people, rem = model.people[scheme], model.people[scheme].get("sensitivity rem")
     kappa = model.against_first and model.against_first["kappa"]
     return (

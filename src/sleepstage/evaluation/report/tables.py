@@ -50,7 +50,6 @@ class Table:
     caption: str
     """Above the table; empty for none."""
     head: tuple[str, ...]
-    """Names of the columns."""
     rows: tuple[tuple[Cell, ...], ...]
     """Numbers get three decimals, counts none."""
     text_columns: int = 1
@@ -104,7 +103,6 @@ class Section:
     name: str
     """What it is found by."""
     title: str
-    """Its heading."""
     text: str
     """What is shown and how to read it."""
     tables: tuple[Table, ...] = ()
