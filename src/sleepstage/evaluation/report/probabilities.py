@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import numpy as np
 
 from sleepstage.core.agreement import pooled
-from sleepstage.evaluation.report.tables import Picture, Section, Table, class_label
+from sleepstage.evaluation.report.tables import Picture, Section, Table, class_label, section
 from sleepstage.plotting import STAGE_COLOURS
 from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
 from sleepstage.stages import SCHEMES
@@ -49,15 +49,11 @@ def curves_section(curves: schema.Curves, confusion: Sequence[Sequence[int]]) ->
         for name, share in shares.items()
     )
     head = ("class", "share of epochs", "ROC area", "average precision")
-    text = (
-        "Each class against all others, over all thresholds of its probability; all runs pooled. "
-        "Guessing has a ROC area of 0.5 and an average precision of the share of the class."
-    )
     drawn = Picture(
         "ROC and precision-recall curves",
         partial(plot_curves, roc, precision_recall, shares=shares),
     )
-    return Section("curves", "ROC and precision-recall", text, (Table("", head, rows),), (drawn,))
+    return section("curves", (Table("", head, rows),), (drawn,))
 
 
 def _area(curve: schema.Curve | None) -> float | None:
@@ -114,13 +110,9 @@ def calibration_section(reliability: schema.Reliability) -> Section:
         if n_epochs
     )
     error = reliability.expected_calibration_error
-    text = (
-        "Whether a stage predicted with a probability of 80 % is right in 80 %. The expected "
-        f"calibration error, the mean distance of the two, is {error:.3f} (0 is perfect)."
-    )
     head = ("probability", "epochs", "mean probability", "share that is right")
     drawn = Picture("reliability diagram", partial(plot_reliability, reliability))
-    return Section("calibration", "Calibration", text, (Table("", head, rows),), (drawn,))
+    return section("calibration", (Table("", head, rows),), (drawn,), error=f"{error:.3f}")
 
 
 def plot_reliability(reliability: schema.Reliability) -> Figure:
@@ -154,18 +146,12 @@ def certainty_section(points: Sequence[schema.CertaintyPoint]) -> Section:
         for one in points
         if one.set_aside in _SHOWN
     )
-    text = (
-        "What the certainty of an epoch is worth: the least certain epochs of all people are set "
-        "aside, and the others compared with the expert. Certainty is 1 less the normalised "
-        "entropy of the probabilities; the least that is left is the threshold that does this. "
-        "All runs pooled. What is left has other shares of the stages, on which kappa depends."
-    )
     head = ("set aside", "epochs left", "least certainty left", "accuracy", "kappa")
     table = Table("", head, rows)
     drawn = Picture(
         "accuracy and kappa of the more certain epochs", partial(plot_certainty, points)
     )
-    return Section("certainty", "Setting uncertain epochs aside", text, (table,), (drawn,))
+    return section("certainty", (table,), (drawn,))
 
 
 def plot_certainty(points: Sequence[schema.CertaintyPoint]) -> Figure:
@@ -188,17 +174,12 @@ def rem_section(
     """Numbers at each factor on the probability of REM; the picture shows the chosen one."""
     rows = tuple(astuple(point) for point in points)
     head = ("factor", "REM recall", "REM precision", "accuracy", "kappa", "macro F1")
-    text = (
-        "What finding more REM costs: the probability of REM is multiplied by a factor before the "
-        "most probable class is taken; factor 1 leaves it. All runs pooled. No factor is chosen "
-        "here: these are test people."
-    )
     table = Table("", head, rows, text_columns=0)
     chosen = operating_point(runs, scheme)
     drawn = Picture(
         "REM recall against accuracy", partial(plot_rem_trade_off, points, operating_point=chosen)
     )
-    return Section("rem", "Trading REM recall for accuracy", text, (table,), (drawn,))
+    return section("rem", (table,), (drawn,))
 
 
 def operating_point(runs: Sequence[schema.RunResult], scheme: str) -> RemChoice | None:

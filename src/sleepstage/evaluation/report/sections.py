@@ -10,7 +10,7 @@ import io
 import json
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -163,35 +163,23 @@ def write_report(
     terms = json.loads(files(__package__).joinpath("glossary.json").read_text(encoding="utf-8"))
     glossary = Table("", ("term", "meaning"), tuple(terms.items()), text_columns=2)
     notes = (Section("glossary", "Terms", "", (glossary,)), _data_section(simulated=simulated))
-    filled: dict[str, Any] = {
+    filled = {
         "title": title,
         "warning": _SIMULATED if simulated else "",
         "verdict": verdict(results),
         "cards": key_numbers(results),
         "sections": [*sections(results, nights), *more, *notes],
+        "escaped": escaped,
+        "png": partial(_png, simulated=simulated),
     }
-    text = _markdown(**filled)
-    filled["png"] = partial(_png, simulated=simulated)
-    page = render(__package__, "report.html.j2", filled, purpose=_PURPOSE, extra="train")
-    for name, content in (("report.md", text), ("report.html", page)):
+    pages = {
+        name: render(__package__, f"{name}.j2", filled, purpose=_PURPOSE, extra="train")
+        for name in ("report.md", "report.html")
+    }
+    for name, page in pages.items():
         with write_atomically(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8")
     return out / "report.html"
-
-
-def _markdown(
-    title: str,
-    warning: str,
-    verdict: Sequence[str],
-    cards: Sequence[Card],
-    sections: Sequence[Section],
-) -> str:
-    numbers = Table("", ("mean over runs", "", ""), tuple(cards))
-    lead, *rest = map(escaped, verdict)
-    parts = [f"# {escaped(title)}", f"**{warning}**" if warning else "", f"**{lead}**"]
-    parts.append(" ".join(rest))
-    parts += [numbers.to_markdown(), *(section.to_markdown() for section in sections)]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _png(picture: Picture, *, simulated: bool) -> str:

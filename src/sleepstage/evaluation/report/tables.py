@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+import tomllib
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sleepstage.plotting.style import mark_simulated
@@ -64,16 +67,11 @@ class Table:
             [cell if isinstance(cell, str) else number(cell) for cell in row] for row in self.rows
         ]
 
-    def is_total(self, row: int) -> bool:
-        """Whether the row of this index sums up those above."""
-        return row >= len(self.rows) - self.totals
-
     def to_markdown(self) -> str:
         """GitHub's pipe table under its caption in bold."""
         lines = [[escaped(cell) for cell in row] for row in self.cells]
-        for index, line in enumerate(lines):
-            if self.is_total(index):
-                line[0] = f"**{line[0]}**"
+        for line in lines[len(lines) - self.totals :]:
+            line[0] = f"**{line[0]}**"
         n_numbers = len(self.head) - self.text_columns
         rule = ["---"] * self.text_columns + ["--:"] * n_numbers
         table = [[escaped(name) for name in self.head], rule, *lines]
@@ -118,6 +116,20 @@ class Section:
             text = f"> **LEAK: these are no results.** {text}"
         parts = [f"## {escaped(self.title)}", text, *(table.to_markdown() for table in self.tables)]
         return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+@cache
+def _words() -> dict[str, dict[str, str]]:
+    return tomllib.loads(files(__package__).joinpath("sections.toml").read_text(encoding="utf-8"))
+
+
+def section(
+    name: str, tables: tuple[Table, ...], pictures: tuple[Picture, ...] = (), **numbers: str
+) -> Section:
+    """Section with its title and its text, which has the `numbers`, from ``sections.toml``."""
+    words = _words()[name]
+    text = " ".join(words["text"].format(**numbers).split())
+    return Section(name, words["title"], text, tables, pictures)
 
 
 def scheme_words(scheme: str) -> str:
