@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from sleepstage.core.statistics import SleepStatistics
-    from sleepstage.stages import Scheme
 
 _TINY: Final = 1e-9
 _YEAR_9000: Final = 2.2e11  # s: calendars end soon after

@@ -73,13 +73,10 @@ class Explanation:
     where that would be before the night; shape (n_epochs, n_lags)."""
 
     def __post_init__(self) -> None:
-        for what, effects, columns in (
-            ("by_signal", self.by_signal, self.signals),
-            ("by_past", self.by_past, self.lags),
-        ):
-            expected = (len(self.hypnogram), len(columns))
-            if effects.shape != expected:
-                msg = f"{what} has shape {effects.shape}, expected {expected}"
+        for name, columns in (("by_signal", self.signals), ("by_past", self.lags)):
+            found, expected = getattr(self, name).shape, (len(self.hypnogram), len(columns))
+            if found != expected:
+                msg = f"{name} has shape {found}, expected {expected}"
                 raise DataError(msg)
 
     def to_frame(self) -> pl.DataFrame:

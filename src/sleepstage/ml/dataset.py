@@ -35,6 +35,7 @@ class PreparedNight:
     """A scored recording and what a classifier sees of it."""
 
     recording: Recording
+    """Where it comes from."""
     rows: NDArray[np.float32]
     """All features of `sleepstage.engine.features`, shape (n_epochs, n_features)."""
     codes: NDArray[np.int8]

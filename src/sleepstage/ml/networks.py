@@ -111,6 +111,7 @@ class RecurrentConfig:
     hidden: int = 64
     """Units of each layer."""
     layers: int = 1
+    """Number of layers."""
     dropout: float = 0.4
     """Share of units left out, between layers and before the output."""
 

@@ -143,21 +143,9 @@ def write_report(
 ) -> Path:
     """Write ``report.html``, which needs no other file and no network, and ``report.md``.
 
-    Parameters
-    ----------
-    nights : mapping of str to ScoredNight
-        Test nights of the model named first, from which the best, the median and the worst are
-        drawn.
-    simulated : bool
-        Says in words and across every picture that the nights are simulated; so does a simulated
-        night among `nights`.
-    more : sequence of Section
-        Shown after those on the results.
-
-    Returns
-    -------
-    path
-        Of the HTML page.
+    Of the test `nights` of the model named first, the best, the median and the worst are drawn. If
+    nights are `simulated`, or any of these is, words and every picture show it. `more` sections
+    follow those on the results. Returns the path of the HTML page.
     """
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
     terms = json.loads(files(__package__).joinpath("glossary.json").read_text(encoding="utf-8"))
