@@ -23,6 +23,7 @@ from sleepstage.evaluation.report.tables import (
     by_kappa,
     escaped,
     number,
+    section,
 )
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def write_report(
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
     terms = json.loads(files(__package__).joinpath("glossary.json").read_text(encoding="utf-8"))
     glossary = Table("", ("term", "meaning"), tuple(terms.items()), text_columns=2)
-    notes = (Section("glossary", "Terms", "", (glossary,)), _data_section(simulated=simulated))
+    attribution = section("simulated data" if simulated else "data", (), dataset=DATASET)
+    notes = (section("glossary", (glossary,)), attribution)
     filled = {
         "title": title,
         "warning": _SIMULATED if simulated else "",
@@ -176,15 +178,3 @@ def _png(picture: Picture, *, simulated: bool) -> str:
     figure = picture.figure(simulated=simulated)
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _data_section(*, simulated: bool) -> Section:
-    """Attribution, as the licence of the nights asks for."""
-    text = (
-        "All nights are simulated: no number says anything about people."
-        if simulated
-        else "Contains information from 'Motion and heart rate from a wrist-worn wearable and "
-        "labeled sleep from polysomnography' (Walch 2019), made available under the ODC "
-        f"Attribution License: {DATASET}."
-    )
-    return Section("data", "Data", f"{text} Not a medical device.")
