@@ -121,8 +121,8 @@ def _difference(pairs: Sequence[tuple[float | None, float | None]]) -> Differenc
     known = [(one, other) for one, other in pairs if one is not None and other is not None]
     differences = [one - other for one, other in known]
     return Difference(
-        one=estimate(one for one, _ in known).mean,
-        other=estimate(other for _, other in known).mean,
+        one=spread(one for one, _ in known).mean,
+        other=spread(other for _, other in known).mean,
         difference=estimate(differences),
         p_value=_signed_rank(differences),
     )
