@@ -79,7 +79,7 @@ def plan(
 
     ``holdout``: `number` fresh random 90/10 splits, whose seeds, and those of the classifiers,
     count up from `seed`. ``kfold``: `number` folds in which each person tests once. ``loso``: each
-    person alone, with all their nights (leave one subject out).
+    person alone, with all their nights (leave one subject out). These two have one seed.
 
     Raises `DataError` if there is no such protocol, or there are too few people for it.
     """
