@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from functools import partial
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -24,6 +22,7 @@ from sleepstage.evaluation.report.tables import (
     escaped,
     number,
     section,
+    texts,
 )
 
 if TYPE_CHECKING:
@@ -149,8 +148,8 @@ def write_report(
     follow those on the results. Returns the path of the HTML page.
     """
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
-    terms = json.loads(files(__package__).joinpath("glossary.json").read_text(encoding="utf-8"))
-    glossary = Table("", ("term", "meaning"), tuple(terms.items()), text_columns=2)
+    terms = tuple(texts("terms").items())
+    glossary = Table("", ("term", "meaning"), terms, text_columns=2)
     attribution = section("simulated data" if simulated else "data", (), dataset=DATASET)
     notes = (section("glossary", (glossary,)), attribution)
     filled = {

@@ -119,17 +119,18 @@ class Section:
 
 
 @cache
-def _words() -> dict[str, dict[str, str]]:
-    return tomllib.loads(files(__package__).joinpath("sections.toml").read_text(encoding="utf-8"))
+def texts(name: str) -> dict[str, str]:
+    """Texts of this name in ``texts.toml``: of a section, or meanings by term."""
+    source = files(__package__).joinpath("texts.toml").read_text(encoding="utf-8")
+    return {key: " ".join(text.split()) for key, text in tomllib.loads(source)[name].items()}
 
 
 def section(
     name: str, tables: tuple[Table, ...], pictures: tuple[Picture, ...] = (), **numbers: str
 ) -> Section:
-    """Section with its title and its text, which has the `numbers`, from ``sections.toml``."""
-    words = _words()[name]
-    text = " ".join(words["text"].format(**numbers).split())
-    return Section(name, words["title"], text, tables, pictures)
+    """Section with the title and the text of its name, into which `numbers` are filled."""
+    found = texts(name)
+    return Section(name, found["title"], found["text"].format(**numbers), tables, pictures)
 
 
 def scheme_words(scheme: str) -> str:
