@@ -136,22 +136,11 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
 
 
 def stages_from_codes(codes: ArrayLike) -> NDArray[np.int8]:
-    """Stages for the stage numbers of scored files.
+    """Values of `Stage` for the stage numbers of scored files, shape (n_epochs,).
 
-    Parameters
-    ----------
-    codes : array_like of int, shape (n_epochs,)
-        -1 unscored, 0 wake, 1 N1, 2 N2, 3 N3, 4 stage 4 of the older rules, 5 REM.
+    -1 unscored, 0 wake, 1 N1, 2 N2, 3 N3, 4 stage 4 of the older rules, 5 REM.
 
-    Returns
-    -------
-    ndarray of int8, shape (n_epochs,)
-        Values of `Stage`.
-
-    Raises
-    ------
-    DataError
-        If a code is none of these; names the first one and its position.
+    Raises `DataError` if a code is none of these; names the first one and its position.
     """
     codes = np.asarray(codes)
     unknown = np.flatnonzero(~np.isin(codes, FILE_CODES))

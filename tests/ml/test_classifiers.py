@@ -18,8 +18,7 @@ from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch, walch_features
 from sleepstage.ml.boosting import Boosting, with_past
-from sleepstage.ml.classifier import four_class_counts
-from sleepstage.ml.dataset import PreparedNight, prepare_nights
+from sleepstage.ml.dataset import PreparedNight, class_counts, prepare_nights
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ HAND = night_of([WAKE, LIGHT, LIGHT, DEEP, REM, UNSCORED])
 
 
 def test_counts_of_classes() -> None:
-    assert four_class_counts([HAND, HAND]).tolist() == [2, 4, 2, 2]
+    assert class_counts([HAND.codes, HAND.codes], FOUR_CLASS).tolist() == [2, 4, 2, 2]
 
 
 def test_the_majority_tells_shares() -> None:

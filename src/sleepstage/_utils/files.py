@@ -148,19 +148,9 @@ def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Ite
 
     On any error, a full disk or an interruption included, the temporary file is removed and
     what stood at `path` before is still there. If the process is killed, the next one that writes
-    to the folder removes it.
+    to the folder removes it. Missing folders are made.
 
-    Parameters
-    ----------
-    path : path
-        Where the file shall end up. Missing folders are made.
-    suffixes : tuple of str
-        Endings that are understood; empty for any.
-
-    Raises
-    ------
-    DataError
-        If the ending of `path` is not among `suffixes`.
+    Raises `DataError` if the ending of `path` is not among `suffixes`, where there are any.
     """
     path = Path(path)
     if suffixes:
@@ -235,9 +225,10 @@ def write_json(path: str | Path, content: object, *, suffixes: tuple[str, ...] =
 def render(
     package: str, template: str, content: Mapping[str, Any], *, purpose: str, extra: str
 ) -> str:
-    """Fill a template of a package; text is escaped, and all that it names must be in `content`.
+    """Fill a template of a package; all that it names must be in `content`.
 
-    Functions in `content` may be called, or used as filters.
+    In a template of HTML, by its name, text is escaped. Functions in `content` may be called, or
+    used as filters.
 
     Raises `MissingExtraError` if Jinja is not installed: names the `purpose` of the page, and
     the `extra` to install.
@@ -246,7 +237,10 @@ def render(
         from jinja2 import Environment, StrictUndefined
     source = files(package).joinpath(template).read_text(encoding="utf-8")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=template.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {name: one for name, one in content.items() if callable(one)}
     return environment.from_string(source).render(content)

@@ -72,8 +72,6 @@ def run_tasks(
         What it raises comes out here and ends the others, as closing the generator does.
     shared : object
         What all tasks need; sent to a cluster once.
-    tasks : sequence
-        One for each call.
     jobs : int
         Calls at a time on this machine: -1 for one a core, 1 to stay in this process.
     cluster : str, optional

@@ -19,12 +19,12 @@ from sleepstage.errors import DataError
 from sleepstage.io import open_nights
 from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.io.tables import read_tables
+from sleepstage.plotting import save_figure
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
     from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.core.recording import Recording
-    from sleepstage.engine.explanation import Explanation
     from sleepstage.io.source import StoredNight
 
 _File = click.Path(path_type=Path)
@@ -91,8 +91,6 @@ def predict(
         hypnogram.save(out)
         console.print(f"hypnogram: {out}")
     if plot is not None:
-        from sleepstage.plotting import save_figure
-
         save_figure(hypnogram.plot(reference=night.reference), plot)
         console.print(f"picture: {plot}")
     if explain_to:
@@ -103,17 +101,11 @@ def predict(
                 "this model reads the night from both ends: no past minutes are explained"
             )
         for path in explain_to:
-            _save_explanation(explanation, path)
+            if path.suffix in _NUMBERS:
+                explanation.save(path)
+            else:
+                save_figure(explanation.plot(), path)
             console.print(f"explanation: {path}")
-
-
-def _save_explanation(explanation: Explanation, path: Path) -> None:
-    if path.suffix in _NUMBERS:
-        explanation.save(path)
-        return
-    from sleepstage.plotting import save_figure
-
-    save_figure(explanation.plot(), path)
 
 
 def one_night(recording: str) -> StoredNight:

@@ -26,7 +26,6 @@ class Agreement:
     """Agreement of two sequences of classes."""
 
     n_epochs: int
-    """Number of epochs compared."""
     accuracy: float
     """Share of epochs in which both agree."""
     kappa: float | None
@@ -102,18 +101,21 @@ def _measure(with_unscored: NDArray[np.int64], scheme: Scheme) -> Agreement:
     n_epochs = int(with_unscored.sum())
     confusion = with_unscored[:-1, :-1]
     hits, scored, given = confusion.diagonal(), with_unscored[:-1].sum(axis=1), confusion.sum(0)
-    recall = [_share(hit, all_) for hit, all_ in zip(hits, scored, strict=True)]
-    precision = [_share(hit, all_) for hit, all_ in zip(hits, given, strict=True)]
-    f1 = [_share(2 * hit, s + g) for hit, s, g in zip(hits, scored, given, strict=True)]
-    occurring = [value for value, n in zip(f1, scored, strict=True) if n and value is not None]
+
+    def by_class(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> dict[str, float | None]:
+        shares = map(_share, parts, wholes)
+        return dict(zip(scheme.classes, shares, strict=True))
+
+    recall, f1 = by_class(hits, scored), by_class(2 * hits, scored + given)
+    occurring = [f1[name] or 0.0 for name, share in recall.items() if share is not None]
     return Agreement(
         n_epochs=n_epochs,
         accuracy=_share(hits.sum(), n_epochs) or 0.0,
         kappa=_kappa(with_unscored),
         macro_f1=float(np.mean(occurring)) if occurring else 0.0,
-        recall=dict(zip(scheme.classes, recall, strict=True)),
-        precision=dict(zip(scheme.classes, precision, strict=True)),
-        f1=dict(zip(scheme.classes, f1, strict=True)),
+        recall=recall,
+        precision=by_class(hits, given),
+        f1=f1,
         confusion=confusion.tolist(),
     )
 
@@ -138,13 +140,7 @@ def reported_schemes(scheme: Scheme) -> list[Scheme]:
 
 
 def report(nights: Mapping[str, ScoredNight]) -> Report:
-    """Agreement in every scheme, pooled and by person.
-
-    Parameters
-    ----------
-    nights : mapping of str to ScoredNight
-        By subject; at least one.
-    """
+    """Agreement in every scheme, pooled and by person, of one night or more by subject."""
     schemes = reported_schemes(next(iter(nights.values())).predicted.scheme)
 
     def in_each(scored: Sequence[ScoredNight]) -> dict[str, Agreement]:

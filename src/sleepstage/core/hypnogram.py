@@ -12,6 +12,7 @@ import numpy as np
 from sleepstage._utils.files import write_table
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
+from sleepstage.plotting import plot_night
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, REASONS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from sleepstage.core.statistics import SleepStatistics
-    from sleepstage.stages import Scheme
 
 _TINY: Final = 1e-9
 _YEAR_9000: Final = 2.2e11  # s: calendars end soon after
@@ -237,8 +237,6 @@ class Hypnogram:
         title: str = "",
     ) -> Figure:
         """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
-        from sleepstage.plotting import plot_night
-
         others = {"scored": reference, "staged by the watch": watch}
         shown: Sequence[tuple[str, NDArray[np.int8]]] = [
             *((name, one.merge(self.scheme).codes) for name, one in others.items() if one),

@@ -113,10 +113,9 @@ def summarise_motion(
 
     Returns
     -------
-    summaries : Samples, values of shape (n_windows, 4)
+    Samples, values of shape (n_windows, 4)
         `MOTION_COLUMNS` at the end of each window; a window without samples has no row.
-    state : MotionState
-        For the next call.
+    MotionState
 
     Raises
     ------

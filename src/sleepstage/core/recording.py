@@ -35,7 +35,6 @@ LONGEST_NIGHT: Final = 24 * 3600
 
 _ROUNDING: Final = 1e-6  # epochs that an end may lack that was added up from decimal numbers
 
-
 OF_PERSON: Final = "/"
 """Stands between person and night in the subject of who slept several nights."""
 
@@ -129,10 +128,10 @@ class Recording:
         DataError
             If shapes do not fit, values are not finite or implausible, or nothing is given.
         """
-        names = names or {}
-        beats = _plausible(heart_rate, names.get("heart_rate", "heart rate"))
-        walked = clean_steps(steps, names.get("steps", "steps"))
-        raw_motion = clean_motion(motion, names.get("motion", "motion"))
+        named = {"heart_rate": "heart rate", "motion": "motion", "steps": "steps", **(names or {})}
+        beats = _plausible(heart_rate, named["heart_rate"])
+        walked = clean_steps(steps, named["steps"])
+        raw_motion = clean_motion(motion, named["motion"])
         start = _default_start(beats, raw_motion) if start is None else to_time(start, "start")
         reference = None
         if stages is not None:
@@ -144,8 +143,7 @@ class Recording:
             end = max(float(signal.times[-1]) for signal in (beats, raw_motion) if len(signal))
         summaries = raw_motion
         if raw_motion.values.shape[1] == 3:
-            name = names.get("motion", "motion")
-            summaries = summarise_night(raw_motion, origin=start, name=name)
+            summaries = summarise_night(raw_motion, origin=start, name=named["motion"])
         return cls(
             start=start,
             end=to_time(end, "end"),

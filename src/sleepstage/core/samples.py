@@ -20,7 +20,6 @@ _END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
 _UNIX: Final = (1e9, 4e9)  # s: from 2001 to 2096
 _UNITS: Final = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
 
-
 _EPOCH: Final = np.datetime64(0, "s")
 _SECOND: Final = np.timedelta64(1, "s")
 _OF_NUMPY: Final = (np.ndarray, np.generic)

@@ -85,12 +85,7 @@ def sleep_statistics(
     hypnogram : Hypnogram
         In any scheme. Its first epoch is lights off, its last one ends at lights on.
     mask : ndarray of bool, shape (n_epochs,), optional
-        Epochs that count; all by default.
-
-    Raises
-    ------
-    DataError
-        If the mask has another shape than the hypnogram.
+        Epochs that count; all by default. Another shape is a `DataError`.
 
     References
     ----------

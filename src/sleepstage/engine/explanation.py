@@ -20,6 +20,7 @@ from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURES, FeatureState, push
 from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
+from sleepstage.plotting import plot_explanation
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 
 if TYPE_CHECKING:
@@ -72,13 +73,10 @@ class Explanation:
     where that would be before the night; shape (n_epochs, n_lags)."""
 
     def __post_init__(self) -> None:
-        for what, effects, columns in (
-            ("by_signal", self.by_signal, self.signals),
-            ("by_past", self.by_past, self.lags),
-        ):
-            expected = (len(self.hypnogram), len(columns))
-            if effects.shape != expected:
-                msg = f"{what} has shape {effects.shape}, expected {expected}"
+        for name, columns in (("by_signal", self.signals), ("by_past", self.lags)):
+            found, expected = getattr(self, name).shape, (len(self.hypnogram), len(columns))
+            if found != expected:
+                msg = f"{name} has shape {found}, expected {expected}"
                 raise DataError(msg)
 
     def to_frame(self) -> pl.DataFrame:
@@ -118,8 +116,6 @@ class Explanation:
 
     def plot(self, *, title: str = "") -> Figure:
         """Draw the night: its stages, and below them what spoke for and against each."""
-        from sleepstage.plotting import plot_explanation
-
         return plot_explanation(
             self.hypnogram.times,
             self.hypnogram.codes,

@@ -41,20 +41,10 @@ _SET_ASIDE: Final = tuple(step / 20 for step in range(20))
 def roc_curves(nights: Nights, scheme: Scheme) -> dict[str, Curve | None]:
     """Receiver operating characteristic of each class; None where it or every other is absent.
 
-    Epochs without probabilities are left out, in all functions here but `rem_trade_off` and
-    `selective_accuracy`.
+    Probabilities of merged classes are added up. Epochs without probabilities are left out, in all
+    functions here but `rem_trade_off` and `selective_accuracy`.
 
-    Parameters
-    ----------
-    nights : mapping of str to ScoredNight
-        By person.
-    scheme : Scheme
-        The classes; probabilities of merged classes are added up.
-
-    Raises
-    ------
-    DataError
-        If a predicted night has no probabilities, or no epoch of all that count has.
+    Raises `DataError` if a predicted night has no probabilities, or no epoch of all that count has.
     """
     return _each_class(nights, scheme, _roc)
 
@@ -70,11 +60,8 @@ def precision_recall_curves(nights: Nights, scheme: Scheme) -> dict[str, Curve |
 def reliability(nights: Nights, scheme: Scheme, *, n_bins: int = 15) -> Reliability:
     """Reliability curve and expected calibration error of the most probable class.
 
-    Parameters and errors as of `roc_curves`; `n_bins` is the number of bins between 0 and 1.
-
-    References
-    ----------
-    Guo et al. (2017), On calibration of modern neural networks, ICML.
+    In `n_bins` bins between 0 and 1 (Guo et al. 2017, On calibration of modern neural networks,
+    ICML). Errors as of `roc_curves`.
     """
     reference, probabilities = _with_probabilities(nights, scheme)
     confidence = probabilities.max(axis=1)
@@ -102,13 +89,10 @@ def selective_accuracy(
 
     One threshold for all people, as an application would have it. Epochs without probabilities are
     wrong, and the first to go; with none set aside the numbers are those of `rem_trade_off` at
-    factor 1. Of epochs that are equally certain, those that come first go first.
+    factor 1. Of epochs that are equally certain, those that come first go first. See Geifman and
+    El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS.
 
-    Parameters and errors as of `roc_curves`; `shares`, each from 0 to below 1, are set aside.
-
-    References
-    ----------
-    Geifman and El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS.
+    The `shares` to set aside are each from 0 to below 1. Errors as of `roc_curves`.
     """
     reference, probabilities = _pooled(nights, scheme)
     predicted, certain = likeliest(probabilities), certainty(probabilities)
@@ -130,19 +114,7 @@ def rem_trade_off(
     Epochs without probabilities stay unscored, which counts as wrong: where the stages are the
     most probable classes of `scheme`, weight 1 gives `sleepstage.core.agreement.report`.
 
-    Parameters
-    ----------
-    nights : mapping of str to ScoredNight
-        By person.
-    weights : sequence of float
-        By which the probability of REM is multiplied.
-    scheme : Scheme
-        The classes, with ``rem`` among them.
-
-    Raises
-    ------
-    DataError
-        As of `roc_curves`, or if the scheme has no class ``rem``.
+    Errors as of `roc_curves`, and a `DataError` if the scheme has no class ``rem``.
     """
     if "rem" not in scheme.classes:
         msg = f"{scheme.name} has no class 'rem': choose a scheme with one"

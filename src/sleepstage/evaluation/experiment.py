@@ -52,9 +52,7 @@ class Task:
     number: int
     """Of the run, from 1."""
     classifier: Classifier = field(hash=False)
-    """What is fitted."""
     split: Split
-    """Who trains, who tests."""
 
     @property
     def folder(self) -> Path:
@@ -79,24 +77,11 @@ def plan(
 ) -> list[Task]:
     """Tasks of a protocol: every classifier on the same splits.
 
-    Parameters
-    ----------
-    subjects : sequence of str
-        Of all nights.
-    protocol : {"holdout", "kfold", "loso"}
-        `number` fresh random 90/10 splits, with seeds that count up; `number` folds in which each
-        person tests once; or each person alone, with all their nights (leave one subject out).
-    classifiers : mapping of str to Classifier
-        By name.
-    number : int
-        How many; not used by ``loso``.
-    seed : int
-        Of the first split and of the classifiers.
+    ``holdout``: `number` fresh random 90/10 splits, whose seeds, and those of the classifiers,
+    count up from `seed`. ``kfold``: `number` folds in which each person tests once. ``loso``: each
+    person alone, with all their nights (leave one subject out). These two have one seed.
 
-    Raises
-    ------
-    DataError
-        If there is no such protocol, or there are too few people for it.
+    Raises `DataError` if there is no such protocol, or there are too few people for it.
     """
     if protocol not in PROTOCOLS:
         msg = f"no protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}"
@@ -127,25 +112,11 @@ def evaluate(
 ) -> dict[Task, Outcome | SleepstageError]:
     """Do all tasks that are not done yet; what is done is written at once.
 
-    Parameters
-    ----------
-    nights : sequence of PreparedNight
-        Of all people.
-    tasks : sequence of Task
-        From `plan`.
-    out : path
-        Gets a folder for each run. A run that lies there already, of the same data, settings,
-        split and code, is not done again.
-    jobs, cluster
-        Where; see `run_tasks`.
-    on_run : callable, optional
-        Called with runs done, of all, and a remark.
+    Each run has a folder in `out`. One that lies there already, of the same data, settings, split
+    and code, is not done again. For `jobs` and `cluster` see `run_tasks`.
 
-    Returns
-    -------
-    dict
-        Each task with what came out, in the order given: an error where it can't be done, as when
-        a stage is missing in its training part.
+    Returns each task with what came out, in the order given: an error where it can't be done, as
+    when a stage is missing in its training part.
     """
     people = {night.subject: night for night in nights}
     data_and_code = _data(nights) + _code()

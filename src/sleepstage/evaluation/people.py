@@ -34,16 +34,10 @@ def estimate(values: Iterable[float | None]) -> Estimate:
     The interval is a bootstrap over people, bias-corrected and accelerated (BCa). Sensitivities
     and the like crowd towards 1 with a tail of people for whom the model fails: a percentile
     interval errs with that skew by an order of 1 / n, BCa by less, and like it never leaves the
-    range of the values. Neither makes up for few people: below about ten it is too narrow.
+    range of the values (Efron 1987, JASA 82(397), 171-185). Neither makes up for few people: below
+    about ten it is too narrow.
 
-    Parameters
-    ----------
-    values : iterable of float or None
-        One for each person, taken as independent; None, where it is not defined, is left out.
-
-    References
-    ----------
-    Efron (1987), Better bootstrap confidence intervals, JASA 82(397), 171-185.
+    People are taken as independent; None, where the number is not defined, is left out.
     """
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     low, high = _interval(known) if len(known) > 1 else (None, None)
@@ -69,19 +63,9 @@ def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
 def per_person(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str, Numbers]:
     """Agreement with the expert, person by person, over all nights that each of them has.
 
-    Parameters
-    ----------
-    nights : mapping of str to ScoredNight
-        By subject.
-    scheme : Scheme
-        The classes to compare in.
-
-    Returns
-    -------
-    dict
-        For each person ``accuracy``, ``kappa``, ``macro_f1`` (over the classes that occur) and
-        for each class such as ``sensitivity rem``, ``specificity rem`` and ``precision rem``;
-        None where a number is not defined: there is no such epoch, or none was predicted.
+    ``accuracy``, ``kappa``, ``macro_f1`` (over the classes that occur) and for each class such as
+    ``sensitivity rem``, ``specificity rem`` and ``precision rem``; None where a number is not
+    defined: there is no such epoch, or none was predicted.
     """
     people: dict[str, list[ScoredNight]] = {}
     for subject, night in nights.items():
@@ -116,27 +100,11 @@ def compare(
 ) -> dict[str, Difference]:
     """Compare accuracy, kappa and macro F1 of two models on the same people.
 
-    Parameters
-    ----------
-    one, other : mapping of str to ScoredNight
-        By subject. Each person counts as independent: where somebody was tested in several splits
-        under several names, intervals are too narrow and p values too small.
-    scheme : Scheme
-        The classes to compare in.
+    Each person counts as independent: where somebody was tested in several splits under several
+    names, intervals are too narrow and p values too small. See Demšar (2006), Statistical
+    comparisons of classifiers over multiple data sets, JMLR 7, 1-30.
 
-    Returns
-    -------
-    dict
-        By ``accuracy``, ``kappa`` and ``macro_f1``.
-
-    Raises
-    ------
-    DataError
-        If a person occurs in only one of the two.
-
-    References
-    ----------
-    Demšar (2006), Statistical comparisons of classifiers over multiple data sets, JMLR 7, 1-30.
+    Raises `DataError` if a person occurs in only one of the two.
     """
     alone = sorted(one.keys() ^ other.keys())
     if alone:
@@ -153,8 +121,8 @@ def _difference(pairs: Sequence[tuple[float | None, float | None]]) -> Differenc
     known = [(one, other) for one, other in pairs if one is not None and other is not None]
     differences = [one - other for one, other in known]
     return Difference(
-        one=estimate(one for one, _ in known).mean,
-        other=estimate(other for _, other in known).mean,
+        one=spread(one for one, _ in known).mean,
+        other=spread(other for _, other in known).mean,
         difference=estimate(differences),
         p_value=_signed_rank(differences),
     )
@@ -181,21 +149,8 @@ def bland_altman(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str,
     """Compare sleep statistics, person by person, over the same epochs of both hypnograms.
 
     An epoch counts where the mask holds and both hypnograms are scored. A person without one is
-    left out.
-
-    Parameters
-    ----------
-    nights : mapping of str to ScoredNight
-        By person.
-    scheme : Scheme
-        The classes whose minutes are compared.
-
-    Returns
-    -------
-    dict
-        By ``total_sleep_time``, ``sleep_efficiency``, ``sleep_onset_latency``,
-        ``latency_to_persistent_sleep``, ``wake_after_sleep_onset`` and, for each class, such as
-        ``minutes rem``.
+    left out. Beside the statistics that a night has as a whole, the minutes of each class are
+    compared, as ``minutes rem``.
 
     References
     ----------

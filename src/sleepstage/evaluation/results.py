@@ -6,49 +6,23 @@ from typing import TYPE_CHECKING
 
 from sleepstage.core.agreement import reported_schemes
 from sleepstage.errors import DataError, SleepstageError
-from sleepstage.evaluation import curves
-from sleepstage.evaluation.people import (
-    bland_altman,
-    compare,
-    estimate,
-    per_night,
-    per_person,
-    spread,
-)
+from sleepstage.evaluation import curves, people, schema
 from sleepstage.evaluation.run import Outcome
-from sleepstage.evaluation.schema import (
-    Curves,
-    FailedRun,
-    ModelResult,
-    Results,
-    RunResult,
-    SchemeSummary,
-    Summary,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sleepstage.core.agreement import Agreement, Report, ScoredNight
     from sleepstage.evaluation.experiment import Task
-    from sleepstage.evaluation.schema import Difference, Estimate, Numbers
     from sleepstage.stages import Scheme
 
     Outcomes = Mapping[Task, Outcome | SleepstageError]
 
 
-def results(outcomes: Outcomes) -> Results:
-    """Every run, and the summary of all.
+def results(outcomes: Outcomes) -> schema.Results:
+    """Summarise what came out of `sleepstage.evaluation.experiment.evaluate`.
 
-    Parameters
-    ----------
-    outcomes : mapping of Task to Outcome or SleepstageError
-        From `sleepstage.evaluation.experiment.evaluate`.
-
-    Raises
-    ------
-    DataError
-        If no run could be done.
+    Raises `DataError` if no run could be done.
     """
     done = by_model(outcomes)
     if not done:
@@ -57,9 +31,9 @@ def results(outcomes: Outcomes) -> Results:
         raise DataError(msg)
     first = next(iter(done.values()))
     models = {name: _model(runs, first) for name, runs in done.items()}
-    return Results(
+    return schema.Results(
         runs=[
-            RunResult(task.name, task.number, task.split, outcome.metrics)
+            schema.RunResult(task.name, task.number, task.split, outcome.metrics)
             for runs in done.values()
             for task, outcome in runs.items()
         ],
@@ -69,10 +43,10 @@ def results(outcomes: Outcomes) -> Results:
     )
 
 
-def failed_runs(outcomes: Outcomes) -> list[FailedRun]:
+def failed_runs(outcomes: Outcomes) -> list[schema.FailedRun]:
     """Runs that could not be done, with the reason."""
     return [
-        FailedRun(task.name, task.number, str(outcome))
+        schema.FailedRun(task.name, task.number, str(outcome))
         for task, outcome in outcomes.items()
         if isinstance(outcome, SleepstageError)
     ]
@@ -98,7 +72,9 @@ def nights_of(runs: Mapping[Task, Outcome]) -> dict[str, ScoredNight]:
     }
 
 
-def summarise(reports: Sequence[Report], schemes: Sequence[Scheme]) -> dict[str, SchemeSummary]:
+def summarise(
+    reports: Sequence[Report], schemes: Sequence[Scheme]
+) -> dict[str, schema.SchemeSummary]:
     """Mean and sample standard deviation over runs of each number and each recall, by scheme."""
     return {
         scheme.name: _summarise([one.schemes[scheme.name] for one in reports], scheme.classes)
@@ -106,35 +82,37 @@ def summarise(reports: Sequence[Report], schemes: Sequence[Scheme]) -> dict[str,
     }
 
 
-def _summarise(runs: Sequence[Agreement], classes: Sequence[str]) -> SchemeSummary:
-    return SchemeSummary(
-        accuracy=spread(run.accuracy for run in runs),
-        kappa=spread(run.kappa for run in runs),
-        macro_f1=spread(run.macro_f1 for run in runs),
-        recall={name: spread(run.recall[name] for run in runs) for name in classes},
+def _summarise(runs: Sequence[Agreement], classes: Sequence[str]) -> schema.SchemeSummary:
+    return schema.SchemeSummary(
+        accuracy=people.spread(run.accuracy for run in runs),
+        kappa=people.spread(run.kappa for run in runs),
+        macro_f1=people.spread(run.macro_f1 for run in runs),
+        recall={name: people.spread(run.recall[name] for run in runs) for name in classes},
     )
 
 
-def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> ModelResult:
+def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> schema.ModelResult:
     nights = nights_of(runs)
     own = next(iter(nights.values())).predicted.scheme
     schemes = reported_schemes(own)
     metrics = [outcome.metrics for outcome in runs.values()]
     points = [one.operating_point for one in metrics if one.operating_point is not None]
     point = summarise(points, schemes) if len(points) == len(metrics) else None
-    return ModelResult(
+    return schema.ModelResult(
         live=next(iter(runs)).classifier.live,
-        summary=Summary(summarise(metrics, schemes), point),
-        people={scheme.name: _estimates(_means(runs, scheme, per_person)) for scheme in schemes},
-        per_night={scheme.name: _means(runs, scheme, per_night) for scheme in schemes},
-        curves=Curves(
+        summary=schema.Summary(summarise(metrics, schemes), point),
+        people={
+            scheme.name: _estimates(_means(runs, scheme, people.per_person)) for scheme in schemes
+        },
+        per_night={scheme.name: _means(runs, scheme, people.per_night) for scheme in schemes},
+        curves=schema.Curves(
             roc=curves.roc_curves(nights, own),
             precision_recall=curves.precision_recall_curves(nights, own),
             reliability=curves.reliability(nights, own),
             certainty=curves.selective_accuracy(nights, own),
             rem_trade_off=curves.rem_trade_off(nights, scheme=own),
         ),
-        bland_altman=bland_altman(nights, own),
+        bland_altman=people.bland_altman(nights, own),
         against_first=paired(runs, first),
     )
 
@@ -142,30 +120,30 @@ def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> Model
 def _means(
     runs: Mapping[Task, Outcome],
     scheme: Scheme,
-    measure: Callable[[Mapping[str, ScoredNight], Scheme], dict[str, Numbers]],
-) -> dict[str, Numbers]:
+    measure: Callable[[Mapping[str, ScoredNight], Scheme], dict[str, schema.Numbers]],
+) -> dict[str, schema.Numbers]:
     """Numbers of each person, or night; of who tested in several runs the mean."""
-    tested: dict[str, list[Numbers]] = {}
+    tested: dict[str, list[schema.Numbers]] = {}
     for outcome in runs.values():
         for person, numbers in measure(outcome.scored, scheme).items():
             tested.setdefault(person, []).append(numbers)
     return {
-        person: {name: spread(one[name] for one in mine).mean for name in mine[0]}
+        person: {name: people.spread(one[name] for one in mine).mean for name in mine[0]}
         for person, mine in tested.items()
     }
 
 
-def _estimates(people: Mapping[str, Numbers]) -> dict[str, Estimate]:
-    names = next(iter(people.values()))
-    return {name: estimate(one[name] for one in people.values()) for name in names}
+def _estimates(numbers: Mapping[str, schema.Numbers]) -> dict[str, schema.Estimate]:
+    names = next(iter(numbers.values()))
+    return {name: people.estimate(one[name] for one in numbers.values()) for name in names}
 
 
 def paired(
     runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]
-) -> dict[str, Difference] | None:
+) -> dict[str, schema.Difference] | None:
     """Paired difference to the first model, where both were tested on the same people."""
     mine, others = nights_of(runs), nights_of(first)
     if runs is first or mine.keys() != others.keys():
         return None
     own = (next(iter(nights.values())).predicted.scheme for nights in (mine, others))
-    return compare(mine, others, min(own, key=len))
+    return people.compare(mine, others, min(own, key=len))

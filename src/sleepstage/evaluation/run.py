@@ -48,9 +48,7 @@ class Outcome:
     """What came out of one run."""
 
     classifier: Classifier
-    """What was fitted."""
     split: Split
-    """Who trained, who tested."""
     scored: dict[str, ScoredNight]
     """Each night of the test people, decided by the largest probability."""
     class_weights: dict[str, float]
@@ -74,19 +72,9 @@ class Outcome:
 def load_nights(
     directory: str | Path, *, on_progress: Progress | None = None
 ) -> list[PreparedNight]:
-    """Read all nights of a dataset that can be trained on or tested.
+    """Read all nights that can be trained on or tested; those that no expert scored are left out.
 
-    Parameters
-    ----------
-    directory : path
-        Whatever `open_nights` takes; nights that no expert scored are left out.
-    on_progress : callable, optional
-        Called with nights read, of all, and a name.
-
-    Raises
-    ------
-    DataError
-        If there is none, or a file is broken.
+    Raises `DataError` if `open_nights` finds none, or a file is broken.
     """
     stored = list(open_nights(directory))
 

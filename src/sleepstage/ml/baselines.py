@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sleepstage.core.motion import WINDOW_SECONDS
-from sleepstage.ml.classifier import OneStep, four_class_counts, scored_rows
+from sleepstage.ml.classifier import OneStep, scored_rows
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class ElapsedTime(OneStep):
         scored = codes != UNSCORED
         counts = np.zeros((bins.max() + 1, len(FOUR_CLASS)))
         np.add.at(counts, (bins[scored], codes[scored]), 1)
-        overall = four_class_counts(nights)
-        counts += overall / overall.sum()
+        counts += counts.sum(axis=0) / counts.sum()
         shares = counts / counts.sum(axis=1, keepdims=True)
         return partial(_by_time, shares, self.bin_minutes)
 

@@ -121,7 +121,7 @@ class OneStep(ABC):
 
         Raises `DataError` if a class is missing in the nights.
         """
-        four_class_counts(nights)
+        class_counts([night.codes for night in nights], FOUR_CLASS)
         fitted = FittedOneStep(self._learn(nights))
         if on_epoch:
             on_epoch(1, 1, f"fitted to {len(nights)} nights")
@@ -129,8 +129,3 @@ class OneStep(ABC):
 
     @abstractmethod
     def _learn(self, nights: Sequence[PreparedNight]) -> Probabilities: ...
-
-
-def four_class_counts(nights: Sequence[PreparedNight]) -> NDArray[np.int64]:
-    """Epochs of each of the four classes; see `sleepstage.ml.dataset.class_counts`."""
-    return class_counts([night.codes for night in nights], FOUR_CLASS)

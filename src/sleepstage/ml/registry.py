@@ -62,16 +62,12 @@ CLASSIFIERS: Final[Mapping[str, Classifier]] = MappingProxyType(
 def find_classifier(given: str | Classifier | Callable[[], Classifier]) -> Classifier:
     """Settings of a classifier.
 
-    Parameters
-    ----------
-    given : str, class or Classifier
-        A name in `CLASSIFIERS`, or ``package.module:Class`` of an own class, which is imported
-        from the current directory or from what is installed; the class itself; or its settings.
+    `given` is a name in `CLASSIFIERS`, or ``package.module:Class`` of an own class, which is
+    imported from the current directory or from what is installed; the class itself; or its
+    settings.
 
-    Raises
-    ------
-    DataError
-        If there is no such name, module or class, or it lacks something; states what.
+    Raises `DataError` if there is no such name, module or class, or it lacks something; states
+    what.
     """
     if isinstance(given, str) and ":" not in given:
         if given in CLASSIFIERS:

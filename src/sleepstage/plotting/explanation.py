@@ -47,21 +47,10 @@ def plot_explanation(
         Start of each epoch in seconds; Unix time is shown as clock time (UTC), other as hours.
     codes : ndarray, shape (n_epochs,)
         Class codes of `scheme`, -1 where unscored.
-    scheme : Scheme
-        The classes.
     by_signal : mapping of str to ndarray of shape (n_epochs,)
         Effect of each signal on the probability of the decided stage, NaN where unknown.
     by_past : mapping of int to ndarray of shape (n_epochs,)
         Effect of the minutes that lie so many minutes back, evenly spaced. Empty: no heat map.
-    title : str
-        Above the picture.
-    simulated : bool
-        Writes SIMULATED across the picture.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
     """
     edges, label = time_axis(times)
     heights = [_STAGES, *[_SIGNAL] * len(by_signal), *[_PAST] * bool(by_past)]

@@ -52,21 +52,10 @@ def plot_night(
         Start of each epoch in seconds; Unix time is shown as clock time, other as hours.
     hypnograms : sequence of (label, codes)
         Class codes of `scheme`, shape (n_epochs,), -1 where unscored.
-    scheme : Scheme
-        The classes.
     probabilities : ndarray, shape (n_epochs, n_classes), optional
         Drawn as a hypnodensity: the height of a colour is the probability of its class.
-    title : str
-        Above the picture.
-    simulated : bool
-        Writes SIMULATED across the picture.
     utc_offset : int
         Seconds by which the clock to show is ahead of UTC.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
     """
     edges, label = time_axis(times, utc_offset)
     with needs_extra("drawing", "plot"):

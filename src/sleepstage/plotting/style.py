@@ -21,10 +21,7 @@ _LONGEST_NAME: Final = 40
 def panels(
     n_rows: int, n_columns: int, *, height: float, width: float = 11.0, **options: Any
 ) -> tuple[Figure, NDArray[Any]]:
-    """Make an empty picture, and its panels as an array of shape (n_rows, n_columns).
-
-    Raises `MissingExtraError` if matplotlib is not installed.
-    """
+    """Make an empty picture, and its panels as an array of shape (n_rows, n_columns)."""
     with needs_extra("drawing", "plot"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained")

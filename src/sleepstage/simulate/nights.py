@@ -46,26 +46,19 @@ def simulate_night(
     raw_motion: bool = False,
     subject: str | None = None,
 ) -> Recording:
-    """One simulated night: the first of `write_dataset` with the same seed.
+    """One simulated night, with its true stages: the first of `write_dataset` with the same seed.
 
     Parameters
     ----------
     seed : int
         Not negative. The same seed gives the same person and the same night.
     day : Day
-        What is recorded before and after the night; by default nothing.
+        What is recorded before and after the night, beside heart rate and steps of the day before.
     hours : float
         From lights out, at time zero, to getting up; more than 0.5 and at most 24.
     raw_motion : bool
         Make acceleration at about 50 Hz and summarise it, rather than summaries at once: the
         same movements, a hundred times the work. Of nights without a `day` only.
-    subject : str, optional
-        Name; by default made from the seed.
-
-    Returns
-    -------
-    Recording
-        With the true stages and the day before, marked as simulated.
 
     Raises
     ------
@@ -97,32 +90,13 @@ def write_dataset(
 ) -> list[str]:
     """Write simulated nights in the layout of PhysioNet sleep-accel, and `SIMULATED_MARKER` beside.
 
-    Parameters
-    ----------
-    directory : path
-        Made if missing; nights simulated there before are overwritten, others never.
-    n_subjects : int
-        At least one.
-    seed : int
-        Not negative. The same seed gives the same bytes.
-    hours : float
-        Length of each night; more than 0.5 and at most 24.
-    raw_motion : bool
-        Write ``motion/`` (about 60 MB a night) rather than ``motion_15s/``.
-    day : Day
-        As for `simulate_night`.
-    on_progress : callable, optional
-        Called with the number of nights done, `n_subjects`, and the subject just finished.
+    The same seed gives the same bytes. Nights simulated in `directory` before are overwritten,
+    others never. With `raw_motion`, ``motion/`` (about 60 MB a night) is written rather than
+    ``motion_15s/``. See `simulate_night` for what else is asked of the arguments.
 
-    Returns
-    -------
-    list of str
-        Names of the subjects.
+    Returns the names of the subjects.
 
-    Raises
-    ------
-    DataError
-        If an argument is out of range, or `directory` holds other nights.
+    Raises `DataError` if an argument is out of range, or `directory` holds other nights.
     """
     if n_subjects < 1:
         msg = f"n_subjects is {n_subjects}: at least one night must be simulated"

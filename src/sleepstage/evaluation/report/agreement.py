@@ -21,6 +21,7 @@ from sleepstage.evaluation.report.tables import (
     number_labels,
     p_value,
     scheme_words,
+    section,
 )
 from sleepstage.plotting.style import panels
 from sleepstage.stages import SCHEMES
@@ -33,14 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sleepstage.core.agreement import Agreement, Report
-    from sleepstage.evaluation.schema import (
-        FailedRun,
-        ModelResult,
-        Results,
-        RunResult,
-        SchemeSummary,
-        Summary,
-    )
+    from sleepstage.evaluation import schema
 
 _DARK: Final = 0.55  # share from which the number on a cell is white
 
@@ -49,13 +43,13 @@ def _numbers(of: Agreement) -> list[Cell]:
     return [of.accuracy, of.kappa, of.macro_f1, *of.recall.values()]
 
 
-def _means(of: SchemeSummary) -> list[Cell]:
+def _means(of: schema.SchemeSummary) -> list[Cell]:
     return [one.mean for one in of.spreads]
 
 
 def _runs_table(
     reports: Sequence[tuple[int, str, Report]],
-    summary: Mapping[str, SchemeSummary],
+    summary: Mapping[str, schema.SchemeSummary],
     scheme: str,
     whose: str = "test people",
 ) -> Table:
@@ -69,28 +63,24 @@ def _runs_table(
     return Table(scheme_words(scheme), head, tuple(rows), text_columns=2, totals=2)
 
 
-def runs_section(runs: Sequence[RunResult], summary: Summary) -> Section:
+def runs_section(runs: Sequence[schema.RunResult], summary: schema.Summary) -> Section:
     """Every run in every scheme."""
     reports = [(run.run, " ".join(run.split.test), run.metrics) for run in runs]
-    text = (
-        "Each run trains on some people and is tested once on others. All epochs of a run's test "
-        "people are pooled; std is the sample standard deviation over runs."
-    )
     tables = tuple(_runs_table(reports, summary.schemes, scheme) for scheme in summary.schemes)
-    return Section("runs", "Every run", text, tables)
+    return section("runs", tables)
 
 
-def failed_section(failed: Sequence[FailedRun]) -> Section | None:
+def failed_section(failed: Sequence[schema.FailedRun]) -> Section | None:
     """Which runs are missing, and why; None if none is."""
     if not failed:
         return None
     rows = tuple((one.model, str(one.run), one.reason) for one in failed)
     table = Table("", ("model", "run", "reason"), rows, text_columns=3)
-    return Section("failed", "Runs that could not be done", "They count nowhere else.", (table,))
+    return section("failed", (table,))
 
 
 def operating_point_section(
-    runs: Sequence[RunResult], summary: Summary, scheme: str
+    runs: Sequence[schema.RunResult], summary: schema.Summary, scheme: str
 ) -> Section | None:
     """The most probable class and the operating point beside each other; None without one."""
     if summary.operating_point is None:
@@ -106,11 +96,7 @@ def operating_point_section(
     )
     beside = Table("mean over runs", ("decided by", *number_labels(scheme)), rows)
     table = _runs_table(reports, summary.operating_point, scheme, "factor")
-    text = (
-        "The same probabilities, decided so that more of a stage is found: its probability is "
-        "multiplied by a factor that validation people chose."
-    )
-    return Section("operating point", "At the operating point", text, (beside, table))
+    return section("operating point", (beside, table))
 
 
 def _class_weights(class_weights: Mapping[str, float]) -> str:
@@ -132,9 +118,8 @@ def confusion_section(confusion: Sequence[Sequence[int]], scheme: str) -> Sectio
         Table("epochs", (*head, "all"), tuple(counts)),
         Table("share of the expert's class", head, tuple(shares)),
     )
-    text = "Rows: what the expert scored; columns: what the model predicted. All runs pooled."
     drawn = Picture("confusion matrix", partial(plot_confusion, confusion, SCHEMES[scheme].classes))
-    return Section("confusion", "What is mixed up with what", text, tables, (drawn,))
+    return section("confusion", tables, (drawn,))
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
@@ -169,7 +154,7 @@ def _matrix(
     axis.tick_params(length=0, labelsize="medium")
 
 
-def models_section(results: Results) -> Section | None:
+def models_section(results: schema.Results) -> Section | None:
     """Every model and its difference to the first; None for a single one."""
     models = results.models
     if len(models) < 2:
@@ -181,11 +166,6 @@ def models_section(results: Results) -> Section | None:
     order = sorted({run.run for run in results.runs})
     kappas = {(one.model, one.run): one.metrics.schemes[scheme].kappa for one in results.runs}
     each = tuple((f"run {run}", *(kappas.get((name, run)) for name in models)) for run in order)
-    text = (
-        "Means over people. The last columns are the difference of kappa to the first model, night "
-        "by night, with its confidence interval and p of the Wilcoxon signed-rank test, not "
-        "corrected for the number of models; - where both were not tested on the same people."
-    )
     tables = (
         Table(scheme_words(scheme), head, rows, text_columns=2),
         Table("kappa of each run", ("run", *models), each),
@@ -200,16 +180,16 @@ def models_section(results: Results) -> Section | None:
         ),
         Picture("spread over people of each model", partial(plot_people, people)),
     )
-    return Section("models", "Models compared", text, tables, pictures)
+    return section("models", tables, pictures)
 
 
-def _shared_scheme(results: Results) -> str:
+def _shared_scheme(results: schema.Results) -> str:
     """The finest scheme in which all models are compared."""
     models = [model.people for model in results.models.values()]
     return next(name for name in models[0] if all(name in people for people in models))
 
 
-def _model_row(name: str, model: ModelResult, scheme: str) -> tuple[Cell, ...]:
+def _model_row(name: str, model: schema.ModelResult, scheme: str) -> tuple[Cell, ...]:
     people, rem = model.people[scheme], model.people[scheme].get("sensitivity rem")
     kappa = model.against_first and model.against_first["kappa"]
     return (

@@ -19,6 +19,7 @@ from sleepstage.evaluation.report.tables import (
     number_labels,
     p_value,
     scheme_words,
+    section,
 )
 from sleepstage.plotting import STAGE_COLOURS, plot_night
 from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
@@ -54,11 +55,7 @@ def people_section(people: Mapping[str, Mapping[str, Estimate]]) -> Section:
         )
         for scheme, numbers in people.items()
     )
-    text = (
-        "What to expect of the next person: each person counts once, however long the night "
-        "(as Menghini et al. 2021 ask for). A person without a stage is left out of its numbers."
-    )
-    return Section("people", "Over people", text, tables)
+    return section("people", tables)
 
 
 def _label(key: str) -> str:
@@ -71,10 +68,9 @@ def spread_section(model: str, people: Mapping[str, Numbers], scheme: str) -> Se
     """Every person's numbers."""
     names = (*NUMBERS, *(f"sensitivity {name}" for name in SCHEMES[scheme].classes))
     rows = tuple((person, *(one[name] for name in names)) for person, one in people.items())
-    text = "Each person on their own, the lowest kappa first."
     table = Table("", ("person", *number_labels(scheme)), rows)
     drawn = Picture("kappa and accuracy of each person", partial(plot_people, {model: people}))
-    return Section("spread", "Person by person", text, (table,), (drawn,))
+    return section("spread", (table,), (drawn,))
 
 
 def plot_people(models: Mapping[str, Mapping[str, Numbers]]) -> Figure:
@@ -169,7 +165,6 @@ def nights_section(nights: Mapping[str, ScoredNight], scheme: str) -> Section | 
         return None
     rows = tuple((which, key, one.accuracy, one.kappa, one.macro_f1) for which, key, one in chosen)
     table = Table("", ("night", "person", "accuracy", "kappa", "macro F1"), rows, text_columns=2)
-    text = "By kappa. The expert's stages, the model's, and the probabilities that it gave."
     pictures = tuple(
         Picture(
             f"hypnogram of the {which} night, {key}",
@@ -177,7 +172,7 @@ def nights_section(nights: Mapping[str, ScoredNight], scheme: str) -> Section | 
         )
         for which, key, one in chosen
     )
-    return Section("nights", "Best, median and worst night", text, (table,), pictures)
+    return section("nights", (table,), pictures)
 
 
 def chosen_nights(
@@ -224,16 +219,9 @@ def bland_altman_section(measures: Mapping[str, BlandAltman]) -> Section:
         )
         for name, one in measures.items()
     )
-    text = (
-        "Predicted minus expert, night by night, over the epochs that both scored. 95 % of the "
-        "differences are expected within the limits (bias ± 1.96 std). A slope of the difference "
-        "on the expert's value other than zero is a bias that grows with size; p is its t-test."
-    )
     labelled = {_measure_label(name): one for name, one in measures.items()}
-    return Section(
+    return section(
         "bland-altman",
-        "Sleep statistics (Bland-Altman)",
-        text,
         (Table("", head, rows),),
         (Picture("Bland-Altman plots", partial(plot_bland_altman, labelled)),),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import numpy as np
 
 from sleepstage.core.agreement import pooled
-from sleepstage.evaluation.report.tables import Picture, Section, Table, class_label
+from sleepstage.evaluation.report.tables import Picture, Section, Table, class_label, section
 from sleepstage.plotting import STAGE_COLOURS
 from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
 from sleepstage.stages import SCHEMES
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sleepstage.evaluation.schema import (
-        CertaintyPoint,
-        Curve,
-        Curves,
-        Reliability,
-        RemPoint,
-        RunResult,
-    )
+    from sleepstage.evaluation import schema
 
     _Corner = Literal["lower left", "lower right"]
 
@@ -44,7 +37,7 @@ class RemChoice(NamedTuple):
     accuracy: float | None
 
 
-def curves_section(curves: Curves, confusion: Sequence[Sequence[int]]) -> Section:
+def curves_section(curves: schema.Curves, confusion: Sequence[Sequence[int]]) -> Section:
     """Areas under the curves of each class, and its share of the epochs."""
     both = roc, precision_recall = curves.roc, curves.precision_recall
     total = sum(map(sum, confusion))
@@ -56,24 +49,20 @@ def curves_section(curves: Curves, confusion: Sequence[Sequence[int]]) -> Sectio
         for name, share in shares.items()
     )
     head = ("class", "share of epochs", "ROC area", "average precision")
-    text = (
-        "Each class against all others, over all thresholds of its probability; all runs pooled. "
-        "Guessing has a ROC area of 0.5 and an average precision of the share of the class."
-    )
     drawn = Picture(
         "ROC and precision-recall curves",
         partial(plot_curves, roc, precision_recall, shares=shares),
     )
-    return Section("curves", "ROC and precision-recall", text, (Table("", head, rows),), (drawn,))
+    return section("curves", (Table("", head, rows),), (drawn,))
 
 
-def _area(curve: Curve | None) -> float | None:
+def _area(curve: schema.Curve | None) -> float | None:
     return None if curve is None else curve.area
 
 
 def plot_curves(
-    roc: Mapping[str, Curve | None],
-    precision_recall: Mapping[str, Curve | None],
+    roc: Mapping[str, schema.Curve | None],
+    precision_recall: Mapping[str, schema.Curve | None],
     *,
     shares: Mapping[str, float | None],
 ) -> Figure:
@@ -97,7 +86,7 @@ def plot_curves(
 
 
 def _draw_curves(
-    axis: Axes, curves: Mapping[str, Curve | None], area: str, *, legend: _Corner
+    axis: Axes, curves: Mapping[str, schema.Curve | None], area: str, *, legend: _Corner
 ) -> None:
     for name, curve in curves.items():
         if curve is not None:
@@ -109,7 +98,7 @@ def _draw_curves(
         axis.legend(framealpha=0.85, edgecolor="none", fontsize="small", loc=legend)
 
 
-def calibration_section(reliability: Reliability) -> Section:
+def calibration_section(reliability: schema.Reliability) -> Section:
     """Expected calibration error, and each bin that has epochs."""
     edges = reliability.edges
     columns = reliability.n_epochs, reliability.confidence, reliability.accuracy
@@ -121,16 +110,12 @@ def calibration_section(reliability: Reliability) -> Section:
         if n_epochs
     )
     error = reliability.expected_calibration_error
-    text = (
-        "Whether a stage predicted with a probability of 80 % is right in 80 %. The expected "
-        f"calibration error, the mean distance of the two, is {error:.3f} (0 is perfect)."
-    )
     head = ("probability", "epochs", "mean probability", "share that is right")
     drawn = Picture("reliability diagram", partial(plot_reliability, reliability))
-    return Section("calibration", "Calibration", text, (Table("", head, rows),), (drawn,))
+    return section("calibration", (Table("", head, rows),), (drawn,), error=f"{error:.3f}")
 
 
-def plot_reliability(reliability: Reliability) -> Figure:
+def plot_reliability(reliability: schema.Reliability) -> Figure:
     """Draw how often the most probable class is right, and how many epochs each bin holds."""
     figure, axes = panels(
         2, 1, height=5.2, width=7.0, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
@@ -154,28 +139,22 @@ def plot_reliability(reliability: Reliability) -> Figure:
     return figure
 
 
-def certainty_section(points: Sequence[CertaintyPoint]) -> Section:
+def certainty_section(points: Sequence[schema.CertaintyPoint]) -> Section:
     """Agreement once the least certain epochs are set aside."""
     rows = tuple(
         (f"{100 * one.set_aside:.0f} %", one.n_epochs, one.certainty, one.accuracy, one.kappa)
         for one in points
         if one.set_aside in _SHOWN
     )
-    text = (
-        "What the certainty of an epoch is worth: the least certain epochs of all people are set "
-        "aside, and the others compared with the expert. Certainty is 1 less the normalised "
-        "entropy of the probabilities; the least that is left is the threshold that does this. "
-        "All runs pooled. What is left has other shares of the stages, on which kappa depends."
-    )
     head = ("set aside", "epochs left", "least certainty left", "accuracy", "kappa")
     table = Table("", head, rows)
     drawn = Picture(
         "accuracy and kappa of the more certain epochs", partial(plot_certainty, points)
     )
-    return Section("certainty", "Setting uncertain epochs aside", text, (table,), (drawn,))
+    return section("certainty", (table,), (drawn,))
 
 
-def plot_certainty(points: Sequence[CertaintyPoint]) -> Figure:
+def plot_certainty(points: Sequence[schema.CertaintyPoint]) -> Figure:
     """Draw accuracy and kappa of what is left against the share of epochs set aside."""
     figure, axes = panels(1, 1, height=4.4, width=7.0)
     axis = axes[0, 0]
@@ -189,24 +168,21 @@ def plot_certainty(points: Sequence[CertaintyPoint]) -> Figure:
     return figure
 
 
-def rem_section(points: Sequence[RemPoint], runs: Sequence[RunResult], scheme: str) -> Section:
+def rem_section(
+    points: Sequence[schema.RemPoint], runs: Sequence[schema.RunResult], scheme: str
+) -> Section:
     """Numbers at each factor on the probability of REM; the picture shows the chosen one."""
     rows = tuple(astuple(point) for point in points)
     head = ("factor", "REM recall", "REM precision", "accuracy", "kappa", "macro F1")
-    text = (
-        "What finding more REM costs: the probability of REM is multiplied by a factor before the "
-        "most probable class is taken; factor 1 leaves it. All runs pooled. No factor is chosen "
-        "here: these are test people."
-    )
     table = Table("", head, rows, text_columns=0)
     chosen = operating_point(runs, scheme)
     drawn = Picture(
         "REM recall against accuracy", partial(plot_rem_trade_off, points, operating_point=chosen)
     )
-    return Section("rem", "Trading REM recall for accuracy", text, (table,), (drawn,))
+    return section("rem", (table,), (drawn,))
 
 
-def operating_point(runs: Sequence[RunResult], scheme: str) -> RemChoice | None:
+def operating_point(runs: Sequence[schema.RunResult], scheme: str) -> RemChoice | None:
     """REM factor (geometric mean over runs), and REM recall and accuracy of all runs pooled.
 
     None where a run has no factor for REM.
@@ -226,7 +202,7 @@ def operating_point(runs: Sequence[RunResult], scheme: str) -> RemChoice | None:
 
 
 def plot_rem_trade_off(
-    points: Sequence[RemPoint], *, operating_point: RemChoice | None = None
+    points: Sequence[schema.RemPoint], *, operating_point: RemChoice | None = None
 ) -> Figure:
     """Draw what finding more REM costs: numbers against the factor, and accuracy against recall.
 
@@ -257,6 +233,8 @@ def plot_rem_trade_off(
     return figure
 
 
-def _mark(axis: Axes, point: RemPoint | RemChoice, colour: str, marker: str, label: str) -> None:
+def _mark(
+    axis: Axes, point: schema.RemPoint | RemChoice, colour: str, marker: str, label: str
+) -> None:
     x, y = known(point.recall), known(point.accuracy)
     axis.plot([x], [y], marker, color=colour, markersize=8, label=drawable(label))

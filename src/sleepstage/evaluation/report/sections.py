@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from functools import partial
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -23,6 +21,8 @@ from sleepstage.evaluation.report.tables import (
     by_kappa,
     escaped,
     number,
+    section,
+    texts,
 )
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sleepstage.core.agreement import ScoredNight
-    from sleepstage.evaluation.schema import Estimate, Results, Spread, Summary
+    from sleepstage.evaluation.schema import Results, Spread
 
 DATASET: Final = "https://doi.org/10.13026/hmhs-py35"
 
 _CONSISTENT_BELOW: Final = 0.05  # standard deviation of accuracy over runs
 _DOTS_PER_INCH: Final = 110
 _SIMULATED: Final = "SIMULATED nights: these numbers say nothing about people."
-_TEMPLATE: Final = "report.html.j2"
+_PURPOSE: Final = "writing a report"
 _WORDS: Final = {"five_class": "five", "four_class": "four", "three_class": "three"}
 
 
@@ -75,94 +75,31 @@ def _card(name: str, spread: Spread, *, share: bool = False) -> Card:
 def verdict(results: Results) -> list[str]:
     """What the model named first is worth, in a few plain sentences; the main one first."""
     name, model = results.first
-    summary, finest = results.summary, next(iter(results.summary.schemes))
-    accuracies = [run.metrics.schemes[finest].accuracy for run in results.runs_of(name)]
-    sentences = [
-        _headline(results, finest, len(accuracies)),
-        _over_people(model.people[finest]),
-        _coarser(summary),
-        _rem(summary, finest),
-        _consistency(accuracies, summary.schemes[finest].accuracy.std),
-        _others(results, finest),
-    ]
-    if failed := len(results.failed):
-        sentences.append(f"{failed} of {failed + len(results.runs)} runs could not be done.")
-    return [sentence for sentence in sentences if sentence]
-
-
-def _headline(results: Results, finest: str, n_runs: int) -> str:
-    name, model = results.first
-    main = results.summary.schemes[finest]
-    how = "from nothing later than the epoch itself" if model.live else "once the night is over"
-    runs = "one run" if n_runs == 1 else f"mean over {n_runs} runs"
-    one_of = f"names the right one of {_WORDS[finest]} stages" if finest in _WORDS else ""
-    task = one_of or "separates sleep from wake"
-    return (
-        f"On people it has never seen, {name} {task} in "
-        f"{_percent(main.accuracy.mean)} of epochs, {how} ({runs}); its agreement with the "
-        f"expert beyond chance, kappa, is {number(main.kappa.mean)}."
-    )
-
-
-def _over_people(people: Mapping[str, Estimate]) -> str:
-    accuracy, kappa = people["accuracy"], people["kappa"]
-    if None in (accuracy.low, kappa.low):
-        return "There are too few people for a confidence interval."
-    return (
-        f"Averaged over {accuracy.n} people, accuracy is {_percent(accuracy.mean)} "
-        f"(95 % CI {_percent(accuracy.low)} to {_percent(accuracy.high)}) and kappa "
-        f"{number(kappa.mean)} ({number(kappa.low)} to {number(kappa.high)})."
-    )
-
-
-def _coarser(summary: Summary) -> str:
-    parts = []
-    _, *coarser = summary.schemes.items()
-    right = {name: _percent(one.accuracy.mean) for name, one in coarser}
-    if "three_class" in right:
-        parts.append(f"With three classes (wake, NREM, REM) it is right in {right['three_class']}")
-    if "two_class" in right:
-        parts.append(f"sleep is separated from wake in {right['two_class']}")
-    sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}." if parts else ""
-
-
-def _rem(summary: Summary, finest: str) -> str:
-    found = summary.schemes[finest].rem_recall
-    if found is None:
-        return ""
-    sentence = f"It finds {_percent(found)} of REM sleep"
-    if summary.operating_point:
-        decided = summary.operating_point[finest]
-        sentence += (
-            f", and {_percent(decided.rem_recall)} at the operating point, where "
-            f"accuracy is {_percent(decided.accuracy.mean)}"
-        )
-    return sentence + "."
-
-
-def _consistency(accuracies: Sequence[float], std: float | None) -> str:
-    if std is None:
-        return "One run only says nothing about consistency."
-    word = "consistent" if std < _CONSISTENT_BELOW else "not consistent"
-    return (
-        f"Over {len(accuracies)} runs accuracy ranges from {_percent(min(accuracies))} to "
-        f"{_percent(max(accuracies))} with a standard deviation of {number(std)}: {word}, by the "
-        f"rule that it must be below {_CONSISTENT_BELOW}."
-    )
-
-
-def _others(results: Results, finest: str) -> str:
+    (finest, main), *coarser = results.summary.schemes.items()
     kappas = {
-        name: kappa
-        for name, model in results.models.items()
-        if finest in model.people and (kappa := model.people[finest]["kappa"].mean) is not None
+        one: kappa
+        for one, compared in results.models.items()
+        if finest in compared.people
+        and (kappa := compared.people[finest]["kappa"].mean) is not None
     }
-    if len(kappas) < 2:
-        return ""
-    best = max(kappas, key=kappas.__getitem__)
-    when = "live" if results.models[best].live else "which needs the whole night"
-    return f"Of {len(kappas)} models compared, {best} ({when}) has the highest kappa over people."
+    filled = {
+        "name": name,
+        "model": model,
+        "n_classes": _WORDS.get(finest),
+        "main": main,
+        "coarser": dict(coarser),
+        "decided": (results.summary.operating_point or {}).get(finest),
+        "people": model.people[finest],
+        "accuracies": [run.metrics.schemes[finest].accuracy for run in results.runs_of(name)],
+        "consistent_below": _CONSISTENT_BELOW,
+        "kappas": kappas,
+        "best": max(kappas, key=kappas.__getitem__, default=None),
+        "results": results,
+        "percent": _percent,
+        "number": number,
+    }
+    text = render(__package__, "verdict.txt.j2", filled, purpose=_PURPOSE, extra="train")
+    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
 
 
 def _percent(share: float | None) -> str:
@@ -172,12 +109,7 @@ def _percent(share: float | None) -> str:
 def sections(results: Results, nights: Mapping[str, ScoredNight] | None = None) -> list[Section]:
     """Sections on an evaluation, in order; what there is nothing on is left out.
 
-    Parameters
-    ----------
-    results : Results
-        From `sleepstage.evaluation.results.results`.
-    nights : mapping of str to ScoredNight
-        Test nights of the model named first; none for no section on single nights.
+    Single nights, of the model named first, are shown if their test `nights` are given.
     """
     name, model = results.first
     runs, curves, finest = results.runs_of(name), model.curves, next(iter(model.people))
@@ -211,66 +143,32 @@ def write_report(
 ) -> Path:
     """Write ``report.html``, which needs no other file and no network, and ``report.md``.
 
-    Parameters
-    ----------
-    results : Results
-        From `sleepstage.evaluation.results.results`.
-    nights : mapping of str to ScoredNight
-        Test nights of the model named first, from which the best, the median and the worst are
-        drawn.
-    out : path
-        Folder to write to.
-    title : str
-        Heading.
-    simulated : bool
-        Says in words and across every picture that the nights are simulated; so does a simulated
-        night among `nights`.
-    more : sequence of Section
-        Shown after those on the results.
-
-    Returns
-    -------
-    path
-        Of the HTML page.
-
-    Raises
-    ------
-    MissingExtraError
-        If Jinja or matplotlib is not installed.
+    Of the test `nights` of the model named first, the best, the median and the worst are drawn. If
+    nights are `simulated`, or any of these is, words and every picture show it. `more` sections
+    follow those on the results. Returns the path of the HTML page.
     """
     simulated = simulated or any(night.predicted.simulated for night in nights.values())
-    terms = json.loads(files(__package__).joinpath("glossary.json").read_text(encoding="utf-8"))
-    glossary = Table("", ("term", "meaning"), tuple(terms.items()), text_columns=2)
-    notes = (Section("glossary", "Terms", "", (glossary,)), _data_section(simulated=simulated))
-    filled: dict[str, Any] = {
+    terms = tuple(texts("terms").items())
+    glossary = Table("", ("term", "meaning"), terms, text_columns=2)
+    attribution = section("simulated data" if simulated else "data", (), dataset=DATASET)
+    notes = (section("glossary", (glossary,)), attribution)
+    filled = {
         "title": title,
         "warning": _SIMULATED if simulated else "",
         "verdict": verdict(results),
         "cards": key_numbers(results),
         "sections": [*sections(results, nights), *more, *notes],
+        "escaped": escaped,
+        "png": partial(_png, simulated=simulated),
     }
-    text = _markdown(**filled)
-    filled["png"] = partial(_png, simulated=simulated)
-    page = render(__package__, _TEMPLATE, filled, purpose="writing a report", extra="train")
-    for name, content in (("report.md", text), ("report.html", page)):
+    pages = {
+        name: render(__package__, f"{name}.j2", filled, purpose=_PURPOSE, extra="train")
+        for name in ("report.md", "report.html")
+    }
+    for name, page in pages.items():
         with write_atomically(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8")
     return out / "report.html"
-
-
-def _markdown(
-    title: str,
-    warning: str,
-    verdict: Sequence[str],
-    cards: Sequence[Card],
-    sections: Sequence[Section],
-) -> str:
-    numbers = Table("", ("mean over runs", "", ""), tuple(cards))
-    lead, *rest = map(escaped, verdict)
-    parts = [f"# {escaped(title)}", f"**{warning}**" if warning else "", f"**{lead}**"]
-    parts.append(" ".join(rest))
-    parts += [numbers.to_markdown(), *(section.to_markdown() for section in sections)]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _png(picture: Picture, *, simulated: bool) -> str:
@@ -279,15 +177,3 @@ def _png(picture: Picture, *, simulated: bool) -> str:
     figure = picture.figure(simulated=simulated)
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _data_section(*, simulated: bool) -> Section:
-    """Attribution, as the licence of the nights asks for."""
-    text = (
-        "All nights are simulated: no number says anything about people."
-        if simulated
-        else "Contains information from 'Motion and heart rate from a wrist-worn wearable and "
-        "labeled sleep from polysomnography' (Walch 2019), made available under the ODC "
-        f"Attribution License: {DATASET}."
-    )
-    return Section("data", "Data", f"{text} Not a medical device.")

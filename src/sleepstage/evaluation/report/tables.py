@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+import tomllib
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sleepstage.plotting.style import mark_simulated
@@ -50,7 +53,6 @@ class Table:
     caption: str
     """Above the table; empty for none."""
     head: tuple[str, ...]
-    """Names of the columns."""
     rows: tuple[tuple[Cell, ...], ...]
     """Numbers get three decimals, counts none."""
     text_columns: int = 1
@@ -65,16 +67,11 @@ class Table:
             [cell if isinstance(cell, str) else number(cell) for cell in row] for row in self.rows
         ]
 
-    def is_total(self, row: int) -> bool:
-        """Whether the row of this index sums up those above."""
-        return row >= len(self.rows) - self.totals
-
     def to_markdown(self) -> str:
         """GitHub's pipe table under its caption in bold."""
         lines = [[escaped(cell) for cell in row] for row in self.cells]
-        for index, line in enumerate(lines):
-            if self.is_total(index):
-                line[0] = f"**{line[0]}**"
+        for line in lines[len(lines) - self.totals :]:
+            line[0] = f"**{line[0]}**"
         n_numbers = len(self.head) - self.text_columns
         rule = ["---"] * self.text_columns + ["--:"] * n_numbers
         table = [[escaped(name) for name in self.head], rule, *lines]
@@ -104,7 +101,6 @@ class Section:
     name: str
     """What it is found by."""
     title: str
-    """Its heading."""
     text: str
     """What is shown and how to read it."""
     tables: tuple[Table, ...] = ()
@@ -120,6 +116,21 @@ class Section:
             text = f"> **LEAK: these are no results.** {text}"
         parts = [f"## {escaped(self.title)}", text, *(table.to_markdown() for table in self.tables)]
         return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+@cache
+def texts(name: str) -> dict[str, str]:
+    """Texts of this name in ``texts.toml``: of a section, or meanings by term."""
+    source = files(__package__).joinpath("texts.toml").read_text(encoding="utf-8")
+    return {key: " ".join(text.split()) for key, text in tomllib.loads(source)[name].items()}
+
+
+def section(
+    name: str, tables: tuple[Table, ...], pictures: tuple[Picture, ...] = (), **numbers: str
+) -> Section:
+    """Section with the title and the text of its name, into which `numbers` are filled."""
+    found = texts(name)
+    return Section(name, found["title"], found["text"].format(**numbers), tables, pictures)
 
 
 def scheme_words(scheme: str) -> str:
