@@ -447,7 +447,7 @@ def edited(snapshot: bytes, old: bytes, new: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (b'"format": 2', b'"format": 3', "snapshot of format 3; this version of sleepstage reads"),
+        (b'"format": 3', b'"format": 4', "snapshot of format 4; this version of sleepstage reads"),
         (b'"features.calm"', b'"features.calf"', "features.calm is not what this version expect"),
         (b'"clock": ["<f8"', b'"clock": ["<i8"', "clock is not what this version expects"),
         (b'"clock": ["<f8"', b'"clock": ["|O"', "damaged or cut short"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_FORMAT: Final = 2  # raised when a state changes its fields or their meaning
+_FORMAT: Final = 3  # raised when a state changes its fields or their meaning
 _LEVEL: Final = 1  # of compression: more costs time and gains nothing on floats
 State = TypeVar("State")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.signals import is_plausible
-from sleepstage.engine.session import AHEAD_SECONDS
+from sleepstage.engine.session import AHEAD_SECONDS, LONGEST_SILENCE
 from sleepstage.errors import DataError
 from sleepstage.server.problems import OverError
 from sleepstage.server.records import Delivery, SessionRecord
@@ -42,7 +42,7 @@ _WARNINGS: Final = {
     "samples belong in a session of their own.",
     "ahead": "Dropped {}: ahead of the server's clock. Set the clock of the watch or of the "
     "server, and send Unix time in seconds, in UTC.",
-    "after_end": "Dropped {}: after the end of the session, 24 hours after its start. Open "
+    "after_end": "Dropped {}: after the end of the session, 24 hours after its newest sample. Open "
     "another session. (Or are times not in seconds?)",
     "clock_hours": "{} come from a clock that seems to be hours behind the server's. Send Unix "
     "time, in UTC, not local time.",
@@ -96,18 +96,22 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
     Raises `DataError` if all samples are ahead of the clock, or the session takes another kind of
     motion; `OverError` if the session ended before some samples, and no other can count.
     """
+    if record.watch is not None:
+        msg = f"this night was found in session {record.watch}: push samples there"
+        raise OverError(msg)
     _check_motion(record, message)
     if is_ahead(message, now):
         raise DataError(_all_ahead(message, now))
-    end = math.inf if record.start is None else record.start + LONGEST_NIGHT
+    reached = max((one for one in (record.start, record.newest) if one is not None), default=None)
+    end = math.inf if reached is None else reached + LONGEST_SILENCE
     in_time = message.between(-math.inf, now + AHEAD_SECONDS)
     in_night = in_time.between(-math.inf, end)
     kept = in_night.between(_beginning(record, in_night), math.inf)
     if kept.span is None and in_night.n_samples < in_time.n_samples:
         msg = (
-            f"the session began at {record.start:.10g} s and ended {LONGEST_NIGHT // 3600} h "
-            f"later, before the newest sample, at {_newest(in_time):.10g} s: open another session, "
-            "or give times in seconds"
+            f"the session ended at {end:.10g} s, after a silence of {LONGEST_SILENCE // 3600:.0f} "
+            f"h, before the newest sample, at {_newest(in_time):.10g} s: open another session, or "
+            "give times in seconds"
         )
         raise OverError(msg)
     receipt = Receipt(kept)

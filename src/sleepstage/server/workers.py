@@ -11,7 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sleepstage._utils.parallel import end_with_parent
 from sleepstage.errors import SleepstageError, StoreError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sleepstage.server.records import Advance, Backlog
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +62,13 @@ class Workers:
         """See `sleepstage.server.work.close`."""
         return await self._do(partial(work.close, final=final), backlog, samples)
 
-    async def _do(self, step: Callable[..., Advance], *given: Any) -> Advance:
+    async def divide(
+        self, backlog: Backlog, epochs: Sequence[dict[str, Any]], samples: Sequence[bytes]
+    ) -> tuple[list[Advance], Advance]:
+        """See `sleepstage.server.nights.divide`."""
+        return await self._do(work.divide, backlog, epochs, samples)
+
+    async def _do(self, step: Callable[..., T], *given: Any) -> T:
         loop, executor = asyncio.get_running_loop(), self._executor
         models = None if self._n_processes else self.models  # a process has its own
         try:
@@ -97,7 +105,7 @@ def _ready() -> None:
     """Do nothing, once the process has begun."""
 
 
-def _located(models: Models | None, step: Callable[..., Advance], *given: Any) -> Advance:
+def _located(models: Models | None, step: Callable[..., T], *given: Any) -> T:
     """Do it; note in an error of the program where it is, as its text may have measured values."""
     try:
         return step(models or _models, *given)
