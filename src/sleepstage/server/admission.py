@@ -69,6 +69,11 @@ class Receipt:
     """It had come before: nothing was changed."""
 
     @property
+    def answer(self) -> dict[str, Any]:
+        """What became of the message, as `schemas.PushOut`."""
+        return {"repeated": self.repeated, "warnings": self.warnings}
+
+    @property
     def counts(self) -> dict[str, int]:
         """Number of samples that each kind of warning is about."""
         return {warning["kind"]: warning["count"] for warning in self.warnings}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sleepstage.engine.stager import Stager
     from sleepstage.server.records import Backlog
+    from sleepstage.server.work import Models
 
 _BEFORE: Final = 2 * 3600.0  # s before sleep that the model for nights reads as well
 _KEPT: Final = 2 * 24 * 3600.0  # s of a session that goes on, once its nights are made
@@ -28,7 +29,7 @@ _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 
 
 def divide(
-    stager: Stager,
+    models: Models,
     backlog: Backlog,
     epochs: Sequence[Mapping[str, Any]],
     samples: Sequence[bytes],
@@ -38,7 +39,7 @@ def divide(
     Gives a step for each night, and one for the session itself. `epochs` and `samples` are all
     that are stored of it.
     """
-    record = backlog.record
+    record, stager = backlog.record, models.night
     known = -math.inf if record.kept is None else record.kept
     periods = [
         one

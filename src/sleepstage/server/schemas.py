@@ -12,7 +12,6 @@ from sleepstage.server.admission import describe_warnings
 from sleepstage.server.records import Shown, ShownGrant, stored
 
 if TYPE_CHECKING:
-    from sleepstage.server.admission import Receipt
     from sleepstage.server.records import SessionRecord
 
 _Seconds = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
@@ -76,7 +75,7 @@ class _Epoch(_NightEpoch):
 
 
 class _Event(BaseModel):
-    kind: str = Field(description="fell_asleep, woke_up or rem_began.")
+    kind: str = Field(description="fell_asleep, woke_up, rem_began or not_worn.")
     time: float = Field(description="When it happened (s).")
     delay: float = Field(description="Seconds until it was known.")
     confidence: float = Field(description="Mean probability over the epochs that decided it.")
@@ -144,11 +143,6 @@ def describe_session(record: SessionRecord) -> dict[str, Any]:
         "warnings": describe_warnings(record.warnings),
         "page": f"/#/sessions/{record.id}",
     }
-
-
-def describe_receipt(receipt: Receipt) -> dict[str, Any]:
-    """Give what became of a message as `PushOut`."""
-    return {"repeated": receipt.repeated, "warnings": receipt.warnings}
 
 
 def shown(stored: object, form: type) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from sleepstage.server.records import Advance, describe_epochs
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sleepstage.core.hypnogram import Epoch
     from sleepstage.engine.session import Session
@@ -111,16 +111,6 @@ def advance(models: Models, backlog: Backlog) -> Advance:
         epochs=night.epochs,
         samples=b"".join(night.passed),
     )
-
-
-def divide(
-    models: Models,
-    backlog: Backlog,
-    epochs: Sequence[Mapping[str, Any]],
-    samples: Sequence[bytes],
-) -> tuple[list[Advance], Advance]:
-    """See `sleepstage.server.nights.divide`."""
-    return nights.divide(models.night, backlog, epochs, samples)
 
 
 def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sleepstage._utils.parallel import end_with_parent
 from sleepstage.errors import SleepstageError, StoreError
-from sleepstage.server import work
+from sleepstage.server import nights, work
 from sleepstage.server.work import Models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sleepstage.server.records import Advance, Backlog
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -35,6 +33,7 @@ class WorkerDiedError(StoreError):
 class Workers:
     """Do steps of work with two models, each given by name or file.
 
+    `advance`, `close` and `divide` do those of `sleepstage.server.work` and `nights`.
     `n_processes` processes share the work; with 0, a thread of this process does it.
     """
 
@@ -43,6 +42,9 @@ class Workers:
         self.models = Models.load(live, night)
         self._n_processes = n_processes
         self._executor = self._make()
+        self.advance = partial(self._do, work.advance)
+        self.close = partial(self._do, work.close)
+        self.divide = partial(self._do, nights.divide)
 
     def _make(self) -> Executor:
         if not self._n_processes:
@@ -54,25 +56,12 @@ class Workers:
             initargs=self._named,
         )
 
-    async def advance(self, backlog: Backlog) -> Advance:
-        """See `sleepstage.server.work.advance`."""
-        return await self._do(work.advance, backlog)
-
-    async def close(self, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
-        """See `sleepstage.server.work.close`."""
-        return await self._do(partial(work.close, final=final), backlog, samples)
-
-    async def divide(
-        self, backlog: Backlog, epochs: Sequence[dict[str, Any]], samples: Sequence[bytes]
-    ) -> tuple[list[Advance], Advance]:
-        """See `sleepstage.server.nights.divide`."""
-        return await self._do(work.divide, backlog, epochs, samples)
-
-    async def _do(self, step: Callable[..., T], *given: Any) -> T:
+    async def _do(self, step: Callable[..., T], *given: Any, **named: Any) -> T:
         loop, executor = asyncio.get_running_loop(), self._executor
         models = None if self._n_processes else self.models  # a process has its own
         try:
-            return await loop.run_in_executor(executor, _located, models, step, *given)
+            located = partial(_located, models, step, *given, **named)
+            return await loop.run_in_executor(executor, located)
         except BrokenProcessPool as error:
             if executor is self._executor:
                 _log.error("a process that stages has died; another one is begun")
@@ -105,10 +94,10 @@ def _ready() -> None:
     """Do nothing, once the process has begun."""
 
 
-def _located(models: Models | None, step: Callable[..., T], *given: Any) -> T:
+def _located(models: Models | None, step: Callable[..., T], *given: Any, **named: Any) -> T:
     """Do it; note in an error of the program where it is, as its text may have measured values."""
     try:
-        return step(models or _models, *given)
+        return step(models or _models, *given, **named)
     except SleepstageError:
         raise
     except Exception as error:
