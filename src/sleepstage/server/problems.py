@@ -73,6 +73,10 @@ def describe(error: SleepstageError) -> dict[str, Any]:
     if isinstance(error, StoreError):  # it names a path or an address
         _log.error("%s", error)
         detail = "the store does not answer, or takes nothing now; try again"
+    return _details(status, detail)
+
+
+def _details(status: int, detail: str) -> dict[str, Any]:
     title = HTTPStatus(status).phrase
     return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
@@ -87,10 +91,9 @@ def answer(error: SleepstageError | HTTPException) -> Response:
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with problem details."""
-    title = HTTPStatus(status).phrase
-    details = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     named = {**(headers or {}), **_HEADERS.get(status, {})}
-    return Response(orjson.dumps(details), status, named, "application/problem+json")
+    content = orjson.dumps(_details(status, detail))
+    return Response(content, status, named, "application/problem+json")
 
 
 def add_handlers(app: FastAPI) -> None:
