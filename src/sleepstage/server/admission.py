@@ -115,18 +115,18 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
     if kept.span is None and in_night.n_samples < in_time.n_samples:
         msg = (
             f"the session ended at {end:.10g} s, after a silence of {LONGEST_SILENCE // 3600:.0f} "
-            f"h, before the newest sample, at {_newest(in_time):.10g} s: open another session, or "
+            f"h, before the newest sample, at {in_time.newest:.10g} s: open another session, or "
             "give times in seconds"
         )
         raise OverError(msg)
     receipt = Receipt(kept)
     receipt.warn(
-        "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {_oldest(message):.10g} s"
+        "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {message.oldest:.10g} s"
     )
     receipt.warn(
         "ahead",
         message.n_samples - in_time.n_samples,
-        f"the newest is at {_newest(message):.10g} s, the server's clock at {now:.10g} s",
+        f"the newest is at {message.newest:.10g} s, the server's clock at {now:.10g} s",
     )
     receipt.warn("after_end", in_time.n_samples - in_night.n_samples, f"it ended at {end:.10g} s")
     _warn_of_clock(receipt, record, now)
@@ -136,7 +136,7 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
 
 def is_ahead(message: Message, now: float) -> bool:
     """Whether all samples are further ahead of the clock than can be."""
-    return _oldest(message) >= now + AHEAD_SECONDS
+    return message.oldest >= now + AHEAD_SECONDS
 
 
 def confirm(
@@ -178,24 +178,16 @@ def _beginning(record: SessionRecord, message: Message) -> float:
     """Time before which no sample is of use."""
     if record.start is not None:
         return max(record.start - _HISTORY, _EARLIEST)
-    newest = max(_newest(message), -math.inf if record.newest is None else record.newest)
+    newest = max(message.newest, -math.inf if record.newest is None else record.newest)
     return max(newest - LONGEST_NIGHT - _HISTORY, _EARLIEST)
 
 
-def _oldest(message: Message) -> float:
-    return math.inf if message.span is None else message.span[0]
-
-
-def _newest(message: Message) -> float:
-    return -math.inf if message.span is None else message.span[1]
-
-
 def _all_ahead(message: Message, now: float) -> str:
-    ahead = _newest(message) - now
+    ahead = message.newest - now
     hours = _time_zone(ahead)
     hint = f"; {hours:g} h: is it local time? Send it in UTC" if hours else ""
     return (
-        f"no sample can count: the newest, at {_newest(message):.10g} s, is {ahead:.0f} s ahead of "
+        f"no sample can count: the newest, at {message.newest:.10g} s, is {ahead:.0f} s ahead of "
         f"the server's clock; set the clock, and give Unix time in seconds{hint}"
     )
 
@@ -212,7 +204,7 @@ def _warn_of_clock(receipt: Receipt, record: SessionRecord, now: float) -> None:
     message = receipt.message
     if message.span is None or record.simulated or message.span[1] - message.span[0] > _LIVE:
         return
-    newest = _newest(message)
+    newest = message.newest
     hours = _time_zone(now - newest)
     # Half hours are rare behind UTC, and would double the number of false alarms.
     begun = newest if record.start is None else record.start
@@ -227,7 +219,7 @@ def _warn_of_values(receipt: Receipt, given: Message, record: SessionRecord) -> 
     mark = -math.inf if record.watermark is None else record.watermark
     n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals.items()}
     late = sum(n_late.values())
-    fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
+    fact = f"all before {mark:.10g} s are late; the oldest is at {message.oldest:.10g} s"
     receipt.warn("late", late, fact)
     values = message.heart_rate.values[n_late.get("heart_rate", 0) :]
     strange = len(values) - int(np.count_nonzero(is_plausible(values)))

@@ -43,7 +43,7 @@ def divide(
     known = -math.inf if record.kept is None else record.kept
     periods = [
         one
-        for one in sleep_periods(read_epochs(epochs, stager.scheme))
+        for one in sleep_periods(read_epochs(epochs, stager.scheme, epochs[0]["time"]))
         if known < one.end <= record.time - PERIOD_OVER
     ]
     nights = [_night(stager, record, one, epochs, samples) for one in periods]

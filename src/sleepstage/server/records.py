@@ -258,13 +258,15 @@ def _rounded(value: float) -> float:
     return round(float(value), 2)
 
 
-def read_epochs(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> Hypnogram:
+def read_epochs(
+    epochs: Sequence[Mapping[str, Any]], scheme: Scheme, start: float = 0.0
+) -> Hypnogram:
     """Stages of epochs as `describe_epochs` gives them."""
     code = {name: number for number, name in enumerate(scheme.classes)}
     codes = np.array([code.get(epoch["stage"], UNSCORED) for epoch in epochs], dtype=np.int8)
     given = [epoch.get("reason", "") for epoch in epochs]  # those of earlier versions have none
     reasons = np.array([REASONS.index(one) for one in given], dtype=np.int8)
-    return Hypnogram(epochs[0]["time"] if epochs else 0.0, codes, scheme, reasons=reasons)
+    return Hypnogram(start, codes, scheme, reasons=reasons)
 
 
 def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[str, Any]:
