@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +15,12 @@ import pytest
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import Recording
 from sleepstage.server.message import Message
+from sleepstage.server.monitoring import Metrics
 from sleepstage.server.nights import divide
 from sleepstage.server.records import Advance, Backlog, SessionRecord
+from sleepstage.server.sessions import SessionService
+from sleepstage.server.settings import Settings
+from sleepstage.server.store import open_store
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.simulate.waking import Day
 from sleepstage.stages import FOUR_CLASS
@@ -117,6 +123,50 @@ def test_a_night_that_can_not_be_staged_says_so(monkeypatch: pytest.MonkeyPatch)
     (night,), _ = divided(model, *session("l" * 100 + "w" * 140))
     assert night.result is not None
     assert "ZeroDivisionError" in night.result["problem"]
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_server_that_is_killed_as_it_makes_a_night_leaves_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, deleted: bool
+) -> None:
+    async def work() -> list[SessionRecord]:
+        async with aclosing(await open_store(str(tmp_path))) as store:
+            record, epochs = session("l" * 100 + "w" * 140)
+            record = replace(record, due=START, newest=START + 7200)
+            await store.open_session(record)
+            body = Message.clean(heart_rate=([START], [60])).to_bytes()
+            step = Advance(replace(record, version=1), b"snapshot", -1, epochs, body)
+            assert await store.commit(0, step)
+            commit, refused = store.commit, []
+
+            async def refuse_once(version: int, step: Advance) -> bool:
+                if step.record.id == "w" and not refused:
+                    refused.append(step)
+                    if deleted:
+                        await store.delete_session("w")
+                    return False
+                return await commit(version, step)
+
+            async def divide_here(*given: Any) -> Any:
+                return divide(models, *given)
+
+            monkeypatch.setattr(store, "commit", refuse_once)
+            models: Any = SimpleNamespace(night=Nights())
+            workers: Any = SimpleNamespace(divide=divide_here)
+            service = SessionService(store, workers, Settings(), Metrics())
+            await service.start("w")
+            await service.aclose()
+            assert refused
+            return await store.sessions("ada", limit=9)
+
+    found = asyncio.run(work())
+    if deleted:
+        assert found == []
+    else:
+        night, watch = sorted(found, key=lambda one: one.id != "w", reverse=True)
+        assert (night.watch, night.n_epochs, night.closed) == ("w", 100, True)
+        assert not night.reopens
+        assert (watch.kept, watch.untidy) == (START + 3000, False)
 
 
 def test_a_watch_is_worn_for_days_in_one_session(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sleepstage.server.work import Models
 
 _BEFORE: Final = 2 * 3600.0  # s before sleep that the model for nights reads as well
+_INHERITED: Final = ("owner", "label", "source", "simulated", "find_rem", "lateness")
 _KEPT: Final = 2 * 24 * 3600.0  # s of a session that goes on, once its nights are made
 _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 """Errors that are not those of a night's own data: later, or on another server, it may succeed."""
@@ -87,9 +88,6 @@ def _night(
     before = min(_BEFORE, read.start - epochs[0]["time"], LONGEST_NIGHT - (read.end - read.start))
     result = read_whole(stager, record, samples, read, before=before)
     return Advance(night, None, used=-1, epochs=own, result=result)
-
-
-_INHERITED: Final = ("owner", "label", "source", "simulated", "find_rem", "lateness")
 
 
 def _newest(body: bytes) -> float:
