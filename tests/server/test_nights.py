@@ -58,9 +58,9 @@ def divided(
     times = START + np.arange(0, 30 * len(epochs), 60.0)
     hours = [times[begin : begin + 60] for begin in range(0, len(times), 60)]
     bodies = [Message.clean(heart_rate=(hour, np.full(len(hour), 60))) for hour in hours]
-    models: Any = SimpleNamespace(night=model)
     samples = [body.to_bytes() for body in bodies]
-    return divide(models, Backlog(record, b"snapshot", []), epochs, samples)
+    stager: Any = model
+    return divide(stager, Backlog(record, b"snapshot", []), epochs, samples)
 
 
 def test_sleep_that_is_over_becomes_a_night() -> None:
@@ -148,10 +148,10 @@ def test_a_server_that_is_killed_as_it_makes_a_night_leaves_one(
                 return await commit(version, step)
 
             async def divide_here(*given: Any) -> Any:
-                return divide(models, *given)
+                return divide(stager, *given)
 
             monkeypatch.setattr(store, "commit", refuse_once)
-            models: Any = SimpleNamespace(night=Nights())
+            stager: Any = Nights()
             workers: Any = SimpleNamespace(divide=divide_here)
             service = SessionService(store, workers, Settings(), Metrics())
             await service.start("w")

@@ -23,10 +23,11 @@ import pytest
 from sleepstage.core.signals import Pedometer
 from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
-from sleepstage.server import upkeep, work
+from sleepstage.server import background, upkeep, work
+from sleepstage.server.background import Failing
 from sleepstage.server.message import Message, join
 from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
-from sleepstage.server.upkeep import Failing, Upkeep
+from sleepstage.server.upkeep import Upkeep
 from sleepstage.server.work import Models
 from sleepstage.server.workers import WorkerDiedError, Workers
 from tests.helpers.service import START, Running, rows, running, simulated
@@ -638,8 +639,8 @@ def test_raw_acceleration_leaves_the_files_once_it_is_used(tmp_path: Path) -> No
 def test_a_reader_holds_up_erasing_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "_DELETION_SECONDS", 0.1)
-    monkeypatch.setattr(upkeep, "_FIRST_RETRY", 0.05)
+    monkeypatch.setattr(background, "_DELETION_SECONDS", 0.1)
+    monkeypatch.setattr(background, "_FIRST_RETRY", 0.05)
     secret = struct.pack("<d", 61.7283)
     with running(tmp_path) as one:
         session = one.open(start=START)
@@ -693,11 +694,11 @@ class Slow:
 
 
 def test_what_is_deleted_together_is_erased_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "_ERASE_PAUSE", 0.01)
+    monkeypatch.setattr(background, "_ERASE_PAUSE", 0.01)
 
     async def ask() -> int:
         store: Any = Slow()
-        one = upkeep.Erasing(store)
+        one = background.Erasing(store)
         await asyncio.gather(*(one.wait() for _ in range(100)))
         return store.n_asked  # type: ignore[no-any-return]
 
@@ -707,11 +708,11 @@ def test_what_is_deleted_together_is_erased_once(monkeypatch: pytest.MonkeyPatch
 def test_erasing_is_tried_until_it_succeeds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(upkeep, "_FIRST_RETRY", 0.01)
+    monkeypatch.setattr(background, "_FIRST_RETRY", 0.01)
 
     async def ask() -> int:
         store: Any = Slow(StoreError("the disk is full"), StoreError("the disk is full"), False)
-        one = upkeep.Erasing(store)
+        one = background.Erasing(store)
         await one.wait()
         await one.aclose()
         return store.n_asked  # type: ignore[no-any-return]
@@ -721,11 +722,11 @@ def test_erasing_is_tried_until_it_succeeds(
 
 
 def test_a_deletion_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "_DELETION_SECONDS", 0.05)
+    monkeypatch.setattr(background, "_DELETION_SECONDS", 0.05)
 
     async def ask() -> bool:
         store: Any = Slow(*[False] * 100)
-        one = upkeep.Erasing(store)
+        one = background.Erasing(store)
         await one.wait()
         under_way = one._running
         await one.aclose()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from sleepstage.engine.stager import Stager
     from sleepstage.server.records import Backlog
-    from sleepstage.server.work import Models
 
 _BEFORE: Final = 2 * 3600.0  # s before sleep that the model for nights reads as well
 _INHERITED: Final = ("owner", "label", "source", "simulated", "find_rem", "lateness")
@@ -30,7 +29,7 @@ _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 
 
 def divide(
-    models: Models,
+    stager: Stager,
     backlog: Backlog,
     epochs: Sequence[Mapping[str, Any]],
     samples: Sequence[bytes],
@@ -40,7 +39,7 @@ def divide(
     Gives a step for each night, and one for the session itself. `epochs` and `samples` are all
     that are stored of it.
     """
-    record, stager = backlog.record, models.night
+    record = backlog.record
     known = -math.inf if record.kept is None else record.kept
     periods = [
         one

@@ -21,6 +21,7 @@ from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.engine.session import LONGEST_SILENCE
 from sleepstage.errors import DataError, StoreError
 from sleepstage.server.admission import Receipt, admit, confirm
+from sleepstage.server.background import Changes, Erasing, Failing
 from sleepstage.server.problems import OverError, UnknownSessionError
 from sleepstage.server.records import (
     Advance,
@@ -29,7 +30,6 @@ from sleepstage.server.records import (
     describe_statistics,
     number_of,
 )
-from sleepstage.server.upkeep import Changes, Erasing, Failing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -21,6 +21,8 @@ from sleepstage.server.work import Models
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sleepstage.server.records import Advance
+
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Workers:
         self._executor = self._make()
         self.advance = partial(self._do, work.advance)
         self.close = partial(self._do, work.close)
-        self.divide = partial(self._do, nights.divide)
+        self.divide = partial(self._do, _divide)
 
     def _make(self) -> Executor:
         if not self._n_processes:
@@ -92,6 +94,10 @@ def _begin(live: str, night: str) -> None:
 
 def _ready() -> None:
     """Do nothing, once the process has begun."""
+
+
+def _divide(models: Models, *given: Any) -> tuple[list[Advance], Advance]:
+    return nights.divide(models.night, *given)
 
 
 def _located(models: Models | None, step: Callable[..., T], *given: Any, **named: Any) -> T:
