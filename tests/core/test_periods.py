@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import sleepstage
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.periods import SleepEvent, SleepPeriod, SleepState, follow, sleep_periods
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
-from sleepstage.stages import TWO_CLASS
+from sleepstage.stages import NO_DATA, NOT_WORN, TWO_CLASS
 from tests.helpers.scored import hypnogram
 
 SLEEP, AWAKE, LOST = "l" * 20, "w" * 10, "-"
@@ -41,6 +42,16 @@ def periods(letters: str) -> list[tuple[int, int]]:
     """First epoch of each sleep period, and the one behind its last."""
     found = sleep_periods(hypnogram(letters))
     return [(int(one.start) // 30, int(one.end) // 30) for one in found]
+
+
+def test_a_watch_that_is_not_worn_is_said_at_once_and_again_once_it_was_worn() -> None:
+    letters = "wwooo" + "w" * 9 + "o" + "w" * 10 + "-o"
+    night = hypnogram(letters.replace("o", LOST))
+    codes = [{"o": NOT_WORN, LOST: NO_DATA}.get(letter, 0) for letter in letters]
+    events = events_of(replace(night, reasons=np.array(codes, dtype=np.int8)))
+    found = [(one.kind, one.time, one.delay) for one in events]
+    assert found == [("not_worn", 60.0, 30.0), ("not_worn", 780.0, 30.0)]
+    assert {one.confidence for one in events} == {1.0}
 
 
 def test_sleep_begins_with_the_first_of_twenty_epochs() -> None:

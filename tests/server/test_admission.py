@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import sleepstage
 from sleepstage.errors import DataError
-from sleepstage.server import limits, message
+from sleepstage.server import message, middleware
 from sleepstage.server.admission import admit
 from sleepstage.server.message import Message
 from sleepstage.server.problems import OverError
@@ -399,7 +399,7 @@ def test_large_bodies_are_read_beside_the_loop_and_small_ones_in_it(
             assert answered(socket)["id"] == str(count)
     loop = one.do(_thread)
     assert [thread == loop for thread in threads] == [True, False, True, False]
-    assert len(BODY) < limits._QUICK
+    assert len(BODY) < middleware._QUICK
 
 
 async def _thread() -> int:

@@ -7,13 +7,13 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sleepstage.errors import StoreError
-from sleepstage.server.limits import Slots
-from sleepstage.server.middleware import Answers, Bodies
+from sleepstage.server.middleware import Answers, Guard, Slots
 from sleepstage.server.monitoring import Metrics
 from sleepstage.server.routes import api
 from sleepstage.server.settings import Settings
@@ -142,9 +142,11 @@ def test_more_requests_than_it_can_take_on_are_sent_away() -> None:
         said.append(message)
 
     async def ask() -> None:
-        bodies = Bodies(app, settings=Settings(), slots=Slots(2, "requests are under way"))
-        gate = Answers(bodies, metrics=Metrics())
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        guard = Guard(app, settings=Settings(), slots=Slots(2, "requests are under way"))
+        gate = Answers(guard, metrics=Metrics())
+        access = SimpleNamespace(authenticate=_nothing)
+        served = SimpleNamespace(state=SimpleNamespace(service=SimpleNamespace(access=access)))
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "app": served}
         first = [asyncio.create_task(gate(dict(scope), _nothing, send)) for _ in range(2)]
         await asyncio.sleep(0)
         await gate(dict(scope), _nothing, send)
@@ -156,7 +158,7 @@ def test_more_requests_than_it_can_take_on_are_sent_away() -> None:
     asyncio.run(ask())
 
 
-async def _nothing() -> Any:
+async def _nothing(*_: Any) -> Any:
     return {"type": "http.request"}
 
 

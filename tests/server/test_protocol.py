@@ -16,7 +16,7 @@ import orjson
 import psutil
 import pytest
 
-from sleepstage.server.server import _allow_connections
+from sleepstage.server.app import _allow_connections
 from tests.helpers.serving import Server, serving
 
 pytestmark = pytest.mark.slow

@@ -226,6 +226,37 @@ async def test_deleting_leaves_nothing_behind(store: Store, place: Place) -> Non
     assert place.leftovers == []
 
 
+async def test_nights_go_with_the_session_that_they_were_found_in(store: Store) -> None:
+    night = replace(NIGHT, id="of-night", watch="night", closed=True, reopens=True)
+    assert not await store.open_session(night)
+    await store.open_session(NIGHT)
+    for record in (night, replace(night, id="gone")):
+        assert await store.open_session(record)
+    done = replace(night, n_epochs=1, reopens=False, version=1)
+    assert await store.commit(0, Advance(done, None, -1, [{"n": 0}], result={"n": 1}))
+    assert await store.session("of-night") == done
+    assert await store.epochs("of-night") == [{"n": 0}]
+    assert await store.delete_session("gone")
+    assert await store.delete_session("night")
+    assert await store.sessions("anna", limit=9) == []
+    assert await store.epochs("of-night") == []
+
+
+async def test_a_step_drops_what_is_old(store: Store) -> None:
+    await store.open_session(NIGHT)
+    for version in range(3):
+        record = await store.session("night")
+        assert record is not None
+        assert await store.commit(version, step(record, n_epochs=2))
+    before = await store.session("night")
+    assert before is not None
+    advance = step(before, n_epochs=1, first=3)
+    assert await store.commit(3, replace(advance, dropped=2))
+    assert await store.samples("night") == [b"samples 3", b"samples 4"]
+    assert await store.epochs("night") == [{"n": n} for n in (3, 4, 5, 6)]
+    assert await store.epochs("night", after=5) == [{"n": 5}, {"n": 6}]
+
+
 # Messages
 
 
@@ -1581,21 +1612,3 @@ async def test_a_session_without_a_message_that_waits_can_be_closed(store: Store
     assert await store.commit(0, step)
     closing = Advance(replace(backlog.record, version=2, closed=True), None, -1)
     assert await store.commit(1, closing)
-
-
-async def test_sessions_of_version_1_go_on_in_redis(server: RedisServer) -> None:
-    place = Place(server.address, server)
-    place.clear()
-    async with opened(server.address) as store:
-        await store.open_session(NIGHT)
-        for name in ("m1", "m2"):
-            await add(store, name)
-        with Redis.from_url(server.address) as client:
-            for field in ("reopens", "warnings"):
-                client.hdel("sleepstage:session:night", field)
-            client.delete("sleepstage:messages:night")
-            client.sadd("sleepstage:messages:night", "m1", "m2")
-        assert (await add(store, "m2"))[0] is Delivery.REPEATED
-        assert (await add(store, "m3", warnings={"late": 1}))[0] is Delivery.STORED
-        assert await bodies(store) == [b"m1", b"m2", b"m3"]
-        assert (await add(store, "m3", digest=b"other"))[0] is Delivery.CONFLICT

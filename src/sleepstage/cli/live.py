@@ -77,8 +77,8 @@ def live(
     {"now": 1700000630}
 
     Writes a JSON line for each epoch that has ended, and for each event: fell_asleep, woke_up,
-    rem_began; a terminal gets a picture of the night. What comes later than the lateness allows is
-    dropped: with rare lines, give a longer one.
+    rem_began, not_worn; a terminal gets a picture of the night. What comes later than the lateness
+    allows is dropped: with rare lines, give a longer one.
     """  # noqa: D301 - click's sign for lines that stay as they are
     stager = load_model(model)
     night = one_night(replay).read() if replay is not None else None

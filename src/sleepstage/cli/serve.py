@@ -39,7 +39,7 @@ def serve(**flags: Any) -> None:
     On another address than this machine's own it asks for tokens: sleepstage token.
     """
     with needs_extra("the server", "serve"):
-        from sleepstage.server.server import serve as run
+        from sleepstage.server.app import serve as run
         from sleepstage.server.settings import read_settings
     run(read_settings(**flags))
 

@@ -14,6 +14,8 @@ The rules:
 - **REM begins** with the first of 4 consecutive epochs of REM of somebody asleep, and again only
   after 15 minutes without REM, the shortest NREM period of Feinberg and Floyd (1979),
   Psychophysiology 16(3), 283-291.
+- A watch is **not worn** from the first epoch that is unscored for this reason, and again only
+  after 10 epochs with a stage, 5 minutes, with no such epoch between them.
 
 The 5 minutes of an awakening and the 2 of REM are chosen on real nights: `docs/live.md`.
 """
@@ -25,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.core.statistics import PERSISTENT_EPOCHS
-from sleepstage.stages import EPOCH_SECONDS
+from sleepstage.stages import EPOCH_SECONDS, NOT_WORN, REASONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
 _AWAKE_EPOCHS: Final = 10
 _REM_EPOCHS: Final = 4
 _REM_FREE_EPOCHS: Final = 30
+_WORN_EPOCHS: Final = 10
 _GAP: Final = 3600.0  # s without sleep that end a period
+PERIOD_OVER: Final = _GAP + EPOCH_SECONDS * PERSISTENT_EPOCHS
+"""Seconds after its end from which no sleep can continue a period."""
 _NAP: Final = 3 * 3600.0  # s
 
 
@@ -44,7 +49,7 @@ class SleepEvent:
     """What happened to a sleeper, and when it was known."""
 
     kind: str
-    """``fell_asleep``, ``woke_up`` or ``rem_began``."""
+    """``fell_asleep``, ``woke_up``, ``rem_began`` or ``not_worn``."""
     time: float
     """When it happened: start of the first epoch of that state, in seconds on the session's
     clock."""
@@ -52,7 +57,8 @@ class SleepEvent:
     """End of the epoch that decided it, and of those that the model looks ahead for. A session
     emits it once `now` is past that by its lateness."""
     confidence: float
-    """Mean probability of sleep, wake or REM over the epochs that decided it, 0 to 1."""
+    """Mean probability of sleep, wake or REM over the epochs that decided it, 0 to 1; 1 for a watch
+    that is not worn, which is measured and not predicted."""
 
     @property
     def delay(self) -> float:
@@ -104,6 +110,8 @@ class SleepState:
 
     sleep: _Switch = field(default_factory=_Switch)
     rem: _Switch = field(default_factory=_Switch)
+    off: _Switch = field(default_factory=_Switch)
+    """Whether the watch is not worn."""
     start: float = math.nan
     """Start of the newest sleep period."""
     end: float = math.nan
@@ -118,20 +126,22 @@ class SleepState:
 def follow(
     state: SleepState, epoch: Epoch, *, look_ahead: int = 0
 ) -> tuple[SleepState, list[SleepEvent]]:
-    """Take in the next epoch, which was emitted `look_ahead` epochs after its end; what it decides.
-
-    An event of its own for epochs of an unscored reason, such as `not_worn`, belongs here.
-    """
+    """Take in the next epoch, emitted `look_ahead` epochs after its end; what it decides."""
     known = epoch.time + EPOCH_SECONDS * (1 + look_ahead)
     state, change = _follow_sleep(state, epoch)
     rem, rem_began = _follow_rem(state.rem, epoch, asleep=state.sleep.on)
-    changes = {"fell_asleep" if state.sleep.on else "woke_up": change, "rem_began": rem_began}
+    off, not_worn = _follow_wear(state.off, epoch)
+    changes = {
+        "fell_asleep" if state.sleep.on else "woke_up": change,
+        "rem_began": rem_began,
+        "not_worn": not_worn,
+    }
     events = [
         SleepEvent(kind, epochs.since, known, epochs.total / epochs.n)
         for kind, epochs in changes.items()
         if epochs is not None
     ]
-    return replace(state, rem=rem), events
+    return replace(state, rem=rem, off=off), events
 
 
 def _follow_sleep(state: SleepState, epoch: Epoch) -> tuple[SleepState, _Switch | None]:
@@ -163,6 +173,19 @@ def _follow_rem(rem: _Switch, epoch: Epoch, *, asleep: bool) -> tuple[_Switch, _
     if is_rem and asleep and rem.n >= _REM_EPOCHS:
         return _Switch(on=True), rem
     return (_Switch() if not is_rem and rem.n == _REM_FREE_EPOCHS else rem), None
+
+
+def _follow_wear(off: _Switch, epoch: Epoch) -> tuple[_Switch, _Switch | None]:
+    """The same of a watch that is not worn."""
+    is_off = epoch.reason == REASONS[NOT_WORN]
+    if epoch.stage == "unscored" and not is_off:
+        return off, None
+    if is_off == off.on:
+        return _Switch(on=is_off), None
+    off = off.count(epoch.time, 1.0)
+    if is_off:
+        return _Switch(on=True), off
+    return (_Switch() if off.n == _WORN_EPOCHS else off), None
 
 
 def sleep_periods(hypnogram: Hypnogram) -> tuple[SleepPeriod, ...]:

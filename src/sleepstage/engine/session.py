@@ -216,6 +216,8 @@ class Session:
     def events(self) -> tuple[SleepEvent, ...]:
         """What the epochs of the last push decided: falling asleep, waking up, the onset of REM.
 
+        That a watch is not worn any more is among them.
+
         The rules are those of `sleepstage.core.periods`. Read them after each push; the next one
         replaces them.
         """

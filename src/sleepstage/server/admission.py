@@ -15,7 +15,7 @@ import numpy as np
 
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.signals import is_plausible
-from sleepstage.engine.session import AHEAD_SECONDS
+from sleepstage.engine.session import AHEAD_SECONDS, LONGEST_SILENCE
 from sleepstage.errors import DataError
 from sleepstage.server.problems import OverError
 from sleepstage.server.records import Delivery, SessionRecord
@@ -42,7 +42,7 @@ _WARNINGS: Final = {
     "samples belong in a session of their own.",
     "ahead": "Dropped {}: ahead of the server's clock. Set the clock of the watch or of the "
     "server, and send Unix time in seconds, in UTC.",
-    "after_end": "Dropped {}: after the end of the session, 24 hours after its start. Open "
+    "after_end": "Dropped {}: after the end of the session, 24 hours after its newest sample. Open "
     "another session. (Or are times not in seconds?)",
     "clock_hours": "{} come from a clock that seems to be hours behind the server's. Send Unix "
     "time, in UTC, not local time.",
@@ -67,6 +67,11 @@ class Receipt:
     """About samples that are dropped or will not count: kind, number of samples, and in words."""
     repeated: bool = False
     """It had come before: nothing was changed."""
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What became of the message, as `schemas.PushOut`."""
+        return {"repeated": self.repeated, "warnings": self.warnings}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -96,28 +101,32 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
     Raises `DataError` if all samples are ahead of the clock, or the session takes another kind of
     motion; `OverError` if the session ended before some samples, and no other can count.
     """
+    if record.watch is not None:
+        msg = f"this night was found in session {record.watch}: push samples there"
+        raise OverError(msg)
     _check_motion(record, message)
     if is_ahead(message, now):
         raise DataError(_all_ahead(message, now))
-    end = math.inf if record.start is None else record.start + LONGEST_NIGHT
+    reached = max((one for one in (record.start, record.newest) if one is not None), default=None)
+    end = math.inf if reached is None else reached + LONGEST_SILENCE
     in_time = message.between(-math.inf, now + AHEAD_SECONDS)
     in_night = in_time.between(-math.inf, end)
     kept = in_night.between(_beginning(record, in_night), math.inf)
     if kept.span is None and in_night.n_samples < in_time.n_samples:
         msg = (
-            f"the session began at {record.start:.10g} s and ended {LONGEST_NIGHT // 3600} h "
-            f"later, before the newest sample, at {_newest(in_time):.10g} s: open another session, "
-            "or give times in seconds"
+            f"the session ended at {end:.10g} s, after a silence of {LONGEST_SILENCE // 3600:.0f} "
+            f"h, before the newest sample, at {in_time.newest:.10g} s: open another session, or "
+            "give times in seconds"
         )
         raise OverError(msg)
     receipt = Receipt(kept)
     receipt.warn(
-        "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {_oldest(message):.10g} s"
+        "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {message.oldest:.10g} s"
     )
     receipt.warn(
         "ahead",
         message.n_samples - in_time.n_samples,
-        f"the newest is at {_newest(message):.10g} s, the server's clock at {now:.10g} s",
+        f"the newest is at {message.newest:.10g} s, the server's clock at {now:.10g} s",
     )
     receipt.warn("after_end", in_time.n_samples - in_night.n_samples, f"it ended at {end:.10g} s")
     _warn_of_clock(receipt, record, now)
@@ -127,7 +136,7 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
 
 def is_ahead(message: Message, now: float) -> bool:
     """Whether all samples are further ahead of the clock than can be."""
-    return _oldest(message) >= now + AHEAD_SECONDS
+    return message.oldest >= now + AHEAD_SECONDS
 
 
 def confirm(
@@ -169,24 +178,16 @@ def _beginning(record: SessionRecord, message: Message) -> float:
     """Time before which no sample is of use."""
     if record.start is not None:
         return max(record.start - _HISTORY, _EARLIEST)
-    newest = max(_newest(message), -math.inf if record.newest is None else record.newest)
+    newest = max(message.newest, -math.inf if record.newest is None else record.newest)
     return max(newest - LONGEST_NIGHT - _HISTORY, _EARLIEST)
 
 
-def _oldest(message: Message) -> float:
-    return math.inf if message.span is None else message.span[0]
-
-
-def _newest(message: Message) -> float:
-    return -math.inf if message.span is None else message.span[1]
-
-
 def _all_ahead(message: Message, now: float) -> str:
-    ahead = _newest(message) - now
+    ahead = message.newest - now
     hours = _time_zone(ahead)
     hint = f"; {hours:g} h: is it local time? Send it in UTC" if hours else ""
     return (
-        f"no sample can count: the newest, at {_newest(message):.10g} s, is {ahead:.0f} s ahead of "
+        f"no sample can count: the newest, at {message.newest:.10g} s, is {ahead:.0f} s ahead of "
         f"the server's clock; set the clock, and give Unix time in seconds{hint}"
     )
 
@@ -203,7 +204,7 @@ def _warn_of_clock(receipt: Receipt, record: SessionRecord, now: float) -> None:
     message = receipt.message
     if message.span is None or record.simulated or message.span[1] - message.span[0] > _LIVE:
         return
-    newest = _newest(message)
+    newest = message.newest
     hours = _time_zone(now - newest)
     # Half hours are rare behind UTC, and would double the number of false alarms.
     begun = newest if record.start is None else record.start
@@ -218,7 +219,7 @@ def _warn_of_values(receipt: Receipt, given: Message, record: SessionRecord) -> 
     mark = -math.inf if record.watermark is None else record.watermark
     n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals.items()}
     late = sum(n_late.values())
-    fact = f"all before {mark:.10g} s are late; the oldest is at {_oldest(message):.10g} s"
+    fact = f"all before {mark:.10g} s are late; the oldest is at {message.oldest:.10g} s"
     receipt.warn("late", late, fact)
     values = message.heart_rate.values[n_late.get("heart_rate", 0) :]
     strange = len(values) - int(np.count_nonzero(is_plausible(values)))

@@ -1,40 +1,55 @@
-"""The application: everything put together, and taken apart again."""
+"""The server: everything put together; listens, and stops without losing anything."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
-from functools import cache
+import gc
+import logging
+import signal
+import socket
+import sys
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import orjson
+import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from sleepstage import __version__
+from sleepstage.errors import DataError
 from sleepstage.server.auth import Authenticator
-from sleepstage.server.limits import Rate, Slots
-from sleepstage.server.middleware import Answers, Bodies, Strangers
-from sleepstage.server.monitoring import Metrics
+from sleepstage.server.middleware import Answers, Guard, Rate, Slots
+from sleepstage.server.monitoring import Metrics, set_up_logs
 from sleepstage.server.problems import BusyError, add_handlers
+from sleepstage.server.protocol import HttpProtocol, WebSocketProtocol
 from sleepstage.server.routes import Given, Owner, Service, api
 from sleepstage.server.sessions import SessionService
 from sleepstage.server.store import open_store
 from sleepstage.server.streaming import streams
 from sleepstage.server.upkeep import Upkeep
+from sleepstage.server.workers import Workers
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.simulate.waking import Day
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import FrameType
 
     from sleepstage.server.settings import Settings
-    from sleepstage.server.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 _PAGE: Final = Path(__file__).parent / "web"
+_FAREWELL: Final = 3  # s in which streams end when the server stops
+_KEEP_ALIVE: Final = 75  # s between two messages of a watch, on one connection
+_OWN_FILES: Final = 200  # of the store, the processes that stage, and so on
+_PATIENCE: Final = 10  # s that requests under way may take when the server stops
+_POLL: Final = 0.02  # s between two looks at the streams that are left
 
 
 def create_app(settings: Settings, workers: Workers) -> FastAPI:
@@ -74,8 +89,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     )
     app.state.metrics = metrics
     # The last is the first that a request passes.
-    app.add_middleware(Bodies, settings=settings, slots=requests)
-    app.add_middleware(Strangers)
+    app.add_middleware(Guard, settings=settings, slots=requests)
     app.add_middleware(Answers, metrics=metrics)
     add_handlers(app)
     app.include_router(api)
@@ -132,3 +146,105 @@ def _night() -> bytes:
         samples = getattr(night, name)
         night_json[name] = np.column_stack([samples.times - night.start, samples.values]).tolist()
     return orjson.dumps(night_json)
+
+
+class _Server(uvicorn.Server):
+    """Ends streams when it has to stop: they would never end by themselves."""
+
+    @property
+    def _service(self) -> Service | None:
+        return getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._service is not None:
+            stop = self._service.nights.changes.stop
+            asyncio.get_running_loop().call_soon_threadsafe(stop)
+        # That of uvicorn would, once all is done, end the process by the signal: with no status 0.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let streams end first: uvicorn cuts off, with another code, those that have not."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                while self._service is not None and self._service.streams.n_open:
+                    await asyncio.sleep(_POLL)
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings) -> None:
+    """Run until stopped by a signal.
+
+    Raises `DataError` if the address is taken, or can be reached from elsewhere and there is no
+    token; `ModelFileError` or `StoreError` if a model can't be loaded or the store not opened.
+    """
+    asyncio.run(_check_store(settings))
+    set_up_logs(settings.log)
+    workers = Workers(settings.model, settings.night_model, settings.workers)
+    listening = _listen(settings)
+    n_connections = _allow_connections(settings.max_connections)
+    limited = settings.model_copy(update={"max_connections": n_connections})
+    config = uvicorn.Config(
+        create_app(settings, workers),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        http=partial(HttpProtocol, settings=limited),  # type: ignore[arg-type]
+        ws=WebSocketProtocol,
+        ws_max_size=settings.max_body,
+        timeout_graceful_shutdown=_PATIENCE,
+        timeout_keep_alive=_KEEP_ALIVE,
+    )
+    _log.info("the page: %s", settings.url)
+    # A full collection looks at all that thousands of connections hold, and everybody waits for it.
+    # Reference counts free nearly all that a request leaves behind: what they don't can wait.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+    _Server(config).run([listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listening = socket.create_server(
+            (settings.host, settings.port), family=family, backlog=2048
+        )
+    except OSError as error:
+        msg = (
+            f"{settings.host}:{settings.port}: can't listen there ({error.strerror}); choose "
+            "another --port or --host"
+        )
+        raise DataError(msg) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who takes nothing must go
+        milliseconds = int(1000 * settings.slow_seconds)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening
+
+
+def _allow_connections(wanted: int) -> int:
+    """Give how many connections the system has files for, besides those of the server itself."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            wanted = max(soft - _OWN_FILES, soft // 2)
+            _log.warning("%d connections at once: the system allows %d files", wanted, soft)
+    return wanted
+
+
+async def _check_store(settings: Settings) -> None:
+    async with aclosing(await open_store(settings.store)) as store:
+        if not settings.loopback and not await store.grants():
+            msg = (
+                f"{settings.host} can be reached from elsewhere, and there is no token: make one, "
+                f"where the server runs, with sleepstage token add <name> --store {settings.store} "
+                "(with Docker Compose: docker compose run --rm server sleepstage token add <name>)"
+            )
+            raise DataError(msg)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cachetools import TTLCache
 
 from sleepstage.errors import DataError
 from sleepstage.server.problems import UnauthorizedError
-from sleepstage.server.records import Grant, SessionRecord
+from sleepstage.server.records import Grant
 from sleepstage.server.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -25,34 +24,14 @@ if TYPE_CHECKING:
 _TRUST_SECONDS: Final = 5.0
 """So long a server goes by what it has read: a revoked token works that long at most."""
 
-_LOCAL: Final = "local"
+_LOCAL: Final = Grant(id="", digest="", owner="local", created=0.0)
+"""Of whoever needs no token."""
 _SECRET_BYTES: Final = 32
 _LONGEST_SECRET: Final = 200
 _LONGEST_OWNER: Final = 100
 _DAY: Final = 24 * 3600
 _UNKNOWN: Final = "this token is unknown, expired or revoked"
 _PROXY_HEADERS: Final = {"forwarded", "via", "x-real-ip"}
-
-
-@dataclass(frozen=True)
-class Principal:
-    """An authenticated user, or a viewer by a link."""
-
-    owner: str
-    """Whose sessions are open to them."""
-    session: str | None = None
-    """The one session that a link shows; None for all of the owner's."""
-    token: Grant | None = None
-    """The token that they have shown; None for a link, or for nothing."""
-
-    def may_see(self, record: SessionRecord) -> bool:
-        """Whether a session is theirs to look at."""
-        return record.owner == self.owner and self.session in (None, record.id)
-
-    @property
-    def may_change(self) -> bool:
-        """Whether they may do more than look."""
-        return self.session is None
 
 
 class Authenticator:
@@ -71,7 +50,7 @@ class Authenticator:
         self._grants: TTLCache[str, Grant] = TTLCache(100_000, _TRUST_SECONDS)
         self._open: TTLCache[str, bool] = TTLCache(1, _TRUST_SECONDS)
 
-    async def authenticate(self, connection: HTTPConnection) -> Principal:
+    async def authenticate(self, connection: HTTPConnection) -> Grant:
         """Authenticate whoever asks, by the headers of a request or a WebSocket.
 
         Raises `UnauthorizedError` if nobody is known by this secret, or it is expired, or
@@ -83,7 +62,7 @@ class Authenticator:
             # A page elsewhere can lead a browser here by a name of its own, but not as localhost.
             local = _is_local(connection.headers.get("host"))
             if local and not proxied and await self._is_open():
-                return Principal(_LOCAL)
+                return _LOCAL
             why = f" for what comes through a proxy ({proxied})" if proxied else ""
             msg = (
                 f"a token is needed{why}: Authorization: Bearer <token>; sleepstage token add "
@@ -94,7 +73,7 @@ class Authenticator:
         grant = await self._grant(secret.strip()) if kind.lower() == "bearer" else None
         if grant is None or (grant.expires is not None and grant.expires <= self._clock()):
             raise UnauthorizedError(_UNKNOWN)
-        return Principal(grant.owner, grant.session, grant if grant.session is None else None)
+        return grant
 
     async def add_link(self, link: Grant) -> None:
         """Store a link, unless the token that it is made with was revoked.
@@ -134,7 +113,7 @@ def make_grant(
     session: str | None = None,
     days: float | None = None,
     now: float | None = None,
-    token: Grant | None = None,
+    token: Grant = _LOCAL,
 ) -> tuple[Grant, str]:
     """Make a token of an owner, or a link to one `session`, which does not outlive its `token`.
 
@@ -150,7 +129,7 @@ def make_grant(
         raise DataError(msg)
     now = time.time() if now is None else now
     ends = [now + days * _DAY] if days is not None else []
-    if token is not None and token.expires is not None:
+    if token.expires is not None:
         ends.append(token.expires)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     grant = Grant(
@@ -158,7 +137,7 @@ def make_grant(
         digest=_digest(secret),
         owner=owner,
         session=session,
-        token=None if token is None else token.id,
+        token=token.id or None,
         created=now,
         expires=min(ends, default=None),
     )

@@ -128,10 +128,19 @@ class Message:
     @cached_property
     def span(self) -> tuple[float, float] | None:
         """Times of the oldest and the newest sample; None if there is none."""
-        times = [samples.times for samples in self.signals.values()]
-        if not times:
-            return None
-        return min(float(one[0]) for one in times), max(float(one[-1]) for one in times)
+        return (self.oldest, self.newest) if self.signals else None
+
+    @cached_property
+    def oldest(self) -> float:
+        """Time of the oldest sample; infinity if there is none."""
+        times = (samples.times[0] for samples in self.signals.values())
+        return float(min(times, default=math.inf))
+
+    @cached_property
+    def newest(self) -> float:
+        """Time of the newest sample; minus infinity if there is none."""
+        times = (samples.times[-1] for samples in self.signals.values())
+        return float(max(times, default=-math.inf))
 
     @property
     def n_samples(self) -> int:

@@ -1,4 +1,4 @@
-"""ASGI middleware: what a request passes before its route, and what completes its answer.
+"""What a request passes before its route, and what a client may take up.
 
 No page of another site, no stranger and no large body reaches a route that changes something. Every
 answer has headers of security and is measured; a fault is answered without details.
@@ -9,23 +9,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cachetools import TTLCache
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
-from sleepstage.errors import SleepstageError
-from sleepstage.server.problems import answer, problem
+from sleepstage.errors import DataError, SleepstageError
+from sleepstage.server.problems import BusyError, TooFastError, answer, problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sleepstage.server.limits import Slots
     from sleepstage.server.monitoring import Metrics
     from sleepstage.server.settings import Settings
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_QUICK: Final = 1 << 14  # bytes that are read faster than a thread can be had for them
+_WINDOW: Final = 10  # s over which messages are counted
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -90,31 +99,13 @@ class Answers:
             _log.debug("request", extra={**shown, "milliseconds": round(seconds * 1000, 1)})
 
 
-class Strangers:
-    """ASGI middleware that refuses pages from elsewhere and strangers who would change something.
+class Guard:
+    """ASGI middleware for requests that change something, or begin a WebSocket.
 
-    Reading has no body, and some of it is for everybody: its routes ask themselves, as do those of
-    WebSockets.
+    It refuses pages from elsewhere, strangers, and bodies that are too large or too slow. Reading
+    has no body, and some of it is for everybody: its routes ask who it is themselves, as do those
+    of WebSockets.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        changes = scope["type"] == "websocket" or scope.get("method", "GET") not in _READING
-        if changes and _is_foreign(Headers(scope=scope)):
-            detail = "a page of another origin may not do this"
-            await problem(403, detail)(scope, receive, send)
-            return
-        if changes and scope["type"] == "http":
-            access = scope["app"].state.service.access
-            scope["visitor"] = await access.authenticate(HTTPConnection(scope))
-        await self._app(scope, receive, send)
-
-
-class Bodies:
-    """ASGI middleware that limits requests that may have a body."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings, slots: Slots) -> None:
         self._app = app
@@ -123,13 +114,21 @@ class Bodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or scope["method"] in _READING:
+        if scope["type"] == "lifespan" or scope.get("method") in _READING:
             await self._app(scope, receive, send)
             return
-        self._check_length(Headers(scope=scope).get("content-length", "0"))
-        self._slots.check()
-        with self._slots.open():
-            await self._app(scope, self._limited(receive), send)
+        headers = Headers(scope=scope)
+        if _is_foreign(headers):
+            await problem(403, "a page of another origin may not do this")(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+        else:
+            access = scope["app"].state.service.access
+            scope["visitor"] = await access.authenticate(HTTPConnection(scope))
+            self._check_length(headers.get("content-length", "0"))
+            self._slots.check()
+            with self._slots.open():
+                await self._app(scope, self._limited(receive), send)
 
     def _check_length(self, length: str) -> None:
         limit = self._settings.max_body
@@ -167,3 +166,82 @@ def _is_foreign(headers: Headers) -> bool:
 
 def _too_large(limit: int) -> HTTPException:
     return HTTPException(413, f"a body has at most {limit} bytes; send smaller messages")
+
+
+class Rate:
+    """Counts messages of each session, and refuses too many."""
+
+    def __init__(self, per_second: int) -> None:
+        self._limit = per_second * _WINDOW
+        self._counts: TTLCache[str, list[int]] = TTLCache(100_000, _WINDOW)
+
+    def take(self, key: str) -> None:
+        """Count one more. Raises `TooFastError` if there were too many in these ten seconds."""
+        count = self._counts.setdefault(key, [0])
+        count[0] += 1
+        if count[0] > self._limit:
+            msg = f"more than {self._limit} messages in {_WINDOW} s; put more into each"
+            raise TooFastError(msg)
+
+
+class Slots:
+    """Counts what goes on at the same time; refuses more than `limit`, and names `what` it is."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        self._limit, self._what = limit, what
+        self.n_open = 0
+
+    def check(self) -> None:
+        """Refuse if there are as many as allowed. Raises `BusyError` if so."""
+        if self.n_open >= self._limit:
+            msg = f"{self.n_open} {self._what}, as many as the server takes; try again"
+            raise BusyError(msg)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Count one more while the block runs."""
+        self.n_open += 1
+        try:
+            yield
+        finally:
+            self.n_open -= 1
+
+
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """Give the body of a request, unpacked.
+
+    Raises `DataError` if it is damaged; `HTTPException` with status 415 if it is encoded in another
+    way than gzip, with 413 if it is larger than allowed once it is unpacked.
+    """
+    body = await request.body()
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in {"gzip", "x-gzip"}:
+        msg = f"Content-Encoding: {encoding[:40]} is not known here; use gzip, or none"
+        raise HTTPException(415, msg, {"Accept-Encoding": "gzip"})
+    return await asyncio.to_thread(_unpack, body, settings.max_body)
+
+
+def _unpack(body: bytes, limit: int) -> bytes:
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        unpacked = stream.decompress(body, limit + 1)
+    except zlib.error as error:
+        msg = f"body: not gzip ({error}); compress it again, or send it without Content-Encoding"
+        raise DataError(msg) from error
+    if len(unpacked) > limit:
+        msg = f"a body has at most {limit} bytes once it is unpacked; send smaller messages"
+        raise HTTPException(413, msg)
+    if not stream.eof or stream.unused_data:
+        wrong = "more follows after its end" if stream.eof else "it is cut short"
+        msg = f"body: {wrong}; expected one gzip stream of {len(body)} bytes"
+        raise DataError(msg)
+    return unpacked
+
+
+async def read_aside(read: Callable[..., T], body: bytes, *given: Any) -> T:
+    """Call ``read(body, *given)``, in a thread if that takes long."""
+    if len(body) <= _QUICK:
+        return read(body, *given)
+    return await asyncio.to_thread(read, body, *given)

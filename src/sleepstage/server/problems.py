@@ -15,6 +15,8 @@ from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreEr
 from sleepstage.server.message import TooManyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI
     from starlette.requests import Request
 
@@ -57,68 +59,63 @@ _STATUS: Final[dict[type[SleepstageError], int]] = {
     StoreError: 503,
     BusyError: 503,
 }
-_RETRY_AFTER: Final = {429: "10", 503: "2"}  # seconds
+_HEADERS: Final = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "10"},  # seconds
+    503: {"Retry-After": "2"},
+}
 
 
 def describe(error: SleepstageError) -> dict[str, Any]:
     """Problem details of an error."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    detail = "there is no such session" if status == 404 else str(error)
     if isinstance(error, StoreError):  # it names a path or an address
         _log.error("%s", error)
-        return _details(status, "the store does not answer, or takes nothing now; try again")
-    return _details(status, "there is no such session" if status == 404 else str(error))
+        detail = "the store does not answer, or takes nothing now; try again"
+    return _details(status, detail)
+
+
+def _details(status: int, detail: str) -> dict[str, Any]:
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
 
 def answer(error: SleepstageError | HTTPException) -> Response:
     """Answer with problem details of an error."""
     if isinstance(error, HTTPException):
-        return problem(error.status_code, error.detail, dict(error.headers or {}))
+        return problem(error.status_code, error.detail, error.headers)
     details = describe(error)
     return problem(details["status"], details["detail"])
 
 
-def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with problem details."""
-    headers = dict(headers or {})
-    if status in _RETRY_AFTER:
-        headers["Retry-After"] = _RETRY_AFTER[status]
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        orjson.dumps(_details(status, detail)), status, headers, "application/problem+json"
-    )
-
-
-def _details(status: int, detail: str) -> dict[str, Any]:
-    return {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
+    named = {**(headers or {}), **_HEADERS.get(status, {})}
+    content = orjson.dumps(_details(status, detail))
+    return Response(content, status, named, "application/problem+json")
 
 
 def add_handlers(app: FastAPI) -> None:
     """Have every error that is expected answered with problem details; faults are for `Answers`."""
-    app.add_exception_handler(SleepstageError, _known)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
 
+    @app.exception_handler(SleepstageError)
+    async def known(_: Request, error: SleepstageError) -> Response:
+        return answer(error)
 
-async def _known(_: Request, error: SleepstageError) -> Response:
-    return answer(error)
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        # What goes wrong as FastAPI reads a body is hidden behind a status of 400.
+        if error.status_code == 400 and error.__cause__ is not None:
+            return problem(422, f"body: not JSON ({error.__cause__})")
+        return answer(error)
 
-
-async def _http(_: Request, error: HTTPException) -> Response:
-    # What goes wrong as FastAPI reads a body is hidden behind a status of 400.
-    if error.status_code == 400 and error.__cause__ is not None:
-        return problem(422, f"body: not JSON ({error.__cause__})")
-    return answer(error)
-
-
-async def _invalid(request: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    if first["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
-        return problem(422, "body: send it as JSON, with the header Content-Type: application/json")
-    where = ".".join(str(part) for part in first["loc"])
-    return problem(422, f"{where}: {first['msg']}")
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        content_type = request.headers.get("content-type", "")
+        if first["loc"] == ("body",) and "json" not in content_type:
+            what = "send it as JSON, with the header Content-Type: application/json"
+            return problem(422, f"body: {what}")
+        where = ".".join(str(part) for part in first["loc"])
+        return problem(422, f"{where}: {first['msg']}")

@@ -5,34 +5,49 @@ Epochs and nights are stored as the API describes them.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
+import orjson
+import pydantic.dataclasses
+from pydantic import BeforeValidator
 
 from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.statistics import sleep_statistics
+from sleepstage.core.periods import PERIOD_OVER
 from sleepstage.stages import EPOCH_SECONDS, REASONS, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sleepstage.core.hypnogram import Epoch
     from sleepstage.core.periods import SleepEvent
-    from sleepstage.core.recording import Recording
     from sleepstage.engine.buffer import SampleBuffer
-    from sleepstage.engine.stager import Stager
 
 
-@dataclass(frozen=True, kw_only=True)
-class SessionRecord:
-    """A session, as the store knows it."""
+_MOST_EPOCHS: Final = 3 * 24 * 120  # that a session keeps, three days
+
+
+def _from_text(value: Any) -> Any:
+    return orjson.loads(value) if isinstance(value, str) else value
+
+
+_Counts = Annotated[Mapping[str, int | float], BeforeValidator(_from_text)]
+stored = pydantic.dataclasses.dataclass(
+    frozen=True, kw_only=True, config={"use_attribute_docstrings": True}
+)
+"""A dataclass that is read from a store and described to clients by its docstrings."""
+
+
+@stored
+class Shown:
+    """What the interface shows of a session as it is stored; its docstrings describe it there."""
 
     id: str
     """Part of its address; can't be guessed."""
-    owner: str
-    """Whose it is; see `Grant.owner`."""
     label: str = ""
     """What people call it, as the name of a device."""
     source: str = "api"
@@ -41,34 +56,62 @@ class SessionRecord:
     """True if its samples were made by a program: whatever shows it must mark it."""
     created: float
     """When it was opened, by the server's clock, in Unix seconds."""
+    start: float | None = None
+    """Start of the first epoch on the samples' clock; null before the first sample."""
     lateness: float = 5.0
     """Seconds that late samples are waited for."""
     find_rem: bool = False
     """Whether it is decided at the model's operating point for REM."""
-    start: float | None = None
-    """Start of the first epoch on the samples' clock; None until the first sample."""
-    watermark: float | None = None
-    """Samples before this time come too late; None before the first step of work."""
+    closed: bool = False
+    """Whether it is over; nothing is taken in any more."""
     n_epochs: int = 0
     """Epochs emitted so far."""
-    due: float | None = None
-    """Once a sample is as new as this, an epoch can be emitted. None before the first sample."""
-    motion_columns: int = 0
-    """3 for raw acceleration, 4 for summaries, 0 before the first."""
-    intake: Mapping[str, float] = field(default_factory=dict)
-    """What became of all samples so far; fields of `sleepstage.engine.buffer.IngestStats`."""
-    closed: bool = False
-    """Whether the night is over; nothing is taken in any more."""
-    reopens: bool = False
-    """True if silence closed it: a message with samples opens it again."""
-    warnings: Mapping[str, int] = field(default_factory=dict)
-    """Number of samples that each kind of warning was about."""
-    version: int = 0
-    """Raised by every `Advance`: who works from an older one has to begin again."""
     newest: float | None = None
     """Time of the newest sample."""
     heard: float
     """When the last message came, by the server's clock."""
+    intake: _Counts = field(default_factory=dict)
+    """What became of all samples so far; fields of `sleepstage.engine.buffer.IngestStats`."""
+    watch: str | None = None
+    """Session that this night was found in; null for one that takes samples itself."""
+    first: int = 0
+    """Number of the first epoch that is kept."""
+
+
+@stored
+class SessionRecord(Shown):
+    """A session, as the store knows it."""
+
+    owner: str
+    """Whose it is; see `Grant.owner`."""
+    watermark: float | None = None
+    """Samples before this time come too late; None before the first step of work."""
+    due: float | None = None
+    """Once a sample is as new as this, an epoch can be emitted. None before the first sample."""
+    slept: float | None = None
+    """End of the newest sleep period, as far as it has come; None before the first."""
+    kept: float | None = None
+    """Sleep periods that end by this time are nights of their own; None before the first."""
+    motion_columns: int = 0
+    """3 for raw acceleration, 4 for summaries, 0 before the first."""
+    reopens: bool = False
+    """True if silence closed it: a message with samples opens it again."""
+    warnings: _Counts = field(default_factory=dict)
+    """Number of samples that each kind of warning was about."""
+    version: int = 0
+    """Raised by every `Advance`: who works from an older one has to begin again."""
+
+    @property
+    def time(self) -> float:
+        """End of the last epoch, or start of the first; minus infinity before the first sample."""
+        return -math.inf if self.start is None else self.start + EPOCH_SECONDS * self.n_epochs
+
+    @property
+    def untidy(self) -> bool:
+        """Whether sleep is over that is no night of its own yet, or too many epochs are kept."""
+        over = self.slept is not None and self.slept + PERIOD_OVER <= self.time
+        is_night = self.kept is not None and self.slept == self.kept
+        return (over and not is_night) or self.n_epochs - self.first >= _MOST_EPOCHS
 
 
 @dataclass(frozen=True)
@@ -119,7 +162,7 @@ class Backlog:
 
 ADVANCED: Final = (
     *("start", "watermark", "n_epochs", "due", "motion_columns", "intake"),
-    *("closed", "reopens", "version"),
+    *("closed", "reopens", "version", "first", "slept", "kept"),
 )
 """Fields of a session that a step of work writes; `newest`, `heard` and `warnings` belong to the
 messages."""
@@ -141,14 +184,30 @@ class Advance:
     """What these epochs rest on, for the whole-night model; empty for none."""
     result: Mapping[str, Any] | None = None
     """The night as a whole, once the session is closed."""
+    dropped: int = 0
+    """So many of the `samples` of earlier steps, the oldest, are dropped, and the epochs before
+    ``record.first``."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grant:
-    """The right to use the service: a person's token, or a link to look at one session."""
+@stored
+class ShownGrant:
+    """What the interface shows of a link."""
 
     id: str
     """To list and revoke it by; no secret."""
+    created: float
+    """Unix seconds."""
+    expires: float | None = None
+    """Unix seconds; null for never."""
+
+
+@stored
+class Grant(ShownGrant):
+    """The right to use the service: a person's token, or a link to look at one session.
+
+    Whoever makes a request has one: without a token on a server's own machine, an empty one.
+    """
+
     digest: str
     """SHA-256 of the secret, in hexadecimal. The secret itself is stored nowhere."""
     owner: str
@@ -156,12 +215,12 @@ class Grant:
     session: str | None = None
     """None for a token; a link opens this session alone, to look at."""
     token: str | None = None
-    """Id of the token that a link was made with: revoked with it. None for a token, for a link
-    that was made without one, and for those of stores before version 2."""
-    created: float
-    """Unix seconds."""
-    expires: float | None = None
-    """Unix seconds; None for never."""
+    """Id of the token that a link was made with: revoked with it. None for a token, and for a link
+    that was made without one."""
+
+    def may_see(self, record: SessionRecord) -> bool:
+        """Whether a session is theirs to look at."""
+        return record.owner == self.owner and self.session in (None, record.id)
 
 
 def describe_epochs(
@@ -190,27 +249,26 @@ def describe_epochs(
     return described
 
 
+def number_of(record: SessionRecord, epoch: Mapping[str, Any]) -> int:
+    """Number of an epoch that `describe_epochs` gave."""
+    return round((epoch["time"] - (record.start or 0.0)) / EPOCH_SECONDS)
+
+
 def _rounded(value: float) -> float:
     return round(float(value), 2)
 
 
-def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[str, Any]:
-    """Sleep statistics of epochs as `describe_epochs` gives them."""
+def read_epochs(
+    epochs: Sequence[Mapping[str, Any]], scheme: Scheme, start: float = 0.0
+) -> Hypnogram:
+    """Stages of epochs as `describe_epochs` gives them."""
     code = {name: number for number, name in enumerate(scheme.classes)}
     codes = np.array([code.get(epoch["stage"], UNSCORED) for epoch in epochs], dtype=np.int8)
     given = [epoch.get("reason", "") for epoch in epochs]  # those of earlier versions have none
     reasons = np.array([REASONS.index(one) for one in given], dtype=np.int8)
-    return asdict(sleep_statistics(Hypnogram(0.0, codes, scheme, reasons=reasons)))
+    return Hypnogram(start, codes, scheme, reasons=reasons)
 
 
-def describe_night(
-    stager: Stager, recording: Recording | None, *, find_rem: bool
-) -> dict[str, Any]:
-    """Stage a night that is over: its epochs and statistics; no epochs if there is no recording."""
-    epochs: list[dict[str, Any]] = []
-    if recording is not None:
-        hypnogram = stager.predict(recording)
-        if find_rem:
-            hypnogram = hypnogram.decide(stager.info.class_weights)
-        epochs = [epoch.to_dict() for epoch in hypnogram.epochs()]
-    return {"epochs": epochs, "statistics": describe_statistics(epochs, stager.scheme)}
+def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[str, Any]:
+    """Sleep statistics of epochs as `describe_epochs` gives them."""
+    return asdict(read_epochs(epochs, scheme).statistics())

@@ -13,14 +13,15 @@ from starlette.responses import Response
 
 from sleepstage.server import schemas
 from sleepstage.server.admission import describe_warnings, is_ahead
-from sleepstage.server.auth import Authenticator, Principal, make_grant
-from sleepstage.server.limits import read_aside, read_body
+from sleepstage.server.auth import Authenticator, make_grant
 from sleepstage.server.message import Message
+from sleepstage.server.middleware import read_aside, read_body
 from sleepstage.server.problems import ForbiddenError, UnknownSessionError
+from sleepstage.server.records import Grant, ShownGrant
 from sleepstage.server.sensor_logger import read_push
 
 if TYPE_CHECKING:
-    from sleepstage.server.limits import Rate, Slots
+    from sleepstage.server.middleware import Rate, Slots
     from sleepstage.server.records import SessionRecord
     from sleepstage.server.sensor_logger import Push
     from sleepstage.server.sessions import SessionService
@@ -50,41 +51,51 @@ async def _service(request: Request) -> Service:
     return service
 
 
-async def _visitor(request: Request) -> Principal:
-    known: Principal | None = request.scope.get("visitor")
+async def _visitor(request: Request) -> Grant:
+    known: Grant | None = request.scope.get("visitor")
     return known or await (await _service(request)).access.authenticate(request)
 
 
-async def _owner(request: Request) -> Principal:
+async def _owner(request: Request) -> Grant:
     return only_owner(await _visitor(request))
 
 
-def only_owner(visitor: Principal) -> Principal:
+def only_owner(visitor: Grant) -> Grant:
     """Give the visitor, unless they came by a link: those only look.
 
     Raises `ForbiddenError` if they did.
     """
-    if not visitor.may_change:
+    if visitor.session is not None:
         msg = "a link is to look at its session only"
         raise ForbiddenError(msg)
     return visitor
 
 
-async def see(service: Service, visitor: Principal, session_id: str) -> SessionRecord:
-    """Give a session that the visitor may see; to others it does not exist."""
-    record = await service.nights.known(session_id)
-    if not visitor.may_see(record):
+async def see(service: Service, visitor: Grant, session_id: str) -> str:
+    """Give the id of a session that the visitor may see; to others it does not exist."""
+    if not visitor.may_see(await service.nights.known(session_id)):
         raise UnknownSessionError(session_id)
-    return record
+    return session_id
 
 
-AnyVisitor = Annotated[Principal, Depends(_visitor)]
-Owner = Annotated[Principal, Depends(_owner)]
+Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
+
+
+async def _seen(request: Request, session_id: Id) -> str:
+    return await see(await _service(request), await _visitor(request), session_id)
+
+
+async def _own(request: Request, session_id: Id) -> str:
+    return await see(await _service(request), await _owner(request), session_id)
+
+
+AnyVisitor = Annotated[Grant, Depends(_visitor)]
+Owner = Annotated[Grant, Depends(_owner)]
 Given = Annotated[Service, Depends(_service)]
-SessionId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
+Seen = Annotated[str, Depends(_seen)]
+Own = Annotated[str, Depends(_own)]
 MessageId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
-LinkId = SessionId
-After = Annotated[int, Query(ge=0, le=10_000, description="Number of the first epoch to give.")]
+After = Annotated[int, Query(ge=0, le=10_000_000, description="Number of the first epoch to give.")]
 
 _CODES: Final = (401, 403, 404, 408, 409, 413, 422, 429, 503)
 api = APIRouter(prefix="/v1", responses=dict.fromkeys(_CODES, schemas.PROBLEM))
@@ -102,14 +113,14 @@ async def show_visitor(visitor: AnyVisitor) -> Response:
 
 @api.post("/sessions", status_code=201, response_model=schemas.SessionOut)
 async def open_session(given: schemas.SessionIn, visitor: Owner, service: Given) -> Response:
-    """Open a session: one night of one person."""
+    """Open a session of one person: a night, or as many days and nights as a watch is worn."""
     record = await service.nights.open(visitor.owner, **given.model_dump())
     return _json(schemas.describe_session(record), 201)
 
 
 @api.get("/sessions", response_model=schemas.SessionsOut)
 async def list_sessions(visitor: AnyVisitor, service: Given) -> Response:
-    """Your sessions, newest first."""
+    """Your sessions, newest first, with the nights that were found in them (`watch`)."""
     if visitor.session is not None:
         records = [await service.nights.session(visitor.session)]
     else:
@@ -129,17 +140,15 @@ async def forget_everything(visitor: Owner, service: Given) -> Response:
 
 
 @api.get("/sessions/{session_id}", response_model=schemas.SessionOut)
-async def show_session(session_id: SessionId, visitor: AnyVisitor, service: Given) -> Response:
+async def show_session(session: Seen, service: Given) -> Response:
     """Show a session as it is now."""
-    await see(service, visitor, session_id)
-    return _json(schemas.describe_session(await service.nights.session(session_id)))
+    return _json(schemas.describe_session(await service.nights.session(session)))
 
 
 @api.delete("/sessions/{session_id}", status_code=204)
-async def delete_session(session_id: SessionId, visitor: Owner, service: Given) -> Response:
-    """Delete a session and everything measured in it."""
-    await see(service, visitor, session_id)
-    await service.nights.delete(session_id)
+async def delete_session(session: Own, service: Given) -> Response:
+    """Delete a session, everything measured in it, and the nights that were found in it."""
+    await service.nights.delete(session)
     await service.nights.erasing.wait()
     return Response(status_code=204)
 
@@ -154,27 +163,20 @@ async def delete_session(session_id: SessionId, visitor: Owner, service: Given) 
     },
     openapi_extra=schemas.MESSAGE_BODY,
 )
-async def push(
-    session_id: SessionId,
-    message_id: MessageId,
-    request: Request,
-    visitor: Owner,
-    service: Given,
-) -> Response:
+async def push(session: Own, message_id: MessageId, request: Request, service: Given) -> Response:
     """Push samples. Once this is answered they are stored; the same message again changes nothing.
 
     A message has any of the signals, in any order, and may be packed with gzip. Each has an id of
     your choice: with another content, a known id is refused. Samples that can never count are
     dropped, and `warnings` reports them.
     """
-    await see(service, visitor, session_id)
-    service.rate.take(session_id)
+    service.rate.take(session)
     binary = request.headers.get("content-type", "").startswith(BINARY)
     body = await read_body(request, service.settings)
     read = Message.from_bytes if binary else Message.from_json
     message = await read_aside(read, body, service.settings.max_samples)
-    receipt = await service.nights.push(session_id, message_id, message)
-    return _json(schemas.describe_receipt(receipt), 200 if receipt.repeated else 201)
+    receipt = await service.nights.push(session, message_id, message)
+    return _json(receipt.answer, 200 if receipt.repeated else 201)
 
 
 async def _hypnogram(service: Service, session_id: str, after: int) -> Response:
@@ -183,55 +185,49 @@ async def _hypnogram(service: Service, session_id: str, after: int) -> Response:
 
 
 @api.get("/sessions/{session_id}/hypnogram", response_model=schemas.HypnogramOut)
-async def show_hypnogram(
-    session_id: SessionId, visitor: AnyVisitor, service: Given, after: After = 0
-) -> Response:
-    """Give the night so far: all epochs that follow from what was acknowledged."""
-    await see(service, visitor, session_id)
-    return await _hypnogram(service, session_id, after)
+async def show_hypnogram(session: Seen, service: Given, after: After = 0) -> Response:
+    """Give the night so far: all epochs that follow from what was acknowledged.
+
+    A session that goes on for days keeps its last two or three.
+    """
+    return await _hypnogram(service, session, after)
 
 
 @api.post("/sessions/{session_id}/close", response_model=schemas.HypnogramOut)
-async def close_session(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+async def close_session(session: Own, service: Given) -> Response:
     """End the night: its last epochs, and the whole night staged at once, with its statistics."""
-    await see(service, visitor, session_id)
-    await service.nights.close(session_id)
-    return await _hypnogram(service, session_id, 0)
+    await service.nights.close(session)
+    return await _hypnogram(service, session, 0)
 
 
 @api.post("/sessions/{session_id}/links", status_code=201, response_model=schemas.LinkOut)
 async def make_link(
-    session_id: SessionId, given: schemas.LinkIn, visitor: Owner, service: Given
+    session: Own, given: schemas.LinkIn, visitor: Owner, service: Given
 ) -> Response:
     """Make a link that shows this session to whoever has it, and lets nobody change it."""
-    await see(service, visitor, session_id)
-    await service.nights.session(session_id)
+    await service.nights.session(session)
     now = service.nights.clock()
     grant, secret = make_grant(
-        visitor.owner, session=session_id, days=given.days, now=now, token=visitor.token
+        visitor.owner, session=session, days=given.days, now=now, token=visitor
     )
     await service.access.add_link(grant)
-    page = f"/#/sessions/{session_id}/{secret}"
-    described = {"secret": secret, "session": session_id, "page": page}
-    return _json({**schemas.describe_link(grant), **described}, 201)
+    page = f"/#/sessions/{session}/{secret}"
+    described = {"secret": secret, "session": session, "page": page}
+    return _json({**schemas.shown(grant, ShownGrant), **described}, 201)
 
 
 @api.get("/sessions/{session_id}/links", response_model=schemas.LinksOut)
-async def list_links(session_id: SessionId, visitor: Owner, service: Given) -> Response:
+async def list_links(session: Own, service: Given) -> Response:
     """Links to this session, without their secrets."""
-    await see(service, visitor, session_id)
-    await service.nights.session(session_id)
-    grants = await service.nights.store.grants(session_id=session_id)
-    return _json({"links": [schemas.describe_link(one) for one in grants]})
+    await service.nights.session(session)
+    grants = await service.nights.store.grants(session_id=session)
+    return _json({"links": [schemas.shown(one, ShownGrant) for one in grants]})
 
 
 @api.delete("/sessions/{session_id}/links/{link_id}", status_code=204)
-async def revoke_link(
-    session_id: SessionId, link_id: LinkId, visitor: Owner, service: Given
-) -> Response:
+async def revoke_link(session: Own, link_id: Id, service: Given) -> Response:
     """Revoke a link; within seconds it shows nothing."""
-    await see(service, visitor, session_id)
-    links = await service.nights.store.grants(session_id=session_id)
+    links = await service.nights.store.grants(session_id=session)
     if all(link.id != link_id for link in links):
         raise UnknownSessionError(link_id)
     await service.nights.store.remove_grant(link_id)
@@ -249,8 +245,8 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
     nights, limit = service.nights, service.settings.max_samples
     given = await read_aside(read_push, await read_body(request, service.settings), limit)
     message = given.message
+    count = message.n_samples
     if message.span is None or is_ahead(message, nights.clock()):
-        count = message.n_samples
         warnings = describe_warnings({"ahead": count, "unusable": count} if count else {})
         nights.count(warnings)
         nothing = {"session": None, "page": None, "stored": 0, "repeated": False}
@@ -260,20 +256,19 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
     # The app counts its messages, and can't do anything about a number that has been used.
     message_id = f"{given.message_id}.{message.digest.hex()}"
     receipt = await nights.push(record.id, message_id, message)
-    n_stored = 0 if receipt.repeated else receipt.message.n_samples
-    n_dropped = 0 if receipt.repeated else message.n_samples - n_stored
+    n_stored, n_new = (0, 0) if receipt.repeated else (receipt.message.n_samples, count)
     return _json(
         {
             "session": record.id,
             "page": f"/#/sessions/{record.id}",
             "stored": n_stored,
-            "ignored": given.n_ignored + n_dropped,
-            **schemas.describe_receipt(receipt),
+            "ignored": given.n_ignored + n_new - n_stored,
+            **receipt.answer,
         }
     )
 
 
-async def _session_of(service: Service, visitor: Principal, given: Push) -> SessionRecord:
+async def _session_of(service: Service, visitor: Grant, given: Push) -> SessionRecord:
     """Give the session of a recording; it is named by whose it is, so that no server need ask."""
     named = orjson.dumps([visitor.owner, given.device, given.session])
     session_id = hashlib.sha256(named).hexdigest()[:32]

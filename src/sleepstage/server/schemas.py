@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sleepstage.core.statistics import SleepStatistics  # noqa: TC001 - pydantic reads it
 from sleepstage.server.admission import describe_warnings
+from sleepstage.server.records import Shown, ShownGrant, stored
 
 if TYPE_CHECKING:
-    from sleepstage.server.admission import Receipt
-    from sleepstage.server.records import Grant, SessionRecord
+    from sleepstage.server.records import SessionRecord
 
 _Seconds = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
 
@@ -44,24 +45,14 @@ class _Warning(BaseModel):
     detail: str = Field(description="What is wrong, and how to fix it.")
 
 
-class SessionOut(BaseModel):
+@stored
+class SessionOut(Shown):
     """A session."""
 
-    id: str
-    label: str
-    source: str
-    simulated: bool
-    created: float = Field(description="Unix seconds, by the server's clock.")
-    start: float | None = Field(description="Start of the first epoch; null before any sample.")
-    lateness: float
-    find_rem: bool
-    closed: bool
-    n_epochs: int
-    newest: float | None = Field(description="Time of the newest sample.")
-    heard: float = Field(description="When the last message came, by the server's clock.")
-    intake: dict[str, float] = Field(description="What became of all samples so far.")
-    warnings: list[_Warning] = Field(description="About samples of all messages so far.")
-    page: str = Field(description="Where the page shows it.")
+    warnings: list[_Warning]
+    """About samples of all messages so far."""
+    page: str
+    """Where the page shows it."""
 
 
 class SessionsOut(BaseModel):
@@ -84,7 +75,7 @@ class _Epoch(_NightEpoch):
 
 
 class _Event(BaseModel):
-    kind: str = Field(description="fell_asleep, woke_up or rem_began.")
+    kind: str = Field(description="fell_asleep, woke_up, rem_began or not_worn.")
     time: float = Field(description="When it happened (s).")
     delay: float = Field(description="Seconds until it was known.")
     confidence: float = Field(description="Mean probability over the epochs that decided it.")
@@ -123,13 +114,8 @@ class SensorLoggerOut(PushOut):
     ignored: int = Field(description="Readings of other sensors, and such that can't be used.")
 
 
-class _ListedLink(BaseModel):
-    id: str
-    created: float
-    expires: float | None
-
-
-class LinkOut(_ListedLink):
+@stored
+class LinkOut(ShownGrant):
     """A link, with its secret: this is the only time it is shown."""
 
     secret: str
@@ -140,7 +126,7 @@ class LinkOut(_ListedLink):
 class LinksOut(BaseModel):
     """The links of a session."""
 
-    links: list[_ListedLink]
+    links: list[ShownGrant]
 
 
 class VisitorOut(BaseModel):
@@ -153,21 +139,15 @@ class VisitorOut(BaseModel):
 def describe_session(record: SessionRecord) -> dict[str, Any]:
     """Give a session as `SessionOut`."""
     return {
-        **{name: getattr(record, name) for name in SessionOut.model_fields if name != "page"},
-        "intake": dict(record.intake),
+        **shown(record, Shown),
         "warnings": describe_warnings(record.warnings),
         "page": f"/#/sessions/{record.id}",
     }
 
 
-def describe_receipt(receipt: Receipt) -> dict[str, Any]:
-    """Give what became of a message as `PushOut`."""
-    return {"repeated": receipt.repeated, "warnings": receipt.warnings}
-
-
-def describe_link(grant: Grant) -> dict[str, Any]:
-    """Give a link as it is listed."""
-    return {"id": grant.id, "created": grant.created, "expires": grant.expires}
+def shown(stored: object, form: type) -> dict[str, Any]:
+    """Give of what is stored what a form of it shows."""
+    return {one.name: getattr(stored, one.name) for one in fields(form)}
 
 
 def _rows(*columns: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the session as it is, and is written only if nobody was faster.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from dataclasses import replace
@@ -17,11 +18,18 @@ from typing import TYPE_CHECKING, Any, Final
 from cachetools import LRUCache
 
 from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.engine.session import LONGEST_SILENCE
 from sleepstage.errors import DataError, StoreError
 from sleepstage.server.admission import Receipt, admit, confirm
 from sleepstage.server.background import Changes, Erasing, Failing
 from sleepstage.server.problems import OverError, UnknownSessionError
-from sleepstage.server.records import Advance, Incoming, SessionRecord, describe_statistics
+from sleepstage.server.records import (
+    Advance,
+    Incoming,
+    SessionRecord,
+    describe_statistics,
+    number_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -125,7 +133,7 @@ class SessionService:
         if message.span is None:
             msg = "no samples; give some of heart_rate, motion, steps"
             raise DataError(msg)
-        before = await self._current(session_id, message.span[0])
+        before = await self._current(session_id, message.span)
         receipt = admit(before, message, now=self.clock())
         kept, now = receipt.message, self.clock()
         incoming = Incoming(
@@ -148,26 +156,29 @@ class SessionService:
         for warning in warnings:
             self._metrics.warnings.labels(warning["kind"]).inc(warning["count"])
 
-    async def _current(self, session_id: str, oldest: float) -> SessionRecord:
-        """Give a session as it is now; read again only if samples older than its newest came."""
+    async def _current(self, session_id: str, span: tuple[float, float]) -> SessionRecord:
+        """Give a session as it is now; read again only if samples do not just continue it."""
         known = await self.known(session_id)
-        goes_on = known.newest is not None and known.newest <= oldest
+        newest = math.inf if known.newest is None else known.newest
+        goes_on = newest <= span[0] and span[1] < newest + LONGEST_SILENCE
         return known if goes_on else await self.session(session_id)
 
     async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
-        """Give the night so far, with all in it that was acknowledged."""
+        """Give what is kept of the night so far, with all in it that was acknowledged."""
         for _ in range(2):  # work that is under way may have begun before the last message came
             if _is_due(await self.session(session_id)):
                 await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id)
+        kept = number_of(record, epochs[0]) if epochs else record.n_epochs
+        first = min(max(after, kept), kept + len(epochs))
         events = [event for epoch in epochs for event in epoch.pop("events", [])]
         result = await self.store.result(session_id) if record.closed else None
         problem = (result or {}).pop("problem", None)
         return {
             "record": record,
-            "first": min(after, len(epochs)),
-            "epochs": epochs[after:],
+            "first": first,
+            "epochs": epochs[first - kept :],
             "events": events,
             "statistics": describe_statistics(epochs, self._workers.models.live.scheme),
             "night": result or None,
@@ -188,11 +199,11 @@ class SessionService:
         record = await self.session(session_id)
         yield record
         while not self.changes.stopped:
-            for number, epoch in enumerate(await self.store.epochs(session_id, after=after), after):
+            for epoch in await self.store.epochs(session_id, after=after):
                 for event in epoch.pop("events", []):
                     yield {"sleep": event}
-                yield {"number": number, "epoch": epoch}
-                after = number + 1
+                after = number_of(record, epoch) + 1
+                yield {"number": after - 1, "epoch": epoch}
             if record.closed:
                 yield record
                 return
@@ -219,6 +230,9 @@ class SessionService:
             # Heard meanwhile, it would no longer wait for samples that are out of order.
             if silent_since is not None and record.heard >= silent_since:
                 return
+            if record.untidy and not record.closed:
+                await self._commit(backlog, await self._timed(self._step(backlog)))
+                continue
             if record.closed:
                 record = replace(record, reopens=False, version=record.version + 1)
                 step = Advance(record, None, -1, result=await self.store.result(session_id))
@@ -267,10 +281,24 @@ class SessionService:
                 return
             if not _is_due(backlog.record):
                 return
-            step = await self._timed(self._workers.advance(backlog))
-            if await self._commit(backlog, step):
+            step = await self._timed(self._step(backlog))
+            written = await self._commit(backlog, step)
+            if written and not (backlog.record.untidy or step.record.untidy):
                 return
         raise StoreError(_BUSY)
+
+    async def _step(self, backlog: Backlog) -> Advance:
+        """Emit epochs; before that, make nights of the sleep that is over."""
+        session_id = backlog.record.id
+        if not backlog.record.untidy:
+            return await self._workers.advance(backlog)
+        epochs, samples = await self.store.epochs(session_id), await self.store.samples(session_id)
+        nights, step = await self._workers.divide(backlog, epochs, samples)
+        for night in nights:
+            # Takes this one step only: who does it again after a crash finds it done.
+            await self.store.open_session(replace(night.record, reopens=True, version=0))
+            await self.store.commit(0, night)
+        return step
 
     async def _backlog(self, session_id: str) -> Backlog:
         backlog = await self.store.backlog(session_id)

@@ -13,19 +13,11 @@ from starlette.websockets import WebSocketDisconnect
 
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.server import schemas
-from sleepstage.server.limits import read_aside
 from sleepstage.server.message import Message, read_json
+from sleepstage.server.middleware import read_aside
 from sleepstage.server.problems import UnauthorizedError, UnknownSessionError, answer, describe
 from sleepstage.server.records import SessionRecord
-from sleepstage.server.routes import (
-    After,
-    AnyVisitor,
-    Given,
-    Service,
-    SessionId,
-    only_owner,
-    see,
-)
+from sleepstage.server.routes import After, Given, Id, Seen, Service, only_owner, see
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,23 +41,21 @@ streams = APIRouter(prefix="/v1/sessions/{session_id}")
 )
 async def events(
     request: Request,
-    session_id: SessionId,
-    visitor: AnyVisitor,
+    session: Seen,
     service: Given,
     after: After = 0,
-    last_event_id: Annotated[int | None, Header(ge=0, le=10_000)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=10_000_000)] = None,
 ) -> StreamingResponse:
     """Epochs as server-sent events, from number `after` or that after `Last-Event-ID`.
 
     `session` describes the session, at first and when it is over; `epoch` has an epoch, with its
     number as id; `sleep`, just before the epoch that decided it, that somebody fell asleep or woke
-    up, or that REM began.
+    up, that REM began, or that the watch is not worn.
     """
-    await see(service, visitor, session_id)
-    await service.nights.session(session_id)
+    await service.nights.session(session)
     service.streams.check()
     first = after if last_event_id is None else last_event_id + 1
-    item = _events(service, request, session_id, first)
+    item = _events(service, request, session, first)
     return StreamingResponse(item, media_type="text/event-stream")
 
 
@@ -101,7 +91,7 @@ async def _events(
 
 
 @streams.websocket("/stream")
-async def stream(socket: WebSocket, session_id: SessionId, after: After = 0) -> None:
+async def stream(socket: WebSocket, session_id: Id, after: After = 0) -> None:
     """Messages in, acknowledgements and epochs out, on one connection.
 
     In: JSON as for a message, with its name as ``id``; or binary: the name as uint64, the binary
@@ -155,7 +145,7 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
             message_id, message = await read_aside(read, body, service.settings.max_samples)
             service.rate.take(session_id)
             receipt = await service.nights.push(session_id, message_id, message)
-            await _send(socket, {"id": message_id, **schemas.describe_receipt(receipt)})
+            await _send(socket, {"id": message_id, **receipt.answer})
         except (UnauthorizedError, UnknownSessionError):  # revoked, deleted: no way back
             await _leave(socket)
             return

@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
-from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.periods import SleepPeriod
+from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.samples import Samples
 from sleepstage.core.signals import Pedometer, count_steps
+from sleepstage.engine.session import LONGEST_SILENCE
 from sleepstage.engine.snapshot import unpack
 from sleepstage.engine.stager import Stager, load_model
-from sleepstage.errors import DataError, SleepstageError, SnapshotMismatchError
+from sleepstage.errors import DataError, SnapshotMismatchError
+from sleepstage.server import nights
 from sleepstage.server.message import Message, join
-from sleepstage.server.records import Advance, describe_epochs, describe_night
+from sleepstage.server.records import Advance, describe_epochs
 from sleepstage.stages import EPOCH_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sleepstage.core.hypnogram import Epoch
     from sleepstage.engine.session import Session
     from sleepstage.server.records import Backlog, SessionRecord
 
 _log = logging.getLogger(__name__)
-
-_PACKED: Final = b"\x78\x01"
-"""How a snapshot begins. Up to version 0.1 it was two, with the length of the first before them."""
-_MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
-"""Errors that are not those of a night's own data: later, or on another server, it may succeed."""
 
 
 @dataclass(frozen=True)
@@ -117,24 +114,25 @@ def advance(models: Models, backlog: Backlog) -> Advance:
 
 
 def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
-    """Emit the last epochs, and stage the night as a whole.
+    """Emit the last epochs, and stage the night as a whole, its last day if it is longer.
 
     What can't be staged is left out, and the result has it under ``problem``: a night that stayed
     open would never be whole either. The epochs before rest on `samples`; if not `final`, the
     session can go on from here when more come. Raises `SnapshotMismatchError` if the session was
     begun with another model.
     """
-    record, night, result = backlog.record, None, {}
+    record, night = backlog.record, None
     problems: list[str] = []
-    with _noted(problems, "the last samples could not be staged"):
+    with nights.noted(problems, "the last samples could not be staged"):
         night = _finish(models.live, backlog, final=final)
     final = final or bool(problems)
     if night is not None:
         record = _afterwards(record, night)
     passed = night.passed if night is not None else []
-    with _noted(problems, "the whole night could not be staged"):
-        recording = _recording(record, [*samples, *passed])
-        result = describe_night(models.night, recording, find_rem=record.find_rem)
+    kept = record.time - EPOCH_SECONDS * (record.n_epochs - record.first)
+    period = SleepPeriod(max(kept, record.time - LONGEST_NIGHT), record.time)
+    result = nights.read_whole(models.night, record, [*samples, *passed], period)
+    problems += [result["problem"]] if "problem" in result else []
     if problems:
         _log.warning("a night is closed that could not be staged to its end")
         result["problem"] = "; ".join(problems)
@@ -153,25 +151,12 @@ def _finish(stager: Stager, backlog: Backlog, *, final: bool) -> _Night | None:
     """Push what waits, and emit the last epochs."""
     night = _work_off(stager, backlog)
     if night is not None:
-        newest = min(_newest(backlog.record), night.session.start + LONGEST_NIGHT)
+        newest = _within_reach(_newest(backlog.record), night)
         # Counts of steps are not waited for either; if the night may go on, those of the epochs.
         counted_until = math.inf if final else night.session.ended
         night.push([], newest=newest, counted_until=counted_until)
         night.keep(night.session.finish())
     return night
-
-
-@contextmanager
-def _noted(problems: list[str], what: str) -> Iterator[None]:
-    """Add `what` to the problems if the night's own data make the block fail."""
-    try:
-        yield
-    except _MAY_PASS:
-        raise
-    except SleepstageError as error:
-        problems.append(f"{what}: {error}")
-    except Exception as error:
-        problems.append(f"{what}: an error in the program ({type(error).__name__})")
 
 
 def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
@@ -180,20 +165,25 @@ def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
     night = _resume(stager, record, backlog.snapshot, bodies)
     if night is None or record.newest is None:
         return None
-    newest = min(record.newest, night.session.start + LONGEST_NIGHT)
-    counted_until = newest - record.lateness
     try:
-        night.push(bodies, newest=newest, counted_until=counted_until)
+        night.push(bodies, newest=record.newest, counted_until=record.newest - record.lateness)
     except DataError:
-        # One of them is bad in a way that shows only beside the others. The rest shall count.
+        # One of them is bad in a way that shows only beside the others, or together they span more
+        # than a day. The rest shall count.
         for body in bodies:
             latest = max(float(times.max()) for times, _ in join([body]).values())
             try:
                 night.push([body], newest=latest, counted_until=latest - record.lateness)
             except DataError as error:
                 _leave_out(error)
-        night.push([], newest=newest, counted_until=counted_until)
+        newest = _within_reach(record.newest, night)
+        night.push([], newest=newest, counted_until=newest - record.lateness)
     return night
+
+
+def _within_reach(newest: float, night: _Night) -> float:
+    """Time up to which the session can go on at once, if what is newest was left out."""
+    return min(newest, night.session.time + LONGEST_SILENCE)
 
 
 def _readable(bodies: Sequence[bytes]) -> list[bytes]:
@@ -227,12 +217,8 @@ def _resume(
 
 def _restore(stager: Stager, snapshot: bytes) -> _Night:
     try:
-        if snapshot.startswith(_PACKED):
-            beside = unpack(snapshot, {"pedometer": Pedometer()}, stager.digest)
-            return _Night(stager.restore(snapshot), beside["pedometer"])
-        end = 4 + int.from_bytes(snapshot[:4], "little")
-        counter = unpack(snapshot[end:], Pedometer(), stager.digest)
-        return _Night(stager.restore(snapshot[4:end]), counter)
+        beside = unpack(snapshot, {"pedometer": Pedometer()}, stager.digest)
+        return _Night(stager.restore(snapshot), beside["pedometer"])
     except SnapshotMismatchError as error:
         msg = f"{error}; start the server as the session was begun, or delete the session"
         raise SnapshotMismatchError(msg) from error
@@ -261,27 +247,16 @@ def _newest(record: SessionRecord) -> float:
 
 
 def _afterwards(record: SessionRecord, night: _Night) -> SessionRecord:
-    mark = night.session.watermark
-    return replace(
+    session = night.session
+    after = replace(
         record,
-        start=night.session.start,
-        watermark=mark if math.isfinite(mark) else None,
+        start=session.start,
+        watermark=session.watermark if math.isfinite(session.watermark) else None,
         n_epochs=record.n_epochs + len(night.epochs),
-        due=night.session.due,
-        motion_columns=night.session.motion_columns,
-        intake=asdict(night.session.intake),
+        slept=session.sleep_period and session.sleep_period.end,
+        due=session.due,
+        motion_columns=session.motion_columns,
+        intake=asdict(session.intake),
         version=record.version + 1,
     )
-
-
-def _recording(record: SessionRecord, samples: Sequence[bytes]) -> Recording | None:
-    if record.start is None or not record.n_epochs:
-        return None
-    signals: dict[str, Any] = join(samples)
-    return Recording.from_arrays(
-        **signals,
-        start=record.start,
-        end=record.start + EPOCH_SECONDS * record.n_epochs,
-        subject=record.label,
-        simulated=record.simulated,
-    )
+    return replace(after, due=record.newest) if after.untidy else after

@@ -11,17 +11,19 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sleepstage._utils.parallel import end_with_parent
 from sleepstage.errors import SleepstageError, StoreError
-from sleepstage.server import work
+from sleepstage.server import nights, work
 from sleepstage.server.work import Models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from sleepstage.server.records import Advance, Backlog
+    from sleepstage.server.records import Advance
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class WorkerDiedError(StoreError):
 class Workers:
     """Do steps of work with two models, each given by name or file.
 
+    `advance`, `close` and `divide` do those of `sleepstage.server.work` and `nights`.
     `n_processes` processes share the work; with 0, a thread of this process does it.
     """
 
@@ -41,6 +44,9 @@ class Workers:
         self.models = Models.load(live, night)
         self._n_processes = n_processes
         self._executor = self._make()
+        self.advance = partial(self._do, work.advance)
+        self.close = partial(self._do, work.close)
+        self.divide = partial(self._do, _divide)
 
     def _make(self) -> Executor:
         if not self._n_processes:
@@ -52,19 +58,12 @@ class Workers:
             initargs=self._named,
         )
 
-    async def advance(self, backlog: Backlog) -> Advance:
-        """See `sleepstage.server.work.advance`."""
-        return await self._do(work.advance, backlog)
-
-    async def close(self, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
-        """See `sleepstage.server.work.close`."""
-        return await self._do(partial(work.close, final=final), backlog, samples)
-
-    async def _do(self, step: Callable[..., Advance], *given: Any) -> Advance:
+    async def _do(self, step: Callable[..., T], *given: Any, **named: Any) -> T:
         loop, executor = asyncio.get_running_loop(), self._executor
         models = None if self._n_processes else self.models  # a process has its own
         try:
-            return await loop.run_in_executor(executor, _located, models, step, *given)
+            located = partial(_located, models, step, *given, **named)
+            return await loop.run_in_executor(executor, located)
         except BrokenProcessPool as error:
             if executor is self._executor:
                 _log.error("a process that stages has died; another one is begun")
@@ -97,10 +96,14 @@ def _ready() -> None:
     """Do nothing, once the process has begun."""
 
 
-def _located(models: Models | None, step: Callable[..., Advance], *given: Any) -> Advance:
+def _divide(models: Models, *given: Any) -> tuple[list[Advance], Advance]:
+    return nights.divide(models.night, *given)
+
+
+def _located(models: Models | None, step: Callable[..., T], *given: Any, **named: Any) -> T:
     """Do it; note in an error of the program where it is, as its text may have measured values."""
     try:
-        return step(models or _models, *given)
+        return step(models or _models, *given, **named)
     except SleepstageError:
         raise
     except Exception as error:

@@ -52,7 +52,10 @@ class Store(Protocol):
     # Sessions
 
     async def open_session(self, record: SessionRecord) -> bool:
-        """Add a session; False, and nothing changed, if its id is taken."""
+        """Add a session; False, and nothing changed, if its id is taken.
+
+        So it is if the session is gone that it is a night of (`SessionRecord.watch`).
+        """
 
     async def session(self, session_id: str) -> SessionRecord | None:
         """Give a session, if there is one."""
@@ -64,7 +67,9 @@ class Store(Protocol):
         """Number of this owner's sessions that are not closed."""
 
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
-        """Remove a session and all that belongs to it, links included; False if there was none.
+        """Remove a session and all that belongs to it, links and nights included.
+
+        False if there was none.
 
         Neither is one removed that was last heard at `heard_before` or later.
         """
@@ -77,11 +82,10 @@ class Store(Protocol):
         """Store a message once; return what became of it, and the session as it is now.
 
         A message whose id the session has had is REPEATED if its digest is the same, else a
-        CONFLICT, and changes nothing. (Stores before version 2 kept no digests: their messages are
-        REPEATED.) A stored one sets `heard` to its `now` and adds its `warnings`. With samples it
-        sets `newest` to the larger of both, and `due`, where it is None, to
-        ``span[0] + 30 + lateness``; and it opens a session again that `reopens`: that has no result
-        any more, and the next version.
+        CONFLICT, and changes nothing. A stored one sets `heard` to its `now` and adds its
+        `warnings`. With samples it sets `newest` to the larger of both, and `due`, where it is
+        None, to ``span[0] + 30 + lateness``; and it opens a session again that `reopens`: that has
+        no result any more, and the next version.
         """
 
     async def backlog(self, session_id: str) -> Backlog | None:
@@ -107,7 +111,7 @@ class Store(Protocol):
     # What came out
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
-        """Epochs of a session from number `after` on."""
+        """Epochs of a session that are kept, from number `after` on."""
 
     async def samples(self, session_id: str) -> list[bytes]:
         """What the epochs rest on, in the order of the commits."""

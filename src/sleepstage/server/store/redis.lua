@@ -52,9 +52,13 @@ function steps.ping()
     redis.call('DEL', PREFIX .. 'ping')
 end
 
-function steps.open_session(id, ...)
-    if load(id) then
+-- `watch` is empty for a session that takes samples itself.
+function steps.open_session(id, watch, ...)
+    if load(id) or (watch ~= '' and not load(watch)) then
         return 0
+    end
+    if watch ~= '' then
+        redis.call('SADD', key('nights', watch), id)
     end
     redis.call('HSET', key('session', id), ...)
     local s = load(id)
@@ -80,25 +84,19 @@ function steps.delete_session(id, heard_before)
         redis.call('HDEL', PREFIX .. 'grants', digest)
         redis.call('HDEL', PREFIX .. 'digests', grant.id)
     end
+    for _, night in ipairs(redis.call('SMEMBERS', key('nights', id))) do
+        steps.delete_session(night, 'null')
+    end
+    if s.watch and s.watch ~= 'null' then
+        redis.call('SREM', key('nights', cjson.decode(s.watch)), id)
+    end
     for _, kind in ipairs({
         'session', 'messages', 'waiting', 'snapshot', 'epochs', 'samples', 'result', 'links',
+        'nights',
     }) do
         redis.call('UNLINK', key(kind, id))
     end
     return 1
-end
-
--- A hash of the ids of messages and their digests; stores before version 2 have a set of ids.
-local function messages(id)
-    local name = key('messages', id)
-    if redis.call('TYPE', name).ok == 'set' then
-        local ids = redis.call('SMEMBERS', name)
-        redis.call('DEL', name)
-        for _, message in ipairs(ids) do
-            redis.call('HSET', name, message, '')
-        end
-    end
-    return name
 end
 
 local function reopen(id)
@@ -108,7 +106,7 @@ local function reopen(id)
 end
 
 local function add_warnings(id, s, added)
-    local warnings = cjson.decode(s.warnings or '{}')
+    local warnings = cjson.decode(s.warnings)
     for kind, count in pairs(cjson.decode(added)) do
         warnings[kind] = (warnings[kind] or 0) + count
     end
@@ -121,15 +119,15 @@ function steps.add_message(id, message, body, digest, oldest, newest, now, warni
     if not s then
         return {'missing', flat}
     end
-    local known = redis.call('HGET', messages(id), message)
+    local known = redis.call('HGET', key('messages', id), message)
     if known then
-        return {(known == digest or known == '') and 'repeated' or 'conflict', flat}
+        return {known == digest and 'repeated' or 'conflict', flat}
     elseif s.closed == 'true' and (s.reopens ~= 'true' or newest == 'null') then
         return {'closed', flat}
     elseif s.closed == 'true' then
         reopen(id)
     end
-    redis.call('HSET', messages(id), message, digest)
+    redis.call('HSET', key('messages', id), message, digest)
     redis.call('RPUSH', key('waiting', id), body)
     redis.call('HSET', key('session', id), 'heard', now)
     if newest ~= 'null' then
@@ -151,7 +149,7 @@ end
 -- Messages are numbered from 0. Those that wait are the last ones, so the first of them has the
 -- number of those that do not.
 local function first_waiting(id)
-    return redis.call('HLEN', messages(id)) - redis.call('LLEN', key('waiting', id))
+    return redis.call('HLEN', key('messages', id)) - redis.call('LLEN', key('waiting', id))
 end
 
 function steps.backlog(id)
@@ -159,6 +157,11 @@ function steps.backlog(id)
     local snapshot = redis.call('GET', key('snapshot', id))
     local waiting = redis.call('LRANGE', key('waiting', id), 0, -1)
     return {flat, snapshot, first_waiting(id), waiting}
+end
+
+function steps.epochs(id, after)
+    local first = tonumber(redis.call('HGET', key('session', id), 'first') or 0)
+    return redis.call('LRANGE', key('epochs', id), math.max(tonumber(after) - first, 0), -1)
 end
 
 local function put(kind, id, value)
@@ -170,13 +173,14 @@ local function put(kind, id, value)
 end
 
 -- Fields are JSON as well here; empty text stands for no snapshot, samples or result.
-function steps.commit(id, version, used, fields, snapshot, samples, result, ...)
+function steps.commit(id, version, used, fields, snapshot, samples, result, dropped, ...)
     local s = load(id)
     local over = s and s.closed == 'true' and s.reopens ~= 'true'
     if not s or over or s.version ~= version then
         return 0
     end
     fields = cjson.decode(fields)
+    local first = tonumber(s.first or 0)  -- before version 3 all are kept
     local n_used = math.max(tonumber(used) + 1 - first_waiting(id), 0)
     if fields.closed == 'true' and n_used < redis.call('LLEN', key('waiting', id)) then
         return 0
@@ -189,12 +193,14 @@ function steps.commit(id, version, used, fields, snapshot, samples, result, ...)
     end
     put('snapshot', id, snapshot)
     put('result', id, result)
+    redis.call('LTRIM', key('samples', id), dropped, -1)
     if samples ~= '' then
         redis.call('RPUSH', key('samples', id), samples)
     end
     for _, epoch in ipairs({...}) do
         redis.call('RPUSH', key('epochs', id), epoch)
     end
+    redis.call('LTRIM', key('epochs', id), tonumber(fields.first) - first, -1)
     index(id)
     return 1
 end

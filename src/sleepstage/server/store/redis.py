@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
 from itertools import chain
@@ -23,7 +22,7 @@ from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, Sessio
 from sleepstage.server.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from sleepstage.server.records import Advance, Incoming
 
@@ -139,7 +138,7 @@ class RedisStore(Store):
 
     async def open_session(self, record: SessionRecord) -> bool:
         flat = chain.from_iterable(_fields(record, _NAMES).items())
-        return bool(await self._run("open_session", record.id, *flat))
+        return bool(await self._run("open_session", record.id, record.watch or "", *flat))
 
     async def session(self, session_id: str) -> SessionRecord | None:
         return _record(await self._ask("HGETALL", _key("session", session_id)))
@@ -186,8 +185,9 @@ class RedisStore(Store):
                 _json(_fields(advance.record, ADVANCED)),
                 advance.snapshot or b"",
                 advance.samples,
-                b"" if advance.result is None else _json(dict(advance.result)),
-                *(_json(dict(epoch)) for epoch in advance.epochs),
+                b"" if advance.result is None else _json(advance.result),
+                advance.dropped,
+                *map(_json, advance.epochs),
             )
         )
 
@@ -208,7 +208,7 @@ class RedisStore(Store):
     # What came out
 
     async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
-        replies = await self._ask("LRANGE", _key("epochs", session_id), after, -1)
+        replies = await self._run("epochs", session_id, after)
         return [orjson.loads(reply) for reply in replies]
 
     async def samples(self, session_id: str) -> list[bytes]:
@@ -251,8 +251,7 @@ class RedisStore(Store):
         return bool(await self._run("remove_grant", grant_id))
 
     async def guarded(self) -> bool:
-        # Stores before version 2 have tokens only.
-        return bool(await self._ask("EXISTS", f"{_PREFIX}guarded", f"{_PREFIX}tokens"))
+        return bool(await self._ask("EXISTS", f"{_PREFIX}guarded"))
 
 
 def _key(kind: str, name: str) -> str:
@@ -264,11 +263,7 @@ def _json(value: Any) -> str:
 
 
 def _fields(record: SessionRecord, names: Sequence[str]) -> dict[str, str]:
-    values = {name: getattr(record, name) for name in names}
-    return {
-        name: _json(dict(value) if isinstance(value, Mapping) else value)
-        for name, value in values.items()
-    }
+    return {name: _json(getattr(record, name)) for name in names}
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ from sleepstage.server.store import Store
 from sleepstage.server.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from sqlite3 import Connection
 
     from sleepstage.server.records import Advance, Incoming
@@ -45,10 +46,12 @@ class SqliteStore(Database, Store):
     # Sessions
 
     async def open_session(self, record: SessionRecord) -> bool:
-        row = [_value(getattr(record, name)) for name in _NAMES]
-        marks = ", ".join("?" * len(row))
-        sql = f"INSERT INTO session ({_FIELDS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
-        return await self.write(lambda db: db.execute(sql, row).rowcount == 1)
+        given = _values(record, _NAMES)
+        sql = (
+            f"INSERT INTO session ({_FIELDS}) SELECT :{', :'.join(_NAMES)} WHERE :watch IS NULL OR "
+            "EXISTS (SELECT 1 FROM session WHERE id = :watch) ON CONFLICT (id) DO NOTHING"
+        )
+        return await self.write(lambda db: db.execute(sql, given).rowcount == 1)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         return await self.read(lambda db: _session(db, session_id))
@@ -211,8 +214,10 @@ def _backlog(db: Connection, session_id: str) -> Backlog | None:
 
 def _commit(db: Connection, version: int, advance: Advance) -> bool:
     record = advance.record
-    given = {name: _value(getattr(record, name)) for name in ADVANCED}
-    given |= {"snapshot": advance.snapshot, "result": _value(advance.result)}
+    given = _values(record, ADVANCED)
+    given |= {"snapshot": advance.snapshot, "result": None}
+    if advance.result is not None:
+        given["result"] = _json(advance.result)
     row = db.execute(
         f"UPDATE session SET {', '.join(f'{name} = :{name}' for name in given)} "
         "WHERE id = :id AND (closed = 0 OR reopens) AND version = :expected AND NOT (:closed AND "
@@ -230,8 +235,15 @@ def _commit(db: Connection, version: int, advance: Advance) -> bool:
     first = record.n_epochs - len(advance.epochs)
     db.executemany(
         "INSERT INTO epoch (session, number, said) VALUES (?, ?, ?)",
-        [(number, first + index, _json(dict(epoch))) for index, epoch in enumerate(advance.epochs)],
+        [(number, first + index, _json(epoch)) for index, epoch in enumerate(advance.epochs)],
     )
+    if advance.dropped:
+        sql = (
+            "DELETE FROM sample WHERE number IN "
+            "(SELECT number FROM sample WHERE session = ? ORDER BY number LIMIT ?)"
+        )
+        db.execute(sql, (number, advance.dropped))
+    db.execute("DELETE FROM epoch WHERE session = ? AND number < ?", (number, record.first))
     if advance.samples:
         db.execute("INSERT INTO sample (session, body) VALUES (?, ?)", (number, advance.samples))
     return True
@@ -271,20 +283,19 @@ def _remove_grant(db: Connection, grant_id: str) -> bool:
 
 
 def _record(row: Sequence[Any]) -> SessionRecord:
-    values = dict(zip(_NAMES, row, strict=True))
-    for name in ("simulated", "find_rem", "closed", "reopens"):
-        values[name] = bool(values[name])
-    for name in ("intake", "warnings"):
-        values[name] = orjson.loads(values[name])
-    return SessionRecord(**values)
+    return SessionRecord(**dict(zip(_NAMES, row, strict=True)))
 
 
 def _grant(row: Sequence[Any]) -> Grant:
     return Grant(**dict(zip(_GRANT_NAMES, row, strict=True)))
 
 
-def _value(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else _json(dict(value))
+def _values(record: SessionRecord, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in names}
+    return {
+        name: _json(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
 
 
 def _json(value: Any) -> str:

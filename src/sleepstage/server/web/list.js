@@ -66,20 +66,22 @@ function nightRow({ id, simulated }) {
   const head = make("span.head", {}, parts.name, tag);
   const link = make("a", { href: `#/sessions/${id}` }, head, parts.when, parts.long, now, parts.state, parts.bar);
   const epochs = [];
-  let session = null;
+  let [session, next] = [null, 0];
   return {
     element: make("li", {}, link),
     draw(newest) {
       session = newest;
       setText(parts.name, session.label || "A night");
+      const over = session.watch ? "found by itself" : "over";
       setText(parts.when, when(session));
       setText(parts.long, duration((session.n_epochs * EPOCH) / 60));
-      setText(parts.state, session.closed ? "over" : `open, last heard ${roughly(since(session.heard))} ago`);
+      setText(parts.state, session.closed ? over : `open, last heard ${roughly(since(session.heard))} ago`);
     },
     async picture() {
-      if (epochs.length >= session.n_epochs) return;
-      const more = await get(`/sessions/${id}/hypnogram?after=${epochs.length}`);
+      if (next >= session.n_epochs) return;
+      const more = await get(`/sessions/${id}/hypnogram?after=${next}`);
       epochs.push(...more.epochs);
+      next = more.first + more.epochs.length;
       const { stage } = epochs.at(-1);
       parts.mark.dataset.stage = stage;
       setText(parts.stage, stageName(stage));

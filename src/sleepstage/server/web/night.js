@@ -10,7 +10,7 @@ const QUIET = 10000; // ms without epochs after which we ask whether anything wa
  * @typedef {{time: number, stage: string, probabilities: Record<string, number|null>,
  *   confidence: number, reason?: string, heart_rate?: number|null, activity?: number|null}} Epoch
  * @typedef {{epochs: Epoch[], statistics: object}} Reading
- * @typedef {Reading & {session: object, night: Reading|null}} Night
+ * @typedef {Reading & {session: object, first: number, night: Reading|null}} Night
  */
 
 /** @returns {Promise<Night>} */
@@ -30,7 +30,7 @@ export async function followNight(night, viewer) {
   const following = follow(night.session.id, {
     signal,
     onconnection: viewer.onconnection,
-    count: () => night.epochs.length,
+    count: () => night.first + night.epochs.length,
     onepoch(number, epoch) {
       take(night, number, [epoch]);
       work.stale = true;
@@ -53,7 +53,7 @@ async function keepUp(night, work, { signal, onchange }) {
     if (!work.stale && Date.now() - asked < QUIET) continue;
     try {
       work.stale = false;
-      const path = `/sessions/${night.session.id}/hypnogram?after=${night.epochs.length}`;
+      const path = `/sessions/${night.session.id}/hypnogram?after=${night.first + night.epochs.length}`;
       const { first, epochs, ...rest } = await get(path);
       if (signal.aborted) return;
       take(night, first, epochs);
@@ -69,7 +69,7 @@ async function keepUp(night, work, { signal, onchange }) {
 
 /** Add epochs from number `first` on; those that are there already stay as they are. */
 function take(night, first, epochs) {
-  const known = night.epochs.length - first;
+  const known = night.first + night.epochs.length - first;
   if (known >= 0) night.epochs.push(...epochs.slice(known));
 }
 

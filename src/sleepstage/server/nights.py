@@ -1,0 +1,133 @@
+"""Nights as a whole: of a session that is over, and sleep that is found in one that goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.core.periods import PERIOD_OVER, SleepPeriod, sleep_periods
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.errors import SleepstageError, SnapshotMismatchError
+from sleepstage.server.message import join
+from sleepstage.server.records import Advance, SessionRecord, describe_statistics, read_epochs
+from sleepstage.stages import EPOCH_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sleepstage.engine.stager import Stager
+    from sleepstage.server.records import Backlog
+
+_BEFORE: Final = 2 * 3600.0  # s before sleep that the model for nights reads as well
+_INHERITED: Final = ("owner", "label", "source", "simulated", "find_rem", "lateness")
+_KEPT: Final = 2 * 24 * 3600.0  # s of a session that goes on, once its nights are made
+_MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
+"""Errors that are not those of a night's own data: later, or on another server, it may succeed."""
+
+
+def divide(
+    stager: Stager,
+    backlog: Backlog,
+    epochs: Sequence[Mapping[str, Any]],
+    samples: Sequence[bytes],
+) -> tuple[list[Advance], Advance]:
+    """Make nights of the sleep that is over; drop what is older than two days.
+
+    Gives a step for each night, and one for the session itself. `epochs` and `samples` are all
+    that are stored of it.
+    """
+    record = backlog.record
+    known = -math.inf if record.kept is None else record.kept
+    periods = [
+        one
+        for one in sleep_periods(read_epochs(epochs, stager.scheme, epochs[0]["time"]))
+        if known < one.end <= record.time - PERIOD_OVER
+    ]
+    nights = [_night(stager, record, one, epochs, samples) for one in periods]
+    since = record.time - _KEPT
+    dropped = 0
+    while dropped < len(samples) and _newest(samples[dropped]) < since:
+        dropped += 1
+    after = replace(
+        record,
+        kept=max((one.end for one in periods), default=record.kept),
+        first=record.n_epochs - sum(epoch["time"] >= since for epoch in epochs),
+        due=record.time + EPOCH_SECONDS + record.lateness,
+        version=record.version + 1,
+    )
+    return nights, Advance(after, backlog.snapshot, used=-1, dropped=dropped)
+
+
+def _night(
+    stager: Stager,
+    record: SessionRecord,
+    period: SleepPeriod,
+    epochs: Sequence[Mapping[str, Any]],
+    samples: Sequence[bytes],
+) -> Advance:
+    own = [one for one in epochs if period.start <= one["time"] < period.end]
+    name = f"{record.id} {period.start:.0f}"
+    night = SessionRecord(
+        id=hashlib.sha256(name.encode()).hexdigest()[:32],
+        watch=record.id,
+        start=period.start,
+        newest=period.end,
+        n_epochs=len(own),
+        closed=True,
+        version=1,
+        created=record.heard,
+        heard=record.heard,
+        **{one: getattr(record, one) for one in _INHERITED},
+    )
+    # Of sleep that does not end, as a watch on a bed may seem to sleep, the last day is read.
+    read = SleepPeriod(max(period.start, period.end - LONGEST_NIGHT), period.end)
+    before = min(_BEFORE, read.start - epochs[0]["time"], LONGEST_NIGHT - (read.end - read.start))
+    result = read_whole(stager, record, samples, read, before=before)
+    return Advance(night, None, used=-1, epochs=own, result=result)
+
+
+def _newest(body: bytes) -> float:
+    return max(float(times.max()) for times, _ in join([body]).values() if len(times))
+
+
+def read_whole(
+    stager: Stager,
+    record: SessionRecord,
+    samples: Sequence[bytes],
+    period: SleepPeriod,
+    *,
+    before: float = 0.0,
+) -> dict[str, Any]:
+    """Stage a part of a session at once, with some seconds `before` it, of which nothing is given.
+
+    Gives its epochs and statistics, and the ``problem`` if it could not be staged.
+    """
+    problems: list[str] = []
+    epochs: list[dict[str, Any]] = []
+    with noted(problems, "the whole night could not be staged"):
+        if period.end > period.start:
+            signals: dict[str, Any] = join(samples)
+            signals |= {"start": period.start - before, "end": period.end}
+            named = {"subject": record.label, "simulated": record.simulated}
+            hypnogram = stager.predict(Recording.from_arrays(**signals, **named))
+            if record.find_rem:
+                hypnogram = hypnogram.decide(stager.info.class_weights)
+            epochs = [one.to_dict() for one in hypnogram.epochs() if one.time >= period.start]
+    result = {"epochs": epochs, "statistics": describe_statistics(epochs, stager.scheme)}
+    return result | ({"problem": problems[0]} if problems else {})
+
+
+@contextmanager
+def noted(problems: list[str], what: str) -> Iterator[None]:
+    """Add `what` to the problems if the night's own data make the block fail."""
+    try:
+        yield
+    except _MAY_PASS:
+        raise
+    except SleepstageError as error:
+        problems.append(f"{what}: {error}")
+    except Exception as error:
+        problems.append(f"{what}: an error in the program ({type(error).__name__})")
