@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sleepstage._utils.files import visible
@@ -23,7 +24,6 @@ from sleepstage.io.registry import FORMATS, find_sources, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sleepstage.batch.night import Wanted
     from sleepstage.core.recording import Recording
@@ -91,9 +91,10 @@ def find_tasks(
     """
     tasks: list[StagingTask] = []
     broken: list[Summary] = []
-    for address in addresses:
+    for group in _together(addresses):
+        address = group[0]
         try:
-            sources, damaged = find_sources(place(address), as_format=as_format)
+            sources, damaged = find_sources(list(map(place, group)), as_format=as_format)
         except (SleepstageError, OSError) as error:
             broken.append(_damaged(address, address, error, as_format or ""))
             continue
@@ -104,6 +105,16 @@ def find_tasks(
             except (SleepstageError, OSError) as error:
                 broken.append(_failure(source, visible(source.name), error))
     return list(_apart(tasks)), broken
+
+
+def _together(addresses: Sequence[str]) -> list[list[str]]:
+    """Files of one folder together, as they may be one night; all else alone."""
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for address in addresses:
+        is_file = Path(address).is_file()
+        key = str(Path(address).parent) if is_file else address
+        groups.setdefault((key, is_file), []).append(address)
+    return list(groups.values())
 
 
 def _tasks_of(source: Source, on_progress: Progress | None) -> Iterator[StagingTask]:

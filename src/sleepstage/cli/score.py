@@ -13,7 +13,15 @@ from sleepstage.batch.night import Wanted
 from sleepstage.batch.overview import MARKS, TABLE, agreements, hours, write_overview
 from sleepstage.batch.places import place
 from sleepstage.batch.tasks import HEART_RATE_MODEL, NIGHT_SECONDS, Work, find_tasks, score_all
-from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
+from sleepstage.cli.console import (
+    console,
+    errors,
+    number,
+    progress_bar,
+    simulated_banner,
+    table,
+    trained_banner,
+)
 from sleepstage.engine.stager import read_model
 from sleepstage.errors import needs_extra
 from sleepstage.io.registry import FORMATS
@@ -92,9 +100,11 @@ def score(
     page = write_overview(nights, work.out)
     _show(nights)
     console.print(f"all nights: {page}\ntable: {work.out / TABLE}")
-    failed = sum(bool(night.error) for night in nights)
-    if failed:
-        ctx.exit(1 if failed == len(nights) else _SOME_FAILED)
+    if all(night.error for night in nights):
+        errors.print("no night could be staged", style="red")
+        ctx.exit(1)
+    if any(night.error for night in nights):
+        ctx.exit(_SOME_FAILED)
 
 
 @contextmanager
@@ -150,6 +160,9 @@ def _show_staged(staged: Sequence[Summary]) -> None:
         "be expected with such signals"
     )
     table(title, [*columns, *(f"as the {name}" for name in agreed)], rows)
+    if any(night.sparse for night in staged):
+        console.print("* less than half of the night could be staged: its numbers say little")
+    trained_banner([night.night for night in staged if night.trained_on])
     for name, one in agreed.items():
         console.print(
             f"the same stage as the {name} in {one.accuracy:.1%} of {one.n_epochs} epochs, "
@@ -161,7 +174,7 @@ def _row(night: Summary, compared: Iterable[str]) -> list[str]:
     statistics = night.statistics or {}
     shares = statistics["shares"]
     return [
-        night.night,
+        f"{night.night} *" if night.sparse else night.night,
         hours(statistics["total_sleep_time"]),
         hours(statistics["time_in_bed"]),
         _percent(statistics["sleep_efficiency"]),

@@ -74,7 +74,7 @@ def open_nights(
             raise DataError(msg)
         yield _night_named(name, Path(directory), format)
         return
-    sources, broken = find_sources(Path(path), as_format=format)
+    sources, broken = find_sources([Path(path)], as_format=format)
     for _, error in broken:
         raise error
     for source in sources:
@@ -82,7 +82,7 @@ def open_nights(
 
 
 def _night_named(name: str, directory: Path, as_format: str | None) -> StoredNight:
-    sources, _ = find_sources(directory, as_format=as_format)
+    sources, _ = find_sources([directory], as_format=as_format)
     for source in sources:
         for night in read_source(source, source.files) if name.startswith(source.name) else ():
             if night.name == name:
@@ -104,35 +104,45 @@ def read_source(
 
 
 def find_sources(
-    path: Path, *, as_format: str | None = None
+    paths: Sequence[Path], *, as_format: str | None = None
 ) -> tuple[list[Source], list[tuple[str, DataError]]]:
-    """Files that are read together, and those that are damaged, in a file or folder.
+    """Files that are read together, and those that are damaged, in a folder or some of its files.
 
-    The path is local, or of any file system by way of `universal_pathlib`. Each of `FORMATS` is
-    asked, unless one is named. Raises `DataError` if the path is not there, the format unknown, or
-    nothing of a known format is in it.
+    Paths are local, or of any file system by way of `universal_pathlib`. Each of `FORMATS` is
+    asked, unless one is named. Raises `DataError` if a path is not there, the format unknown, or
+    nothing of a known format is in one of them.
     """
     if as_format is not None and as_format not in FORMATS:
         msg = f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}"
         raise DataError(msg)
     formats = [FORMATS[as_format]] if as_format else list(FORMATS.values())
+    path = paths[0]
     with reading(path):
         if path.is_dir():
             folders, top = list(_walk(path)), path
         elif path.exists():
-            folders, top = [(path.parent, [path])], path.parent
+            folders, top = [(path.parent, list(paths))], path.parent
         else:
             msg = f"{path}: no such file or folder"
             raise DataError(msg)
         sources, broken = _find_in(folders, formats, top)
     if not sources and not broken:
-        known = "; ".join(one.title for one in formats)
-        if as_format:
-            msg = f"{path}: not {known}; without a format named, its content shows what it is"
-        else:
-            msg = f"{path}: nothing that can be staged; expected one of these: {known}"
-        raise DataError(msg)
+        raise _nothing_in(path, formats)
+    if path.is_file():
+        seen = {*(one for source in sources for one in source.files)}
+        names = {name for name, _ in broken}
+        left = [one for one in paths if one not in seen and _name(top, one.name, top) not in names]
+        broken += [(one.name, _nothing_in(one, formats)) for one in left]
     return sources, broken
+
+
+def _nothing_in(path: Path, formats: Sequence[Format]) -> DataError:
+    known = "; ".join(one.title for one in formats)
+    if len(formats) == 1:
+        return DataError(
+            f"{path}: not {known}; without a format named, its content shows what it is"
+        )
+    return DataError(f"{path}: nothing that can be staged; expected one of these: {known}")
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
