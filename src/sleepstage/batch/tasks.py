@@ -94,7 +94,7 @@ def find_tasks(
     for group in _together(addresses):
         address = group[0]
         try:
-            sources, damaged = find_sources(list(map(place, group)), as_format=as_format)
+            sources, damaged = find_sources(*map(place, group), as_format=as_format)
         except (SleepstageError, OSError) as error:
             broken.append(_damaged(address, address, error, as_format or ""))
             continue

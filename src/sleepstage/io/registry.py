@@ -74,7 +74,7 @@ def open_nights(
             raise DataError(msg)
         yield _night_named(name, Path(directory), format)
         return
-    sources, broken = find_sources([Path(path)], as_format=format)
+    sources, broken = find_sources(Path(path), as_format=format)
     for _, error in broken:
         raise error
     for source in sources:
@@ -82,7 +82,7 @@ def open_nights(
 
 
 def _night_named(name: str, directory: Path, as_format: str | None) -> StoredNight:
-    sources, _ = find_sources([directory], as_format=as_format)
+    sources, _ = find_sources(directory, as_format=as_format)
     for source in sources:
         for night in read_source(source, source.files) if name.startswith(source.name) else ():
             if night.name == name:
@@ -104,7 +104,7 @@ def read_source(
 
 
 def find_sources(
-    paths: Sequence[Path], *, as_format: str | None = None
+    *paths: Path, as_format: str | None = None
 ) -> tuple[list[Source], list[tuple[str, DataError]]]:
     """Files that are read together, and those that are damaged, in a folder or some of its files.
 
@@ -121,7 +121,7 @@ def find_sources(
         if path.is_dir():
             folders, top = list(_walk(path)), path
         elif path.exists():
-            folders, top = [(path.parent, list(paths))], path.parent
+            folders, top = [(path.parent, [*paths])], path.parent
         else:
             msg = f"{path}: no such file or folder"
             raise DataError(msg)
@@ -139,10 +139,10 @@ def find_sources(
 def _nothing_in(path: Path, formats: Sequence[Format]) -> DataError:
     known = "; ".join(one.title for one in formats)
     if len(formats) == 1:
-        return DataError(
-            f"{path}: not {known}; without a format named, its content shows what it is"
-        )
-    return DataError(f"{path}: nothing that can be staged; expected one of these: {known}")
+        msg = f"{path}: not {known}; without a format named, its content shows what it is"
+    else:
+        msg = f"{path}: nothing that can be staged; expected one of these: {known}"
+    return DataError(msg)
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
