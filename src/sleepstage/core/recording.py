@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sleepstage.core.hypnogram import Hypnogram, show_time
-from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS, summarise_night
+from sleepstage.core.motion import (
+    MOTION_COLUMNS,
+    UNIT_SAMPLES,
+    WINDOW_SECONDS,
+    check_unit,
+    summarise_night,
+)
 from sleepstage.core.samples import Samples, Time, to_time
 from sleepstage.core.signals import (
     PLAUSIBLE_BPM,
@@ -146,6 +152,8 @@ class Recording:
         if raw_motion.values.shape[1] == 3:
             name = names.get("motion", "motion")
             summaries = summarise_night(raw_motion, origin=start, name=name)
+        elif len(raw_motion) >= UNIT_SAMPLES:
+            check_unit(np.linalg.norm(raw_motion.values[:, 1:], axis=1))
         return cls(
             start=start,
             end=to_time(end, "end"),
