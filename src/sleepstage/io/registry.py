@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from sleepstage.io.apple_health import nights as apple_health
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
-from sleepstage.io.source import Format, Source, StoredNight
+from sleepstage.io.source import Format, Options, Source, StoredNight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ def open_nights(
     path: str | Path,
     format: str | None = None,  # noqa: A002 - the word that users expect
     *,
+    options: Options | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[StoredNight]:
     """Nights in a file, or in a folder and all folders below it.
@@ -47,6 +49,8 @@ def open_nights(
         ``DIR:SUBJECT`` for one night of a folder, by its name.
     format : str, optional
         One of `FORMATS`, where the content fits none, or more than one.
+    options : Options, optional
+        A time zone, and the order of dates, where files do not state them.
     on_progress : callable, optional
         Called with what is done, of all, and a remark, while a source of many nights is read.
 
@@ -72,17 +76,19 @@ def open_nights(
         if not (directory and name and Path(directory).is_dir()):
             msg = f"{path}: no such file or folder; for one night of a folder expected DIR:SUBJECT"
             raise DataError(msg)
-        yield _night_named(name, Path(directory), format)
+        yield _night_named(name, Path(directory), format, options)
         return
-    sources, broken = find_sources(Path(path), as_format=format)
+    sources, broken = find_sources(Path(path), as_format=format, options=options)
     for _, error in broken:
         raise error
     for source in sources:
         yield from read_source(source, source.files, on_progress=on_progress)
 
 
-def _night_named(name: str, directory: Path, as_format: str | None) -> StoredNight:
-    sources, _ = find_sources(directory, as_format=as_format)
+def _night_named(
+    name: str, directory: Path, as_format: str | None, options: Options | None
+) -> StoredNight:
+    sources, _ = find_sources(directory, as_format=as_format, options=options)
     for source in sources:
         for night in read_source(source, source.files) if name.startswith(source.name) else ():
             if night.name == name:
@@ -96,15 +102,15 @@ def read_source(
     source: Source, files: Sequence[Path], *, on_progress: Progress | None = None
 ) -> list[StoredNight]:
     """Nights of a source, named in full, from local copies of its files."""
-    nights = FORMATS[source.format].read(files, on_progress)
+    nights = FORMATS[source.format].read(files, on_progress, source.options)
     return [
-        StoredNight("-".join(filter(None, (source.name, one.name))), one.read, source.files)
+        replace(one, name="-".join(filter(None, (source.name, one.name))), files=source.files)
         for one in nights
     ]
 
 
 def find_sources(
-    *paths: Path, as_format: str | None = None
+    *paths: Path, as_format: str | None = None, options: Options | None = None
 ) -> tuple[list[Source], list[tuple[str, DataError]]]:
     """Files that are read together, and those that are damaged, in a folder or some of its files.
 
@@ -126,6 +132,8 @@ def find_sources(
             msg = f"{path}: no such file or folder"
             raise DataError(msg)
         sources, broken = _find_in(folders, formats, top)
+    if options:
+        sources = [replace(source, options=options) for source in sources]
     if not sources and not broken:
         raise _nothing_in(path, formats)
     if path.is_file():

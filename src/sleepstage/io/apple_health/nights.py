@@ -21,7 +21,7 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.apple_health.xml import BEGINNING, is_export, read_export
 from sleepstage.io.files import member_names, open_member
-from sleepstage.io.source import Format, Found, StoredNight
+from sleepstage.io.source import Format, Found, Options, StoredNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def _export_in(names: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _read(files: Sequence[Path], on_progress: Progress | None) -> list[StoredNight]:
+def _read(
+    files: Sequence[Path], on_progress: Progress | None, options: Options
+) -> list[StoredNight]:
     (path,) = files
     names = member_names(path)
     member = "" if names is None else _export_in(names)
@@ -260,5 +262,5 @@ FORMAT: Final = Format(
     "an export of Apple Health (export.zip or export.xml)",
     _find,
     _read,
-    many=True,
+    several=lambda *_: True,
 )
