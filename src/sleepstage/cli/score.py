@@ -24,7 +24,9 @@ from sleepstage.cli.console import (
 )
 from sleepstage.engine.stager import read_model
 from sleepstage.errors import needs_extra
+from sleepstage.io.clocks import offset_at
 from sleepstage.io.registry import FORMATS
+from sleepstage.io.source import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,6 +49,12 @@ _SOME_FAILED: Final = 3
     help="auto: night, or heart-rate where there is no motion; live, night, or a file.",
 )
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Instead of looking.")
+@click.option("--timezone", default="", help="Of clock times, as Europe/London, if unstated.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="Of dates as 03/04/2024, where a table does not show it.",
+)
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--pictures/--no-pictures", default=True, help="Of each night.")
 @click.option("--edf", is_flag=True, help="EDF+ annotations, too (needs sleepstage[edf]).")
@@ -66,6 +74,8 @@ def score(
     out: str,
     model: str,
     format_: str | None,
+    timezone: str,
+    dates: str | None,
     find_rem: bool,
     pictures: bool,
     edf: bool,
@@ -93,9 +103,12 @@ def score(
     if edf:
         with needs_extra("writing EDF+", "edf"):  # it is named before the work
             import edfio  # noqa: F401
+    if timezone:
+        offset_at(0.0, timezone)  # an unknown one is named before the work
+    options = Options(timezone, None if dates is None else dates == "day-first")
     refuse_other_files(work.out, MARKS)
     with progress_bar("reading") as progress:
-        tasks, nights = find_tasks(paths, as_format=format_, on_progress=progress)
+        tasks, nights = find_tasks(paths, as_format=format_, options=options, on_progress=progress)
     nights += _stage(tasks, work, jobs or -1, cluster)
     page = write_overview(nights, work.out)
     _show(nights)

@@ -229,7 +229,9 @@ class Recording:
 
 def _plausible(given: Given | None, name: str) -> Samples:
     samples, n_dropped = clean_heart_rate(given, name)
-    if n_dropped > len(samples):
+    # 0 and -1 are what watches and apps write while nothing is measured.
+    n_blank = 0 if given is None else np.isin(given[1], (0, -1)).sum()
+    if n_dropped - n_blank > len(samples):
         low, high = PLAUSIBLE_BPM
         msg = (
             f"{name}: {n_dropped} of {n_dropped + len(samples)} values lie outside {low:g} to "

@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.io.source import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import polars as pl
     from numpy.typing import NDArray
+
+    from sleepstage.io.source import Options
 
 _LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since

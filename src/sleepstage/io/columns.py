@@ -42,23 +42,10 @@ _TIME_NAMES: Final = (
     *("utctime", "recordedat", "secs", "sec", "timeofday", "clock", "day", "clocktime"),
 )
 _PEOPLE: Final = frozenset(
-    [
-        "subject",
-        "subjectid",
-        "person",
-        "personid",
-        "participant",
-        "participantid",
-        "user",
-        "userid",
-        "patient",
-        "patientid",
-        "pid",
-        "id",
-        "name",
-        "device",
-        "deviceid",
-    ]
+    (
+        *("subject", "subjectid", "person", "personid", "participant", "participantid", "user"),
+        *("userid", "patient", "patientid", "pid", "id", "name", "device", "deviceid"),
+    )
 )
 _SYNONYMS: Final = {
     **dict.fromkeys(("bpm", "heartrate", "hr", "pulse", "pulserate", "heartbeat"), "bpm"),
@@ -178,8 +165,14 @@ def read_columns(path: Path, signal: str, options: Options | None = None) -> Col
     if not times or not values:  # without a header, the columns of the signal in their order
         times, values = [0], list(range(1, table.frame.width))
     chosen = [_named(table, at) for at in values]
-    frame = table.frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
-    measured = frame.with_row_index(_ROW).drop_nulls(subset=[str(at) for at in values])
+    needed = [str(at) for at in values]
+    measured = (
+        table.frame.with_row_index(_ROW)
+        .with_columns(
+            pl.col(one).fill_nan(None) for one in needed if table.frame[one].dtype.is_float()
+        )
+        .drop_nulls(subset=needed)
+    )
     place = partial(_place, path, table.layout, measured[_ROW])
     clocks = [measured[str(at)].alias(_named(table, at)) for at in times]
     units = [parsed[at].unit if parsed else "" for at in times]
@@ -332,7 +325,8 @@ def _times(
     elapsed = None
     texts = []
     for column, unit in zip(columns, units, strict=True):
-        if column.dtype.is_numeric() or not _as_numbers(column).is_null().any():
+        is_text = column.dtype == pl.String
+        if column.dtype.is_numeric() or (is_text and not _as_numbers(column).is_null().any()):
             numbers = _numbers(column, place)
             factor = _TIME_UNITS.get(unit)
             seconds = numbers * factor if factor else seconds_of_numbers(numbers)

@@ -44,6 +44,9 @@ ZONE: Final = "recording timezone"
 BEGINNING: Final = 1 << 16
 """Bytes in which it shows what a file is: a first line, or a file of one row."""
 
+ELAPSED: Final = "seconds_elapsed"
+"""Field of each sample: negative where a sensor gave a value of before the recording began."""
+
 _PLAIN: Final = str.maketrans("", "", " -_")
 _END_OF_TIME: Final = 2.0**63  # ns, in the year 2262: what the app's own clock can hold
 _GRAVITY: Final = 9.80665  # m/s², as the app has it
@@ -53,7 +56,7 @@ _BLOCK: Final = 1 << 23  # bytes that are read at once
 _BEGINS: Final = frozenset(("start_map", "start_array"))
 _ENDS: Final = frozenset(("end_map", "end_array"))
 _DEEPEST: Final = 100  # a recording has 3
-_USED: Final = frozenset(("sensor", "time", ZONE, *chain(*FIELDS.values())))
+_USED: Final = frozenset(("sensor", "time", ELAPSED, ZONE, *chain(*FIELDS.values())))
 _ROWS: Final = 1 << 14  # that wait as lists: in an array, a night of motion takes a third
 
 
@@ -174,6 +177,7 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
     if not set(columns) <= set(header):
         msg = f"{table.name}: has columns {', '.join(header)[:200]}; expected {', '.join(columns)}"
         raise DataError(msg)
+    columns = [*columns, ELAPSED] if ELAPSED in header else columns
     names = [str(number) for number in range(len(header))]
     chosen = [names[header.index(column)] for column in columns]
     line = 2
@@ -209,11 +213,19 @@ def _blocks(file: IO[bytes], name: str) -> Iterator[bytes]:
 
 
 def _rows(texts: pl.DataFrame, line: int, name: str) -> NDArray[np.float64]:
-    """Numbers of the rows in which something was measured, time in seconds."""
+    """Numbers of the rows in which something was measured, time in seconds.
+
+    What was measured before the recording began is left out: it may be of days before.
+    """
     import polars as pl
 
     texts = texts.select(pl.all().str.strip_chars().replace("", None))
-    measured = texts.select(pl.any_horizontal(pl.exclude("time").is_not_null())).to_series()
+    values = pl.exclude("time", ELAPSED)
+    measured = texts.select(pl.any_horizontal(values.is_not_null())).to_series()
+    if ELAPSED in texts.columns:
+        early = texts[ELAPSED].cast(pl.Float64, strict=False) < 0
+        measured &= ~early.fill_null(value=False)
+        texts = texts.drop(ELAPSED)
     table = texts.cast(pl.Float64, strict=False).to_numpy()
     right = np.isfinite(table)
     right[:, 0] &= (table[:, 0] > 0) & (table[:, 0] < _END_OF_TIME)
