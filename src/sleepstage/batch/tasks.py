@@ -12,6 +12,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from sleepstage._utils.files import visible
 from sleepstage._utils.parallel import run_tasks, time_limit
 from sleepstage.batch.night import Summary, score, write_night
@@ -36,7 +38,9 @@ _load = lru_cache(maxsize=2)(Stager)  # models are kept from night to night with
 HEART_RATE_MODEL: Final = "heart-rate"
 """Name of the model for nights without motion, where it is among those to choose from."""
 
-_MARGIN: Final = 1800.0
+_MARGIN: Final = 1800.0  # s around the sleep that is found in a day
+_LONGEST_SLEEP: Final = 12 * 3600.0  # s: a day of which more seems to be sleep was not understood
+_RARE: Final = 600.0  # s between heart rates, of which no night can be told from a day
 
 NIGHT_SECONDS: Final = 600.0
 """Time that a night may take, by default."""
@@ -277,11 +281,19 @@ def _stage(work: Work, task: StagingTask, folder: Path) -> Summary:
 
 
 def _around_sleep(recording: Recording, stager: Stager) -> Recording:
-    """The longest sleep period of a day, and half an hour before and after it."""
+    """The longest sleep period of a day, and half an hour before and after it.
+
+    Raises `DataError` if there is none, or where heart rate is too rare or too even to show it.
+    """
     periods = sleep_periods(stager.predict(recording))
     longest = max(periods, key=lambda one: one.end - one.start, default=None)
-    if longest is None or longest.nap:
-        return recording
+    rare = not len(recording.motion) and np.median(np.diff(recording.heart_rate.times)) > _RARE
+    if longest is None or longest.nap or longest.end - longest.start > _LONGEST_SLEEP or rare:
+        msg = (
+            "no night can be found in this day: cut the table to nights, or give --start and --end "
+            "of one to sleepstage predict"
+        )
+        raise DataError(msg)
     start = max(recording.start, longest.start - _MARGIN)
     return replace(recording, start=start, end=min(recording.end, longest.end + _MARGIN))
 

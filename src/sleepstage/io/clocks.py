@@ -73,7 +73,8 @@ def seconds_of_texts(
     ]
     one, two, three, hours, minutes, whole = ints
     if half.is_not_null().any():
-        hours = np.where(half.is_null(), hours, hours % 12 + 12 * (half == "p").fill_null(False))
+        afternoon = half.eq_missing("p").to_numpy()
+        hours = np.where(half.is_null().to_numpy(), hours, hours % 12 + 12 * afternoon)
     of_day = np.asarray(hours * 3600 + minutes * 60 + whole, dtype=np.float64)
     right = (hours < 24) & (minutes < 60) & (whole <= 60)
     of_day += ("0." + fraction.fill_null("0")).cast(pl.Float64).to_numpy()

@@ -166,6 +166,10 @@ def read_columns(path: Path, signal: str, options: Options | None = None) -> Col
         times, values = [0], list(range(1, table.frame.width))
     chosen = [_named(table, at) for at in values]
     needed = [str(at) for at in values]
+    dated = (pl.Date, pl.Time, pl.Datetime)
+    times_too = [str(at) for at in times if not isinstance(table.frame[str(at)].dtype, dated)]
+    for one in (*needed, *times_too):
+        require_numbers(path, table.frame.select(pl.col(one).alias(_named(table, int(one)))))
     measured = (
         table.frame.with_row_index(_ROW)
         .with_columns(
@@ -228,9 +232,6 @@ def _opened(path: Path, signal: str) -> _Table:
         except table_errors() as error:
             msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
             raise DataError(msg) from error
-        parsed = [_parsed(name) for name in names]
-        _, values = _columns(parsed, signal, value=True)
-        require_numbers(path, frame.select(names[at] for at in values))
         return _Table(frame.rename({name: str(at) for at, name in enumerate(names)}), names, None)
     layout = layout_of(path, _is_known)
     if layout.has_header:

@@ -145,7 +145,8 @@ def _people(files: Mapping[str, Path], signals: Mapping[str, Columns]) -> set[st
     if named and (others := set(signals) - set(named)):
         msg = f"{files[others.pop()]}: does not say whose each row is, as other tables do"
         raise DataError(msg)
-    return {str(one) for columns in named.values() for one in columns.people or ()} or {""}
+    people = [one.people for one in named.values() if one.people is not None]
+    return {str(one) for column in people for one in np.unique(column.astype(str))} or {""}
 
 
 def _days(signals: Mapping[str, Columns]) -> Iterator[tuple[str, float | None, float | None]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sleepstage.errors import DataError
 from sleepstage.io.clocks import DATE
-from sleepstage.io.files import bounded_lines, reading, require_rows, table_errors
+from sleepstage.io.files import MAX_ROWS, bounded_lines, reading, require_rows, table_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BLANKS: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", ".")
 """Cells where nothing was measured, in small letters."""
 
+_BEGINNING: Final = 1 << 12  # bytes in which a line ends
 _LOOKED_AT: Final = 100  # lines, in which the table begins
 _MARKS: Final = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
@@ -35,6 +36,8 @@ class Layout(NamedTuple):
     """How a file has its table."""
 
     encoding: str
+    direct: bool
+    """Whether polars reads the file as it is: neither UTF-16 nor with lines of old computers."""
     separator: str
     names: tuple[str, ...]
     """Of its columns, empty where one has none; all are where there is no header."""
@@ -58,7 +61,7 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     Raises `DataError` if the file can't be read or is empty.
     """
     with reading(path), path.open("rb") as file:
-        beginning = file.read(64)
+        beginning = file.read(_BEGINNING)
     encoding = next((name for mark, name in _MARKS if beginning.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in beginning[:4]:
         encoding = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"
@@ -78,13 +81,17 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
         width = None if data is None else len(rows[data][1])
         if width in (None, len(rows[above][1])) and is_header(rows[above][1]):
             header = above
+    if header is None and data is not None:  # a row that is broken is one all the same
+        width = len(rows[data][1])
+        data = next(at for at, (_, fields) in enumerate(rows) if len(fields) == width)
     first = (data or 0) if header is None else header + 1
     names = [] if header is None else rows[header][1]
     widths = Counter(len(fields) for _, fields in rows[first:])
     width = max(widths, key=widths.__getitem__, default=len(names))
     number, found = lines[first] if first < len(lines) else (lines[-1][0] + 1, "")
     names += [""] * (width - len(names))
-    return Layout(encoding, separator, tuple(names), width, number, found)
+    direct = encoding.startswith("utf-8") and (b"\n" in beginning or b"\r" not in beginning)
+    return Layout(encoding, direct, separator, tuple(names), width, number, found)
 
 
 def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
@@ -146,8 +153,9 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     )
     with reading(path):
         require_rows(path)
-        if layout.encoding.startswith("utf-16"):
+        if not layout.direct:
             text = path.read_text(encoding=layout.encoding, errors="replace")
+            MAX_ROWS.require(text.count("\n"), str(path))
             source = BytesIO(text.encode())
         for kind in kinds:
             with suppress(*table_errors()):
