@@ -353,7 +353,7 @@ def test_a_record_that_is_not_well_formed_is_passed_over(
     path = write_xml(tmp_path / "export.xml", beats(BED, BED + HOUR), bad, a_night(BED + HOUR))
     with caplog.at_level(logging.WARNING):
         (night,) = nights(path)
-    assert abs(len(night.read().heart_rate) - 106) <= 1
+    assert abs(len(night.read().heart_rate) - 112) <= 1
     line = path.read_text(encoding="utf-8").split(new)[0].count("\n") + 1
     if new[-1] != "\x0b":  # what can't be seen is taken out
         assert f"left out 1 records that can't be read, the first in line {line}: m" in caplog.text

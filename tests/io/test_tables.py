@@ -63,7 +63,7 @@ GOOD = [[0.0, 60.0], [40.0, 61.0]]
         ("time (s),heart rate (bpm)", "0,60", "40,61"),
         ("time [ms],HR [1/min]", "0,60", "40000,61"),
         ("time_ms,pulse_bpm", "0,60", "40000,61"),
-        ("time,hr_hz,HR (Hz)", "0,9,1", "40,9,1.0166666666666666"),
+        ("time,HR (Hz)", "0,1", "40,1.0166666666666666"),
         ("Timestamp,Value", "0,60", "40,61"),
         ("app.x.start_time,app.x.heart_rate", "0,60", "40,61"),
         ("time,bpm", "0,60,", "40,61,"),  # as Samsung Health writes
@@ -134,7 +134,10 @@ def test_nothing_is_no_night() -> None:
         (("time,bpm", "0,60", "5,61,7", "9,60"), "line 3: expected 2 fields, found 3 in '5,61,7'"),
         (("a preamble", "", "time,bpm", "", "0,60", "5,x"), "line 6: .*found 'x'"),
         (("time,bpm,note", "0,60,ok", '5,61,"ok', "9,60,ok"), "line 3: expected 3 fields"),
-        (("time,bpm", "22:00:00,60", "22:00:40,61"), "expected a date and a time .* '22:00:00'"),
+        (
+            ("time,bpm", "22:00:00,60", "22:00:40,61"),
+            "expected a date and a time .* found 22:00:00",
+        ),
         (("when,bpm", "0,60"), "has columns when, bpm; expected time, bpm"),
         (("0,60,1", "5,60,1"), r"line 1: expected numbers \(time, bpm\), found '0,60,1'"),
         (("0", "5"), "line 1: expected numbers"),
@@ -264,7 +267,7 @@ TEN = 1710280800.0  # 2024-03-12 22:00 UTC
         ("time,bpm", "2024-03-12T23:00:00+01:00,60", "2024-03-12T23:00:40+01:00,61"),
         ("time,bpm", "2024-03-12T22:00:00.000Z,60", "2024-03-12T22:00:40.000Z,61"),
         ("time,bpm", "3/12/2024 10:00:00 PM,60", "3/12/2024 10:00:40 PM,61"),
-        ("time,bpm", "12/03/2024 22:00:00,60", "12/03/2024 22:00:40,61", "13/03/2024 01:00:00,"),
+        ("time,bpm", "12/03/2024 22:00:00,60", "12/03/2024 22:00:40,61", "13/03/2024 01:00:00,62"),
         ("time,bpm", "12.03.2024 22:00:00,60", "12.03.2024 22:00:40,61"),
         ("time,bpm", "12-Mar-2024 22:00:00,60", "12-Mar-2024 22:00:40,61"),
         ("date,time,bpm", "2024-03-12,22:00:00,60", "2024-03-12,22:00:40,61"),
@@ -274,8 +277,7 @@ TEN = 1710280800.0  # 2024-03-12 22:00 UTC
     ids=lambda lines: lines[-1],
 )
 def test_times_are_read_as_they_are_written(tmp_path: Path, lines: tuple[str, ...]) -> None:
-    rows = [*lines, lines[-1].rpartition(",")[0] + ",62"][: len(lines)]
-    assert beats_of(text(tmp_path, *rows)) == [[TEN, 60], [TEN + 40, 61]]
+    assert beats_of(text(tmp_path, *lines))[:2] == [[TEN, 60], [TEN + 40, 61]]
 
 
 @pytest.mark.parametrize(
@@ -322,7 +324,8 @@ def test_clocks_that_are_hours_apart_are_refused(tmp_path: Path) -> None:
     moved = text(tmp_path, "time,x,y,z", *still(TEN + 7200, 3), name="motion.csv")
     with pytest.raises(DataError, match=r"hr\.csv from .* overlap by only 1\.0 h; .* time zone"):
         read_tables(heart_rate=beats, motion=moved)
-    local = [f"2024-03-12 2{n // 60}:{n % 60:02d}:00,60" for n in range(120)]
+    moved = text(tmp_path, "time,x,y,z", *still(TEN, 2), name="motion.csv")
+    local = [f"2024-03-12 2{2 + n // 60}:{n % 60:02d}:00,60" for n in range(120)]
     beats = text(tmp_path, "time,bpm", *local, name="hr.csv")
     with pytest.raises(DataError, match=r"hr\.csv: has clock times without .* name the zone with"):
         read_tables(heart_rate=beats, motion=moved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -72,6 +73,7 @@ _UNITS: Final = {
     "bpm": dict.fromkeys(_PER_MINUTE, 1.0) | dict.fromkeys(("hz", "count/s", "1/s"), 60.0),
     "steps": dict.fromkeys(("count", "steps", "step", "n"), 1.0),
     "counts": dict.fromkeys(("count", "counts"), 1.0),
+    "time": _TIME_UNITS,
 }
 _IN_G: Final = {"g": 1.0, "mg": 1e-3} | dict.fromkeys(
     ("m/s2", "m/s^2", "m/s²", "m/s/s", "ms-2"), 1 / 9.80665
@@ -254,7 +256,7 @@ def _require(path: Path, names: Sequence[str], signal: str) -> list[str]:
     parsed = [_parsed(name) for name in names]
     times, values = _columns(parsed, signal, value=True)
     if not times or not values:
-        msg = f"{path}: has columns {describe_columns(names)}; expected {_expected(signal)}"
+        msg = f"{path}: has columns {_describe(names)}; expected {_expected(signal)}"
         raise DataError(msg)
     people = [at for at, one in enumerate(parsed) if one.plain in _PEOPLE]
     return [names[at] for at in dict.fromkeys([*times, *values, *people])]
@@ -265,7 +267,7 @@ def _expected(signal: str) -> str:
     return " or ".join(", ".join(("time", *way)) for way in _SIGNALS[signal])
 
 
-def describe_columns(names: Sequence[str]) -> str:
+def _describe(names: Sequence[str]) -> str:
     """Names of columns, and of those nobody knows the nearest that would do."""
     known = [*_TIME_NAMES[:6], *_SYNONYMS, "x", "y", "z"]
     nearest = []
@@ -383,25 +385,34 @@ def _require_one_heart(path: Path, times: NDArray[np.float64], bpm: NDArray[np.f
         raise DataError(msg)
 
 
+def _names_of(path: Path) -> Sequence[str]:
+    """Names of the columns, empty without a header and for what is no table by its ending."""
+    if path.suffix == ".parquet":
+        with suppress(*table_errors()):
+            return column_names(path)
+    if path.suffix in _SUFFIXES - {".parquet"}:
+        layout = layout_of(path, _is_known)
+        return layout.names if layout.has_header else ()
+    return ()
+
+
 def signals_of(path: Path, named: str | None) -> list[str]:
     """Signals that a file, local or remote, can hold, by the names of its columns.
 
     Where they have none, it is the signal that the file is `named` after, if any.
     """
-    if path.suffix == ".parquet":
-        try:
-            names: Sequence[str] = column_names(path)
-        except table_errors():
-            return []
-    elif path.suffix in _SUFFIXES:
-        layout = layout_of(path, _is_known)
-        if not layout.has_header:
-            return [named] if named else []
-        names = layout.names
-    else:
-        return []
-    parsed = [_parsed(name) for name in names]
+    parsed = [_parsed(name) for name in _names_of(path)]
+    if not parsed:
+        return [named] if named and path.suffix in _SUFFIXES - {".parquet"} else []
     return [one for one in _SIGNALS if all(_columns(parsed, one, value=one == named))]
+
+
+def described(path: Path) -> str:
+    """Names of a table's columns and what they may mean; empty for what is none."""
+    with suppress(DataError):
+        names = _names_of(path)
+        return _describe(names) if len(names) > 1 else ""
+    return ""
 
 
 def may_hold_several(path: Path, options: Options) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
+from sleepstage.io.columns import described
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
@@ -28,6 +30,7 @@ _IN_ORDER: Final = (
     tables.APP_FORMAT,
     tables.FORMAT,
 )
+_DESCRIBED: Final = 3  # tables that an error describes
 FORMATS: Final = MappingProxyType({one.name: one for one in _IN_ORDER})
 """By name, in the order in which they are asked: those that could be taken for another come
 first."""
@@ -135,22 +138,24 @@ def find_sources(
     if options:
         sources = [replace(source, options=options) for source in sources]
     if not sources and not broken:
-        raise _nothing_in(path, formats)
+        raise _nothing_in(path, formats, [one for _, files in folders for one in files])
     if path.is_file():
         seen = {*(one for source in sources for one in source.files)}
         names = {name for name, _ in broken}
         left = [one for one in paths if one not in seen and _name(top, one.name, top) not in names]
-        broken += [(one.name, _nothing_in(one, formats)) for one in left]
+        broken += [(one.name, _nothing_in(one, formats, [one])) for one in left]
     return sources, broken
 
 
-def _nothing_in(path: Path, formats: Sequence[Format]) -> DataError:
+def _nothing_in(path: Path, formats: Sequence[Format], files: Sequence[Path]) -> DataError:
+    """The error about a file or folder; names the columns of tables in it that nobody knows."""
     known = "; ".join(one.title for one in formats)
     if len(formats) == 1:
         msg = f"{path}: not {known}; without a format named, its content shows what it is"
     else:
         msg = f"{path}: nothing that can be staged; expected one of these: {known}"
-    return DataError(msg)
+    found = (f"{one.name} has columns {has}" for one in files if (has := described(one)))
+    return DataError("; ".join([msg, *islice(found, _DESCRIBED)]))
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:

@@ -26,6 +26,7 @@ from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.columns import may_hold_several, read_columns, signals_of
+from sleepstage.io.files import table_errors
 from sleepstage.io.source import Format, Found, Options, StoredNight, one_night
 from sleepstage.stages import UNIX_TIME
 
@@ -219,7 +220,7 @@ def _read_together(files: Sequence[Path], options: Options) -> Recording:
 
 def _hold_several(files: Sequence[Path], options: Options) -> bool:
     """Whether tables may be of several people or days; they are read to see that."""
-    with suppress(DataError, OSError):  # reported when it is read as a night
+    with suppress(DataError, OSError, *table_errors()):  # reported when it is read as a night
         return any(may_hold_several(path, options) for path in files)
     return False
 

@@ -162,7 +162,13 @@ def _recording(content: _Content, path: Path) -> Recording:
         walked, _ = count_steps(Pedometer(), counts, math.inf)
         steps = walked.times, walked.values
     signals = {"heart_rate": "heartrate", "motion": "wristmotion", "steps": "pedometer"}
+    start = None
+    if "wristmotion" not in pairs:
+        times = pairs["heartrate"][0]
+        of_it = times[times >= content.tables["heartrate"].begun]
+        start = float(of_it.min()) if len(of_it) else None
     recording = Recording.from_arrays(
+        start=start,
         heart_rate=pairs.get("heartrate"),
         motion=pairs.get("wristmotion"),
         steps=steps,
@@ -227,6 +233,7 @@ def _read_json(path: Path) -> _Content:
         sensor = sensor_named(name)
         if sensor in FIELDS:
             table = tables.setdefault(sensor, SensorTable(sensor, f"{path}, {name}"))
+            table.note_start(item.get("time"), item.get(ELAPSED))
             row = _json_row(item, sensor, f"{path}, object {position}")
             if row is not None:
                 table.add_row(row)
@@ -238,9 +245,9 @@ def _read_json(path: Path) -> _Content:
 
 
 def _json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | None:
-    """Time in seconds and values; None if nothing was measured, or before the recording."""
+    """Time in seconds and values; None if nothing was measured."""
     fields = FIELDS[sensor]
-    if number(item.get(ELAPSED)) < 0 or all(item.get(name) in (None, "") for name in fields):
+    if all(item.get(name) in (None, "") for name in fields):
         return None
     row = sample_row(item.get("time"), item, fields)
     if row is None:

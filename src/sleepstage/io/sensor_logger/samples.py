@@ -45,7 +45,7 @@ BEGINNING: Final = 1 << 16
 """Bytes in which it shows what a file is: a first line, or a file of one row."""
 
 ELAPSED: Final = "seconds_elapsed"
-"""Field of each sample: negative where a sensor gave a value of before the recording began."""
+"""Field of each sample: seconds since the recording began, negative for a value of before that."""
 
 _PLAIN: Final = str.maketrans("", "", " -_")
 _END_OF_TIME: Final = 2.0**63  # ns, in the year 2262: what the app's own clock can hold
@@ -116,9 +116,17 @@ class SensorTable:
 
     sensor: str  # as `sensor_named` calls it
     name: str  # for error messages
+    begun: float = -math.inf
+    """When the recording began, in Unix seconds; a sensor may give older values first."""
     _n_read: int = 0
     _parts: list[NDArray[np.float64]] = field(default_factory=list)
     _waiting: list[list[float]] = field(default_factory=list)
+
+    def note_start(self, time: Any, elapsed: Any) -> None:
+        """Take the start of the recording from a row's time and seconds since then."""
+        begun = number(time) / 1e9 - number(elapsed)
+        if math.isfinite(begun):
+            self.begun = begun
 
     def add(self, rows: NDArray[np.float64]) -> None:
         """Add rows of time in seconds and the sensor's fields."""
@@ -195,6 +203,9 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
             msg = f"{table.name}, from line {line} on: no table ({what}); export it again"
             raise DataError(msg) from error
         texts = frame.select(chosen).rename(dict(zip(chosen, columns, strict=True)))
+        if ELAPSED in columns:
+            table.note_start(texts["time"][0], texts[ELAPSED][0])
+            texts = texts.drop(ELAPSED)
         table.add(_rows(texts, line, table.name))
         line += len(frame)
         MAX_ROWS.require(line - 2, table.name)
@@ -213,19 +224,11 @@ def _blocks(file: IO[bytes], name: str) -> Iterator[bytes]:
 
 
 def _rows(texts: pl.DataFrame, line: int, name: str) -> NDArray[np.float64]:
-    """Numbers of the rows in which something was measured, time in seconds.
-
-    What was measured before the recording began is left out: it may be of days before.
-    """
+    """Numbers of the rows in which something was measured, time in seconds."""
     import polars as pl
 
     texts = texts.select(pl.all().str.strip_chars().replace("", None))
-    values = pl.exclude("time", ELAPSED)
-    measured = texts.select(pl.any_horizontal(values.is_not_null())).to_series()
-    if ELAPSED in texts.columns:
-        early = texts[ELAPSED].cast(pl.Float64, strict=False) < 0
-        measured &= ~early.fill_null(value=False)
-        texts = texts.drop(ELAPSED)
+    measured = texts.select(pl.any_horizontal(pl.exclude("time").is_not_null())).to_series()
     table = texts.cast(pl.Float64, strict=False).to_numpy()
     right = np.isfinite(table)
     right[:, 0] &= (table[:, 0] > 0) & (table[:, 0] < _END_OF_TIME)
