@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from sleepstage._utils.files import refuse_other_files
 from sleepstage.batch import tasks
 from sleepstage.batch.exports import write_edf, write_yasa
 from sleepstage.batch.night import (
@@ -23,7 +24,7 @@ from sleepstage.batch.night import (
     read_summary,
     score,
 )
-from sleepstage.batch.overview import agreements, write_overview
+from sleepstage.batch.overview import MARKS, agreements, hours, write_overview
 from sleepstage.batch.places import local_copies, place
 from sleepstage.batch.tasks import HEART_RATE_MODEL, Work, find_tasks, score_all
 from sleepstage.core.hypnogram import Hypnogram
@@ -400,6 +401,80 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "%3Cb%3E%26%23/hypnogram.csv" in text
 
 
+def test_nights_without_sleep_and_sparse_ones_are_shown(study: Path, tmp_path: Path) -> None:
+    one = run(study, tmp_path / "out")[0]["n0"]
+    awake = asdict(sleep_statistics(hypnogram("wwww")))
+    sparse = replace(one, night="b", n_unscored=one.n_epochs // 2 + 1)
+    page = write_overview([replace(one, night="a", statistics=awake)], tmp_path / "a").read_text()
+    assert "<b>-</b>" in page
+    page = write_overview([replace(one, night="a"), sparse], tmp_path / "b").read_text()
+    assert "</a> *</td>" in page
+    frame = pl.read_csv(tmp_path / "b" / "nights.csv")
+    assert frame["sparse"].to_list() == [False, True]
+    assert page.count(hours((one.statistics or {})["total_sleep_time"])) == 3  # two rows, a median
+
+
+def test_people_that_the_model_was_trained_on_are_no_test(study: Path, tmp_path: Path) -> None:
+    info = load_model("live").info
+    person = info.split["train"][0]
+    assert info.trained_on(f"{person}/2", info.data["name"])
+    assert info.trained_on(person, "")
+    assert not info.trained_on(person, "another set")
+    assert not info.trained_on("somebody", "")
+    values = score(replace(night_of(5), subject=person), load_model("live"), "live", Wanted())[1]
+    assert values["trained_on"]
+    known = replace(run(study, tmp_path / "out")[0]["n0"], night="known", trained_on=True)
+    page = write_overview([known], tmp_path / "page").read_text()
+    assert "NOT A TEST" in page
+    assert pl.read_csv(tmp_path / "page" / "nights.csv")["trained_on"].to_list() == [True]
+
+
+def test_files_of_one_folder_are_one_night_if_their_names_say_so(tmp_path: Path) -> None:
+    write_night(tmp_path / "in", "kim")
+    files = sorted(map(str, (tmp_path / "in").iterdir()))
+    tasks, broken = find_tasks(files)
+    assert ([task.name for task in tasks], broken) == (["kim"], [])
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    tasks, broken = find_tasks([*files, str(tmp_path / "in" / "notes.txt")])
+    assert [task.name for task in tasks] == ["kim"]
+    assert ["notes.txt: nothing that can be staged" in one.error for one in broken] == [True]
+
+
+def test_a_mistyped_path_empties_nothing(study: Path, tmp_path: Path) -> None:
+    summaries, _ = run(study, tmp_path)
+    write_overview(list(summaries.values()), tmp_path)
+    _, broken = find_tasks([str(tmp_path / "nowhere")])
+    write_overview(broken, tmp_path)
+    nights = pl.read_csv(tmp_path / "nights.csv")["night"].to_list()
+    assert {"n0", "n1", "n2", "pulse"} < set(nights)
+    write_overview([], tmp_path / "new")
+    refuse_other_files(tmp_path / "new", MARKS)  # an empty table is known as ours, too
+
+
+def test_a_day_is_cut_to_its_sleep(tmp_path: Path) -> None:
+    recording = simulate_night(0, hours=8)
+    night = recording.heart_rate.between(recording.start, recording.end)
+    later = np.arange(night.times[-1], night.times[-1] + 20 * HOUR, 60)
+    awake = 90 + 20 * np.random.default_rng(0).random(len(later))
+    frame = pl.DataFrame(
+        {
+            "time": np.append(night.times, later) + BED,
+            "bpm": np.append(night.values, awake),
+        }
+    )
+    (tmp_path / "in").mkdir()
+    frame.write_csv(tmp_path / "in" / "hr.csv")
+    summaries, _ = run(tmp_path / "in", tmp_path / "out")
+    even = frame.with_columns(pl.lit(60.0).alias("bpm"))
+    even.write_csv(tmp_path / "in" / "hr.csv")
+    refused, _ = run(tmp_path / "in", tmp_path / "out2")
+    first, *_ = [one for one in summaries.values() if not one.error]
+    assert first.statistics is not None
+    assert first.statistics["time_in_bed"] < 12 * 60
+    assert len(summaries) == len(refused) == 2
+    assert "no night can be found in this day: cut the table" in next(iter(refused.values())).error
+
+
 def test_no_night_at_all_is_a_page_too(tmp_path: Path) -> None:
     page = write_overview([Summary("a", "a", "", "why not")], tmp_path)
     assert "why not" in page.read_text()
@@ -440,6 +515,31 @@ def test_nothing_is_promised_of_what_was_not_measured() -> None:
     assert expected_accuracy("my.onnx", night_of(5)) is None
     assert expected_accuracy("live", replace(night_of(5), heart_rate=Samples.empty())) is None
     assert expected_accuracy(HEART_RATE_MODEL, night_of(5)) is None
+
+
+def test_a_burst_promises_no_more_than_its_time() -> None:
+    times = np.concatenate([np.arange(0, 1200, 5), np.arange(1200, 7200, 300)])
+    night = replace(night_of(5, motion=False), heart_rate=Samples(times, np.full(len(times), 60.0)))
+    found = expected_accuracy(HEART_RATE_MODEL, night)
+    dense, rare = (expected_accuracy(HEART_RATE_MODEL, night_of(s, motion=False)) for s in (5, 300))
+    assert found is not None
+    assert dense is not None
+    assert rare is not None
+    assert found["seconds"] == 300
+    mixed = (dense["accuracy"] + 5 * rare["accuracy"]) / 6
+    assert found["accuracy"] == pytest.approx(mixed, abs=0.005)
+
+
+def test_nothing_is_promised_for_half_a_night() -> None:
+    night = night_of(5)
+    half = replace(night, heart_rate=night.heart_rate.between(0, 3000))
+    assert expected_accuracy("live", half) is None
+    assert expected_accuracy(HEART_RATE_MODEL, night_of(900, motion=False)) is None
+    assert expected_accuracy("night", replace(night_of(60), end=7200)) is None
+    short = replace(night, motion=night.motion.between(0, 3000))
+    found = expected_accuracy("live", short)
+    assert found is not None
+    assert not found["motion"]
 
 
 def test_every_number_to_expect_is_a_share() -> None:

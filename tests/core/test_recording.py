@@ -275,3 +275,47 @@ def test_a_night_without_a_signal_is_reversed_too() -> None:
     night = Recording.from_arrays(heart_rate=BEATS, start=0, end=60)
     assert len(night.reversed().motion) == 0
     assert night.reversed().motion.values.shape == (0, 4)
+
+
+# What is no acceleration of a worn watch
+
+
+@pytest.mark.parametrize("rate", [0.2, 10])
+@pytest.mark.parametrize(
+    ("mean", "spread", "expected"),
+    [
+        ((0, 0, 0), 0.01, "median length of 0.0.* with gravity"),
+        ((0, 0, 0), 0.0, "median length of 0:"),
+        ((0, 0, 2.5), 0.1, "median length of 2.5: it must be in g"),
+        ((0, 0, 9.81), 0.1, "divide m/s² by 9.80665"),
+        ((0, 0, 1), (0, 0, 0.1), "only z, and zeros as the other axes"),
+    ],
+    ids=["without gravity", "zeros", "degrees a second", "m/s²", "one axis"],
+)
+def test_what_is_no_acceleration_of_a_wrist_is_refused(
+    rate: float, mean: Any, spread: Any, expected: str
+) -> None:
+    times = np.arange(0, 1800, 1 / rate)
+    xyz = np.random.default_rng(3).normal(mean, spread, (len(times), 3))
+    with pytest.raises(DataError, match=expected):
+        Recording.from_arrays(motion=(times, xyz))
+    with pytest.raises(DataError, match="my file: acceleration"):
+        Recording.from_arrays(motion=(times, xyz), names={"motion": "my file"})
+
+
+def test_summaries_without_gravity_are_refused() -> None:
+    times = 15.0 * np.arange(1, 600)
+    with pytest.raises(DataError, match="with gravity"):
+        Recording.from_arrays(motion=(times, np.full((599, 4), 0.01)))
+
+
+def test_one_minute_of_waving_is_motion() -> None:
+    times = np.arange(0, 60, 0.02)
+    xyz = np.random.default_rng(3).normal(0, 1.2, (len(times), 3))
+    assert len(Recording.from_arrays(motion=(times, xyz)).motion) == 4
+
+
+def test_zeros_are_not_counted_as_wrong_heart_rates() -> None:
+    values = [60, 0, 0, -1, 0, 61]
+    night = Recording.from_arrays(heart_rate=(np.arange(0, 180, 30), values))
+    assert night.heart_rate.values.tolist() == [60, 61]

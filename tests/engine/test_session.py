@@ -282,6 +282,18 @@ def test_another_unit_is_noticed_in_small_pushes_and_forgotten_when_mended(
     assert session.intake.taken == 39 * 50
 
 
+@pytest.mark.parametrize("length", [0.0, 0.02])
+def test_what_lacks_gravity_is_refused_in_small_pushes_too(session: Session, length: float) -> None:
+    def push(number: int) -> None:
+        times = START + number + np.arange(50) / 50
+        session.push(motion=(times, np.tile([0.0, 0.0, length], (50, 1))))
+
+    for number in range(9):
+        push(number)
+    with pytest.raises(DataError, match="with gravity, near 1 for a watch that is worn"):
+        push(9)
+
+
 def test_a_refused_push_leaves_the_snapshot_as_it_was(session: Session) -> None:
     session.push(heart_rate=beats(0, 30))
     before = session.snapshot()

@@ -15,7 +15,7 @@ import sleepstage
 from sleepstage import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.features import extract_features
-from sleepstage.engine.wear import unscored_reasons
+from sleepstage.engine.wear import never_worn, unscored_reasons
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
 from sleepstage.stages import NO_DATA, NOT_WORN
 from tests.helpers.live import Arrays, push_at
@@ -182,3 +182,22 @@ def test_reasons_come_from_any_pushes_alike() -> None:
     pushed = push_at(session, night, np.arange(0, end, 47.0).tolist())
     assert [one.reason for one in pushed] == whole
     assert set(whole) == {"", "not_worn", "no_data"}
+
+
+@pytest.mark.parametrize(
+    ("signals", "expected"),
+    [({}, True), ({"heart_rate": beats(0, 60)}, False), ({"turn": True}, False)],
+    ids=["a table", "heart rate", "turning over"],
+)
+def test_rare_samples_of_a_table_are_known_by_the_whole_night(
+    signals: dict[str, Any], expected: bool
+) -> None:
+    times = np.arange(0, 4 * HOUR, 5.0)
+    xyz = np.random.default_rng(1).normal(FLAT, 0.001, (len(times), 3))
+    if signals.pop("turn", False):
+        for number in range(8):
+            xyz[360 * number : 360 * number + 180] += 0.1
+    recording = Recording.from_arrays(motion=(times, xyz), start=0, end=4 * HOUR, **signals)
+    assert never_worn(extract_features(recording)) == expected
+    if expected:
+        assert set(sleepstage.load_model("live").predict(recording).stages) == {"unscored"}

@@ -585,3 +585,40 @@ def test_an_archive_of_something_else_is_left_to_others(tmp_path: Path) -> None:
     (path,) = write_zip(tmp_path / "export.zip", other)
     (phone,) = write_zip(tmp_path / "phone.zip", {"Accelerometer.csv": b"", "Metadata.csv": b""})
     assert FORMAT.find(tmp_path, [path, phone]) == []
+
+
+# Names and values that people and sensors add
+
+
+def test_renamed_tables_are_known_by_their_columns(tmp_path: Path) -> None:
+    files = csv_files(recorded())
+    renamed = {f"Night1_{name}": content for name, content in files.items()}
+    renamed |= {f"other {name}": content for name, content in files.items()}
+    folder = tmp_path / "night"
+    write_folder(folder, renamed)
+    found = FORMAT.find(folder, sorted(folder.iterdir()))
+    assert [one.name for one in found] == ["Night1", "other"]
+    assert [len(one.files) for one in found] == [len(files)] * 2
+    expected = read(write_folder(tmp_path / "plain", files))
+    assert all(same(read(one.files), expected) for one in found)
+
+
+def test_two_tables_of_a_sensor_are_refused(tmp_path: Path) -> None:
+    beats = table(recorded()["HeartRate"])
+    files = write_folder(tmp_path / "night", {"HeartRate.csv": beats, "Heart Rate.csv": beats})
+    with pytest.raises(DataError, match="is of the same sensor as"):
+        read(files)
+
+
+@pytest.mark.parametrize("hours", [3, 48])
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_value_of_before_the_recording_does_not_begin_it(
+    tmp_path: Path, hours: int, kind: str
+) -> None:
+    beats = [sample(-3600 * hours, bpm=70), *(sample(5 * n, bpm=60) for n in range(60))]
+    samples = {"HeartRate": beats}
+    if kind == "csv":
+        files = write_folder(tmp_path / "night", csv_files(samples))
+    else:
+        files = write_json(tmp_path / "night.json", objects(samples))
+    assert read(files).start == pytest.approx(T0 / 1e9)

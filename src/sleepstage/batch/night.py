@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,8 @@ from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from sleepstage.core.recording import Recording
     from sleepstage.core.samples import Samples
     from sleepstage.engine.stager import Stager
@@ -32,6 +35,7 @@ SUMMARY: Final = "summary.json"
 _YASA: Final = "hypnogram.yasa.json"
 _EDF: Final = "hypnogram.edf"
 _CHECKSUM: Final = "checksum"
+_LONGER: Final = 2.0  # than where it was measured may a gap be for the accuracy still to hold
 
 EXPECTED: Final = Path(__file__).parents[1] / "engine" / "models" / "expected.json"
 """Of each model, its recipe's accuracy on people it was not trained on; ``make results`` writes
@@ -68,6 +72,8 @@ class Summary:
     """Whose night it is, where that is known."""
     simulated: bool = False
     """True if a simulator made the night or what the model was trained on."""
+    trained_on: bool = False
+    """True if the model was trained on nights of this person: agreement with them is no test."""
     start: float | None = None
     """In seconds on the recording's clock."""
     clock: list[str] = field(default_factory=list)
@@ -97,6 +103,11 @@ class Summary:
     fingerprint: str = ""
     """Of all that the result depends on."""
 
+    @property
+    def sparse(self) -> bool:
+        """Whether less than half of it could be staged, so that its statistics say little."""
+        return 2 * self.n_unscored > self.n_epochs
+
 
 def score(
     recording: Recording, stager: Stager, model: str, wanted: Wanted
@@ -118,6 +129,7 @@ def score(
     return hypnogram, {
         "subject": recording.subject,
         "simulated": hypnogram.simulated,
+        "trained_on": stager.info.trained_on(recording.subject, recording.dataset),
         "start": recording.start,
         "clock": _span(hypnogram),
         "n_epochs": len(hypnogram),
@@ -181,12 +193,14 @@ def _compare(hypnogram: Hypnogram, other: Hypnogram) -> dict[str, Any] | None:
 
 def _describe(samples: Samples, recording: Recording) -> dict[str, float | None]:
     times = samples.between(recording.start, recording.end).times
-    every = float(np.median(np.diff(times))) if len(times) > 1 else None
+    gaps = np.sort(np.diff(times))
+    # Weighted by the time that each gap covers: a burst has many samples and lasts minutes.
+    every = float(gaps[gaps.cumsum().searchsorted(gaps.sum() / 2)]) if len(gaps) else None
     return {"samples": len(times), "seconds_between": every}
 
 
 def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None:
-    """What was measured with signals most like these.
+    """What was measured with signals like these, epoch by epoch.
 
     Parameters
     ----------
@@ -198,20 +212,40 @@ def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None
     Returns
     -------
     dict or None
-        ``accuracy``, ``kappa`` and ``macro_f1``, means over ten folds of so many ``people``, in
-        four classes; with ``motion`` or without, and with a heart rate in so many ``seconds``. None
-        for another model, for a night without heart rate, and for one with motion where the model
-        was measured without.
+        ``accuracy``, ``kappa`` and ``macro_f1`` in four classes, means over ten folds of so many
+        ``people``, averaged over the epochs of the night; ``motion`` and ``seconds`` between heart
+        rates as in most epochs. None for another model, and where more than half of the night has
+        signals with which the model was not measured: no heart rate, one that is more than
+        twice as rare, motion or no motion.
     """
-    gap = _describe(recording.heart_rate, recording)["seconds_between"]
-    motion = len(recording.motion) > 0
     rows = json.loads(EXPECTED.read_text(encoding="utf-8")).get(model, [])
-    fitting = [row for row in rows if row["motion"] == motion]
-    if gap is None or not fitting:
+    edges = recording.start + EPOCH_SECONDS * np.arange(recording.n_epochs + 1)
+    moved = np.diff(recording.motion.n_before(edges, window_ends=True)) > 0
+    gaps = _gaps(recording.heart_rate.times, edges[:-1] + EPOCH_SECONDS / 2)
+    counts: Counter[int] = Counter()
+    for motion, gap in zip(moved.tolist(), gaps.tolist(), strict=True):
+        ratios = {
+            at: abs(math.log(row["seconds"] / max(gap, 1.0)))
+            for at, row in enumerate(rows)
+            if row["motion"] == motion and gap <= _LONGER * row["seconds"]
+        }
+        if ratios:
+            counts[min(ratios, key=ratios.__getitem__)] += 1
+    n_known = counts.total()
+    if 2 * n_known <= recording.n_epochs:
         return None
-    seconds = max(gap, 1.0)
-    best: dict[str, Any] = min(fitting, key=lambda row: abs(math.log(row["seconds"] / seconds)))
-    return best
+    means = {
+        name: round(sum(n * rows[at][name] for at, n in counts.items()) / n_known, 3)
+        for name in ("accuracy", "kappa", "macro_f1")
+    }
+    return {**rows[counts.most_common(1)[0][0]], **means}
+
+
+def _gaps(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds between the samples before and after each moment; infinite outside all samples."""
+    after = times.searchsorted(moments)
+    known = np.concatenate([[-np.inf], times, [np.inf]])
+    return np.asarray(known[after + 1] - known[after])
 
 
 def _runs(hypnogram: Hypnogram) -> list[tuple[int, str]]:

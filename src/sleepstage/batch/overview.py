@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from sleepstage._utils.files import render, text_cell
-from sleepstage.batch.night import HYPNOGRAM, PICTURE
+from sleepstage.batch.night import HYPNOGRAM, PICTURE, Summary
 from sleepstage.batch.outputs import read_results
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import pooled
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from sleepstage.batch.night import Summary
     from sleepstage.core.agreement import Agreement
 
 OVERVIEW: Final = "index.html"
@@ -62,6 +61,7 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
         "staged": staged,
         "failed": [night for night in nights if night.error],
         "simulated": any(night.simulated for night in nights),
+        "trained_on": [night.night for night in staged if night.trained_on],
         "strips": _strips(staged),
         "ticks": _ticks(staged),
         "middle": _middle(staged),
@@ -75,7 +75,8 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
     }
     page = render(__package__, _TEMPLATE, content, purpose="the page of all nights", extra="score")
     write_text(out / OVERVIEW, page)
-    table = pl.DataFrame([_row(night) for night in nights], infer_schema_length=None)
+    columns = list(_row(Summary("", "", "")))  # also where there is no night
+    table = pl.DataFrame(list(map(_row, nights)), schema=columns, infer_schema_length=None)
     write_text(out / TABLE, table.write_csv(float_precision=4))
     return out / OVERVIEW
 
@@ -102,8 +103,8 @@ def _percent(share: float | None) -> str:
 
 
 def _middle(nights: Sequence[Summary]) -> dict[str, float | None]:
-    """Median of each statistic over the nights that have it; None where none has."""
-    known_nights = [night.statistics for night in nights if night.statistics]
+    """Median of each statistic over the nights that have it and are not sparse; None for none."""
+    known_nights = [one.statistics for one in nights if one.statistics and not one.sparse]
     known = {
         name: [one[name] for one in known_nights if one.get(name) is not None]  # older have fewer
         for name in _STATISTICS
@@ -184,4 +185,6 @@ def _row(night: Summary) -> dict[str, Any]:
             for number in ("accuracy", "kappa")
         },
         "simulated": night.simulated,
+        "trained_on": night.trained_on,
+        "sparse": night.sparse,
     }

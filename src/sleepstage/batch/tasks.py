@@ -9,7 +9,10 @@ import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from sleepstage._utils.files import visible
 from sleepstage._utils.parallel import run_tasks, time_limit
@@ -17,23 +20,27 @@ from sleepstage.batch.night import Summary, score, write_night
 from sleepstage.batch.outputs import publish, read_result, recover, refuse_others
 from sleepstage.batch.overview import OVERVIEW, TABLE
 from sleepstage.batch.places import is_local, local_copies, place, scratch, shown, stamp
+from sleepstage.core.periods import sleep_periods
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.io.registry import FORMATS, find_sources, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sleepstage.batch.night import Wanted
     from sleepstage.core.recording import Recording
-    from sleepstage.io.source import Progress, Source, StoredNight
+    from sleepstage.io.source import Options, Progress, Source, StoredNight
 
 _log = logging.getLogger(__name__)
 _load = lru_cache(maxsize=2)(Stager)  # models are kept from night to night within a process
 
 HEART_RATE_MODEL: Final = "heart-rate"
 """Name of the model for nights without motion, where it is among those to choose from."""
+
+_MARGIN: Final = 1800.0  # s around the sleep that is found in a day
+_LONGEST_SLEEP: Final = 12 * 3600.0  # s: a day of which more seems to be sleep was not understood
+_RARE: Final = 600.0  # s between heart rates, of which no night can be told from a day
 
 NIGHT_SECONDS: Final = 600.0
 """Time that a night may take, by default."""
@@ -76,7 +83,11 @@ class StagingTask:
 
 
 def find_tasks(
-    addresses: Sequence[str], *, as_format: str | None = None, on_progress: Progress | None = None
+    addresses: Sequence[str],
+    *,
+    as_format: str | None = None,
+    options: Options | None = None,
+    on_progress: Progress | None = None,
 ) -> tuple[list[StagingTask], list[Summary]]:
     """All nights at some addresses, and what can't be read as summaries with an error.
 
@@ -84,16 +95,18 @@ def find_tasks(
     ----------
     addresses : sequence of str
         Files, folders, or addresses that fsspec knows.
-    as_format : str, optional
+    as_format, options : optional
         See `sleepstage.io.registry.find_sources`.
     on_progress : callable, optional
         Called while sources of many nights are read.
     """
     tasks: list[StagingTask] = []
     broken: list[Summary] = []
-    for address in addresses:
+    for group in _together(addresses):
+        address = group[0]
         try:
-            sources, damaged = find_sources(place(address), as_format=as_format)
+            paths = map(place, group)
+            sources, damaged = find_sources(*paths, as_format=as_format, options=options)
         except (SleepstageError, OSError) as error:
             broken.append(_damaged(address, address, error, as_format or ""))
             continue
@@ -106,10 +119,20 @@ def find_tasks(
     return list(_apart(tasks)), broken
 
 
+def _together(addresses: Sequence[str]) -> list[list[str]]:
+    """Files of one folder together, as they may be one night; all else alone."""
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for address in addresses:
+        is_file = Path(address).is_file()
+        key = str(Path(address).parent) if is_file else address
+        groups.setdefault((key, is_file), []).append(address)
+    return list(groups.values())
+
+
 def _tasks_of(source: Source, on_progress: Progress | None) -> Iterator[StagingTask]:
     """One task a night; sources of many nights are read here, once."""
-    if not FORMATS[source.format].many:
-        parts = [source.format, *map(stamp, source.files)]
+    if not FORMATS[source.format].several(source.files, source.options):
+        parts = [source.format, str(source.options), *map(stamp, source.files)]
         yield StagingTask(source.name, source, None, _digest(parts))
         return
     with local_copies(source.files) as files:
@@ -242,7 +265,10 @@ def _stage(work: Work, task: StagingTask, folder: Path) -> Summary:
     recording = _read(task)
     alone = HEART_RATE_MODEL in work.models and not len(recording.motion)
     model = HEART_RATE_MODEL if alone else next(iter(work.models))
-    hypnogram, values = score(recording, _load(work.models[model]), model, work.wanted)
+    stager = _load(work.models[model])
+    if task.night is not None and task.night.whole_day:
+        recording = _around_sleep(recording, stager)
+    hypnogram, values = score(recording, stager, model, work.wanted)
     summary = Summary(
         task.name,
         shown(task.source.files[0]),
@@ -252,6 +278,24 @@ def _stage(work: Work, task: StagingTask, folder: Path) -> Summary:
     )
     write_night(folder, hypnogram, recording, summary, work.wanted)
     return summary
+
+
+def _around_sleep(recording: Recording, stager: Stager) -> Recording:
+    """The longest sleep period of a day, and half an hour before and after it.
+
+    Raises `DataError` if there is none, or where heart rate is too rare or too even to show it.
+    """
+    periods = sleep_periods(stager.predict(recording))
+    longest = max(periods, key=lambda one: one.end - one.start, default=None)
+    rare = not len(recording.motion) and np.median(np.diff(recording.heart_rate.times)) > _RARE
+    if longest is None or longest.nap or longest.end - longest.start > _LONGEST_SLEEP or rare:
+        msg = (
+            "no night can be found in this day: cut the table to nights, or give --start and --end "
+            "of one to sleepstage predict"
+        )
+        raise DataError(msg)
+    start = max(recording.start, longest.start - _MARGIN)
+    return replace(recording, start=start, end=min(recording.end, longest.end + _MARGIN))
 
 
 def _read(task: StagingTask) -> Recording:

@@ -82,3 +82,14 @@ def simulated_banner() -> None:
         "sleep: get the real data with: sleepstage data fetch",
         style="red",
     )
+
+
+def trained_banner(nights: Sequence[str]) -> None:
+    """Say that the model knows the people of these nights, if there are any."""
+    if nights:
+        console.rule(Text("N O T   A   T E S T", style="bold red"), style="red", characters="=")
+        console.print(
+            "The model was trained on nights of these people, so that agreement with the expert\n"
+            f"is too high: {', '.join(nights)}",
+            style="red",
+        )

@@ -10,7 +10,13 @@ import click
 import numpy as np
 
 from sleepstage._utils.files import check_ending, keep_apart
-from sleepstage.cli.console import console, progress_bar, simulated_banner, table
+from sleepstage.cli.console import (
+    console,
+    progress_bar,
+    simulated_banner,
+    table,
+    trained_banner,
+)
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.periods import sleep_periods
 from sleepstage.engine.explanation import explain
@@ -87,6 +93,8 @@ def predict(
     class_weights = stager.info.class_weights if find_rem else {}
     hypnogram = stager.predict(night).decide(class_weights)
     show_hypnogram(hypnogram, night)
+    if stager.info.trained_on(night.subject, night.dataset):
+        trained_banner([night.subject])
     if out is not None:
         hypnogram.save(out)
         console.print(f"hypnogram: {out}")

@@ -13,10 +13,20 @@ from sleepstage.batch.night import Wanted
 from sleepstage.batch.overview import MARKS, TABLE, agreements, hours, write_overview
 from sleepstage.batch.places import place
 from sleepstage.batch.tasks import HEART_RATE_MODEL, NIGHT_SECONDS, Work, find_tasks, score_all
-from sleepstage.cli.console import console, errors, number, progress_bar, simulated_banner, table
+from sleepstage.cli.console import (
+    console,
+    errors,
+    number,
+    progress_bar,
+    simulated_banner,
+    table,
+    trained_banner,
+)
 from sleepstage.engine.stager import read_model
 from sleepstage.errors import needs_extra
+from sleepstage.io.clocks import offset_at
 from sleepstage.io.registry import FORMATS
+from sleepstage.io.source import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +49,12 @@ _SOME_FAILED: Final = 3
     help="auto: night, or heart-rate where there is no motion; live, night, or a file.",
 )
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Instead of looking.")
+@click.option("--timezone", default="", help="Of clock times, as Europe/London, if unstated.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="Of dates as 03/04/2024, where a table does not show it.",
+)
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--pictures/--no-pictures", default=True, help="Of each night.")
 @click.option("--edf", is_flag=True, help="EDF+ annotations, too (needs sleepstage[edf]).")
@@ -58,6 +74,8 @@ def score(
     out: str,
     model: str,
     format_: str | None,
+    timezone: str,
+    dates: str | None,
     find_rem: bool,
     pictures: bool,
     edf: bool,
@@ -85,16 +103,21 @@ def score(
     if edf:
         with needs_extra("writing EDF+", "edf"):  # it is named before the work
             import edfio  # noqa: F401
+    if timezone:
+        offset_at(0.0, timezone)  # an unknown one is named before the work
+    options = Options(timezone, None if dates is None else dates == "day-first")
     refuse_other_files(work.out, MARKS)
     with progress_bar("reading") as progress:
-        tasks, nights = find_tasks(paths, as_format=format_, on_progress=progress)
+        tasks, nights = find_tasks(paths, as_format=format_, options=options, on_progress=progress)
     nights += _stage(tasks, work, jobs or -1, cluster)
     page = write_overview(nights, work.out)
     _show(nights)
     console.print(f"all nights: {page}\ntable: {work.out / TABLE}")
-    failed = sum(bool(night.error) for night in nights)
-    if failed:
-        ctx.exit(1 if failed == len(nights) else _SOME_FAILED)
+    if all(night.error for night in nights):
+        errors.print("no night could be staged", style="red")
+        ctx.exit(1)
+    if any(night.error for night in nights):
+        ctx.exit(_SOME_FAILED)
 
 
 @contextmanager
@@ -150,6 +173,9 @@ def _show_staged(staged: Sequence[Summary]) -> None:
         "be expected with such signals"
     )
     table(title, [*columns, *(f"as the {name}" for name in agreed)], rows)
+    if any(night.sparse for night in staged):
+        console.print("* less than half of the night could be staged: its numbers say little")
+    trained_banner([night.night for night in staged if night.trained_on])
     for name, one in agreed.items():
         console.print(
             f"the same stage as the {name} in {one.accuracy:.1%} of {one.n_epochs} epochs, "
@@ -161,7 +187,7 @@ def _row(night: Summary, compared: Iterable[str]) -> list[str]:
     statistics = night.statistics or {}
     shares = statistics["shares"]
     return [
-        night.night,
+        f"{night.night} *" if night.sparse else night.night,
         hours(statistics["total_sleep_time"]),
         hours(statistics["time_in_bed"]),
         _percent(statistics["sleep_efficiency"]),

@@ -31,8 +31,15 @@ WINDOW_SECONDS: Final = 15
 MAX_LENGTH: Final = 4.0
 """g: if acceleration is mostly longer, its unit must be another."""
 
+MIN_LENGTH: Final = 0.25
+"""g: if it is mostly shorter, it is without gravity, or no acceleration."""
+
 UNIT_SAMPLES: Final = 500
 """Enough to recognise the unit; fewer may be one movement."""
+
+_WORN_LENGTHS: Final = (0.7, 1.5)
+"""g: the median over some minutes lies between these, whatever a wrist does."""
+_SOME_MINUTES: Final = 600.0  # s
 
 _RATE: Final = 50  # Hz, to which the z axis is resampled
 _BAND: Final = (3.0, 11.0)  # Hz
@@ -137,20 +144,51 @@ def summarise_motion(
 def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) -> Samples:
     """All summaries of a night at once; errors begin with `name`. See `summarise_motion`."""
     try:
+        _check_night(acceleration)
         return summarise_motion(acceleration, MotionState.initial(origin))[0]
     except DataError as error:
         msg = f"{name}: {error}"
         raise DataError(msg) from error
 
 
+def is_implausible(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which samples are not of a watch at rest or in gentle movement, if they are in g."""
+    return np.asarray((lengths > MAX_LENGTH) | (lengths < MIN_LENGTH))
+
+
 def check_unit(lengths: NDArray[np.float64]) -> None:
-    """Refuse acceleration that can't be in g, by the lengths of `UNIT_SAMPLES` or more."""
-    if 2 * np.count_nonzero(lengths > MAX_LENGTH) < len(lengths):  # costs less than a median
+    """Refuse what can't be acceleration in g, by the lengths of `UNIT_SAMPLES` or more."""
+    if 2 * np.count_nonzero(is_implausible(lengths)) < len(lengths):  # costs less than a median
         return
-    length = float(np.median(lengths))
-    if length > MAX_LENGTH:
-        msg = f"acceleration has a median length of {length:.3g}: it must be in g"
-        raise DataError(msg + ("; divide m/s² by 9.80665" if 6 < length < 14 else ""))
+    _check_length(float(np.median(lengths)), MIN_LENGTH, MAX_LENGTH)
+
+
+def _check_length(length: float, low: float, high: float) -> None:
+    if low <= length <= high:
+        return
+    msg = f"acceleration has a median length of {length:.3g}: it must be in g"
+    if 6 < length < 14:
+        msg += "; divide m/s² by 9.80665"
+    elif length < low:
+        msg += (
+            " with gravity, near 1 for a watch that is worn; angular rate, and acceleration "
+            "without gravity as userAcceleration, are no motion of this kind"
+        )
+    raise DataError(msg)
+
+
+def _check_night(acceleration: Samples) -> None:
+    """Refuse what is no acceleration of a worn watch, where there are some minutes of it."""
+    times = acceleration.times
+    if len(times) < UNIT_SAMPLES // 10 or times[-1] - times[0] < _SOME_MINUTES:
+        return
+    some = acceleration.values[:: max(len(times) // (20 * UNIT_SAMPLES), 1)]
+    _check_length(float(np.median(np.linalg.norm(some, axis=1))), *_WORN_LENGTHS)
+    moving = np.ptp(some, axis=0) > 0
+    if moving.sum() == 1 and not some[:, ~moving].any():
+        axis = "xyz"[int(moving.argmax())]
+        msg = f"acceleration has only {axis}, and zeros as the other axes: all three are needed"
+        raise DataError(msg)
 
 
 def _absorb(

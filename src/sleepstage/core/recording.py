@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sleepstage.core.hypnogram import Hypnogram, show_time
-from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS, summarise_night
+from sleepstage.core.motion import (
+    MOTION_COLUMNS,
+    UNIT_SAMPLES,
+    WINDOW_SECONDS,
+    check_unit,
+    summarise_night,
+)
 from sleepstage.core.samples import Samples, Time, to_time
 from sleepstage.core.signals import (
     PLAUSIBLE_BPM,
@@ -144,6 +150,8 @@ class Recording:
         summaries = raw_motion
         if raw_motion.values.shape[1] == 3:
             summaries = summarise_night(raw_motion, origin=start, name=named["motion"])
+        elif len(raw_motion) >= UNIT_SAMPLES:
+            check_unit(np.linalg.norm(raw_motion.values[:, 1:], axis=1))
         return cls(
             start=start,
             end=to_time(end, "end"),
@@ -219,7 +227,9 @@ class Recording:
 
 def _plausible(given: Given | None, name: str) -> Samples:
     samples, n_dropped = clean_heart_rate(given, name)
-    if n_dropped > len(samples):
+    # 0 and -1 are what watches and apps write while nothing is measured.
+    n_blank = 0 if given is None else np.isin(given[1], (0, -1)).sum()
+    if n_dropped - n_blank > len(samples):
         low, high = PLAUSIBLE_BPM
         msg = (
             f"{name}: {n_dropped} of {n_dropped + len(samples)} values lie outside {low:g} to "

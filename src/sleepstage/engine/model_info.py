@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
+from sleepstage.core.recording import person_of
 from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.errors import ModelFileError
 from sleepstage.stages import SCHEMES
@@ -51,6 +52,12 @@ class ModelInfo:
     """See `sleepstage.engine.prior_correction.PriorCorrection`."""
     temperature: float = 1.0
     """Of the probabilities after it; see `sleepstage.core.hypnogram.temper`."""
+
+    def trained_on(self, subject: str, dataset: str) -> bool:
+        """Whether somebody was among the people whose nights it was fitted to or selected by."""
+        parts = [self.split.get("train", ()), *self.split.get("validation", ())]
+        people = {one for part in parts for one in ([part] if isinstance(part, str) else part)}
+        return dataset in ("", self.data.get("name")) and person_of(subject) in people
 
     def to_json(self) -> str:
         """The text that goes into a model file."""

@@ -15,11 +15,11 @@ import numpy as np
 
 from sleepstage.core.hypnogram import Epoch, show_time, staged
 from sleepstage.core.motion import (
-    MAX_LENGTH,
     MOTION_COLUMNS,
     UNIT_SAMPLES,
     MotionState,
     check_unit,
+    is_implausible,
     summarise_motion,
 )
 from sleepstage.core.periods import SleepEvent, SleepPeriod, SleepState, follow
@@ -84,7 +84,7 @@ class _State:
     n_lengths: int
     """Samples of acceleration since its unit was last judged."""
     n_long: int
-    """Those of them that are too long to be in g."""
+    """Those of them that are too long, or too short, to be in g and with gravity."""
     waiting: SampleBuffer
     motion: MotionState
     features: FeatureState
@@ -363,7 +363,7 @@ class Session:
 
 
 def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBuffer) -> _State:
-    """Fix the kind of motion by the first sample that counts, and refuse another unit than g.
+    """Fix the kind of motion by the first sample that counts, and refuse what is not in g.
 
     What comes too late or from a wrong clock decides nothing.
     """
@@ -373,10 +373,10 @@ def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBu
     if not len(acceleration):
         return state
     lengths = _lengths(acceleration)
-    n_long = int(np.count_nonzero(lengths > MAX_LENGTH))
+    n_long = int(np.count_nonzero(is_implausible(lengths)))
     n_all_lengths, n_all_long = state.n_lengths + len(lengths), state.n_long + n_long
     # Some hundred samples are judged at a time: fewer may be one movement. Those of this push must
-    # be too long as well, so that a sender who has changed to g goes on.
+    # be implausible as well, so that a sender who has changed to g goes on.
     judged = n_all_lengths >= UNIT_SAMPLES
     if judged and 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
         check_unit(lengths)

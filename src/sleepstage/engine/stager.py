@@ -13,9 +13,9 @@ from sleepstage.engine.features import FEATURE_NAMES, extract_features, mark_kno
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.session import ModelState, Session
-from sleepstage.engine.wear import unscored_reasons
+from sleepstage.engine.wear import never_worn, unscored_reasons
 from sleepstage.errors import DataError, ModelFileError
-from sleepstage.stages import SCHEMES, Scheme
+from sleepstage.stages import NOT_WORN, SCHEMES, Scheme
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -231,6 +231,8 @@ class Stager:
             probabilities, _ = self.step(rows_beyond, self.initial_state(), exact=False)
             probabilities = probabilities[self.info.look_ahead :]
         reasons = unscored_reasons(rows)
+        if never_worn(rows):
+            reasons[:] = NOT_WORN
         probabilities[reasons > 0] = np.nan
         return Hypnogram(
             recording.start,

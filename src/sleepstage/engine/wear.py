@@ -26,9 +26,11 @@ from sleepstage.stages import NO_DATA, NOT_WORN
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_TWO_HOURS: Final = 240  # epochs
 _PATIENCE: Final = 300.0  # s that a heart rate may be overdue
 _DRIFT: Final = 4.0e-3  # g over 5 minutes, where heart rate has stopped; over 15 without any
 _DRIFT_UNSEEN: Final = 1.8e-3  # g over 5 minutes, where no heart rate was seen for 30
+_DRIFT_SLOW: Final = 20.0e-3  # g over 15 minutes: noise of a sensor that is read rarely
 _COLUMNS: Final = tuple(
     FEATURE_NAMES.index(name)
     for name in ("hr_overdue", "motion_windows_5m", "counts_5m", "drift_5m", "drift_15m")
@@ -57,3 +59,14 @@ def unscored_reasons(rows: NDArray[np.float32]) -> NDArray[np.int8]:
     still = (counts == 0) & (steady | (drift_15m <= _DRIFT))
     reasons = np.where(n_windows == 0, NO_DATA, np.where(still, NOT_WORN, 0))
     return np.where(unseen | (overdue > _PATIENCE), reasons, 0).astype(np.int8)
+
+
+def never_worn(rows: NDArray[np.float32]) -> bool:
+    """Whether the watch lay still for a recording of two hours or more, and saw no heart rate.
+
+    Sensors that are read rarely show more noise than `unscored_reasons` allows, but somebody who
+    sleeps turns over now and then.
+    """
+    overdue, _, counts, _, drift = rows[:, _COLUMNS].T
+    still = (counts == 0) & (drift <= _DRIFT_SLOW)
+    return len(rows) >= _TWO_HOURS and bool(np.isnan(overdue).all() and still.mean() > 0.9)

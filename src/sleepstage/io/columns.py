@@ -1,25 +1,29 @@
-"""A signal in a table: its columns found by name, its times in whatever unit."""
+"""A signal in a table: its columns found by name, its times in whatever unit and form."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from contextlib import suppress
+from difflib import get_close_matches
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.errors import DataError
-from sleepstage.io.files import (
-    MAX_ROWS,
-    bounded_lines,
-    first_fields,
-    read_text_table,
-    reading,
-    require_rows,
-    table_errors,
+from sleepstage.io.clocks import (
+    DATE,
+    TIME_OF_DAY,
+    offset_at,
+    seconds_of_numbers,
+    seconds_of_texts,
 )
+from sleepstage.io.files import MAX_ROWS, reading, table_errors
+from sleepstage.io.source import Options
+from sleepstage.io.text import layout_of, line_of, read_frame, split
+from sleepstage.stages import UNIX_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,21 +32,58 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from sleepstage.io.text import Layout
+
     _Place = Callable[[int], str]
 
-_TIME_NAMES: Final = ("time", "seconds", "t", "t_s", "timestamp", "date", "datetime")
-# Of each signal, the names of its columns, in each of the ways to call them.
-_SIGNALS: Final = {
-    "heart_rate": (("bpm",), ("heart_rate",), ("heartrate",), ("hr",)),
-    "motion": (("x", "y", "z"), MOTION_COLUMNS),
-    "steps": (("steps",), ("step_count",)),
+# Names are compared in small letters, without signs between words and without a unit.
+_TIME_NAMES: Final = (
+    *("time", "seconds", "t", "timestamp", "datetime", "date", "dateandtime", "ts", "unixtime"),
+    *("unixtimestamp", "unix", "epoch", "epochtime", "starttime", "startdate", "localtime"),
+    *("utctime", "recordedat", "secs", "sec", "timeofday", "clock", "day", "clocktime"),
+)
+_PEOPLE: Final = frozenset(
+    (
+        *("subject", "subjectid", "person", "personid", "participant", "participantid", "user"),
+        *("userid", "patient", "patientid", "pid", "id", "name", "device", "deviceid"),
+    )
+)
+_SYNONYMS: Final = {
+    **dict.fromkeys(("bpm", "heartrate", "hr", "pulse", "pulserate", "heartbeat"), "bpm"),
+    **dict.fromkeys(("steps", "stepcount", "step", "stepscount", "numberofsteps"), "steps"),
+    **{name.removesuffix("_g").replace("_", ""): name for name in MOTION_COLUMNS},
 }
+_AXIS: Final = re.compile(r"(?:a|acc|accel|acceleration|accelerometer|gf|gforce)?([xyz])(?:axis)?")
+_ANY: Final = ("value", "values", "val")  # of a file that is named after its signal
+# Of each signal, its columns, in each of the ways to have them.
+_SIGNALS: Final = {
+    "heart_rate": (("bpm",),),
+    "motion": (("x", "y", "z"), MOTION_COLUMNS),
+    "steps": (("steps",),),
+}
+_TIME_UNITS: Final = {
+    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "µs", "microseconds"), 1e-6),
+    **dict.fromkeys(("ns", "nanoseconds"), 1e-9),
+    **dict.fromkeys(("min", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hours"), 3600.0),
+}
+_PER_MINUTE: Final = ("bpm", "1/min", "/min", "count/min", "counts/min", "beats/min", "min-1")
+_UNITS: Final = {
+    "bpm": dict.fromkeys(_PER_MINUTE, 1.0) | dict.fromkeys(("hz", "count/s", "1/s"), 60.0),
+    "steps": dict.fromkeys(("count", "steps", "step", "n"), 1.0),
+    "counts": dict.fromkeys(("count", "counts"), 1.0),
+    "time": _TIME_UNITS,
+}
+_IN_G: Final = {"g": 1.0, "mg": 1e-3} | dict.fromkeys(
+    ("m/s2", "m/s^2", "m/s²", "m/s/s", "ms-2"), 1 / 9.80665
+)
+_BRACKETS: Final = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]")
 _ROW: Final = "row of the file"
 _LONGEST_TEXT: Final = 1000  # bytes: a longer one is no number and no time
 _SUFFIXES: Final = frozenset((".csv", ".tsv", ".txt", ".parquet"))
-_LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
-"""Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since
-any start, and Unix seconds until the year 5138, are less than the last."""
+_MIXED: Final = 0.2  # share of heart rates at the time of another one
+_APART: Final = 10.0  # beats per minute between them: more are two hearts
 
 
 class Columns(NamedTuple):
@@ -51,9 +92,68 @@ class Columns(NamedTuple):
     times: NDArray[np.float64]
     values: NDArray[np.float64]
     utc_offset: int
+    local: bool
+    """True if times are of a clock whose time zone is not known; then they are as if in UTC."""
+    people: NDArray[np.object_] | None
+    """Whose each row is, where a column names more than one person."""
+
+    def of(self, person: str) -> Columns:
+        """The rows of somebody; all where nobody is named."""
+        return self if self.people is None else self._only(self.people == person)
+
+    def between(self, start: float, end: float) -> Columns:
+        """The rows of a time, its ends included."""
+        return self._only((self.times >= start) & (self.times <= end))
+
+    def _only(self, rows: NDArray[np.bool_]) -> Columns:
+        return self._replace(times=self.times[rows], values=self.values[rows], people=None)
 
 
-def read_columns(path: Path, signal: str) -> Columns:
+class _Name(NamedTuple):
+    """A name of a column, taken apart."""
+
+    plain: str
+    meaning: str
+    """``time``, a column of a signal, or empty if it is not known."""
+    unit: str
+
+
+class _Table(NamedTuple):
+    """Columns 0, 1, ... of a file, and their names; empty where it has no header."""
+
+    frame: pl.DataFrame
+    names: Sequence[str]
+    layout: Layout | None
+    """None for Parquet."""
+
+
+def _parsed(name: str) -> _Name:
+    text = name.strip().lower()
+    if text.count(".") > 1:  # com.samsung.health.heart_rate.start_time
+        text = text.rpartition(".")[2]
+    bracketed = _BRACKETS.fullmatch(text)
+    unit = bracketed[2] if bracketed else ""
+    words = re.findall(r"[^\W_]+", bracketed[1] if bracketed else text)
+    plain = "".join(words)
+    if not _meaning(plain) and len(words) > 1 and not unit:
+        shorter, last = "".join(words[:-1]), words[-1]
+        if last in _units(_meaning(shorter)):
+            plain, unit = shorter, last
+    return _Name(plain, _meaning(plain), unit)
+
+
+def _meaning(plain: str) -> str:
+    axis = _AXIS.fullmatch(plain)
+    if plain in _TIME_NAMES:
+        return "time"
+    return axis[1] if axis else _SYNONYMS.get(plain, "")
+
+
+def _units(meaning: str) -> dict[str, float]:
+    return _UNITS.get(meaning, _IN_G) if meaning else {}
+
+
+def read_columns(path: Path, signal: str, options: Options | None = None) -> Columns:
     """Times and values of a signal, by the first way to call it whose columns the file has.
 
     The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps. Raises
@@ -61,124 +161,149 @@ def read_columns(path: Path, signal: str) -> Columns:
     """
     import polars as pl
 
-    read = _parquet_frame if path.suffix == ".parquet" else _text_frame
-    frame = read(path, signal)
-    time, values = _found(path, frame.columns, signal)
-    dated = isinstance(frame[time].dtype, pl.Date | pl.Time | pl.Datetime)
-    require_numbers(path, frame.select(values if dated else [time, *values]))
-    measured = frame.with_row_index(_ROW).drop_nulls(subset=values)
-    place = partial(_place, path, measured[_ROW])
-    times, utc_offset = _seconds(measured[time], place)
-    table = np.column_stack([_numbers(measured[name], place) for name in values])
-    return Columns(times, table[:, 0] if len(values) == 1 else table, utc_offset)
+    table = _opened(path, signal)
+    parsed = [_parsed(name) for name in table.names]
+    times, values = _columns(parsed, signal, value=True)
+    if not times or not values:  # without a header, the columns of the signal in their order
+        times, values = [0], list(range(1, table.frame.width))
+    chosen = [_named(table, at) for at in values]
+    needed = [str(at) for at in values]
+    dated = (pl.Date, pl.Time, pl.Datetime)
+    times_too = [str(at) for at in times if not isinstance(table.frame[str(at)].dtype, dated)]
+    for one in (*needed, *times_too):
+        require_numbers(path, table.frame.select(pl.col(one).alias(_named(table, int(one)))))
+    measured = (
+        table.frame.with_row_index(_ROW)
+        .with_columns(
+            pl.col(one).fill_nan(None) for one in needed if table.frame[one].dtype.is_float()
+        )
+        .drop_nulls(subset=needed)
+    )
+    place = partial(_place, path, table.layout, measured[_ROW])
+    clocks = [measured[str(at)].alias(_named(table, at)) for at in times]
+    units = [parsed[at].unit if parsed else "" for at in times]
+    seconds, utc_offset, local = _times(clocks, units, options or Options(), place)
+    columns = []
+    for at, name in zip(values, chosen, strict=True):
+        factor = _factor(path, name, parsed[at]) if parsed else 1.0
+        columns.append(_numbers(measured[str(at)].alias(name), place) * factor)
+    array = columns[0] if len(columns) == 1 else np.column_stack(columns)
+    people = _people(measured, [at for at, one in enumerate(parsed) if one.plain in _PEOPLE])
+    if signal == "heart_rate" and people is None:
+        _require_one_heart(path, seconds, array)
+    return Columns(seconds, array, utc_offset, local, people)
+
+
+def _named(table: _Table, at: int) -> str:
+    return table.names[at] if table.names else str(at + 1)
+
+
+def _factor(path: Path, name: str, parsed: _Name) -> float:
+    """To the unit that is used here."""
+    known = _units(parsed.meaning) if parsed.meaning else {}
+    if parsed.unit and parsed.meaning and parsed.unit not in known:
+        msg = f"{path}: column {name!r} is in {parsed.unit!r}; expected {' or '.join(known)}"
+        raise DataError(msg)
+    return known.get(parsed.unit, 1.0)
+
+
+def _columns(
+    parsed: Sequence[_Name], signal: str, *, value: bool = False
+) -> tuple[list[int], list[int]]:
+    """Columns of time, the usual ones first, and of a signal; empty where they are missing.
+
+    With `value`, a column of that name is the signal's.
+    """
+    times = [at for at, one in enumerate(parsed) if one.meaning == "time"]
+    times.sort(key=lambda at: _TIME_NAMES.index(parsed[at].plain))
+    known = {one.meaning: at for at, one in reversed(list(enumerate(parsed)))}
+    for way in _SIGNALS[signal]:
+        if set(way) <= set(known):
+            return times, [known[name] for name in way]
+    others = [at for at, one in enumerate(parsed) if one.plain in _ANY]
+    return times, others[:1] if value and signal != "motion" else []
+
+
+def _opened(path: Path, signal: str) -> _Table:
+    """The table of a file, if it has the columns of a signal."""
+    if path.suffix == ".parquet":
+        try:
+            with reading(path):
+                names = _require(path, column_names(path), signal)
+                frame = read_parquet(path, names)
+        except table_errors() as error:
+            msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
+            raise DataError(msg) from error
+        return _Table(frame.rename({name: str(at) for at, name in enumerate(names)}), names, None)
+    layout = layout_of(path, _is_known)
+    if layout.has_header:
+        _require(path, layout.names, signal)
+    elif layout.width - 1 not in map(len, _SIGNALS[signal]):
+        expected = f"expected numbers ({_expected(signal)}), found {layout.found!r:.60}"
+        msg = f"{path}, line {layout.first}: {expected}"
+        raise DataError(msg)
+    return _Table(read_frame(path, layout), layout.names if layout.has_header else (), layout)
+
+
+def _is_known(fields: Sequence[str]) -> bool:
+    """Recognise a header, in which time and some signal have names."""
+    parsed = [_parsed(field) for field in fields]
+    return any(all(_columns(parsed, signal, value=True)) for signal in _SIGNALS)
+
+
+def _require(path: Path, names: Sequence[str], signal: str) -> list[str]:
+    """Those of the names that are read for a signal."""
+    parsed = [_parsed(name) for name in names]
+    times, values = _columns(parsed, signal, value=True)
+    if not times or not values:
+        msg = f"{path}: has columns {_describe(names)}; expected {_expected(signal)}"
+        raise DataError(msg)
+    people = [at for at, one in enumerate(parsed) if one.plain in _PEOPLE]
+    return [names[at] for at in dict.fromkeys([*times, *values, *people])]
 
 
 def _expected(signal: str) -> str:
-    """Columns of a signal, by the first of its names; motion has two kinds."""
-    kinds = {len(way): way for way in reversed(_SIGNALS[signal])}
-    return " or ".join(", ".join(("time", *kinds[width])) for width in sorted(kinds))
+    """Columns of a signal; motion has two kinds."""
+    return " or ".join(", ".join(("time", *way)) for way in _SIGNALS[signal])
 
 
-def _place(path: Path, rows: pl.Series, at: int) -> str:
+def _describe(names: Sequence[str]) -> str:
+    """Names of columns, and of those nobody knows the nearest that would do."""
+    known = [*_TIME_NAMES[:6], *_SYNONYMS, "x", "y", "z"]
+    nearest = []
+    for name in names[:20]:
+        one = _parsed(name)
+        if not one.meaning and (found := get_close_matches(one.plain, known, 1)):
+            nearest.append(f"{found[0]} for {name!r:.40}")
+    hint = f" (rename to {', '.join(nearest)}?)" if nearest else ""
+    return ", ".join(names)[:200] + hint
+
+
+def _place(path: Path, layout: Layout | None, rows: pl.Series, at: int) -> str:
     """Where in a file a value stands: its line if it is text."""
     row = int(rows[at])
-    if path.suffix == ".parquet":
-        return f"{path}, row {row + 1}"
-    _, fields = first_fields(path)
-    with path.open("rb") as file:
-        # Blank lines are rows, too, once there was a first one; remarks are not.
-        numbered = enumerate(bounded_lines(file, path), 1)
-        lines = (number for number, line in numbered if not line.startswith(b"#"))
-        if _is_header(fields):
-            next(lines, None)
-        line = next(islice(lines, row, None), None)
+    line = None if layout is None else line_of(path, layout, row)
     return f"{path}, row {row + 1}" if line is None else f"{path}, line {line}"
 
 
-def _columns(names: Sequence[str], signal: str) -> tuple[str | None, list[str] | None]:
-    """Names, as the file has them, of the columns of time and of a signal; None if missing."""
-    known = {name.strip().lower(): name for name in reversed(names)}
-    time = next((known[name] for name in _TIME_NAMES if name in known), None)
-    values = next(
-        ([known[name] for name in way] for way in _SIGNALS[signal] if set(way) <= set(known)), None
-    )
-    return time, values
+def _as_numbers(column: pl.Series) -> pl.Series:
+    """Numbers, and null for what is none; a comma is taken as the decimal sign.
 
-
-def _found(path: Path, names: Sequence[str], signal: str) -> tuple[str, list[str]]:
-    time, values = _columns(names, signal)
-    if time is None or values is None:
-        msg = f"{path}: has columns {', '.join(names)[:200]}; expected {_expected(signal)}"
-        raise DataError(msg)
-    return time, values
-
-
-def _text_frame(path: Path, signal: str) -> pl.DataFrame:
+    Unless each may divide thousands.
+    """
     import polars as pl
 
-    separator, fields = first_fields(path)
-    if not _is_header(fields):
-        for wanted in _SIGNALS[signal]:
-            if len(fields) == 1 + len(wanted):
-                names = ["time", *wanted]
-                table = read_text_table(path, names, separator=separator)
-                return pl.DataFrame(table, schema=names, orient="row")
-        found = separator.join(fields)[:60]
-        msg = f"{path}, line 1: expected numbers ({_expected(signal)}), found {found!r}"
-        raise DataError(msg)
-    try:
-        with reading(path):
-            require_rows(path)
-            frame = _read_csv(path, separator)
-    except table_errors():
-        # Read line by line, it finds the line to blame.
-        table = read_text_table(path, fields, separator=separator, header=True)
-        return pl.DataFrame(table, schema=fields, orient="row")
-    if not len(frame):
-        msg = f"{path}: the file is empty below its header"
-        raise DataError(msg)
-    return frame
-
-
-def _is_header(fields: Sequence[str]) -> bool:
-    return any(field[:1].isalpha() and field.lower() != "nan" for field in fields)
-
-
-def _read_csv(path: Path, separator: str) -> pl.DataFrame:
-    """Numbers as numbers where all are; else as text, for `_numbers` to report which is none."""
-    import polars as pl
-
-    def read(n_rows: int) -> pl.DataFrame:
-        frame = pl.read_csv(
-            path,
-            separator=separator,
-            comment_prefix="#",
-            infer_schema_length=n_rows,
-            glob=False,
-        )
-        blank = pl.col(pl.String).str.strip_chars().replace("", None)
-        return frame.with_columns(blank)
-
-    try:
-        return read(1000)
-    except table_errors():
-        return read(0)  # all text
-
-
-def _parquet_frame(path: Path, signal: str) -> pl.DataFrame:
-    try:
-        with reading(path):
-            time, values = _found(path, column_names(path), signal)
-            return read_parquet(path, [time, *values])
-    except table_errors() as error:
-        msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
-        raise DataError(msg) from error
+    if (
+        column.dtype == pl.String
+        and column.str.contains(",", literal=True).any()
+        and not column.str.contains(r"^[+-]?\d{1,3}(,\d{3})+$|^[^,]*$").all()
+    ):
+        column = column.str.replace(",", ".", literal=True)
+    return column.cast(pl.Float64, strict=False)
 
 
 def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
-    import polars as pl
-
-    numbers = column.cast(pl.Float64, strict=False)
+    numbers = _as_numbers(column)
     wrong = numbers.is_null() if numbers.is_null().any() else numbers.is_finite().not_()
     if wrong.any():
         at = wrong.arg_max() or 0
@@ -190,42 +315,85 @@ def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
     return np.asarray(numbers.to_numpy(), dtype=np.float64)
 
 
-def _seconds(column: pl.Series, place: _Place) -> tuple[NDArray[np.float64], int]:
-    """Seconds, and by how many clocks were ahead of UTC at the first of them, if that is known."""
+def _times(
+    columns: Sequence[pl.Series], units: Sequence[str], options: Options, place: _Place
+) -> tuple[NDArray[np.float64], int, bool]:
+    """Seconds; by how many clocks were ahead of UTC at the first; whether that is unknown.
+
+    Of several columns, Unix time goes before dates with a time, these before a date and a time
+    in two columns, and all before seconds since any start.
+    """
     import polars as pl
 
-    if column.dtype in (pl.Date, pl.Time):
-        msg = f"{place(0)}: expected a date and a time as {column.name!r}, found {column[0]}"
+    elapsed = None
+    texts = []
+    for column, unit in zip(columns, units, strict=True):
+        is_text = column.dtype == pl.String
+        if column.dtype.is_numeric() or (is_text and not _as_numbers(column).is_null().any()):
+            numbers = _numbers(column, place)
+            factor = _TIME_UNITS.get(unit)
+            seconds = numbers * factor if factor else seconds_of_numbers(numbers)
+            if len(seconds) and np.median(seconds) >= UNIX_TIME:
+                ahead = offset_at(seconds[0], options.timezone) if options.timezone else 0
+                return seconds, ahead, False
+            elapsed = seconds if elapsed is None else elapsed
+        elif isinstance(column.dtype, pl.Datetime):
+            zone = column.dtype.time_zone
+            return _numbers(column.dt.epoch("us") / 1e6, place), 0, zone is None
+        else:
+            texts.append(column.cast(pl.String))
+    moments = [one for one in texts if re.match(DATE, one[0] or "") and ":" in one[0]]
+    if not moments:
+        dates = [one for one in texts if re.match(DATE, one[0] or "")]
+        clocks = [one for one in texts if re.match(TIME_OF_DAY, one[0] or "")]
+        moments = [(a + " " + b).alias(a.name) for a, b in zip(dates, clocks, strict=False)]
+    if moments:
+        return seconds_of_texts(moments[0], options, place)
+    if elapsed is not None:
+        return elapsed, 0, False
+    if columns[0].dtype in (pl.Date, pl.Time) or re.match(TIME_OF_DAY, texts[0][0] or ""):
+        found = f"{columns[0].name!r}, found {columns[0][0]}"
+        msg = f"{place(0)}: expected a date and a time as {found}"
         raise DataError(msg)
-    if isinstance(column.dtype, pl.Datetime):
-        return _numbers(column.dt.epoch("us") / 1e6, place), 0
-    if column.dtype == pl.String and column.cast(pl.Float64, strict=False).is_null().any():
-        return _iso_seconds(column, place)
-    times = _numbers(column, place)
-    typical = float(np.median(np.abs(times))) if len(times) else 0.0
-    factor = next((factor for limit, factor in _LARGEST_UNIT if typical >= limit), 1.0)
-    return times * factor, 0
+    if _as_numbers(texts[0])[0] is not None:
+        return _numbers(texts[0], place), 0, False
+    return seconds_of_texts(texts[0], options, place)
 
 
-def _iso_seconds(column: pl.Series, place: _Place) -> tuple[NDArray[np.float64], int]:
-    times = np.empty(len(column))
-    offset = 0
-    for row, text in enumerate(column):
-        try:
-            moment = datetime.fromisoformat(text)
-        except (TypeError, ValueError) as error:
-            msg = (
-                f"{place(row)}: expected seconds or a time as 2026-03-29T01:30:00+01:00 as "
-                f"{column.name!r}, found {text!r:.60}; correct or delete the row"
-            )
-            raise DataError(msg) from error
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        times[row] = moment.timestamp()
-        ahead = moment.utcoffset()
-        if row == 0 and ahead is not None:
-            offset = int(ahead.total_seconds())
-    return times, offset
+def _people(measured: pl.DataFrame, columns: Sequence[int]) -> NDArray[np.object_] | None:
+    """Who each row is of, by the first column that names several, and each more than once."""
+    import polars as pl
+
+    for at in columns:
+        whose = measured[str(at)].cast(pl.String).fill_null("")
+        if 1 < whose.n_unique() <= len(whose) / 2:
+            return np.asarray(whose.to_numpy(), dtype=object)
+    return None
+
+
+def _require_one_heart(path: Path, times: NDArray[np.float64], bpm: NDArray[np.float64]) -> None:
+    """Refuse two people, or two watches, in one column."""
+    order = np.argsort(times, kind="stable")
+    apart = np.abs(np.diff(bpm[order]))[np.diff(times[order]) == 0]
+    n_mixed = np.count_nonzero(apart > _APART)
+    if n_mixed > _MIXED * len(times):
+        msg = (
+            f"{path}: {n_mixed} of {len(times)} heart rates are at the time of another one and "
+            f"more than {_APART:g} beats per minute apart: is it of two people? name them in a "
+            "column 'person', or give a file for each"
+        )
+        raise DataError(msg)
+
+
+def _names_of(path: Path) -> Sequence[str]:
+    """Names of the columns, empty without a header and for what is no table by its ending."""
+    if path.suffix == ".parquet":
+        with suppress(*table_errors()):
+            return column_names(path)
+    if path.suffix in _SUFFIXES - {".parquet"}:
+        layout = layout_of(path, _is_known)
+        return layout.names if layout.has_header else ()
+    return ()
 
 
 def signals_of(path: Path, named: str | None) -> list[str]:
@@ -233,18 +401,45 @@ def signals_of(path: Path, named: str | None) -> list[str]:
 
     Where they have none, it is the signal that the file is `named` after, if any.
     """
+    parsed = [_parsed(name) for name in _names_of(path)]
+    if not parsed:
+        return [named] if named and path.suffix in _SUFFIXES - {".parquet"} else []
+    return [one for one in _SIGNALS if all(_columns(parsed, one, value=one == named))]
+
+
+def described(path: Path) -> str:
+    """Names of a table's columns and what they may mean; empty for what is none."""
+    with suppress(DataError):
+        names = _names_of(path)
+        return _describe(names) if len(names) > 1 else ""
+    return ""
+
+
+def may_hold_several(path: Path, options: Options) -> bool:
+    """Whether a table names people, or goes on for more than a day, by its first and last rows."""
+    import polars as pl
+
     if path.suffix == ".parquet":
-        try:
-            names = column_names(path)
-        except table_errors():
-            return []
-    elif path.suffix in _SUFFIXES:
-        _, names = first_fields(path)
-        if not _is_header(names):
-            return [named] if named else []
+        names: Sequence[str] = column_names(path)
+        parsed = [_parsed(name) for name in names]
+        times = [at for at, one in enumerate(parsed) if one.meaning == "time"]
+        frame = read_parquet(path, [names[at] for at in times])
+        columns = [frame[names[at]].drop_nulls() for at in times]
     else:
-        return []
-    return [signal for signal in _SIGNALS if None not in _columns(names, signal)]
+        layout = layout_of(path, _is_known)
+        parsed = [_parsed(name) for name in layout.names]
+        times, _ = _columns(parsed, "steps")
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - (1 << 16)))
+            last = file.read().decode(layout.encoding, errors="replace").strip().splitlines()[-1]
+        rows = [split(line, layout.separator) for line in (layout.found, last)]
+        times = times if layout.has_header else [0]
+        columns = [pl.Series(str(at), [row[at] for row in rows]) for at in times]
+    if any(one.plain in _PEOPLE for one in parsed):
+        return True
+    units = [parsed[at].unit for at in times]
+    seconds, _, _ = _times(columns, units, options, lambda row: f"{path}, row {row + 1}")
+    return bool(len(seconds) and np.ptp(seconds) > LONGEST_NIGHT)
 
 
 def column_names(path: Path) -> list[str]:

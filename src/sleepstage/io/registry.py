@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -9,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
+from sleepstage.io.columns import described
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
-from sleepstage.io.source import Format, Source, StoredNight
+from sleepstage.io.source import Format, Options, Source, StoredNight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +30,7 @@ _IN_ORDER: Final = (
     tables.APP_FORMAT,
     tables.FORMAT,
 )
+_DESCRIBED: Final = 3  # tables that an error describes
 FORMATS: Final = MappingProxyType({one.name: one for one in _IN_ORDER})
 """By name, in the order in which they are asked: those that could be taken for another come
 first."""
@@ -36,6 +40,7 @@ def open_nights(
     path: str | Path,
     format: str | None = None,  # noqa: A002 - the word that users expect
     *,
+    options: Options | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[StoredNight]:
     """Nights in a file, or in a folder and all folders below it.
@@ -47,6 +52,8 @@ def open_nights(
         ``DIR:SUBJECT`` for one night of a folder, by its name.
     format : str, optional
         One of `FORMATS`, where the content fits none, or more than one.
+    options : Options, optional
+        A time zone, and the order of dates, where files do not state them.
     on_progress : callable, optional
         Called with what is done, of all, and a remark, while a source of many nights is read.
 
@@ -72,17 +79,19 @@ def open_nights(
         if not (directory and name and Path(directory).is_dir()):
             msg = f"{path}: no such file or folder; for one night of a folder expected DIR:SUBJECT"
             raise DataError(msg)
-        yield _night_named(name, Path(directory), format)
+        yield _night_named(name, Path(directory), format, options)
         return
-    sources, broken = find_sources(Path(path), as_format=format)
+    sources, broken = find_sources(Path(path), as_format=format, options=options)
     for _, error in broken:
         raise error
     for source in sources:
         yield from read_source(source, source.files, on_progress=on_progress)
 
 
-def _night_named(name: str, directory: Path, as_format: str | None) -> StoredNight:
-    sources, _ = find_sources(directory, as_format=as_format)
+def _night_named(
+    name: str, directory: Path, as_format: str | None, options: Options | None
+) -> StoredNight:
+    sources, _ = find_sources(directory, as_format=as_format, options=options)
     for source in sources:
         for night in read_source(source, source.files) if name.startswith(source.name) else ():
             if night.name == name:
@@ -96,43 +105,57 @@ def read_source(
     source: Source, files: Sequence[Path], *, on_progress: Progress | None = None
 ) -> list[StoredNight]:
     """Nights of a source, named in full, from local copies of its files."""
-    nights = FORMATS[source.format].read(files, on_progress)
+    nights = FORMATS[source.format].read(files, on_progress, source.options)
     return [
-        StoredNight("-".join(filter(None, (source.name, one.name))), one.read, source.files)
+        replace(one, name="-".join(filter(None, (source.name, one.name))), files=source.files)
         for one in nights
     ]
 
 
 def find_sources(
-    path: Path, *, as_format: str | None = None
+    *paths: Path, as_format: str | None = None, options: Options | None = None
 ) -> tuple[list[Source], list[tuple[str, DataError]]]:
-    """Files that are read together, and those that are damaged, in a file or folder.
+    """Files that are read together, and those that are damaged, in a folder or some of its files.
 
-    The path is local, or of any file system by way of `universal_pathlib`. Each of `FORMATS` is
-    asked, unless one is named. Raises `DataError` if the path is not there, the format unknown, or
-    nothing of a known format is in it.
+    Paths are local, or of any file system by way of `universal_pathlib`. Each of `FORMATS` is
+    asked, unless one is named. Raises `DataError` if a path is not there, the format unknown, or
+    nothing of a known format is in one of them.
     """
     if as_format is not None and as_format not in FORMATS:
         msg = f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}"
         raise DataError(msg)
     formats = [FORMATS[as_format]] if as_format else list(FORMATS.values())
+    path = paths[0]
     with reading(path):
         if path.is_dir():
             folders, top = list(_walk(path)), path
         elif path.exists():
-            folders, top = [(path.parent, [path])], path.parent
+            folders, top = [(path.parent, [*paths])], path.parent
         else:
             msg = f"{path}: no such file or folder"
             raise DataError(msg)
         sources, broken = _find_in(folders, formats, top)
+    if options:
+        sources = [replace(source, options=options) for source in sources]
     if not sources and not broken:
-        known = "; ".join(one.title for one in formats)
-        if as_format:
-            msg = f"{path}: not {known}; without a format named, its content shows what it is"
-        else:
-            msg = f"{path}: nothing that can be staged; expected one of these: {known}"
-        raise DataError(msg)
+        raise _nothing_in(path, formats, [one for _, files in folders for one in files])
+    if path.is_file():
+        seen = {*(one for source in sources for one in source.files)}
+        names = {name for name, _ in broken}
+        left = [one for one in paths if one not in seen and _name(top, one.name, top) not in names]
+        broken += [(one.name, _nothing_in(one, formats, [one])) for one in left]
     return sources, broken
+
+
+def _nothing_in(path: Path, formats: Sequence[Format], files: Sequence[Path]) -> DataError:
+    """The error about a file or folder; names the columns of tables in it that nobody knows."""
+    known = "; ".join(one.title for one in formats)
+    if len(formats) == 1:
+        msg = f"{path}: not {known}; without a format named, its content shows what it is"
+    else:
+        msg = f"{path}: nothing that can be staged; expected one of these: {known}"
+    found = (f"{one.name} has columns {has}" for one in files if (has := described(one)))
+    return DataError("; ".join([msg, *islice(found, _DESCRIBED)]))
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:

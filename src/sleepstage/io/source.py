@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int, str], None]
     """Called with what is done, of all, and a remark."""
+
+
+class Options(NamedTuple):
+    """What a user states about files that they do not state themselves."""
+
+    timezone: str = ""
+    """Of clock times, as Europe/London; empty where it is not known."""
+    day_first: bool | None = None
+    """Whether dates as 03/04/2024 begin with the day; None to see from the others."""
+
+
+NO_OPTIONS: Final = Options()
 
 
 class Found(NamedTuple):
@@ -35,6 +47,8 @@ class StoredNight:
     """Gives the recording, or raises `DataError`. It can be pickled."""
     files: tuple[Path, ...] = ()
     """What it is read from."""
+    whole_day: bool = False
+    """True if a night is still to be found in it."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +63,18 @@ class Format:
     """Takes a folder and the files directly in it that nobody has claimed, and gives those that
     hold this format, by what is in them. Opens files, and reads their beginnings at most.
     Paths may be local or, by way of `universal_pathlib`, of any file system."""
-    read: Callable[[Sequence[Path], Progress | None], list[StoredNight]]
-    """Takes local files that `find` put together, and a callable for progress; gives the nights in
-    them. Raises `DataError` where there can be none."""
-    many: bool = False
-    """True if one source holds many nights, which are best found in one go."""
+    read: Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]
+    """Takes local files that `find` put together, a callable for progress, and what the user
+    states; gives the nights in them. Raises `DataError` where there can be none."""
+    several: Callable[[Sequence[Path], Options], bool] = lambda *_: False
+    """Whether files hold several nights, which are best found in one go; they may be remote."""
 
 
 def one_night(
     read: Callable[[Sequence[Path]], Recording],
-) -> Callable[[Sequence[Path], Progress | None], list[StoredNight]]:
+) -> Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]:
     """`Format.read` of a format whose sources are one night each; `read` can be pickled."""
-    return lambda files, _: [StoredNight("", partial(read, tuple(files)))]
+    return lambda files, *_: [StoredNight("", partial(read, tuple(files)))]
 
 
 def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:
@@ -82,3 +96,5 @@ class Source:
     """What it is called in tables and folders."""
     files: tuple[Path, ...]
     """Local, or of any file system."""
+    options: Options = NO_OPTIONS
+    """What the user states about them."""

@@ -10,18 +10,38 @@ and with a header, and ``<start>_hr.csv`` without one.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sleepstage.core.recording import Recording
+import numpy as np
+
+from sleepstage.core.hypnogram import show_time
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
-from sleepstage.io.columns import read_columns, signals_of
-from sleepstage.io.source import Format, Found, one_night
+from sleepstage.io.columns import may_hold_several, read_columns, signals_of
+from sleepstage.io.files import table_errors
+from sleepstage.io.source import Format, Found, Options, StoredNight, one_night
+from sleepstage.stages import UNIX_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sleepstage.core.samples import Time
+    from sleepstage.io.columns import Columns
+    from sleepstage.io.source import Progress
+
+_log = logging.getLogger(__name__)
+
+_DAY: Final = 86400.0
+_SHORTEST: Final = 2 * 3600.0  # s of a day that are staged
+_COMPARED: Final = 3600.0  # s that signals last whose clocks are compared
 
 _ENDINGS: Final = {
     "heart_rate": "hr|heart[ _-]?rate|bpm",
@@ -40,22 +60,75 @@ def read_tables(
     start: float | None = None,
     end: float | None = None,
     subject: str = "",
+    options: Options | None = None,
 ) -> Recording:
     """Read a night from up to three files, which may be one and the same.
 
-    A file is Parquet by its ending, else text: separated by comma, semicolon, tab or space. With
-    a header the columns are found by name, without one they are taken in this order: ``time, bpm``;
-    ``time, x, y, z`` in g, or 15 s summaries ``time, counts, peak_x_g, peak_y_g, peak_z_g``;
-    ``time, steps``, those since the row before. Times are on one clock: Unix time in seconds,
-    milli-, micro- or nanoseconds, recognised by their size; seconds since any start; or ISO 8601,
-    which is UTC where it names no offset. A row may leave a signal blank.
+    A file is Parquet by its ending, else text in any form that spreadsheets and programs write:
+    see docs/my-csv.md. With a header the columns are found by name, without one they are taken in
+    this order: ``time, bpm``; ``time, x, y, z`` in g, or 15 s summaries ``time, counts, peak_x_g,
+    peak_y_g, peak_z_g``; ``time, steps``, those since the row before. Times are on one clock: Unix
+    time in seconds, milli-, micro- or nanoseconds, recognised by their size; seconds since any
+    start; or dates with a time, which are UTC unless they or the `options` name a time zone. A row
+    may leave a signal blank.
 
     For `start`, `end` and `subject` see `Recording.from_arrays`. Raises `DataError` if a file is
-    broken, naming its line or column, or if nothing is given.
+    broken, naming its line or column, if it is of several people, if clocks disagree or if nothing
+    is given.
     """
     given = {"heart_rate": heart_rate, "motion": motion, "steps": steps}
     files = {name: Path(path) for name, path in given.items() if path is not None}
-    signals = {name: read_columns(path, name) for name, path in files.items()}
+    signals = _read_signals(files, options or Options())
+    if people := _people(files, signals) - {""}:
+        msg = f"{next(iter(files.values()))}: is of {len(people)} people; give a table for each"
+        raise DataError(msg)
+    return _recording(signals, files, start=start, end=end, subject=subject)
+
+
+def _read_signals(files: Mapping[str, Path], options: Options) -> dict[str, Columns]:
+    signals = {name: read_columns(path, name, options) for name, path in files.items()}
+    for one, other in combinations((name for name in signals if len(signals[name].times)), 2):
+        if files[one] != files[other]:
+            _compare_clocks(
+                (files[one], files[other]), (signals[one], signals[other]), walks="steps" in other
+            )
+    return signals
+
+
+def _compare_clocks(
+    files: tuple[Path, Path], signals: tuple[Columns, Columns], *, walks: bool
+) -> None:
+    """Refuse signals of which one is hours ahead of the other; steps may be of a day before."""
+    if signals[0].local != signals[1].local:
+        local, other = files if signals[0].local else files[::-1]
+        msg = (
+            f"{local}: has clock times without a time zone, and {other} has Unix time or a zone: "
+            "name the zone with --timezone, as Europe/London"
+        )
+        raise DataError(msg)
+    starts, ends = zip(*((one.times.min(), one.times.max()) for one in signals), strict=True)
+    shortest = min(end - start for start, end in zip(starts, ends, strict=True))
+    overlap = max(0.0, min(ends) - max(starts))
+    if not walks and shortest >= _COMPARED and overlap < shortest / 2:
+        spans = " and ".join(
+            f"{path} from {show_time(start)} to {show_time(end)}"
+            for path, start, end in zip(files, starts, ends, strict=True)
+        )
+        msg = (
+            f"{spans}: these overlap by only {overlap / 3600:.1f} h; is one of them in another "
+            "time zone, or of another night?"
+        )
+        raise DataError(msg)
+
+
+def _recording(
+    signals: Mapping[str, Columns],
+    files: Mapping[str, Path],
+    *,
+    start: Time | None = None,
+    end: Time | None = None,
+    subject: str = "",
+) -> Recording:
     pairs: dict[str, Any] = {name: (one.times, one.values) for name, one in signals.items()}
     return Recording.from_arrays(
         **pairs,
@@ -65,6 +138,39 @@ def read_tables(
         utc_offset=next((one.utc_offset for one in signals.values()), 0),
         names={name: str(path) for name, path in files.items()},
     )
+
+
+def _people(files: Mapping[str, Path], signals: Mapping[str, Columns]) -> set[str]:
+    """Whose rows there are; empty text where nobody is named."""
+    named = {name: one for name, one in signals.items() if one.people is not None}
+    if named and (others := set(signals) - set(named)):
+        msg = f"{files[others.pop()]}: does not say whose each row is, as other tables do"
+        raise DataError(msg)
+    people = [one.people for one in named.values() if one.people is not None]
+    return {str(one) for column in people for one in np.unique(column.astype(str))} or {""}
+
+
+def _days(signals: Mapping[str, Columns]) -> Iterator[tuple[str, float | None, float | None]]:
+    """Name, start and end of each day, noon to noon, in which two hours were measured.
+
+    Only one, without a name, where there is a day or less.
+    """
+    times = np.sort(np.concatenate([signals[one].times for one in signals if one != "steps"]))
+    if not len(times) or times[-1] - times[0] <= LONGEST_NIGHT:
+        yield "", None, None
+        return
+    is_unix = times[0] >= UNIX_TIME
+    ahead = next(iter(signals.values())).utc_offset
+    first_noon = ahead - _DAY / 2 if is_unix else -times[0]
+    numbers = np.floor((times + first_noon) / _DAY).astype(int)
+    for number in np.unique(numbers).tolist():
+        start, end = times[numbers == number][[0, -1]].tolist()
+        morning = datetime.fromtimestamp((number + 1) * _DAY, UTC)
+        name = morning.date().isoformat() if is_unix else f"day-{number + 1}"
+        if end - start >= _SHORTEST:
+            yield name, start, end
+        else:
+            _log.warning("left out %s, of which less than 2 h were measured", name)
 
 
 def table_signals(path: Path) -> list[str]:
@@ -95,7 +201,8 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     return [Found(name, tuple(paths)) for name, paths in groups.items()]
 
 
-def _read_together(files: Sequence[Path]) -> Recording:
+def _chosen(files: Sequence[Path]) -> dict[str, Path]:
+    """The file of each signal."""
     chosen: dict[str, Path] = {}
     for path in files:
         for signal in table_signals(path):
@@ -104,14 +211,44 @@ def _read_together(files: Sequence[Path]) -> Recording:
                 msg = f"{path}: has {name}, and so has {chosen[signal].name}; keep one of them"
                 raise DataError(msg)
             chosen[signal] = path
-    return read_tables(**chosen)  # type: ignore[arg-type]  # its keywords are the signals
+    return chosen
+
+
+def _read_together(files: Sequence[Path], options: Options) -> Recording:
+    return read_tables(**_chosen(files), options=options)  # type: ignore[arg-type]  # signals
+
+
+def _hold_several(files: Sequence[Path], options: Options) -> bool:
+    """Whether tables may be of several people or days; they are read to see that."""
+    with suppress(DataError, OSError, *table_errors()):  # reported when it is read as a night
+        return any(may_hold_several(path, options) for path in files)
+    return False
+
+
+def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
+    if not _hold_several(files, options):
+        return [StoredNight("", partial(_read_together, tuple(files), options))]
+    chosen = _chosen(files)
+    signals = _read_signals(chosen, options)
+    nights = []
+    for person in sorted(_people(chosen, signals)):
+        own = {name: one.of(person) for name, one in signals.items()}
+        for day, start, end in _days(own):
+            part = own
+            if start is not None and end is not None:
+                part = {name: one.between(start - _DAY, end) for name, one in own.items()}
+            read = partial(_recording, part, chosen, start=start, end=end, subject=person)
+            name = "-".join(filter(None, (person, day)))
+            nights.append(StoredNight(name, read, whole_day=bool(day)))
+    return nights
 
 
 FORMAT: Final = Format(
     "tables",
     "tables (CSV or Parquet with time, bpm, x, y, z or steps)",
     _find,
-    one_night(_read_together),
+    _read,
+    several=_hold_several,
 )
 
 

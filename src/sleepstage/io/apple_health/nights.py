@@ -1,14 +1,17 @@
 """Nights of an Apple Health export: ``export.zip`` as the iPhone makes it, or ``export.xml``.
 
 Several sources may have written the same kind of record: watch, phone and apps. They are never
-mixed: each night has the heart rate of the source that covers most of it, the steps of the source
-that counted most, and the stages of the source that has most.
+mixed: each night has the heart rate of the source that covers most of it (and, while that has none,
+of another watch that was worn then), the steps of the source that counted most, and the stages of
+the source that has most.
 """
 
 from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
@@ -18,10 +21,12 @@ import numpy as np
 
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.apple_health.xml import BEGINNING, is_export, read_export
+from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import member_names, open_member
-from sleepstage.io.source import Format, Found, StoredNight
+from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, StoredNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -41,6 +46,10 @@ _COVER: Final = 300.0  # s: a watch at rest measures about that often
 _SHORTEST_NIGHT: Final = 2 * 3600.0  # s: a shorter one is a nap, which no model was made for
 _BREAK: Final = 3600.0  # s: who is up for longer begins another night
 _LEAST_REST: Final = 4 * 3600.0  # s without a step that can be a night
+_PIECE: Final = 3600.0  # s without a step that may be a part of one, between visits to the bathroom
+_FEW_STEPS: Final = 250.0  # of such a visit
+_ALIKE: Final = 1.15  # ratio of heart rates before and after it
+_TURN: Final = 900.0  # s without a sample after which another watch is on the wrist
 _WORN: Final = 0.5  # share of the ten minutes of a rest with heart rate
 _BIN: Final = 600.0
 _CLASSES: Final = {"Awake": "wake", "AsleepCore": "light", "AsleepDeep": "deep", "AsleepREM": "rem"}
@@ -89,7 +98,9 @@ def _export_in(names: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _read(files: Sequence[Path], on_progress: Progress | None) -> list[StoredNight]:
+def _read(
+    files: Sequence[Path], on_progress: Progress | None, options: Options = NO_OPTIONS
+) -> list[StoredNight]:
     (path,) = files
     names = member_names(path)
     member = "" if names is None else _export_in(names)
@@ -99,12 +110,42 @@ def _read(files: Sequence[Path], on_progress: Progress | None) -> list[StoredNig
     with open_member(path, member) as (file, size):
         name = f"{path}, {member}" if member else str(path)
         export = read_export(file, size, name, on_progress)
-    return _nights(export, str(path))
+    return _nights(export, str(path), options)
 
 
-def _nights(export: Export, name: str) -> list[StoredNight]:
-    """Nights that have heart rate; logs how many do not."""
-    spans = _find_spans(export)
+class _Clock:
+    """Which time zone somebody was in, by what records name, or by what the user states."""
+
+    def __init__(self, export: Export, options: Options) -> None:
+        self._zones = export.zones
+        self._hours = sorted(export.zones)
+        self._stated = options.timezone
+        self.used: Counter[str] = Counter()
+
+    def set(self, span: _Span) -> _Span:
+        """The span, with the offset from UTC that was in force."""
+        near = bisect_left(self._hours, span.start // 3600)
+        at_night = [one for one in self._hours[near : near + 1] if 3600 * one <= span.end]
+        by_distance = sorted(
+            self._hours[max(near - 1, 0) : near + 1], key=lambda one: abs(3600 * one - span.start)
+        )
+        choices = [("HKTimeZone", self._zones[one]) for one in at_night]
+        if self._stated:
+            choices.append(("--timezone", self._stated))
+        choices += [("HKTimeZone of other records", self._zones[one]) for one in by_distance]
+        for source, zone in choices:
+            with suppress(DataError):  # a name that this machine does not know
+                span = span._replace(utc_offset=offset_at(span.start, zone))
+                self.used[source] += 1
+                return span
+        self.used["the offset that the export is written with"] += 1
+        return span
+
+
+def _nights(export: Export, name: str, options: Options) -> list[StoredNight]:
+    """Nights that have heart rate during half of their time; logs how many do not."""
+    clock = _Clock(export, options)
+    spans = _find_spans(export, clock)
     if not spans:
         msg = f"{name}: has neither records of sleep nor rests of four hours between steps"
         raise DataError(msg)
@@ -113,24 +154,27 @@ def _nights(export: Export, name: str) -> list[StoredNight]:
     kept = [(span, beats) for span, beats in measured if beats is not None]
     for n_left, reason in (
         (len(spans) - len(nights), f"shorter than {_SHORTEST_NIGHT / 3600:.0f} h"),
-        (len(nights) - len(kept), "without heart rate"),
+        (len(nights) - len(kept), "without heart rate for half of it or more"),
     ):
         if n_left:
             nights_left = "1 night" if n_left == 1 else f"{n_left} nights"
             _log.warning("%s: left out %s %s", name, nights_left, reason)
+    used = ", ".join(f"{source} ({n})" for source, n in clock.used.items())
+    level = logging.WARNING if clock.used.keys() - {"HKTimeZone", "--timezone"} else logging.INFO
+    _log.log(level, "%s: time zones of nights by %s; --timezone names one", name, used)
     return _named([(span, _recording(export, span, beats)) for span, beats in kept])
 
 
-def _find_spans(export: Export) -> list[_Span]:
+def _find_spans(export: Export, clock: _Clock) -> list[_Span]:
     """Nights in order of time, naps among them.
 
     Where somebody was recorded as in bed, awake in bed or asleep, by any source, that is a night;
     breaks of less than an hour are part of it. On days without such records, noon to noon, it is
-    the longest rest: four hours or more without a step, during half of which or more the watch
-    measured heart rate.
+    the longest rest: four hours or more without a step, but for visits to the bathroom, during half
+    of which or more the watch measured heart rate.
     """
-    recorded = _join(export.sleep)
-    return sorted([*recorded, *_rests(export, recorded)], key=lambda span: span.start)
+    recorded = [clock.set(span) for span in _join(export.sleep)]
+    return sorted([*recorded, *_rests(export, recorded, clock)], key=lambda span: span.start)
 
 
 def _join(records: Sequence[SleepRecord]) -> list[_Span]:
@@ -145,31 +189,62 @@ def _join(records: Sequence[SleepRecord]) -> list[_Span]:
     return spans
 
 
-def _rests(export: Export, recorded: Sequence[_Span]) -> list[_Span]:
+def _rests(export: Export, recorded: Sequence[_Span], clock: _Clock) -> list[_Span]:
     """The longest rest of each day of which no sleep is recorded."""
-    beats = np.sort(_joined(series.ends for series in export.heart_rate.values()))
+    ends, bpm = (
+        _joined(getattr(series, name) for series in export.heart_rate.values())
+        for name in ("ends", "values")
+    )
+    order = np.argsort(ends, kind="stable")
+    beats = Samples(ends[order], bpm[order])
     taken = {_day(span) for span in recorded if span.end - span.start >= _SHORTEST_NIGHT}
     longest: dict[int, _Span] = {}
-    rests = _stepless(list(export.steps.values()))
-    for span in sorted(rests, key=lambda span: span.start - span.end):
-        if _day(span) not in {*taken, *longest} and _share_worn(span, beats) >= _WORN:
-            longest[_day(span)] = span
+    rests = _stepless(list(export.steps.values()), beats)
+    for found in sorted(rests, key=lambda span: span.start - span.end):
+        if _share_worn(found, beats.times) >= _WORN:
+            span = found._replace(utc_offset=clock.set(found).utc_offset)
+            if _day(span) not in {*taken, *longest}:
+                longest[_day(span)] = span
     return list(longest.values())
 
 
-def _stepless(sources: Sequence[Series]) -> list[_Span]:
-    """Stretches between steps of whatever source, long enough for a night."""
+def _stepless(sources: Sequence[Series], beats: Samples) -> list[_Span]:
+    """Stretches between steps of whatever source, long enough for a night.
+
+    Two with few steps between them are one, unless the heart rate of one is higher: whoever goes
+    to bed after an evening on the sofa takes few steps, too.
+    """
     starts, ends = (_joined(getattr(one, name) for one in sources) for name in ("starts", "ends"))
     offsets = _joined(one.offsets for one in sources)
     walked = _joined(one.values for one in sources) > 0
     order = np.argsort(starts[walked], kind="stable")
     starts, ends, offsets = (column[walked][order] for column in (starts, ends, offsets))
     until = np.maximum.accumulate(ends) if len(ends) else ends
-    rest = starts[1:] - until[:-1]
-    return [
-        _Span(float(until[at]), float(starts[at + 1]), 60 * int(offsets[at]))
-        for at in np.flatnonzero((rest >= _LEAST_REST) & (rest < _DAY))
-    ]
+    n_steps = np.cumsum(_joined(one.values for one in sources)[walked][order])
+    spans: list[_Span] = []
+    taken = 0.0  # steps up to the end of the last of them
+    for at in np.flatnonzero(starts[1:] - until[:-1] >= _PIECE):
+        span = _Span(float(until[at]), float(starts[at + 1]), 60 * int(offsets[at]))
+        if (
+            spans
+            and span.start - spans[-1].end <= _BREAK
+            and n_steps[at] - taken <= _FEW_STEPS
+            and _are_alike(spans[-1], span, beats)
+        ):
+            last = spans.pop()
+            span = last._replace(end=span.end)
+        spans.append(span)
+        taken = n_steps[at]
+    return [span for span in spans if _LEAST_REST <= span.end - span.start < _DAY]
+
+
+def _are_alike(first: _Span, second: _Span, beats: Samples) -> bool:
+    """Whether the heart rate of two rests is about the same."""
+    bpm = [beats.between(span.start, span.end).values for span in (first, second)]
+    if not all(map(len, bpm)):
+        return False
+    low, high = sorted(float(np.median(one)) for one in bpm)
+    return high <= _ALIKE * low
 
 
 def _joined(columns: Iterable[NDArray[np.generic]]) -> NDArray[np.float64]:
@@ -199,12 +274,20 @@ def _named(nights: Sequence[tuple[_Span, partial[Recording]]]) -> list[StoredNig
 
 
 def _heart_rate(export: Export, span: _Span) -> Series | None:
-    """Heart rate of the source that covers most of a night."""
+    """Heart rate of the source that covers most of a night, and of others while that has none.
+
+    None if there is heart rate during less than half of it.
+    """
     sources = [
         series.between(span.start - _BEFORE, span.end) for series in export.heart_rate.values()
     ]
-    best = max(sources, key=lambda series: _cover(series, span), default=None)
-    return best if best is not None and _cover(best, span)[0] else None
+    sources.sort(key=lambda series: _cover(series, span), reverse=True)
+    if not sources:
+        return None
+    taken = sources[0]
+    for other in sources[1:]:
+        taken = taken.joined(other.apart_from(taken, _TURN))
+    return taken if _share_worn(span, taken.ends) >= _WORN else None
 
 
 def _cover(series: Series, span: _Span) -> tuple[int, int]:
@@ -260,5 +343,5 @@ FORMAT: Final = Format(
     "an export of Apple Health (export.zip or export.xml)",
     _find,
     _read,
-    many=True,
+    several=lambda *_: True,
 )

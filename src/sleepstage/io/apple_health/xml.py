@@ -38,6 +38,10 @@ _log = logging.getLogger(__name__)
 BEGINNING: Final = 4096
 """Bytes within which an export names itself."""
 
+_CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r"})
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
+_ROOT: Final = b"<HealthData>"
+_RECORD: Final = b"<Record "
 _CHUNK: Final = 1 << 18  # bytes, parsed at a time
 _LONGEST_DTD: Final = 1 << 20
 _DEEPEST: Final = 100  # elements within each other; an export has 5
@@ -46,6 +50,7 @@ _MOST_SOURCES: Final = 1000  # watches, phones and apps
 _LONGEST_NAME: Final = 1000  # characters, of a source
 _MOST_SLEEP: Final = 1_000_000  # records of sleep: a century of stages
 _BPM: Final = {"count/min": 1.0, "count/s": 60.0}
+_LONGEST_SLEEP: Final = 86400.0  # s: some apps begin records and never end them
 _SLEEP_PREFIX: Final = "HKCategoryValueSleepAnalysis"
 _SLEEP_VALUES: Final = frozenset(
     ("InBed", "Awake", "Asleep", "AsleepUnspecified", "AsleepCore", "AsleepDeep", "AsleepREM")
@@ -81,13 +86,25 @@ class Series:
         first, last = np.searchsorted(self.ends, [start, end])
         return self._take(slice(int(first), int(last)))
 
+    def apart_from(self, other: Series, seconds: float) -> Series:
+        """Those samples that are further than this from any of another series."""
+        after = other.ends.searchsorted(self.ends)
+        known = np.concatenate([[-np.inf], other.ends, [np.inf]])
+        distance = np.minimum(self.ends - known[after], known[after + 1] - self.ends)
+        return self._take(distance > seconds)
+
+    def joined(self, other: Series) -> Series:
+        """The samples of both."""
+        columns = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Series(*map(np.concatenate, columns)).in_order()
+
     def in_order(self) -> Series:
         """The same samples, sorted."""
         if (self.ends[1:] >= self.ends[:-1]).all():
             return self
         return self._take(np.argsort(self.ends, kind="stable"))
 
-    def _take(self, rows: slice | NDArray[np.intp]) -> Series:
+    def _take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Series:
         return Series(self.starts[rows], self.ends[rows], self.values[rows], self.offsets[rows])
 
 
@@ -98,6 +115,9 @@ class Export:
     heart_rate: dict[str, Series]
     steps: dict[str, Series]
     sleep: list[SleepRecord]
+    zones: dict[int, str]
+    """Time zones that records name, by hours of Unix time. The offsets that times are written with
+    say little: they are those in force where and when the export was made."""
 
 
 def is_export(beginning: bytes) -> bool:
@@ -111,27 +131,27 @@ def read_export(
     """Read an export, called `name` in messages, from its beginning to its end.
 
     Of its `size` in bytes, `on_progress` is called with megabytes read, of all, and a remark.
-    Raises `DataError` if it is malformed, ends too early, declares entities or is no export; names
-    the line.
+    A record that is not well-formed is left out, and counted. Raises `DataError` if the file ends
+    too early, declares entities or is no export; names the line.
     """
     records = _Records(name)
-    parser = records.parser
     done = 0
     try:
         chunk = _without_dtd(file, name)
+        # Names that apps give themselves hold some; bytes of UTF-16 are not characters.
+        controls = b"" if chunk[:2] in _UTF16 else _CONTROLS
         while chunk:
-            parser.Parse(chunk, False)
+            records.parse(chunk.translate(None, controls))
             done += len(chunk)
-            records.require_bounded(done)
+            records.require_bounded()
             if on_progress:
                 on_progress(done // 10**6, size // 10**6, "MB")
             chunk = file.read(_CHUNK)
-        parser.Parse(b"", True)
+        records.parse(b"", final=True)
     except expat.ExpatError as error:
-        reason = expat.ErrorString(error.code)
         msg = (
-            f"{name}, line {error.lineno}: malformed XML ({reason}); was the file changed, or "
-            "copied only in part? export it again"
+            f"{name}, {records.describe(error)}; was the file changed, or copied only in part? "
+            "export it again"
         )
         raise DataError(msg) from error
     except DataError:
@@ -189,40 +209,98 @@ class _Records:
         self._sleep: list[SleepRecord] = []
         self._n_odd = 0
         self._first_odd = ""
+        self._zones: dict[int, str] = {}
+        self._begun = ""  # start of the newest record
         self._depth = 0
-        self._parsed = 0  # bytes
+        self._given = self._parsed = 0  # bytes of this parser
+        self._lines = 0  # before those of this parser
+        self._error: expat.ExpatError | None = None  # after which the next record is sought
+        self._passed = b""  # the last bytes of what was passed over
         self._takers: dict[str | None, Callable[[dict[str, str]], None]] = {
             "HKQuantityTypeIdentifierHeartRate": self._take_heart_rate,
             "HKQuantityTypeIdentifierStepCount": partial(_append, self._steps, 1.0),
             "HKCategoryTypeIdentifierSleepAnalysis": self._take_sleep,
         }
-        self.parser = expat.ParserCreate()
-        self.parser.StartElementHandler = self._root
-        self.parser.EndElementHandler = self._end
-        self.parser.EntityDeclHandler = lambda *_: _refuse_entities(name)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._root
+        self._parser.EndElementHandler = self._end
+        self._parser.EntityDeclHandler = lambda *_: _refuse_entities(self._name)
+
+    @property
+    def _line(self) -> int:
+        return self._lines + self._parser.CurrentLineNumber
+
+    def describe(self, error: expat.ExpatError) -> str:
+        """Where and what an error of the parser is."""
+        reason = expat.ErrorString(error.code)
+        return f"line {self._lines + error.lineno}: malformed XML ({reason})"
+
+    def parse(self, data: bytes, *, final: bool = False) -> None:
+        """Take the next bytes. After an error, go on with the next record."""
+        while self._error is None or self._resume(data, final=final):
+            if self._error is not None:
+                data = _RECORD + (self._passed + data).partition(_RECORD)[2]
+                self._error = None
+            try:
+                self._parser.Parse(data, final)
+                self._given += len(data)
+            except expat.ExpatError as error:
+                if final or not self._depth:
+                    raise
+                self._count_odd(self.describe(error))
+                self._error, self._passed = error, b""
+                self._lines += error.lineno - 1
+                data = data[max(self._parser.ErrorByteIndex - self._given, 0) + 1 :]
+            else:
+                return
+
+    def _resume(self, data: bytes, *, final: bool) -> bool:
+        """Pass over what is before the next record; whether there is one."""
+        seen = self._passed + data
+        skipped, found, _ = seen.partition(_RECORD)
+        self._lines += skipped.count(b"\n") - self._passed.count(b"\n")
+        if found:
+            self._begin()
+            self._parser.Parse(_ROOT, False)
+            self._given, self._parsed = len(_ROOT), 0
+            return True
+        if final and b"</HealthData>" not in seen:
+            raise self._error or ValueError
+        self._passed = seen[-2 * len(_ROOT) :]
+        return False
+
+    def _count_odd(self, problem: str) -> None:
+        self._n_odd += 1
+        self._first_odd = self._first_odd or problem
 
     def _root(self, element: str, _: dict[str, str]) -> None:
         if element != "HealthData":
             msg = f"{self._name}: begins with <{element}>, and an export of Apple Health with "
             raise DataError(msg + "<HealthData>; give the export.xml or export.zip of the app")
         self._depth = 1
-        self.parser.StartElementHandler = self._element
+        self._parser.StartElementHandler = self._element
 
     def _end(self, _: str) -> None:
         self._depth -= 1
 
     def _element(self, element: str, attributes: dict[str, str]) -> None:
         self._depth += 1
-        take = self._takers.get(attributes.get("type")) if element == "Record" else None
-        if take is None:
-            return
         try:
-            take(attributes)
+            if element == "Record":
+                self._begun = attributes.get("startDate", "")
+                take = self._takers.get(attributes.get("type"))
+                if take is not None:
+                    take(attributes)
+            elif element == "Workout":
+                self._begun = attributes.get("startDate", "")
+            elif element == "MetadataEntry" and attributes.get("key") == "HKTimeZone":
+                self._zones[int(_time(self._begun)[0] // 3600)] = attributes["value"]
         except (KeyError, ValueError) as error:
-            self._n_odd += 1
             problem = f"no {error}" if isinstance(error, KeyError) else str(error)
-            line = self.parser.CurrentLineNumber
-            self._first_odd = self._first_odd or f"line {line}: {problem[:200]}"
+            self._count_odd(f"line {self._line}: {problem[:200]}")
 
     def _take_heart_rate(self, attributes: dict[str, str]) -> None:
         factor = _BPM.get(attributes["unit"])
@@ -242,14 +320,18 @@ class _Records:
         if not end >= start:
             msg = f"sleep that ends, {attributes['endDate']}, before it begins"
             raise ValueError(msg)
+        if end - start > _LONGEST_SLEEP:
+            msg = f"sleep of {(end - start) / 3600:.0f} h"
+            raise ValueError(msg)
         self._sleep.append(SleepRecord(start, end, value, source, offset * 60))
 
-    def require_bounded(self, done: int) -> None:
-        """Check between chunks that nothing grows without end: after `done` bytes were given."""
+    def require_bounded(self) -> None:
+        """Check between chunks that nothing grows without end."""
         # The index is -1 where the parser has put off its work.
-        self._parsed = max(self._parsed, self.parser.CurrentByteIndex)
-        place = f"{self._name}, line {self.parser.CurrentLineNumber}"
-        MAX_VALUE.require(done - self._parsed, place)
+        self._parsed = max(self._parsed, self._parser.CurrentByteIndex)
+        place = f"{self._name}, line {self._line}"
+        if self._error is None:
+            MAX_VALUE.require(self._given - self._parsed, place)
         series = [*self._heart_rate.values(), *self._steps.values()]
         MAX_ROWS.require(sum(len(ends) for _, ends, *_ in series), place)
         for found, limit, what in (
@@ -266,7 +348,8 @@ class _Records:
         if self._n_odd:
             message = "%s: left out %d records that can't be read, the first in %s"
             _log.warning(message, self._name, self._n_odd, self._first_odd)
-        return Export(_series(self._heart_rate), _series(self._steps), sorted(self._sleep))
+        series = _series(self._heart_rate), _series(self._steps)
+        return Export(*series, sorted(self._sleep), self._zones)
 
 
 def _source(attributes: dict[str, str]) -> str:

@@ -11,19 +11,19 @@ import logging
 import math
 import re
 from dataclasses import replace
-from datetime import datetime
 from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
+from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import member_names, open_member
 from sleepstage.io.sensor_logger.samples import (
     BEGINNING,
+    ELAPSED,
     FIELDS,
     ZONE,
     SensorTable,
@@ -45,6 +45,9 @@ _log = logging.getLogger(__name__)
 
 _NEEDED: Final = frozenset(("heartrate", "wristmotion"))  # one of them
 _METADATA: Final = "metadata"
+_SENSOR: Final = re.compile(
+    r"[ _.-]*(heart[ _-]?rate|hr|bpm|wrist[ _-]?motion|motion|pedometer|steps?)$", re.IGNORECASE
+)
 _NAMED: Final = 100  # sensors, and characters of their names, that an error may name
 _ARRAY: Final = re.compile(rb"\s*\[\s*\{")
 _KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
@@ -62,8 +65,7 @@ class _Place(NamedTuple):
 
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     found = [Found(path.stem, (path,)) for path in files if _holds_recording(path)]
-    together = _unpacked(files)
-    return [*found, Found("", together)] if together else found
+    return [*found, *_unpacked(files)]
 
 
 def _holds_recording(path: Path) -> bool:
@@ -82,22 +84,34 @@ def _holds_recording(path: Path) -> bool:
     return _ARRAY.match(beginning) is not None and all(key.search(beginning) for key in _KEYS)
 
 
-def _unpacked(files: Sequence[Path]) -> tuple[Path, ...]:
-    """Files of a recording in a folder: the other sensors' too, lest they be taken for tables."""
-    sensors = {path: _sensor_of(path.name)[0] for path in files}
-    if _NEEDED.isdisjoint(sensors.values()):
-        return ()
-    ours = tuple(
-        path
-        for path, sensor in sensors.items()
-        if sensor == _METADATA or (sensor and _has_times(path))
-    )
-    return () if _NEEDED.isdisjoint(map(sensors.__getitem__, ours)) else ours
+def _unpacked(files: Sequence[Path]) -> list[Found]:
+    """Recordings in a folder: the other sensors' files too, lest they be taken for tables.
+
+    Tables are recognised by their columns, for people rename them; what precedes the sensor in a
+    name distinguishes recordings.
+    """
+    sensors = {path: sensor for path in files if (sensor := _sensor_in(path))}
+    groups: dict[str, list[Path]] = {}
+    for path, sensor in sensors.items():
+        if sensor in _NEEDED:
+            groups.setdefault(_SENSOR.sub("", path.stem), []).append(path)
+    for path, sensor in sensors.items():
+        fitting = [prefix for prefix in groups if path.stem.startswith(prefix)]
+        if sensor not in _NEEDED and fitting:
+            groups[max(fitting, key=len)].append(path)
+    return [Found(prefix, tuple(paths)) for prefix, paths in groups.items()]
 
 
-def _has_times(path: Path) -> bool:
+def _sensor_in(path: Path) -> str:
+    """Sensor whose table a file is, by its columns; empty if it is none of the app."""
+    if path.suffix.lower() != ".csv":
+        return ""
     with path.open("rb") as file:
-        return {"time", "seconds_elapsed"} <= set(header_of(file))
+        header = set(header_of(file))
+    named = sensor_named(path.stem)
+    if not {"time", ELAPSED} <= header:
+        return _METADATA if named.endswith(_METADATA) else ""
+    return next((sensor for sensor, fields in FIELDS.items() if set(fields) <= header), named)
 
 
 def _sensor_of(name: str) -> tuple[str, PurePosixPath]:
@@ -122,7 +136,13 @@ def _read_night(files: Sequence[Path]) -> Recording:
         return _recording(_read_csv(_members(first, names)), first)
     if first.suffix.lower() == ".json":
         return _recording(_read_json(first), first)
-    places = {_sensor_of(path.name)[0]: _Place(path) for path in files}
+    places: dict[str, _Place] = {}
+    for path in files:
+        sensor = _sensor_in(path)
+        if sensor in FIELDS and sensor in places:
+            msg = f"{path}: is of the same sensor as {places[sensor]}; keep one of them"
+            raise DataError(msg)
+        places[sensor] = _Place(path)
     return _recording(_read_csv(places), first.parent)
 
 
@@ -142,7 +162,13 @@ def _recording(content: _Content, path: Path) -> Recording:
         walked, _ = count_steps(Pedometer(), counts, math.inf)
         steps = walked.times, walked.values
     signals = {"heart_rate": "heartrate", "motion": "wristmotion", "steps": "pedometer"}
+    start = None
+    if "wristmotion" not in pairs:
+        times = pairs["heartrate"][0]
+        of_it = times[times >= content.tables["heartrate"].begun]
+        start = float(of_it.min()) if len(of_it) else None
     recording = Recording.from_arrays(
+        start=start,
         heart_rate=pairs.get("heartrate"),
         motion=pairs.get("wristmotion"),
         steps=steps,
@@ -153,14 +179,11 @@ def _recording(content: _Content, path: Path) -> Recording:
 
 def _utc_offset(zone: str, time: float, path: Path) -> int:
     """Seconds by which clocks there were ahead of UTC; 0 if that is not known."""
-    if not zone:
-        return 0
     try:
-        ahead = datetime.fromtimestamp(time, ZoneInfo(zone)).utcoffset()
-    except (KeyError, OSError, ValueError):  # a continent alone is a folder
-        _log.warning("%s: unknown time zone %.60r; times are shown in UTC", path, zone)
+        return offset_at(time, zone) if zone else 0
+    except DataError as error:
+        _log.warning("%s: %s; times are shown in UTC", path, error)
         return 0
-    return int(ahead.total_seconds()) if ahead is not None else 0
 
 
 def _members(path: Path, names: Sequence[str]) -> dict[str, _Place]:
@@ -210,6 +233,7 @@ def _read_json(path: Path) -> _Content:
         sensor = sensor_named(name)
         if sensor in FIELDS:
             table = tables.setdefault(sensor, SensorTable(sensor, f"{path}, {name}"))
+            table.note_start(item.get("time"), item.get(ELAPSED))
             row = _json_row(item, sensor, f"{path}, object {position}")
             if row is not None:
                 table.add_row(row)

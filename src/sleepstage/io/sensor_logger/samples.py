@@ -44,6 +44,9 @@ ZONE: Final = "recording timezone"
 BEGINNING: Final = 1 << 16
 """Bytes in which it shows what a file is: a first line, or a file of one row."""
 
+ELAPSED: Final = "seconds_elapsed"
+"""Field of each sample: seconds since the recording began, negative for a value of before that."""
+
 _PLAIN: Final = str.maketrans("", "", " -_")
 _END_OF_TIME: Final = 2.0**63  # ns, in the year 2262: what the app's own clock can hold
 _GRAVITY: Final = 9.80665  # m/s², as the app has it
@@ -53,7 +56,7 @@ _BLOCK: Final = 1 << 23  # bytes that are read at once
 _BEGINS: Final = frozenset(("start_map", "start_array"))
 _ENDS: Final = frozenset(("end_map", "end_array"))
 _DEEPEST: Final = 100  # a recording has 3
-_USED: Final = frozenset(("sensor", "time", ZONE, *chain(*FIELDS.values())))
+_USED: Final = frozenset(("sensor", "time", ELAPSED, ZONE, *chain(*FIELDS.values())))
 _ROWS: Final = 1 << 14  # that wait as lists: in an array, a night of motion takes a third
 
 
@@ -113,9 +116,17 @@ class SensorTable:
 
     sensor: str  # as `sensor_named` calls it
     name: str  # for error messages
+    begun: float = -math.inf
+    """When the recording began, in Unix seconds; a sensor may give older values first."""
     _n_read: int = 0
     _parts: list[NDArray[np.float64]] = field(default_factory=list)
     _waiting: list[list[float]] = field(default_factory=list)
+
+    def note_start(self, time: Any, elapsed: Any) -> None:
+        """Take the start of the recording from a row's time and seconds since then."""
+        begun = number(time) / 1e9 - number(elapsed)
+        if math.isfinite(begun):
+            self.begun = begun
 
     def add(self, rows: NDArray[np.float64]) -> None:
         """Add rows of time in seconds and the sensor's fields."""
@@ -174,6 +185,7 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
     if not set(columns) <= set(header):
         msg = f"{table.name}: has columns {', '.join(header)[:200]}; expected {', '.join(columns)}"
         raise DataError(msg)
+    columns = [*columns, ELAPSED] if ELAPSED in header else columns
     names = [str(number) for number in range(len(header))]
     chosen = [names[header.index(column)] for column in columns]
     line = 2
@@ -191,6 +203,9 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
             msg = f"{table.name}, from line {line} on: no table ({what}); export it again"
             raise DataError(msg) from error
         texts = frame.select(chosen).rename(dict(zip(chosen, columns, strict=True)))
+        if ELAPSED in columns:
+            table.note_start(texts["time"][0], texts[ELAPSED][0])
+            texts = texts.drop(ELAPSED)
         table.add(_rows(texts, line, table.name))
         line += len(frame)
         MAX_ROWS.require(line - 2, table.name)

@@ -1,0 +1,155 @@
+"""Times as tables write them: numbers in any unit, and dates in any order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from sleepstage.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from sleepstage.io.source import Options
+
+_LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
+"""Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since
+any start, and Unix seconds until the year 5138, are less than the last."""
+
+_MONTHS: Final = (
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "may",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct",
+    "nov",
+    "dec",
+)
+TIME_OF_DAY: Final = r"^\s*\d{1,2}:\d{2}(:\d{2}([.,:]\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*$"
+DATE: Final = r"^\s*\d{1,4}[-/.](\d{1,2}|[A-Za-z]{3})[-/.]\d{1,4}"
+_MOMENT: Final = (
+    r"^(\d{1,4})([-/.])(\d{1,2}|[a-z]{3})[-/.](\d{1,4})[t ,]+(\d{1,2}):(\d{2})"
+    r"(?::(\d{2})(?:[.,:](\d{1,9}))?)?\s*([ap])?\.?m?\.?\s*(z|utc|gmt|[+-]\d{2}:?\d{2})?$"
+)
+_ZONE_STEP: Final = 900  # s: no zone changes within them
+
+
+def seconds_of_numbers(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds, of times in a unit that is recognised by their size."""
+    typical = float(np.median(np.abs(numbers))) if len(numbers) else 0.0
+    return numbers * next((factor for limit, factor in _LARGEST_UNIT if typical >= limit), 1.0)
+
+
+def seconds_of_texts(
+    texts: pl.Series, options: Options, place: Callable[[int], str]
+) -> tuple[NDArray[np.float64], int, bool]:
+    """Unix seconds; by how many clocks were ahead of UTC at the first; whether that is unknown.
+
+    Raises `DataError` for a text that is no date and time, and where day and month can't be
+    distinguished in the whole column.
+    """
+    import polars as pl
+
+    parts = texts.str.strip_chars().str.to_lowercase().str.extract_groups(_MOMENT).struct
+    first, dot, second, third, hour, minute, second_, fraction, half, zone = (
+        parts.field(str(number)) for number in range(1, 11)
+    )
+    names = {name: str(number) for number, name in enumerate(_MONTHS, 1)}
+    month_named = second.is_in(list(names))
+    ints = [
+        np.nan_to_num(column.cast(pl.Float64, strict=False).to_numpy(), nan=-1).astype(np.int64)
+        for column in (first, second.replace(names), third, hour, minute, second_.fill_null("0"))
+    ]
+    one, two, three, hours, minutes, whole = ints
+    if half.is_not_null().any():
+        afternoon = half.eq_missing("p").to_numpy()
+        hours = np.where(half.is_null().to_numpy(), hours, hours % 12 + 12 * afternoon)
+    of_day = np.asarray(hours * 3600 + minutes * 60 + whole, dtype=np.float64)
+    right = (hours < 24) & (minutes < 60) & (whole <= 60)
+    of_day += ("0." + fraction.fill_null("0")).cast(pl.Float64).to_numpy()
+    if (one > 31).any():
+        days, valid = _days(one, two, three)
+    else:
+        by_day, by_month = _days(three, two, one), _days(three, one, two)
+        if month_named.any() or (dot == ".").any() or not by_month[1].all():
+            day_first: bool | None = True
+        elif half.is_not_null().any() or not by_day[1].all():
+            day_first = False
+        elif (by_day[0] == by_month[0]).all():
+            day_first = True
+        else:
+            day_first = options.day_first
+            spans = [np.ptp(days) for days, _ in (by_day, by_month)]
+            if day_first is None and spans[0] != spans[1]:
+                day_first = bool(spans[0] < spans[1])  # a table has days in sequence
+        if day_first is None:
+            msg = (
+                f"{place(0)}: {texts[0]!r:.60} may have the day first or the month: choose with "
+                "--dates day-first or --dates month-first, or write dates as 2026-03-29"
+            )
+            raise DataError(msg)
+        days, valid = by_day if day_first else by_month
+    right &= valid
+    if not right.all():
+        at = int(np.argmin(right))
+        msg = (
+            f"{place(at)}: expected seconds or a time as 2026-03-29T01:30:00+01:00 as "
+            f"{texts.name!r}, found {texts[at]!r:.60}; correct or delete the row"
+        )
+        raise DataError(msg)
+    return _in_utc(days * 86400.0 + of_day, zone, options)
+
+
+def _days(
+    year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Days since 1970, and which of them are in the calendar."""
+    year = np.where((year >= 0) & (year < 100), year + 2000, year)
+    valid = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (year >= 1900)
+    months = np.where(valid, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + np.where(valid, day - 1, 0)
+    return days.astype(np.int64), valid & (days.astype("datetime64[M]") == months)
+
+
+def _in_utc(
+    local: NDArray[np.float64], zone: pl.Series, options: Options
+) -> tuple[NDArray[np.float64], int, bool]:
+    import polars as pl
+
+    if zone.is_null().all():
+        if not options.timezone:
+            return local, 0, True
+        stretches, at = np.unique(local // _ZONE_STEP, return_inverse=True)
+        place = ZoneInfo(options.timezone)
+        clocks = [datetime.fromtimestamp(one * _ZONE_STEP, UTC) for one in stretches.tolist()]
+        known = [clock.replace(tzinfo=place).utcoffset() for clock in clocks]
+        ahead = np.array([one.total_seconds() if one else 0.0 for one in known])[at]
+    else:
+        digits = zone.replace({"z": "+0000", "utc": "+0000", "gmt": "+0000"}).str.replace(":", "")
+        signed = digits.fill_null("+0000").cast(pl.Int64).to_numpy()
+        ahead = np.sign(signed) * (np.abs(signed) // 100 * 3600.0 + np.abs(signed) % 100 * 60)
+    return local - ahead, int(ahead[0]) if len(ahead) else 0, False
+
+
+def offset_at(time: float, zone: str) -> int:
+    """Seconds by which clocks in a time zone were ahead of UTC.
+
+    Raises `DataError` if the zone is unknown.
+    """
+    try:
+        ahead = datetime.fromtimestamp(time, ZoneInfo(zone)).utcoffset()
+    except (KeyError, OSError, ValueError, OverflowError) as error:  # a continent is a folder
+        msg = f"unknown time zone {zone!r:.60}; expected a name as Europe/London"
+        raise DataError(msg) from error
+    return int(ahead.total_seconds()) if ahead is not None else 0
