@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
-from sleepstage.io.exports import apple_csv, health_auto_export
+from sleepstage.io.exports import apple_csv, fitbit, health_auto_export
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
@@ -27,6 +27,8 @@ _IN_ORDER: Final = (
     sleep_accel.FORMAT,
     health_auto_export.FORMAT,
     apple_csv.FORMAT,
+    fitbit.FORMAT,
+    fitbit.FITABASE,
     tables.APP_FORMAT,
     tables.FORMAT,
 )

@@ -48,6 +48,7 @@ BEGINNING: Final = 1 << 14
 
 _DAY: Final = 86400.0
 _SHORTEST: Final = 2 * 3600.0  # s of a day's recording
+_LONG: Final = 12 * 3600.0  # s: who measures for longer measured more than a night
 _YEARS: Final = (0.0, 4e9)  # Unix seconds, to 2096
 _ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
@@ -218,19 +219,24 @@ class Gathered:
             raise ValueError(msg)
         self._sleep.append(SleepRecord(start, end, value, source, offset))
 
-    def nights(self) -> list[StoredNight]:
-        """Nights by records of sleep and rests between steps; logs what was left out."""
+    def report(self) -> None:
+        """Log what was left out."""
         if self._n_odd:
             message = "%s: left out %d records, the first of them %s"
             _log.warning(message, self._name, self._n_odd, self._first_odd)
+
+    def nights(self) -> list[StoredNight]:
+        """Nights by records of sleep and rests between steps; logs what was left out."""
+        self.report()
         beats, steps = map(_series, (self._beats, self._steps))
         if not beats:
             msg = f"{self._name}: has no heart rate; export it as well"
             raise DataError(msg)
         if self._sleep or steps:
             return nights_of(Export(beats, steps, sorted(self._sleep)), self._name)
-        _log.warning("%s: nothing tells nights from days; %s", self._name, self._advice)
         source, most = max(beats.items(), key=lambda item: len(item[1].ends))
+        if most.ends[-1] - most.ends[0] > _LONG:
+            _log.warning("%s: nothing tells nights from days; %s", self._name, self._advice)
         if len(beats) > 1:
             _log.warning("%s: heart rate is that of %s; there are others", self._name, source)
         signal = most.ends, most.values.astype(np.float64)
