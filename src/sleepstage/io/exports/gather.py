@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import warnings
 from array import array
 from collections import defaultdict
 from contextlib import contextmanager
@@ -129,6 +130,22 @@ def csv_rows(place: Place) -> Iterator[tuple[int, dict[str, str]]]:
             raise DataError(msg) from error
 
 
+def read_numbers(lines: IO[str], place: Place, *, skip: int, columns: int) -> NDArray[np.float64]:
+    """Table of finite numbers, shape (n, columns), between commas below `skip` lines."""
+    bounded = bounded_lines(lines, place.path)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # over an empty file
+            table = np.loadtxt(bounded, delimiter=",", skiprows=skip, ndmin=2, comments=None)
+    except ValueError as error:  # it names the row
+        msg = f"{place}, below line {skip}: {error}; export it again"
+        raise DataError(msg) from error
+    MAX_ROWS.require(len(table), str(place))
+    if not table.size or table.shape[1] != columns or not np.isfinite(table).all():
+        msg = f"{place}, below line {skip}: expected lines of {columns} numbers; export it again"
+        raise DataError(msg)
+    return table
+
+
 def header_of(text: str) -> list[str]:
     """Names in the first line of a table, but for ``sep=,``; fewer than two if it is none."""
     lines = [line for line in text.splitlines()[:2] if not line.lower().startswith("sep=")]
@@ -164,6 +181,10 @@ def _midnight(day: str) -> float:
     return datetime.strptime(day, form).replace(tzinfo=UTC).timestamp()
 
 
+def _row_buffer() -> array[float]:
+    return array("d")
+
+
 class Gathered:
     """Records of one person, by the sources that wrote them; those that can't be read are counted.
 
@@ -177,8 +198,8 @@ class Gathered:
 
     def __init__(self, name: str, advice: str) -> None:
         self._name, self._advice = name, advice
-        self._beats: defaultdict[str, array[float]] = defaultdict(partial(array, "d"))
-        self._steps: defaultdict[str, array[float]] = defaultdict(partial(array, "d"))
+        self._beats: defaultdict[str, array[float]] = defaultdict(_row_buffer)
+        self._steps: defaultdict[str, array[float]] = defaultdict(_row_buffer)
         self._sleep: list[SleepRecord] = []
         self._n_odd, self._first_odd = 0, ""
 
