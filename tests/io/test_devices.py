@@ -128,7 +128,7 @@ STILL = ["0.012,-0.600,0.800"] * (30 * 60)
 )
 def test_actigraph_without_times_begins_when_its_preamble_says(tmp_path: Path, text: str) -> None:
     (tmp_path / "accel.csv").write_text(text)
-    night = only(tmp_path, "actigraph-csv")
+    night = only(tmp_path, "raw-csv")
     assert (night.start, night.end) == (START, pytest.approx(START + 60 - 1 / 30))
     assert peaks(night) == [0.012, 0.6, 0.8]
 
@@ -139,7 +139,7 @@ def test_gaps_between_timestamps_of_actigraph_stay_gaps(tmp_path: Path) -> None:
     rows = [f"{datetime.fromtimestamp(time, UTC).strftime(clock)},0.01,0.6,0.8" for time in times]
     names = "Timestamp,Accelerometer X,Accelerometer Y,Accelerometer Z"
     (tmp_path / "accel.csv").write_text(actigraph(rows, names))
-    night = only(tmp_path, "actigraph-csv")
+    night = only(tmp_path, "raw-csv")
     assert night.end == START + 7200 + 1199
     assert np.diff(night.motion.times).max() == 7200 + 15
 
@@ -148,7 +148,7 @@ def test_axivity_names_its_units(tmp_path: Path) -> None:
     rows = [f"2024-03-12 22:00:{n:02d}.500,0.25,-0.5,0.8" for n in range(60)]
     names = "Time,Accel-X (g), Accel-Y (g), Accel-Z (g)"
     (tmp_path / "wrist.csv").write_text("\n".join([names, *rows]))
-    night = only(tmp_path, "actigraph-csv")
+    night = only(tmp_path, "raw-csv")
     assert (night.start, peaks(night)) == (START + 0.5, [0.25, 0.5, 0.8])
 
 
@@ -163,7 +163,7 @@ def test_counts_and_broken_lines_of_actigraph_are_refused(tmp_path: Path) -> Non
     ):
         list(open_nights(path))
     path.write_text(actigraph(STILL, date="2024-03-12"))
-    with pytest.raises(DataError, match="expected Start Date, as %m/%d/%Y, and Start Time"):
+    with pytest.raises(DataError, match="Start Time, and Start Date as %m/%d/%Y"):
         list(open_nights(path))
 
 
@@ -173,7 +173,7 @@ def test_days_of_a_device_are_cut_at_noon(tmp_path: Path) -> None:
     rows = [f"{datetime.fromtimestamp(time, UTC).strftime(clock)},0.01,0.6,0.8" for time in times]
     names = "Timestamp,Accelerometer X,Accelerometer Y,Accelerometer Z"
     (tmp_path / "week.csv").write_text(actigraph(rows, names))
-    found = nights(tmp_path, "actigraph-csv")
+    found = nights(tmp_path, "raw-csv")
     assert list(found) == ["week-2024-03-12", "week-2024-03-13", "week-2024-03-14"]
     hours = [(night.end - night.start) / 3600 for night in found.values()]
     assert hours == pytest.approx([14, 24, 10], abs=0.01)

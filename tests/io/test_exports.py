@@ -82,7 +82,7 @@ def test_json_of_health_auto_export_is_a_night_with_the_stages_of_the_watch(
 ) -> None:
     path = tmp_path / "any.json"
     path.write_text(json.dumps(auto_export(stages())))
-    night = only(path, "health-auto-export")
+    night = only(path, "records")
     assert (night.start, night.end, night.utc_offset) == (BED, BED + 3600 * HOURS, 3600)
     assert set(night.heart_rate.values) == {58.5}
     assert list(night.steps.times) == [BED - 3600 + 60 * n for n in (1, 2, 3)]
@@ -93,7 +93,7 @@ def test_nights_that_health_auto_export_aggregates_are_found_too(tmp_path: Path)
     night = {"inBedStart": stamp(BED), "inBedEnd": stamp(BED + 10800), "asleep": 0, "source": "W"}
     path = tmp_path / "HealthAutoExport-2024.json"
     path.write_text(json.dumps(auto_export([night])))
-    assert only(path, "health-auto-export").end == BED + 10800
+    assert only(path, "records").end == BED + 10800
 
 
 def test_daily_files_of_health_auto_export_are_read_together(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_daily_files_of_health_auto_export_are_read_together(tmp_path: Path) -> 
             first = "startDate" if metric["name"] == "sleep_analysis" else "date"
             metric["data"] = [one for one in metric["data"] if f"-{day} " in one[first]]
         (tmp_path / f"HealthAutoExport-2024-03-{day}.json").write_text(json.dumps(part))
-    assert len(only(tmp_path, "health-auto-export").heart_rate) == len(TIMES)
+    assert len(only(tmp_path, "records").heart_rate) == len(TIMES)
 
 
 def test_twelve_hour_clocks_are_read_and_odd_records_counted(
@@ -117,7 +117,7 @@ def test_twelve_hour_clocks_are_read_and_odd_records_counted(
     path = tmp_path / "a.json"
     path.write_text(json.dumps(export))
     with caplog.at_level(logging.WARNING):
-        night = only(path, "health-auto-export")
+        night = only(path, "records")
     assert night.heart_rate.times[0] == BED
     assert len(night.heart_rate) == len(TIMES) - 1
     assert "left out 1 records, the first of them" in caplog.text
@@ -127,10 +127,10 @@ def test_twelve_hour_clocks_are_read_and_odd_records_counted(
 def test_another_unit_or_layout_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(auto_export([], units="Hz")))
-    with pytest.raises(DataError, match="heart rate in 'Hz'; expected count/min"):
+    with pytest.raises(DataError, match=r"'Hz'\)\); heart rate is expected in count/min"):
         list(open_nights(path))
     path.write_text('{"data": {"metrics": [3]}}')
-    with pytest.raises(DataError, match="not the layout of Health Auto Export"):
+    with pytest.raises(DataError, match="not as Health Auto Export writes it"):
         list(open_nights(path))
     path.write_text('{"data": {"metrics": [')
     with pytest.raises(DataError, match="malformed JSON"):
@@ -144,7 +144,7 @@ def test_csv_of_health_auto_export(tmp_path: Path) -> None:
     text = "\n".join([f"{names},Step Count (count)", *rows])
     path = tmp_path / "HealthAutoExport.csv"
     path.write_text(text)
-    night = only(path, "health-auto-export")
+    night = only(path, "records")
     assert night.start == BED + 3600  # by its clock, taken as UTC
     assert set(night.heart_rate.values) == {61}
     assert len(night.heart_rate) == len(TIMES) - 1
@@ -164,7 +164,7 @@ def test_tables_made_from_apple_health_are_one_person(tmp_path: Path) -> None:
     (tmp_path / "walked.csv").write_text(apple_rows("count", [(BED - 600, BED - 300, 40)]))
     asleep = "HKCategoryValueSleepAnalysisAsleepDeep"
     (tmp_path / "sleep.csv").write_text(apple_rows("", [(BED, BED + 10800, asleep)]))
-    night = only(tmp_path, "apple-health-csv")
+    night = only(tmp_path, "records")
     assert (night.start, night.end, night.utc_offset) == (BED, BED + 10800, 3600)
     assert (len(night.heart_rate), len(night.steps)) == (len(TIMES), 1)
     assert minutes(night)["deep"] == 180
@@ -174,7 +174,7 @@ def test_two_tables_of_heart_rate_may_be_two_people_and_stay_apart(tmp_path: Pat
     for name in ("kim", "lee"):
         beats = apple_rows("count/min", [(time, time, 55) for time in TIMES])
         (tmp_path / f"{name}.csv").write_text(beats)
-    assert list(nights(tmp_path, "apple-health-csv")) == ["kim", "lee"]
+    assert list(nights(tmp_path, "records")) == ["kim", "lee"]
 
 
 def test_types_name_what_the_rows_are(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_types_name_what_the_rows_are(tmp_path: Path) -> None:
     ]
     path = tmp_path / "all.csv"
     path.write_text("\n".join([head, *rows]))
-    night = only(path, "apple-health-csv")
+    night = only(path, "records")
     assert list(night.heart_rate.values) == [58] * len(TIMES)
 
 
@@ -241,7 +241,7 @@ def test_takeout_of_fitbit_with_local_sleep_placed_by_the_profile(
     else:
         unpack(takeout(), tmp_path)
     with caplog.at_level(logging.WARNING):
-        night = only(tmp_path, "fitbit")
+        night = only(tmp_path, "records")
     assert (night.start, night.end, night.utc_offset) == (BED, BED + 10800, 3600)
     assert len(night.heart_rate) == len(TIMES) - 1  # the first has no confidence
     assert "of confidence 0: not measured" in caplog.text
@@ -256,16 +256,16 @@ def test_without_a_time_zone_local_sleep_is_left_out_and_counted(
     del files["Takeout/Fitbit/Your Profile/Profile.csv"]
     unpack({name: text for name, text in files.items() if "steps" not in name}, tmp_path)
     with caplog.at_level(logging.WARNING):
-        night = only(tmp_path, "fitbit")
+        night = only(tmp_path, "records")
     assert (night.start, night.watch_stages) == (TIMES[1], None)
-    assert "left out 1 files of sleep: their times are local" in caplog.text
+    assert "left out 1 files of sleep, which is in local time" in caplog.text
 
 
 def test_a_renamed_file_of_heart_rate_is_known_by_its_content(tmp_path: Path) -> None:
     files = takeout()
     path = tmp_path / "mine.json"
     path.write_text(next(iter(files.values())))
-    assert len(only(path, "fitbit").heart_rate) == len(TIMES) - 1
+    assert len(only(path, "records").heart_rate) == len(TIMES) - 1
 
 
 def test_csv_of_a_newer_takeout(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_csv_of_a_newer_takeout(tmp_path: Path) -> None:
         },
         tmp_path,
     )
-    night = only(tmp_path, "fitbit")
+    night = only(tmp_path, "records")
     assert (night.start, night.end, night.utc_offset) == (BED, BED + 10800, 3600)
     assert minutes(night) == {"wake": 0, "light": 90, "deep": 90, "rem": 0}
 
@@ -304,7 +304,7 @@ def test_people_of_fitabase_are_nights_of_their_own(
         "\n".join(["Id,date,value,logId", *asleep, "3,none,1,9"])
     )
     with caplog.at_level(logging.WARNING):
-        found = nights(tmp_path, "fitabase")
+        found = nights(tmp_path, "records")
     day = "2024-03-13"
     assert [name.rpartition(f"-{day}")[0][-1] for name in found] == ["1", "2"]
     first, second = found.values()
@@ -326,8 +326,8 @@ def test_days_of_heart_rate_alone_are_cut_at_noon_and_said_to_be(
     path = tmp_path / "heart_rate-2024-03-12.json"
     path.write_text(json.dumps(beats))
     with caplog.at_level(logging.WARNING):
-        found = nights(path, "fitbit")
+        found = nights(path, "records")
     assert [name.removeprefix(f"{path.stem}-") for name in found] == ["2024-03-12", "2024-03-13"]
     assert {len(night.heart_rate) for night in found.values()} == {288}
-    assert "nothing tells nights from days; give the files of sleep and steps" in caplog.text
+    assert "add records of sleep or steps, which tell nights from days" in caplog.text
     assert "left out 1 days of less than 2 h" in caplog.text

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
-from sleepstage.io.exports import (
-    actigraph,
-    apple_csv,
-    empatica,
-    fitbit,
-    health_auto_export,
-    sensor_logger_sqlite,
-)
+from sleepstage.io.exports import devices, people
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
@@ -32,13 +25,10 @@ _IN_ORDER: Final = (
     sensor_logger.FORMAT,
     bidsleep.FORMAT,
     sleep_accel.FORMAT,
-    health_auto_export.FORMAT,
-    apple_csv.FORMAT,
-    fitbit.FORMAT,
-    fitbit.FITABASE,
-    empatica.FORMAT,
-    actigraph.FORMAT,
-    sensor_logger_sqlite.FORMAT,
+    people.FORMAT,
+    devices.E4,
+    devices.RAW,
+    devices.SQLITE,
     tables.APP_FORMAT,
     tables.FORMAT,
 )
