@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
-from sleepstage.io.exports import devices, garmin, people
+from sleepstage.io.exports import binary, devices, garmin, people
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
@@ -30,6 +30,7 @@ _IN_ORDER: Final = (
     devices.RAW,
     devices.SQLITE,
     garmin.FORMAT,
+    binary.FORMAT,
     tables.APP_FORMAT,
     tables.FORMAT,
 )
