@@ -95,8 +95,9 @@ def _avro(path: Path) -> _Samples:
     import fastavro
 
     with path.open("rb") as file:
-        (content,) = fastavro.reader(file)
-    found: dict[str, Any] = content["rawData"]["accelerometer"]
+        parts: list[Any] = list(fastavro.reader(file))
+    (content,) = parts
+    found = content["rawData"]["accelerometer"]
     scale = found["imuParams"]
     factor = scale.get("conversionFactor")  # from version 6.5 of the schema on
     if factor is None:

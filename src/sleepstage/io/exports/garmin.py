@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.exports.files import Place
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from sleepstage.io.source import Progress
 
+    _Message = tuple[int, dict[int, Any]]
+    """Kind of a message, and raw values of its fields by number."""
+    _Level = tuple[int, int]
+    """FIT's seconds and a level of sleep, up to the next."""
+
 _log = logging.getLogger(__name__)
 
 _EPOCH: Final = 631065600  # Unix seconds of FIT's zero, 1989-12-31
@@ -32,13 +37,6 @@ _TIME: Final = 253  # field of all messages
 _LOCAL: Final = {_ACTIVITY: 5, _INFO: 0}  # fields with the local time of the same moment
 _ON_FOOT: Final = (1, 6)  # activity types whose cycles are steps: running, walking
 _LEVELS: Final = ("unmeasurable", "awake", "light", "deep", "rem")
-
-
-class _Message(NamedTuple):
-    """Raw values of the fields, by number."""
-
-    kind: int
-    fields: dict[int, Any]
 
 
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
@@ -64,7 +62,7 @@ def _read(files: Sequence[Path], _: Progress | None) -> list[StoredNight]:
             continue
         decoder = _Decoder(messages)
         records.take(Place(path), enumerate(messages, 1), decoder.rows)
-        records.take(Place(path), enumerate(pairwise([*decoder.levels, None]), 1), decoder.stage)
+        records.take(Place(path), enumerate(decoder.levels(), 1), decoder.stage)
     return records.nights()
 
 
@@ -72,7 +70,7 @@ def _messages(path: Path) -> list[_Message]:
     with needs_extra("reading FIT files of Garmin", "devices"):
         import fitdecode
     check, lenient = fitdecode.CrcCheck.RAISE, fitdecode.ErrorHandling.IGNORE
-    found = []
+    found: list[_Message] = []
     try:
         with fitdecode.FitReader(
             path, processor=None, check_crc=check, error_handling=lenient
@@ -84,7 +82,7 @@ def _messages(path: Path) -> list[_Message]:
                         for one in frame.fields
                         if one.def_num == _TIME or (one.field_def and not one.field_def.is_dev)
                     }
-                    found.append(_Message(frame.global_mesg_num, fields))
+                    found.append((frame.global_mesg_num, fields))
     except Exception as error:  # fitdecode fails in many ways over a damaged file
         msg = f"{path}: a damaged FIT file, after message {len(found)} ({error}); export it again"
         raise DataError(msg) from error
@@ -96,14 +94,13 @@ class _Decoder:
 
     def __init__(self, messages: Sequence[_Message]) -> None:
         self._offset = next(iter(filter(None, map(_utc_offset, messages))), 0)
-        ids = (one.fields.get(3) for one in messages if one.kind == _FILE_ID)
+        ids = (fields.get(3) for kind, fields in messages if kind == _FILE_ID)
         self._source = f"Garmin {next(filter(None, ids), '')}".rstrip()  # with the serial number
         self._time = 0  # of the last message that has one
         self._anchor = 0.0, 0  # s, and the count of 1/1024 s then
         self._count = 0  # the last of these counts
         self._walked: dict[int, int] = {}  # by activity type
-        self.levels: list[tuple[int, int]] = []
-        """Times and levels of sleep, each up to the next."""
+        self._levels: list[_Level] = []
 
     def _row(self, kind: str, start: float, end: float, value: float | str) -> Row:
         if start < _ABSOLUTE:
@@ -125,7 +122,7 @@ class _Decoder:
         if kind == _HR:
             yield from self._beats(fields)
         if kind == _LEVEL:
-            self.levels.append((self._time, fields[0]))
+            self._levels.append((self._time, fields[0]))
 
     def _steps(self, fields: dict[int, Any]) -> Iterator[Row]:
         """Steps since the message before of that activity; the first of a file has no such."""
@@ -154,15 +151,20 @@ class _Decoder:
             if bpm:
                 yield self._row(HEART_RATE, time, time, bpm)
 
-    def stage(self, pair: tuple[tuple[int, int], tuple[int, int] | None]) -> Iterator[Row]:
-        """A level of sleep up to the next; the last of a file is a minute."""
-        (time, level), after = pair
-        yield self._row(SLEEP, time, after[0] if after else time + _MINUTE, _LEVELS[level])
+    def levels(self) -> Iterator[tuple[_Level, _Level]]:
+        """Levels of sleep, each with the next; the last of a file is a minute."""
+        last = [(self._levels[-1][0] + _MINUTE, 0)] if self._levels else []
+        return pairwise([*self._levels, *last])
+
+    def stage(self, pair: tuple[_Level, _Level]) -> Iterator[Row]:
+        """A level of sleep up to the next."""
+        (time, level), (after, _) = pair
+        yield self._row(SLEEP, time, after, _LEVELS[level])
 
 
 def _utc_offset(message: _Message) -> int:
-    time = message.fields.get(_TIME)
-    local = message.fields.get(_LOCAL.get(message.kind, -1))
+    kind, fields = message
+    time, local = fields.get(_TIME), fields.get(_LOCAL.get(kind, -1))
     return round((local - time) / _QUARTER) * _QUARTER if time and local else 0
 
 

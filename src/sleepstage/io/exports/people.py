@@ -251,8 +251,9 @@ def _take_takeout(place: Place, records: Records, kinds: set[str], zone: tzinfo)
     if not isinstance(content, list):
         msg = f"{place}: expected a list of records, found {str(content)[:60]!r}; export it again"
         raise DataError(msg)
-    parse = _takeout_sleep if kinds == {SLEEP} else partial(_takeout_value, *kinds)
-    records.take(place, enumerate(content, 1), partial(parse, zone))
+    (kind,) = kinds
+    sleep, value = partial(_takeout_sleep, zone), partial(_takeout_value, kind, zone)
+    records.take(place, enumerate(content, 1), sleep if kind == SLEEP else value)
 
 
 def _takeout_value(kind: str, zone: tzinfo, record: dict[str, Any]) -> Iterator[Row]:

@@ -10,7 +10,7 @@ import logging
 import re
 from array import array
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -99,41 +99,78 @@ def _midnight(day: str) -> float:
     return datetime.strptime(day, form).replace(tzinfo=UTC).timestamp()
 
 
-def _doubles() -> defaultdict[str, array[float]]:
-    return defaultdict(lambda: array("d"))
+class Records:
+    """Records of an export as they are read, by person; those that can't be are counted."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # By person and kind, and then by the source that wrote them.
+        self._signals: defaultdict[tuple[str, str], dict[str, array[float]]] = defaultdict(dict)
+        self._sleep: defaultdict[str, list[SleepRecord]] = defaultdict(list)
+        self._n_odd, self._first_odd = 0, ""
 
-@dataclass
-class _Person:
-    """Records of somebody, by the sources that wrote them."""
+    def take(
+        self,
+        place: Place,
+        records: Iterable[tuple[int, _Record]],
+        parse: Callable[[_Record], Iterable[Row]],
+    ) -> None:
+        """Add the rows of numbered records."""
+        number = 0
+        for number, record in records:
+            try:
+                for row in parse(record):
+                    self._add(row)
+            except _ODD as error:
+                self._n_odd += 1
+                what = f"no {error}" if isinstance(error, KeyError) else str(error)
+                self._first_odd = self._first_odd or f"{place}, record {number}: {what[:200]}"
+        MAX_ROWS.require(number, str(place))
 
-    signals: dict[str, defaultdict[str, array[float]]] = field(
-        default_factory=lambda: {HEART_RATE: _doubles(), STEPS: _doubles()}
-    )
-    sleep: list[SleepRecord] = field(default_factory=list)
-
-    def add(self, row: Row) -> None:
+    def _add(self, row: Row) -> None:
         if not 0 < row.start <= row.end < _LAST:
             msg = f"from {row.start:.10g} to {row.end:.10g} s"
             raise ValueError(msg)
         if row.kind == SLEEP:
             word = re.sub("[^a-z]", "", str(row.value).lower()).removeprefix(_APPLE)
-            stage = _STAGES[word]
-            self.sleep.append(SleepRecord(row.start, row.end, stage, row.source, row.offset))
+            one = SleepRecord(row.start, row.end, _STAGES[word], row.source, row.offset)
+            self._sleep[row.person].append(one)
             return
         value = float(row.value)
-        if not 0 <= value <= MAX_STEPS:
+        if not 0 <= value <= MAX_STEPS or row.kind not in (HEART_RATE, STEPS):
             msg = f"value {row.value!r:.60}"
             raise ValueError(msg)
-        self.signals[row.kind][row.source].extend((row.start, row.end, value, row.offset))
+        columns = self._signals[row.person, row.kind].setdefault(row.source, array("d"))
+        columns.extend((row.start, row.end, value, row.offset))
 
-    def nights(self, name: str) -> list[StoredNight]:
-        beats, steps = (_series(self.signals[kind]) for kind in (HEART_RATE, STEPS))
+    def nights(self) -> list[StoredNight]:
+        """Nights of everybody, named after the person too if there are several; logs what is not.
+
+        Raises `DataError` if nobody has heart rate.
+        """
+        if self._n_odd:
+            message = "%s: left out %d records, the first of them %s"
+            _log.warning(message, self._name, self._n_odd, self._first_odd)
+        people = dict.fromkeys((*(person for person, _ in self._signals), *self._sleep))
+        if len(people) < 2:
+            return self._nights_of(next(iter(people), ""), self._name)
+        found = []
+        for person in people:
+            try:
+                nights = self._nights_of(person, f"{self._name}, {person}")
+            except DataError as error:
+                _log.warning("left out %s", error)
+                continue
+            found += [StoredNight(f"{person}-{one.name}".rstrip("-"), one.read) for one in nights]
+        return found
+
+    def _nights_of(self, person: str, name: str) -> list[StoredNight]:
+        beats, steps = (_series(self._signals[person, kind]) for kind in (HEART_RATE, STEPS))
         if not beats:
             msg = f"{name}: has no heart rate; export it as well"
             raise DataError(msg)
-        if self.sleep or steps:
-            return nights_of(Export(beats, steps, sorted(self.sleep)), name)
+        if steps or self._sleep[person]:
+            return nights_of(Export(beats, steps, sorted(self._sleep[person])), name)
         most = max(beats.values(), key=lambda series: len(series.ends))
         if len(beats) > 1:
             _log.warning("%s: has heart rate of %d sources; used the largest", name, len(beats))
@@ -150,54 +187,6 @@ def _series(sources: Mapping[str, array[float]]) -> dict[str, Series]:
         minutes = (offsets / 60).astype(np.int16)
         found[source] = Series(starts, ends, values.astype(np.float32), minutes).in_order()
     return found
-
-
-class Records:
-    """Records of an export as they are read; those that can't be are counted."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._people: defaultdict[str, _Person] = defaultdict(_Person)
-        self._n_odd, self._first_odd = 0, ""
-
-    def take(
-        self,
-        place: Place,
-        records: Iterable[tuple[int, _Record]],
-        parse: Callable[[_Record], Iterable[Row]],
-    ) -> None:
-        """Add the rows of numbered records."""
-        number = 0
-        for number, record in records:
-            try:
-                for row in parse(record):
-                    self._people[row.person].add(row)
-            except _ODD as error:
-                self._n_odd += 1
-                what = f"no {error}" if isinstance(error, KeyError) else str(error)
-                self._first_odd = self._first_odd or f"{place}, record {number}: {what[:200]}"
-        MAX_ROWS.require(number, str(place))
-
-    def nights(self) -> list[StoredNight]:
-        """Nights of everybody, named after the person too if there are several; logs what is not.
-
-        Raises `DataError` if nobody has heart rate.
-        """
-        if self._n_odd:
-            message = "%s: left out %d records, the first of them %s"
-            _log.warning(message, self._name, self._n_odd, self._first_odd)
-        if len(self._people) < 2:
-            (person,) = self._people.values() or [_Person()]
-            return person.nights(self._name)
-        found = []
-        for name, person in self._people.items():
-            try:
-                nights = person.nights(f"{self._name}, {name}")
-            except DataError as error:
-                _log.warning("left out %s", error)
-                continue
-            found += [StoredNight(f"{name}-{one.name}".rstrip("-"), one.read) for one in nights]
-        return found
 
 
 def nights_in(
