@@ -179,7 +179,7 @@ def test_two_tables_of_heart_rate_may_be_two_people_and_stay_apart(tmp_path: Pat
 
 def test_types_name_what_the_rows_are(tmp_path: Path) -> None:
     head = "type;sourceName;startDate;endDate;value;unit"
-    kinds = (("HeartRate", 58), ("RespiratoryRate", 14))
+    kinds = (("RespiratoryRate", 14), ("HeartRate", 58))
     rows = [
         f"HKQuantityTypeIdentifier{kind};W;{stamp(time)};{stamp(time)};{value};count/min"
         for time in TIMES

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sleepstage.io.source import Progress
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
+_E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
 _E4_SIGNALS: Final = {"ACC": ("motion", 3, 64.0), "HR": ("heart_rate", 1, 1.0)}
 """Name of the signal, number of columns and units in one g or beat."""
 _E4_FIRST: Final = 1.3e9  # Unix seconds, in 2011: no E4 is older
@@ -67,7 +68,8 @@ def _find_e4(_: Path, files: Sequence[Path]) -> list[Found]:
     """A zip is a session, and so are the files of a folder that are named alike."""
     groups = defaultdict(list)
     for path in files:
-        if any(map(_series, places_in(path))):
+        places = places_in(path)
+        if any(one.name == _E4_ZIPPED for one in places if one.member) or _series(Place(path)):
             named = _E4_NAME.fullmatch(path.name)
             groups[named[1] if named else path.stem].append(path)
     return [Found(name, tuple(paths)) for name, paths in groups.items()]

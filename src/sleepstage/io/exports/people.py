@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 _MINUTE: Final = 60.0
 _ALL, _ZONE = "all", "zone"  # kinds of files: with all kinds of records, and with the time zone
+_OTHER: Final = "other"  # kind of a record that is not used
 _AUTO_EXPORT: Final = re.compile(r'\s*\{\s*"data"\s*:\s*\{.*?"metrics"\s*:', re.DOTALL)
 _BEATS: Final = re.compile(r'\s*\[\s*\{\s*"dateTime".{0,100}?"bpm"\s*:', re.DOTALL)
 _TAKEOUT: Final = re.compile(
@@ -107,10 +108,10 @@ def _tables_of(row: dict[str, str]) -> list[_Table]:
 
 
 def _apple_kind(row: dict[str, str]) -> str:
-    """Kind of a row of Apple Health; empty if it is another."""
+    """Kind of a row of Apple Health; empty if it is unknown."""
     if row.get("type"):
-        return _TYPES.get(row["type"], "")
-    if row["value"].startswith("HKCategoryValueSleepAnalysis"):
+        return _TYPES.get(row["type"], _OTHER)
+    if (row["value"] or "").startswith("HKCategoryValueSleepAnalysis"):
         return SLEEP
     unit = row.get("unit")
     return HEART_RATE if unit in _BPM else STEPS if unit == "count" else ""
@@ -129,7 +130,8 @@ def _kinds(place: Place) -> set[str]:
         text = place.beginning()
         return {_ALL} if _AUTO_EXPORT.match(text) else {HEART_RATE} if _BEATS.match(text) else set()
     row = first_row(place) if name.endswith(".csv") else {}
-    return {_apple_kind(row) if one is _APPLE else one.kind for one in _tables_of(row)}
+    kinds = {_apple_kind(row) if one is _APPLE else one.kind for one in _tables_of(row)}
+    return {_ALL if kind == _OTHER else kind for kind in kinds if kind}  # a table of all types
 
 
 def _find(folder: Path, files: Sequence[Path]) -> list[Found]:
@@ -191,7 +193,7 @@ def _of_table(table: _Table, row: dict[str, str]) -> Iterator[Row]:
         kind = _apple_kind(row)
         if kind == HEART_RATE:
             value = str(float(value) * _BPM[row.get("unit") or "bpm"])
-        elif not kind and row.get("type"):  # a table of all types
+        elif kind == _OTHER:
             return
     start, offset = moment(row[table.start])
     if isinstance(table.end, float):
