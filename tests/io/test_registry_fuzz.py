@@ -67,6 +67,7 @@ FILES = {
 
 
 ISO = [f"2024-03-12T{22 + n // 12}:{5 * (n % 12):02d}:00+00:00" for n in range(24)]
+LATER = "2024-03-13T00:30:00Z"
 EXPORTS = {
     "auto.json": {
         "data": {
