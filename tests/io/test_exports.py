@@ -158,12 +158,12 @@ def apple_rows(unit: str, values: Iterable[tuple[float, float, object]]) -> str:
     return "\n".join(["startDate,endDate,value,unit", *rows])
 
 
-def test_tables_made_from_apple_health_are_one_person(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deep", ["HKCategoryValueSleepAnalysisAsleepDeep", "AsleepDeep", "Deep"])
+def test_tables_made_from_apple_health_are_one_person(tmp_path: Path, deep: str) -> None:
     beats = apple_rows("count/min", [(time, time, 55) for time in TIMES])
     (tmp_path / "pulse.csv").write_text("sep=,\n" + beats)
     (tmp_path / "walked.csv").write_text(apple_rows("count", [(BED - 600, BED - 300, 40)]))
-    asleep = "HKCategoryValueSleepAnalysisAsleepDeep"
-    (tmp_path / "sleep.csv").write_text(apple_rows("", [(BED, BED + 10800, asleep)]))
+    (tmp_path / "sleep.csv").write_text(apple_rows("", [(BED, BED + 10800, deep)]))
     night = only(tmp_path, "records")
     assert (night.start, night.end, night.utc_offset) == (BED, BED + 10800, 3600)
     assert (len(night.heart_rate), len(night.steps)) == (len(TIMES), 1)

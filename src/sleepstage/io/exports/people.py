@@ -28,7 +28,7 @@ from sleepstage.io.exports.files import (
     load_json,
     places_in,
 )
-from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row, moment
+from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row, moment, stage_of
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _apple_kind(row: dict[str, str]) -> str:
     """Kind of a row of Apple Health; empty if it is unknown."""
     if row.get("type"):
         return _TYPES.get(row["type"], _OTHER)
-    if (row["value"] or "").startswith("HKCategoryValueSleepAnalysis"):
+    if stage_of(row["value"] or ""):
         return SLEEP
     unit = row.get("unit")
     return HEART_RATE if unit in _BPM else STEPS if unit == "count" else ""

@@ -72,6 +72,11 @@ class Row(NamedTuple):
     person: str = ""
 
 
+def stage_of(text: str) -> str:
+    """Stage of Apple Health that a word in some export means; empty if it is none."""
+    return _STAGES.get(re.sub("[^a-z]", "", text.lower()).removeprefix(_APPLE), "")
+
+
 def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
     """Unix seconds and offset from UTC of a time, which is in `zone` if it names no offset.
 
@@ -132,8 +137,11 @@ class Records:
             msg = f"from {row.start:.10g} to {row.end:.10g} s"
             raise ValueError(msg)
         if row.kind == SLEEP:
-            word = re.sub("[^a-z]", "", str(row.value).lower()).removeprefix(_APPLE)
-            one = SleepRecord(row.start, row.end, _STAGES[word], row.source, row.offset)
+            stage = stage_of(str(row.value))
+            if not stage:
+                msg = f"unknown stage {row.value!r:.60}"
+                raise ValueError(msg)
+            one = SleepRecord(row.start, row.end, stage, row.source, row.offset)
             self._sleep[row.person].append(one)
             return
         value = float(row.value)
