@@ -175,7 +175,7 @@ def test_days_of_a_device_are_cut_at_noon(tmp_path: Path) -> None:
     names = "Timestamp,Accelerometer X,Accelerometer Y,Accelerometer Z"
     (tmp_path / "week.csv").write_text(actigraph(rows, names))
     found = nights(tmp_path, "raw-csv")
-    assert list(found) == ["week-2024-03-12", "week-2024-03-13", "week-2024-03-14"]
+    assert list(found) == ["week-2024-03-13", "week-2024-03-14", "week-2024-03-15"]
     hours = [(night.end - night.start) / 3600 for night in found.values()]
     assert hours == pytest.approx([14, 24, 10], abs=0.01)
 

@@ -327,7 +327,7 @@ def test_days_of_heart_rate_alone_are_cut_at_noon_and_said_to_be(
     path.write_text(json.dumps(beats))
     with caplog.at_level(logging.WARNING):
         found = nights(path, "records")
-    assert [name.removeprefix(f"{path.stem}-") for name in found] == ["2024-03-12", "2024-03-13"]
+    assert [name.removeprefix(f"{path.stem}-") for name in found] == ["2024-03-13", "2024-03-14"]
     assert {len(night.heart_rate) for night in found.values()} == {288}
     assert "add records of sleep or steps, which tell nights from days" in caplog.text
     assert "left out 1 days of less than 2 h" in caplog.text

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sleepstage.io.source import Progress
-
     _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
     """Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""
 
@@ -49,7 +47,7 @@ def _begins(path: Path, magic: bytes) -> bool:
         return file.read(len(magic)) == magic
 
 
-def _read(files: Sequence[Path], _: Progress | None) -> list[StoredNight]:
+def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
     parts = [_samples(path) for path in files]
     times, xyz = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
     MAX_ROWS.require(len(times), str(files[0]))

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sleepstage.io.exports.records import Signal
-    from sleepstage.io.source import Progress
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
@@ -75,7 +74,7 @@ def _find_e4(_: Path, files: Sequence[Path]) -> list[Found]:
     return [Found(name, tuple(paths)) for name, paths in groups.items()]
 
 
-def _read_e4(files: Sequence[Path], _: Progress | None) -> list[StoredNight]:
+def _read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
     found = [one for path in files for place in places_in(path) if (one := _series(place))]
     folders = {PurePosixPath(one.place.member).parent for one in found}
     if len(folders) > 1:
@@ -154,7 +153,7 @@ def _layout(path: Path) -> _Layout:
     return _Layout(n_before, ["x", "y", "z"], "", start, rate)
 
 
-def _read_raw(files: Sequence[Path], _: Progress | None) -> list[StoredNight]:
+def _read_raw(files: Sequence[Path], *_: object) -> list[StoredNight]:
     import polars as pl
 
     (path,) = files
@@ -210,7 +209,7 @@ def _is_recording(path: Path) -> bool:
         return file.read(len(_SQLITE)) == _SQLITE and b"seconds_elapsed" in file.read(1 << 16)
 
 
-def _refuse_sqlite(files: Sequence[Path], _: Progress | None) -> NoReturn:
+def _refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
     msg = f"{files[0]}: Sensor Logger's SQLite is not read; export it as zip or JSON from the app"
     raise DataError(msg)
 

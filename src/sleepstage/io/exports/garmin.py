@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sleepstage.io.source import Progress
-
     _Message = tuple[int, dict[int, Any]]
     """Kind of a message, and raw values of its fields by number."""
     _Level = tuple[int, int]
@@ -50,7 +48,7 @@ def _is_fit(path: Path) -> bool:
         return file.read(12)[8:] == b".FIT"
 
 
-def _read(files: Sequence[Path], _: Progress | None) -> list[StoredNight]:
+def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
     records = Records(str(files[0]))
     for path in files:
         try:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sleepstage.io.source import Progress
-
     _Parse = Callable[[Any], Iterator[Row]]
 
 _log = logging.getLogger(__name__)
@@ -154,7 +152,7 @@ def _find(folder: Path, files: Sequence[Path]) -> list[Found]:
     return found
 
 
-def _read(files: Sequence[Path], _: Progress | None) -> list[StoredNight]:
+def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
     records = Records(str(files[0]))
     places = {
         place: kinds for path in files for place in places_in(path) if (kinds := _kinds(place))

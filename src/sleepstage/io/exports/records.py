@@ -202,8 +202,8 @@ def nights_in(
 ) -> list[StoredNight]:
     """A recording as one night; one longer than a day from noon to noon of its clock.
 
-    Days of less than two hours are left out and counted. The `signals` are by the names that
-    `Recording.from_arrays` has for them.
+    Days are named after their mornings; those of less than two hours are left out and counted. The
+    `signals` are by the names that `Recording.from_arrays` has for them.
     """
     main = [signals[one][0] for one in (HEART_RATE, "motion") if one in signals]
     times = np.concatenate([np.empty(0), *main])
@@ -220,8 +220,8 @@ def nights_in(
             inside = (at >= noon) & (at < noon + _DAY)
             part[signal] = at[inside], values[inside]
         if any(len(at) and np.ptp(at) >= _SHORTEST for at, _ in part.values()):
-            date = datetime.fromtimestamp(noon + utc_offset, UTC).date().isoformat()
-            found.append(_night(date, part, name, utc_offset))
+            morning = datetime.fromtimestamp(noon + utc_offset + _DAY / 2, UTC)
+            found.append(_night(morning.date().isoformat(), part, name, utc_offset))
     if len(found) < len(days):
         _log.warning("%s: left out %d days of less than 2 h", name, len(days) - len(found))
     return found
