@@ -12,7 +12,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -83,25 +83,21 @@ def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
     It is ISO 8601, with spaces, or as in America: ``3/12/2024 10:15:30 PM``, ``03/12/24 22:15:30``.
     """
     plain = text.strip().replace("\u202f", " ").replace(" +", "+").replace(" -", "-")
-    if "/" in plain:
-        day, _, clock = plain.partition(" ")
-        clock, _, half = clock.partition(" ")
-        hours, minutes, seconds = map(int, clock.split(":"))
-        if half:
-            hours = hours % 12 + {"AM": 0, "PM": 12}[half.upper()]
-        return _midnight(day) + 3600 * hours + 60 * minutes + seconds, 0
     try:
-        time = datetime.fromisoformat(plain)
+        time = _american(plain) if "/" in plain else datetime.fromisoformat(plain)
     except ValueError:  # on phones that show 12 hours
         time = datetime.strptime(plain, "%Y-%m-%d %I:%M:%S %p%z")
     time = time.replace(tzinfo=time.tzinfo or zone)
     return time.timestamp(), int((time.utcoffset() or timedelta()).total_seconds())
 
 
-@lru_cache(maxsize=64)
-def _midnight(day: str) -> float:
-    form = "%m/%d/%y" if len(day.rpartition("/")[2]) == 2 else "%m/%d/%Y"
-    return datetime.strptime(day, form).replace(tzinfo=UTC).timestamp()
+def _american(text: str) -> datetime:
+    date, clock, *half = text.split(" ")
+    month, day, year = map(int, date.split("/"))
+    hour, minute, second = map(int, clock.split(":"))
+    if half:
+        hour = hour % 12 + {"AM": 0, "PM": 12}[half[0].upper()]
+    return datetime(year + 2000 if year < 100 else year, month, day, hour, minute, second)
 
 
 class Records:
