@@ -66,6 +66,43 @@ FILES = {
 }
 
 
+ISO = [f"2024-03-12T{22 + n // 12}:{5 * (n % 12):02d}:00+00:00" for n in range(24)]
+LATER = "2024-03-13T00:30:00Z"
+EXPORTS = {
+    "auto.json": {
+        "data": {
+            "metrics": [
+                {
+                    "name": "heart_rate",
+                    "units": "bpm",
+                    "data": [{"date": time, "Avg": 60, "source": "W"} for time in ISO],
+                },
+                {
+                    "name": "sleep_analysis",
+                    "data": [
+                        {"startDate": ISO[0], "endDate": "2024-03-13T00:30:00Z", "value": "In Bed"}
+                    ],
+                },
+            ]
+        }
+    },
+    "heart_rate-2024-03-12.json": [
+        {"dateTime": f"03/12/24 22:{n:02d}:00", "value": {"bpm": 58, "confidence": 2}}
+        for n in range(60)
+    ],
+}
+FILES |= {name: json.dumps(content).encode() for name, content in EXPORTS.items()}
+FILES |= {
+    "apple.csv": "\n".join(
+        ["startDate,endDate,value,unit", *(f"{time},{time},61,count/min" for time in ISO)]
+    ).encode(),
+    "e4/HR.csv": b"1710280800.0\n1.0\n" + b"61.5\n" * 60,
+    "e4/ACC.csv": b"1710280800,1710280800,1710280800\n32,32,32\n" + b"-2,30,56\n" * 1920,
+    "raw.csv": b"Time,Accel-X (g), Accel-Y (g), Accel-Z (g)\n"
+    + b"".join(b"2024-03-12 22:00:%02d.500,0.25,-0.5,0.8\n" % n for n in range(60)),
+}
+
+
 def write(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)

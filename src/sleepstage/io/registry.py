@@ -12,6 +12,7 @@ from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
 from sleepstage.io.columns import described
+from sleepstage.io.exports import binary, devices, garmin, people
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
@@ -27,6 +28,12 @@ _IN_ORDER: Final = (
     sensor_logger.FORMAT,
     bidsleep.FORMAT,
     sleep_accel.FORMAT,
+    people.FORMAT,
+    devices.E4,
+    devices.RAW,
+    devices.SQLITE,
+    garmin.FORMAT,
+    binary.FORMAT,
     tables.APP_FORMAT,
     tables.FORMAT,
 )

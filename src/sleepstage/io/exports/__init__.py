@@ -1,0 +1,1 @@
+"""Readers of what other apps, services and devices export, one module each."""

@@ -1,0 +1,223 @@
+"""Text that research devices and apps write: Empatica E4, ActiGraph and Axivity.
+
+- Empatica E4: ``ACC.csv`` in 1/64 g and ``HR.csv`` in a folder or the zip of a session; each begins
+  with the Unix time of its first sample and its rate in Hz, once a column
+  (https://support.empatica.com/hc/en-us/articles/201608896).
+- ActiGraph's ActiLife, and Axivity's omconvert: raw acceleration in g, below ten lines with the
+  start, the rate and the form of dates, or below names with units; of the local clock, taken as
+  UTC, with or without timestamps. Counts per epoch are refused.
+- Sensor Logger's SQLite, whose columns are not documented: what to export instead.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+
+import numpy as np
+
+from sleepstage.errors import DataError
+from sleepstage.io.exports.files import Place, places_in
+from sleepstage.io.exports.records import nights_in
+from sleepstage.io.files import MAX_ROWS, bounded_lines, table_errors
+from sleepstage.io.source import Format, Found, StoredNight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sleepstage.io.exports.records import Signal
+
+_E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
+_E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
+_E4_SIGNALS: Final = {"ACC": ("motion", 3, 64.0), "HR": ("heart_rate", 1, 1.0)}
+"""Name of the signal, number of columns and units in one g or beat."""
+_E4_FIRST: Final = 1.3e9  # Unix seconds, in 2011: no E4 is older
+
+
+class _Series(NamedTuple):
+    """A file of the E4."""
+
+    place: Place
+    signal: str
+    start: float
+    rate: float
+
+
+def _series(place: Place) -> _Series | None:
+    """What a file of the E4 holds; None if it is none."""
+    named = _E4_NAME.fullmatch(place.name)
+    if named is None:
+        return None
+    signal = named[2].upper()
+    try:
+        rows = [line.split(",") for line in place.beginning().splitlines()[:2]]
+        ((start,), (rate,)) = ({float(field) for field in row} for row in rows)
+    except ValueError:
+        return None
+    right = len(rows[0]) == len(rows[1]) == _E4_SIGNALS[signal][1] and start > _E4_FIRST
+    return _Series(place, signal, start, rate) if right and rate > 0 else None
+
+
+def _find_e4(_: Path, files: Sequence[Path]) -> list[Found]:
+    """A zip is a session, and so are the files of a folder that are named alike."""
+    groups = defaultdict(list)
+    for path in files:
+        places = places_in(path)
+        if any(one.name == _E4_ZIPPED for one in places if one.member) or _series(Place(path)):
+            named = _E4_NAME.fullmatch(path.name)
+            groups[named[1] if named else path.stem].append(path)
+    return [Found(name, tuple(paths)) for name, paths in groups.items()]
+
+
+def _read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    found = [one for path in files for place in places_in(path) if (one := _series(place))]
+    folders = {PurePosixPath(one.place.member).parent for one in found}
+    if len(folders) > 1:
+        msg = f"{files[0]}: holds {len(folders)} sessions; unpack it, and give the folder"
+        raise DataError(msg)
+    return nights_in(str(files[0]), {_E4_SIGNALS[one.signal][0]: _values(one) for one in found})
+
+
+def _values(series: _Series) -> Signal:
+    place, (_, width, units) = series.place, _E4_SIGNALS[series.signal]
+    try:
+        with place.text() as text, warnings.catch_warnings(action="ignore"):  # of an empty file
+            lines = bounded_lines(text, place.path)
+            table = np.loadtxt(lines, delimiter=",", skiprows=2, ndmin=2, comments=None)
+    except ValueError as error:  # it names the row
+        msg = f"{place}, below line 2: {error}; export it again"
+        raise DataError(msg) from error
+    if not table.size or table.shape[1] != width or not np.isfinite(table).all():
+        msg = f"{place}, below line 2: expected lines of {width} numbers; export it again"
+        raise DataError(msg)
+    times = series.start + np.arange(len(table)) / series.rate
+    return times, (table[:, 0] if width == 1 else table) / units
+
+
+E4: Final = Format(
+    "empatica-e4",
+    "a session of Empatica E4 (ACC.csv, HR.csv, or their zip)",
+    _find_e4,
+    _read_e4,
+    many=True,
+)
+
+_MADE: Final = re.compile(r"-+ *Data File Created By ActiGraph|Time,Accel-X \(g\)", re.IGNORECASE)
+_NAMES: Final = re.compile(
+    r"(Timestamp,|Time,)?(?:(?:Accelerometer |Axis| ?Accel-)[XYZ123][^,]*,?){3}.*"
+)
+_RATE: Final = re.compile(r"\bat (\d+) Hz")
+_DATES: Final = re.compile(r"date format ([Mdy/.-]+)")
+
+
+class _Layout(NamedTuple):
+    """What the beginning of a file of ActiGraph or Axivity says."""
+
+    n_before: int  # lines above the first values
+    names: list[str]  # of the columns
+    form: str  # of dates and times, as polars has it
+    start: float  # Unix seconds, and
+    rate: float  # Hz, where there are no times
+
+
+def _find_raw(_: Path, files: Sequence[Path]) -> list[Found]:
+    tables = [path for path in files if path.suffix.lower() == ".csv"]
+    return [Found(one.stem, (one,)) for one in tables if _MADE.match(Place(one).beginning())]
+
+
+def _layout(path: Path) -> _Layout:
+    lines = [line.strip() for line in Place(path).beginning().splitlines()[:12]]
+    said = dict(line.rsplit(maxsplit=1) for line in lines if " " in line)
+    if said.get("Epoch Period (hh:mm:ss)", "00:00:00") != "00:00:00":
+        msg = f"{path}: holds counts per epoch; export raw data, which are in g"
+        raise DataError(msg)
+    form = dates[1] if (dates := _DATES.search(lines[0])) else "yyyy-MM-dd"
+    for letter, code in (("y", "%Y"), ("M", "%m"), ("d", "%d")):
+        form = re.sub(f"{letter}+", code, form)
+    named = [(n, found) for n, line in enumerate(lines, 1) if (found := _NAMES.fullmatch(line))]
+    n_before, found = named[0] if named else (10, None)
+    if found and found[1]:
+        return _Layout(n_before, ["time", "x", "y", "z"], f"{form} %H:%M:%S%.f", 0.0, 1.0)
+    try:
+        clock = f"{said['Start Date']} {said['Start Time']}"
+        start = datetime.strptime(clock, f"{form} %H:%M:%S").replace(tzinfo=UTC).timestamp()
+        rate = float(_RATE.findall(lines[0])[0])
+    except (IndexError, KeyError, ValueError) as error:
+        msg = f"{path}: expected a rate (at 30 Hz), Start Time, and Start Date as {form}, above"
+        raise DataError(msg) from error
+    return _Layout(n_before, ["x", "y", "z"], "", start, rate)
+
+
+def _read_raw(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    import polars as pl
+
+    (path,) = files
+    n_before, names, form, start, rate = _layout(path)
+    try:
+        texts = pl.read_csv(
+            path,
+            has_header=False,
+            skip_rows=n_before,
+            columns=list(range(len(names))),
+            new_columns=names,
+            infer_schema=False,
+            glob=False,
+        )
+    except table_errors() as error:
+        what = str(error).splitlines()[0][:100]
+        msg = f"{path}, below line {n_before}: no table ({what}); export it again"
+        raise DataError(msg) from error
+    MAX_ROWS.require(len(texts), str(path))
+    table = texts.select(pl.col("x", "y", "z").str.strip_chars().cast(pl.Float64, strict=False))
+    times = start + np.arange(len(texts)) / rate
+    if form:
+        clock = texts["time"].str.to_datetime(form, time_unit="us", strict=False)
+        times = (clock.dt.epoch("us") / 1e6).to_numpy()
+    xyz = table.to_numpy()
+    wrong = ~np.isfinite(np.column_stack([times, xyz])).all(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        found = ",".join(map(str, texts.row(row)))[:60]
+        place = f"{path}, line {n_before + row + 1}"
+        msg = f"{place}: expected {', '.join(names)}, found {found!r}; correct or delete the line"
+        raise DataError(msg)
+    return nights_in(str(path), {"motion": (times, xyz)})
+
+
+RAW: Final = Format(
+    "raw-csv",
+    "raw acceleration of ActiGraph or Axivity (CSV below a preamble, or with units in its names)",
+    _find_raw,
+    _read_raw,
+    many=True,
+)
+
+_SQLITE: Final = b"SQLite format 3\x00"
+
+
+def _find_sqlite(_: Path, files: Sequence[Path]) -> list[Found]:
+    return [Found(path.stem, (path,)) for path in files if _is_recording(path)]
+
+
+def _is_recording(path: Path) -> bool:
+    with path.open("rb") as file:  # the first pages declare the tables
+        return file.read(len(_SQLITE)) == _SQLITE and b"seconds_elapsed" in file.read(1 << 16)
+
+
+def _refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
+    msg = f"{files[0]}: Sensor Logger's SQLite is not read; export it as zip or JSON from the app"
+    raise DataError(msg)
+
+
+SQLITE: Final = Format(
+    "sensor-logger-sqlite",
+    "SQLite of Sensor Logger (to be exported as zip or JSON)",
+    _find_sqlite,
+    _refuse_sqlite,
+    many=True,
+)

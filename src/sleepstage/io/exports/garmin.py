@@ -1,0 +1,176 @@
+"""Garmin's FIT: heart rate, steps and stages of monitoring, sleep and activity files.
+
+By the profile of the FIT SDK (https://developer.garmin.com/fit). The library fitdecode splits the
+messages; fields are taken raw, by their numbers: it does not merge 16-bit times, takes local times
+for UTC and halves steps whose activity is packed with its intensity.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from sleepstage.errors import DataError, needs_extra
+from sleepstage.io.exports.files import Place
+from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row
+from sleepstage.io.source import Format, Found, StoredNight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    _Message = tuple[int, dict[int, Any]]
+    """Kind of a message, and raw values of its fields by number."""
+    _Level = tuple[int, int]
+    """FIT's seconds and a level of sleep, up to the next."""
+
+_log = logging.getLogger(__name__)
+
+_EPOCH: Final = 631065600  # Unix seconds of FIT's zero, 1989-12-31
+_ABSOLUTE: Final = 0x10000000  # earlier times count from when the device was switched on
+_MINUTE, _QUARTER = 60, 900  # s
+_FILE_ID, _RECORD, _ACTIVITY, _MONITORING, _INFO, _HR, _LEVEL = 0, 20, 34, 55, 103, 132, 275
+_TIME: Final = 253  # field of all messages
+_LOCAL: Final = {_ACTIVITY: 5, _INFO: 0}  # fields with the local time of the same moment
+_ON_FOOT: Final = (1, 6)  # activity types whose cycles are steps: running, walking
+_LEVELS: Final = ("unmeasurable", "awake", "light", "deep", "rem")
+
+
+def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+    """The files of a folder, of which a watch writes several a day, are one person's."""
+    ours = tuple(path for path in files if path.suffix.lower() == ".fit" and _is_fit(path))
+    return [Found(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
+
+
+def _is_fit(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b".FIT"
+
+
+def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    records = Records(str(files[0]))
+    for path in files:
+        try:
+            messages = _messages(path)
+        except DataError as error:
+            if len(files) == 1:
+                raise
+            _log.warning("left out %s", error)
+            continue
+        decoder = _Decoder(messages)
+        records.take(Place(path), enumerate(messages, 1), decoder.rows)
+        records.take(Place(path), enumerate(decoder.levels(), 1), decoder.stage)
+    return records.nights()
+
+
+def _messages(path: Path) -> list[_Message]:
+    with needs_extra("reading FIT files of Garmin", "devices"):
+        import fitdecode
+    check, lenient = fitdecode.CrcCheck.RAISE, fitdecode.ErrorHandling.IGNORE
+    found: list[_Message] = []
+    try:
+        with fitdecode.FitReader(
+            path, processor=None, check_crc=check, error_handling=lenient
+        ) as reader:
+            for frame in reader:
+                if frame.frame_type == fitdecode.FIT_FRAME_DATA:
+                    fields = {
+                        one.def_num: one.raw_value
+                        for one in frame.fields
+                        if one.def_num == _TIME or (one.field_def and not one.field_def.is_dev)
+                    }
+                    found.append((frame.global_mesg_num, fields))
+    except Exception as error:  # fitdecode fails in many ways over a damaged file
+        msg = f"{path}: a damaged FIT file, after message {len(found)} ({error}); export it again"
+        raise DataError(msg) from error
+    return found
+
+
+class _Decoder:
+    """What a file's messages say, each after those before it."""
+
+    def __init__(self, messages: Sequence[_Message]) -> None:
+        self._offset = next(iter(filter(None, map(_utc_offset, messages))), 0)
+        ids = (fields.get(3) for kind, fields in messages if kind == _FILE_ID)
+        self._source = f"Garmin {next(filter(None, ids), '')}".rstrip()  # with the serial number
+        self._time = 0  # of the last message that has one
+        self._anchor = 0.0, 0  # s, and the count of 1/1024 s then
+        self._count = 0  # the last of these counts
+        self._walked: dict[int, int] = {}  # by activity type
+        self._levels: list[_Level] = []
+
+    def _row(self, kind: str, start: float, end: float, value: float | str) -> Row:
+        if start < _ABSOLUTE:
+            msg = f"time {start:g} counts from an unknown start"
+            raise ValueError(msg)
+        return Row(kind, start + _EPOCH, end + _EPOCH, value, self._offset, self._source)
+
+    def rows(self, message: _Message) -> Iterator[Row]:
+        """Heart rate and steps of a message."""
+        kind, fields = message
+        self._time = fields.get(_TIME) or self._time
+        if kind == _MONITORING:
+            if fields.get(26) is not None:
+                self._time += (fields[26] - self._time) & 0xFFFF
+            yield from self._steps(fields)
+        beats = {_MONITORING: 27, _RECORD: 3}.get(kind)
+        if beats is not None and fields.get(beats):  # 0 is not measured
+            yield self._row(HEART_RATE, self._time, self._time, fields[beats])
+        if kind == _HR:
+            yield from self._beats(fields)
+        if kind == _LEVEL:
+            self._levels.append((self._time, fields[0]))
+
+    def _steps(self, fields: dict[int, Any]) -> Iterator[Row]:
+        """Steps since the message before of that activity; the first of a file has no such."""
+        activity = fields[24][0] & 0x1F if fields.get(24) else fields.get(5)
+        count = fields.get(3)
+        if activity not in _ON_FOOT or count is None:
+            return
+        before = self._walked.get(activity, count)
+        self._walked[activity] = count
+        taken = count - before if count >= before else count  # it begins anew at midnight
+        if taken:
+            yield self._row(STEPS, self._time - _MINUTE, self._time, taken)
+
+    def _beats(self, fields: dict[int, Any]) -> Iterator[Row]:
+        """Up to eight beats, with full counts of time or the last 12 bits of each."""
+        counts = list(_values(fields.get(9)))
+        if counts:
+            self._anchor = self._time + (fields.get(0) or 0) / 32768, counts[0]
+        packed = int.from_bytes(bytes(fields.get(10) or ()), "little")
+        for at in range(len(_values(fields.get(10))) * 2 // 3):
+            last = counts[-1] if counts else self._count
+            counts.append(last + ((packed >> 12 * at) - last & 0xFFF))
+        for count, bpm in zip(counts, _values(fields.get(6)), strict=False):
+            self._count = count
+            time = self._anchor[0] + (count - self._anchor[1]) / 1024
+            if bpm:
+                yield self._row(HEART_RATE, time, time, bpm)
+
+    def levels(self) -> Iterator[tuple[_Level, _Level]]:
+        """Levels of sleep, each with the next; the last of a file is a minute."""
+        last = [(self._levels[-1][0] + _MINUTE, 0)] if self._levels else []
+        return pairwise([*self._levels, *last])
+
+    def stage(self, pair: tuple[_Level, _Level]) -> Iterator[Row]:
+        """A level of sleep up to the next."""
+        (time, level), (after, _) = pair
+        yield self._row(SLEEP, time, after, _LEVELS[level])
+
+
+def _utc_offset(message: _Message) -> int:
+    kind, fields = message
+    time, local = fields.get(_TIME), fields.get(_LOCAL.get(kind, -1))
+    return round((local - time) / _QUARTER) * _QUARTER if time and local else 0
+
+
+def _values(value: Any) -> Sequence[Any]:
+    """Of an array, a single value or none."""
+    return () if value is None else value if isinstance(value, tuple | list | bytes) else (value,)
+
+
+FORMAT: Final = Format(
+    "garmin-fit", "FIT files of Garmin (monitoring, sleep, activities)", _find, _read, many=True
+)

@@ -1,0 +1,234 @@
+"""Records of people, from whatever export, and the nights in them.
+
+They become nights as those of Apple Health do. Where neither sleep nor steps tell nights from days,
+and in recordings of devices, the whole is one night, or is cut at noon if it is longer than a day.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from array import array
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.signals import MAX_STEPS
+from sleepstage.errors import DataError
+from sleepstage.io.apple_health.nights import _nights as nights_of
+from sleepstage.io.apple_health.xml import Export, Series, SleepRecord
+from sleepstage.io.files import MAX_ROWS
+from sleepstage.io.source import StoredNight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from sleepstage.io.exports.files import Place
+
+    Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
+    """Times in seconds and values, as `Recording.from_arrays` takes them."""
+
+_log = logging.getLogger(__name__)
+_Record = TypeVar("_Record")
+
+HEART_RATE, STEPS, SLEEP = "heart_rate", "steps", "sleep"
+"""Kinds of records."""
+
+_LAST: Final = 4e9  # Unix seconds, in 2096
+_DAY: Final = 86400.0
+_SHORTEST: Final = 2 * 3600.0  # s of a day's recording
+_LONG: Final = 12 * 3600.0  # s: who measures for longer measured more than a night
+_ODD: Final = (AttributeError, KeyError, IndexError, OverflowError, TypeError, ValueError)
+_APPLE: Final = "hkcategoryvaluesleepanalysis"
+_STAGES: Final = {
+    **dict.fromkeys(("core", "light", "asleepcore"), "AsleepCore"),
+    **dict.fromkeys(("deep", "asleepdeep"), "AsleepDeep"),
+    **dict.fromkeys(("rem", "asleeprem"), "AsleepREM"),
+    **dict.fromkeys(("wake", "awake"), "Awake"),
+    **dict.fromkeys(("asleep", "unspecified", "asleepunspecified"), "Asleep"),
+    **dict.fromkeys(("inbed", "restless", "unmeasurable"), "InBed"),
+}
+
+
+class Row(NamedTuple):
+    """One record."""
+
+    kind: str
+    start: float
+    """Unix seconds, like `end`."""
+    end: float
+    value: float | str
+    """Beats per minute, steps, or a stage by any of its names."""
+    offset: int = 0
+    """Seconds by which the clock was ahead of UTC."""
+    source: str = ""
+    person: str = ""
+
+
+def stage_of(text: str) -> str:
+    """Stage of Apple Health that a word in some export means; empty if it is none."""
+    return _STAGES.get(re.sub("[^a-z]", "", text.lower()).removeprefix(_APPLE), "")
+
+
+def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
+    """Unix seconds and offset from UTC of a time, which is in `zone` if it names no offset.
+
+    It is ISO 8601, with spaces, or as in America: ``3/12/2024 10:15:30 PM``, ``03/12/24 22:15:30``.
+    """
+    plain = text.strip().replace("\u202f", " ").replace(" +", "+").replace(" -", "-")
+    try:
+        time = _american(plain) if "/" in plain else datetime.fromisoformat(plain)
+    except ValueError:  # on phones that show 12 hours
+        time = datetime.strptime(plain, "%Y-%m-%d %I:%M:%S %p%z")
+    time = time.replace(tzinfo=time.tzinfo or zone)
+    return time.timestamp(), int((time.utcoffset() or timedelta()).total_seconds())
+
+
+def _american(text: str) -> datetime:
+    date, clock, *half = text.split(" ")
+    month, day, year = map(int, date.split("/"))
+    hour, minute, second = map(int, clock.split(":"))
+    if half:
+        hour = hour % 12 + {"AM": 0, "PM": 12}[half[0].upper()]
+    return datetime(year + 2000 if year < 100 else year, month, day, hour, minute, second)
+
+
+class Records:
+    """Records of an export as they are read, by person; those that can't be are counted."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # By person and kind, and then by the source that wrote them.
+        self._signals: defaultdict[tuple[str, str], dict[str, array[float]]] = defaultdict(dict)
+        self._sleep: defaultdict[str, list[SleepRecord]] = defaultdict(list)
+        self._n_odd, self._first_odd = 0, ""
+
+    def take(
+        self,
+        place: Place,
+        records: Iterable[tuple[int, _Record]],
+        parse: Callable[[_Record], Iterable[Row]],
+    ) -> None:
+        """Add the rows of numbered records."""
+        number = 0
+        for number, record in records:
+            try:
+                for row in parse(record):
+                    self._add(row)
+            except _ODD as error:
+                self._n_odd += 1
+                what = f"no {error}" if isinstance(error, KeyError) else str(error)
+                self._first_odd = self._first_odd or f"{place}, record {number}: {what[:200]}"
+        MAX_ROWS.require(number, str(place))
+
+    def _add(self, row: Row) -> None:
+        if not 0 < row.start <= row.end < _LAST:
+            msg = f"from {row.start:.10g} to {row.end:.10g} s"
+            raise ValueError(msg)
+        if row.kind == SLEEP:
+            stage = stage_of(str(row.value))
+            if not stage:
+                msg = f"unknown stage {row.value!r:.60}"
+                raise ValueError(msg)
+            one = SleepRecord(row.start, row.end, stage, row.source, row.offset)
+            self._sleep[row.person].append(one)
+            return
+        value = float(row.value)
+        if not 0 <= value <= MAX_STEPS or row.kind not in (HEART_RATE, STEPS):
+            msg = f"value {row.value!r:.60}"
+            raise ValueError(msg)
+        columns = self._signals[row.person, row.kind].setdefault(row.source, array("d"))
+        columns.extend((row.start, row.end, value, row.offset))
+
+    def nights(self) -> list[StoredNight]:
+        """Nights of everybody, named after the person too if there are several; logs what is not.
+
+        Raises `DataError` if nobody has heart rate.
+        """
+        if self._n_odd:
+            message = "%s: left out %d records, the first of them %s"
+            _log.warning(message, self._name, self._n_odd, self._first_odd)
+        people = dict.fromkeys((*(person for person, _ in self._signals), *self._sleep))
+        if len(people) < 2:
+            return self._nights_of(next(iter(people), ""), self._name)
+        found = []
+        for person in people:
+            try:
+                nights = self._nights_of(person, f"{self._name}, {person}")
+            except DataError as error:
+                _log.warning("left out %s", error)
+                continue
+            found += [StoredNight(f"{person}-{one.name}".rstrip("-"), one.read) for one in nights]
+        return found
+
+    def _nights_of(self, person: str, name: str) -> list[StoredNight]:
+        beats, steps = (_series(self._signals[person, kind]) for kind in (HEART_RATE, STEPS))
+        if not beats:
+            msg = f"{name}: has no heart rate; export it as well"
+            raise DataError(msg)
+        if steps or self._sleep[person]:
+            return nights_of(Export(beats, steps, sorted(self._sleep[person])), name)
+        most = max(beats.values(), key=lambda series: len(series.ends))
+        if len(beats) > 1:
+            _log.warning("%s: has heart rate of %d sources; used the largest", name, len(beats))
+        if most.ends[-1] - most.ends[0] > _LONG:
+            _log.warning("%s: add records of sleep or steps, which tell nights from days", name)
+        signal = most.ends, most.values.astype(np.float64)
+        return nights_in(name, {HEART_RATE: signal}, utc_offset=60 * int(most.offsets[0]))
+
+
+def _series(sources: Mapping[str, array[float]]) -> dict[str, Series]:
+    found = {}
+    for source, rows in sources.items():
+        starts, ends, values, offsets = np.frombuffer(rows).reshape(-1, 4).T
+        minutes = (offsets / 60).astype(np.int16)
+        found[source] = Series(starts, ends, values.astype(np.float32), minutes).in_order()
+    return found
+
+
+def nights_in(
+    name: str, signals: Mapping[str, Signal], *, utc_offset: int = 0
+) -> list[StoredNight]:
+    """A recording as one night; one longer than a day from noon to noon of its clock.
+
+    Days are named after their mornings; those of less than two hours are left out and counted. The
+    `signals` are by the names that `Recording.from_arrays` has for them.
+    """
+    main = [signals[one][0] for one in (HEART_RATE, "motion") if one in signals]
+    times = np.concatenate([np.empty(0), *main])
+    if not len(times):
+        msg = f"{name}: has neither heart rate nor motion"
+        raise DataError(msg)
+    if np.ptp(times) <= LONGEST_NIGHT:
+        return [_night("", signals, name, utc_offset)]
+    days = np.unique(np.floor((times + utc_offset) / _DAY - 0.5))
+    found = []
+    for noon in days * _DAY + _DAY / 2 - utc_offset:
+        part = {}
+        for signal, (at, values) in signals.items():
+            inside = (at >= noon) & (at < noon + _DAY)
+            part[signal] = at[inside], values[inside]
+        if any(len(at) and np.ptp(at) >= _SHORTEST for at, _ in part.values()):
+            morning = datetime.fromtimestamp(noon + utc_offset + _DAY / 2, UTC)
+            found.append(_night(morning.date().isoformat(), part, name, utc_offset))
+    if len(found) < len(days):
+        _log.warning("%s: left out %d days of less than 2 h", name, len(days) - len(found))
+    return found
+
+
+def _night(label: str, signals: Mapping[str, Signal], name: str, utc_offset: int) -> StoredNight:
+    given = {signal: one for signal, one in signals.items() if len(one[0])}
+    recording = Recording.from_arrays(
+        **given,  # type: ignore[arg-type]  # its keywords are the signals
+        subject=label,
+        utc_offset=utc_offset,
+        names=dict.fromkeys(given, name),
+    )
+    return StoredNight(label, partial(replace, recording))
