@@ -6,11 +6,13 @@ import fcntl
 import gc
 import os
 import pickle
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -61,6 +63,34 @@ def _graphs_of_one_structure_are_exported_once(common: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sleepstage.ml.neural.export_graph", exports.export_graph)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_not_traced() -> Iterator[None]:
+    """Measuring coverage doubles the time of what draws and exports, hardly a line of it ours."""
+    from matplotlib.figure import Figure
+
+    from tests.helpers import exports
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", _untraced(Figure.savefig))
+        patch.setattr(exports, "export_anew", _untraced(exports.export_anew))
+        yield
+
+
+def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*given: Any, **options: Any) -> Any:
+        tracer: Any = sys.gettrace()
+        if not hasattr(tracer, "stop"):
+            return function(*given, **options)
+        tracer.stop()
+        try:
+            return function(*given, **options)
+        finally:
+            tracer.start()
+
+    return call
 
 
 @pytest.fixture(scope="session")
