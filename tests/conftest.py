@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import pickle
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -20,10 +24,18 @@ if TYPE_CHECKING:
     from sleepstage.evaluation.splits import Split
     from sleepstage.ml.dataset import PreparedNight
 
+# One process a core works already: threads of libraries would only wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 settings.register_profile("sleepstage", deadline=None, max_examples=25)
 settings.load_profile("sleepstage")
 
 _SHARED = Path(__file__).parents[2] / "shared" / "sleep-accel"
+
+
+def pytest_collection_finish() -> None:
+    """Do not look for garbage among libraries and tests again and again: they stay to the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -53,14 +65,52 @@ def _graphs_of_one_structure_are_exported_once(common: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_not_traced() -> Iterator[None]:
+    """Measuring coverage doubles the time of what draws and exports, hardly a line of it ours."""
+    from matplotlib.figure import Figure
+
+    from tests.helpers import exports
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", _untraced(Figure.savefig))
+        patch.setattr(exports, "export_anew", _untraced(exports.export_anew))
+        yield
+
+
+def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*given: Any, **options: Any) -> Any:
+        tracer: Any = sys.gettrace()
+        if not hasattr(tracer, "stop"):
+            return function(*given, **options)
+        tracer.stop()
+        try:
+            return function(*given, **options)
+        finally:
+            tracer.start()
+
+    return call
+
+
 @pytest.fixture(scope="session")
-def simulated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def simulated_data(common: Path) -> Path:
     """Folder of five simulated nights of two hours, in the true layout; not to be changed."""
     from sleepstage.simulate.nights import write_dataset
 
-    directory = tmp_path_factory.mktemp("simulated")
-    write_dataset(directory, 5, seed=3, hours=2.0)
+    directory = common / "simulated"
+    with _made_once(directory) as made:
+        if not made:
+            write_dataset(directory, 5, seed=3, hours=2.0)
     return directory
+
+
+@contextmanager
+def _made_once(path: Path) -> Iterator[bool]:
+    """True if another process of this run of the tests has made it; meanwhile, others wait."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield path.exists()
 
 
 @dataclass(frozen=True)
@@ -91,9 +141,8 @@ def small_run(simulated_data: Path, common: Path) -> Run:
     from sleepstage.evaluation.run import load_nights
 
     directory, kept = common / "run", common / "run.pickle"
-    with (common / "run.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kept.exists():
+    with _made_once(kept) as made:
+        if not made:
             outcome = _trained(load_nights(simulated_data), directory)
             kept.write_bytes(pickle.dumps(outcome))
     return Run(directory, pickle.loads(kept.read_bytes()))

@@ -85,7 +85,7 @@ def test_another_model_goes_to_a_folder_of_its_name(
     simulated_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = ["training_epochs=1", "network.hidden=8", "scheme=five_class"]
+    settings = ["training_epochs=1", "network.hidden=8", "scheme=five_class", "trace=false"]
     options = [part for setting in settings for part in ("--set", setting)]
     result = invoke("train", "--data", simulated_data, "--model", "gru-night", *options)
     assert result.exit_code == 0, result.output

@@ -35,13 +35,13 @@ folder: Path | None = None
 def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
     """Give what `sleepstage.ml.export.export_graph` gives."""
     if folder is None:
-        return export.export_graph(networks, n_features)
+        return export_anew(networks, n_features)
     members = _members(networks)
     weights = {name: values.numpy() for name, values in members.state_dict().items()}
     path = folder / f"{_structure(members, n_features)}.onnx"
     if path.exists():
         return _filled(onnx.load_model_from_string(path.read_bytes()), weights)
-    graph = export.export_graph(networks, n_features)
+    graph = export_anew(networks, n_features)
     if (sources := _sources(graph.graph, weights)) is not None:
         kept = onnx.ModelProto()
         kept.CopyFrom(graph)
@@ -50,6 +50,10 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
         part.write_bytes(kept.SerializeToString())
         part.replace(path)  # at once, as others may read it
     return graph
+
+
+def export_anew(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
+    return export.export_graph(networks, n_features)
 
 
 def _members(networks: Sequence[Any]) -> Members:

@@ -229,7 +229,7 @@ def test_all_its_nights_can_be_trained_on(dataset: Path) -> None:
 def test_training_and_test_share_no_person(dataset: Path, tmp_path: Path) -> None:
     result = invoke(
         *("train", "--data", dataset, "--out", tmp_path, "--model", "lstm"),
-        *("--set", "training_epochs=1", "--set", "network.hidden=4"),
+        *("--set", "training_epochs=1", "--set", "network.hidden=16"),
     )
     assert result.exit_code == 0, result.output
     split = json.loads((tmp_path / "split.json").read_text())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,12 @@ from sleepstage.ml import fit as fitting
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import Example, PreparedNight, example, input_rows, prepare_nights
 from sleepstage.ml.fit import Network, fit, fit_members, predict
-from sleepstage.ml.networks import RecurrentNetwork, TransformerConfig, WholeNightNetwork
+from sleepstage.ml.networks import (
+    RecurrentConfig,
+    RecurrentNetwork,
+    TransformerConfig,
+    WholeNightNetwork,
+)
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.stages import FOUR_CLASS, SCHEMES, UNSCORED
 from tests.helpers.small import SMALL
@@ -188,6 +195,69 @@ def test_each_group_is_left_out_once_and_the_kinds_take_turns(
         name: number for number, group in enumerate(groups, start=1) for name in group
     }
     assert calls == [(done, 5) for done in range(1, 6)]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_networks_fitted_at_a_time_are_those_fitted_one_after_the_other(
+    nights: list[PreparedNight],
+) -> None:
+    tiny = replace(SMALL, training_epochs=2, network=RecurrentConfig(hidden=8))
+    attentive = TransformerConfig(width=8, heads=2, layers=1, context=20)
+    stacked = RecurrentConfig(hidden=8, layers=2)
+    kinds = [tiny, replace(tiny, network=attentive), replace(tiny, network=stacked)]
+    groups = [[night.subject] for night in nights[:3]]
+    networks, validation = fit_members(nights, groups, kinds)
+    for number, (network, kind) in enumerate(zip(networks, kinds, strict=True)):
+        others = [example(night, kind) for night in nights if night is not nights[number]]
+        alone = fit(others, replace(kind, seed=number))
+        np.testing.assert_array_equal(weights(network), weights(alone))
+        expected = predict(alone, [input_rows(nights[number], kind)])[0]
+        np.testing.assert_array_equal(validation[nights[number].subject], expected)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_as_many_are_fitted_at_a_time_as_there_are_threads_and_an_error_ends_all(
+    nights: list[PreparedNight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, ended = Barrier(2, timeout=60), Event()
+
+    def fake_fit(train: list[Example], config: TrainingConfig, *, after: Any) -> Any:
+        both.wait()
+        if config.seed == 1:
+            raise DataError("broken")
+        try:
+            while True:
+                after(1.0)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(fitting, "fit", fake_fit)
+    groups = [[night.subject] for night in nights[:4]]
+    with pytest.raises(DataError, match="broken"):
+        fit_members(nights, groups, [ONE_PASS])
+    assert ended.is_set()
+
+
+def test_dropout_is_drawn_as_torch_draws_it() -> None:
+    network, rows = torch.nn.Dropout(0.3), torch.ones(50, 7)
+    torch.manual_seed(5)
+    expected = [network(rows) for _ in range(3)]
+    torch.manual_seed(5)
+    own = fitting._Dropout(torch.get_rng_state())
+    torch.manual_seed(6)
+    with own:
+        found = [network(rows) for _ in range(3)]
+        assert torch.equal(network.eval()(rows), rows)
+    assert torch.equal(torch.stack(found), torch.stack(expected))
 
 
 def test_validation_people_are_predicted_by_a_network_fitted_without_them(

@@ -136,7 +136,7 @@ def test_train_saves_an_own_class_that_makes_a_file(
     module: str, simulated_data: Path, tmp_path: Path
 ) -> None:
     arguments = ("train", "--data", simulated_data, "--model")
-    small = ("--set", "network.hidden=4")
+    small = ("--set", "network.hidden=16")
     folder = tmp_path / "runs" / f"{module}-Saved-seed0"
     for _ in range(2):  # the second takes the place of the first
         result = invoke(*arguments, f"{module}:Saved", *small)

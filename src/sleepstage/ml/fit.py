@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
+from torch.overrides import TorchFunctionMode
 
 from sleepstage.core.agreement import agreement
 from sleepstage.engine.features import mark_known
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from sleepstage.ml.dataset import PreparedNight
 
 _log = logging.getLogger(__name__)
+_global_generator: Final = Lock()
 
 Network = CausalNetwork | WholeNightNetwork
 
@@ -58,35 +62,47 @@ def fit_members(
     steadier than any of them (Krogh & Vedelsby 1994, NeurIPS 7). Each also predicts the group that
     was held out from it, which selects prior, temperature and operating point without another fit.
 
-    Calls `on_epoch` with training epochs done, of all, and a remark.
+    As many are fitted at a time as torch has threads; the results do not depend on it. Calls
+    `on_epoch`, from any thread but one at a time, with training epochs done, of all, and a remark.
     """
     kinds = [configs[number % len(configs)] for number in range(len(groups))]
     planned, done = sum(config.training_epochs for config in kinds), 0
+    reporting, stopped = Lock(), Event()
 
     def report(number: int, loss: float) -> None:
         nonlocal done
-        done += 1
-        remark = f"network {number + 1} of {len(groups)}, loss {loss:.3f}"
-        _log.info("training epoch %d of %d: %s", done, planned, remark)
-        if on_epoch:
-            on_epoch(done, planned, remark)
+        if stopped.is_set():
+            raise CancelledError
+        with reporting:
+            done += 1
+            remark = f"network {number + 1} of {len(groups)}, loss {loss:.3f}"
+            _log.info("training epoch %d of %d: %s", done, planned, remark)
+            if on_epoch:
+                on_epoch(done, planned, remark)
 
-    networks: list[Network] = []
-    validation: dict[str, NDArray[np.float32]] = {}
-    for number, (group, config) in enumerate(zip(groups, kinds, strict=True)):
+    def member(number: int) -> tuple[Network, dict[str, NDArray[np.float32]]]:
+        group, config = groups[number], kinds[number]
         others = [example(night, config) for night in nights if night.subject not in group]
         held_out = [night for night in nights if night.subject in group]
-        network = fit(
-            others,
-            replace(config, seed=len(groups) * config.seed + number),
-            after=partial(report, number),
-        )
+        seed = len(groups) * config.seed + number
+        network = fit(others, replace(config, seed=seed), after=partial(report, number))
         predicted = predict(network, [input_rows(night, config) for night in held_out])
-        validation |= dict(zip([night.subject for night in held_out], predicted, strict=True))
         kappa = _kappa(held_out, predicted, config)
         _log.info("network %d: validation kappa %s", number + 1, kappa)
-        networks.append(network)
-    return Members(networks, validation)
+        return network, {
+            night.subject: rows for night, rows in zip(held_out, predicted, strict=True)
+        }
+
+    with _one_thread() as n_threads, ThreadPoolExecutor(n_threads) as pool:
+        fits = [pool.submit(member, number) for number in range(len(groups))]
+        try:
+            for one in as_completed(fits):
+                one.result()
+        finally:
+            stopped.set()  # after an error or an interruption, the others end at once
+            pool.shutdown(wait=False, cancel_futures=True)
+    networks, predictions = zip(*(one.result() for one in fits), strict=True)
+    return Members(list(networks), {name: p for one in predictions for name, p in one.items()})
 
 
 def fit(
@@ -103,10 +119,15 @@ def fit(
     After each pass `after` is called with the mean loss.
     """
     device = _choose_device(config.device)
-    with _own_torch(config.seed):
+    with _one_thread(), ExitStack() as seeded:
+        seeded.enter_context(_seeded(config.seed))
         rng = np.random.default_rng(config.seed)
         mean_F, std_F = _moments(examples)
         network = _new_network(mean_F, std_F, config).to(device)
+        dropout: AbstractContextManager[Any] = nullcontext()
+        if device.type == "cpu" and not any(map(_drops_inside, network.modules())):
+            dropout = _Dropout(torch.get_rng_state())
+            seeded.close()  # from here on, it shares nothing with what other threads fit
         averaged = AveragedModel(network, avg_fn=partial(_running_mean, decay=config.averaging))
         mean_network = cast("Network", averaged.module)
         loss_of = nn.CrossEntropyLoss(
@@ -124,7 +145,8 @@ def fit(
             network.train()
             losses = []
             for rows_BTF, codes_BT, lengths_B in batches(examples, config, std_F, rng):
-                logits_BTC = network.score(rows_BTF.to(device), lengths_B.to(device))
+                with dropout:
+                    logits_BTC = network.score(rows_BTF.to(device), lengths_B.to(device))
                 loss = loss_of(logits_BTC.flatten(0, 1), codes_BT.to(device).flatten())
                 optimizer.zero_grad()
                 loss.backward()
@@ -155,8 +177,8 @@ def _running_mean(mean: Tensor, new: Tensor, n: Tensor | int, *, decay: float) -
 
 
 @contextmanager
-def _own_torch(seed: int) -> Iterator[None]:
-    """Seed torch, on one thread, and leave its global state as it was.
+def _one_thread() -> Iterator[int]:
+    """Let torch work on one thread; gives how many it had.
 
     A network this small is several times faster on one thread than on two, and sums come out
     the same on every machine.
@@ -164,11 +186,39 @@ def _own_torch(seed: int) -> Iterator[None]:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            yield
+        yield n_threads
     finally:
         torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generator, which all threads share, and leave it as it was."""
+    with _global_generator, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+class _Dropout(TorchFunctionMode):
+    """Draw dropout from a generator in this state, as torch would from its own."""
+
+    def __init__(self, state: Tensor) -> None:
+        super().__init__()
+        self._generator = torch.Generator()
+        self._generator.set_state(state)
+
+    def __torch_function__(self, function: Any, _: Any, given: Any = (), named: Any = None) -> Any:
+        named = named or {}
+        if function is not nn.functional.dropout or not (named["training"] and named["p"]):
+            return function(*given, **named)
+        kept = 1 - named["p"]
+        noise = torch.empty_like(given[0]).bernoulli_(kept, generator=self._generator)
+        return given[0] * noise.div_(kept)
+
+
+def _drops_inside(module: nn.Module) -> bool:
+    """True for stacked recurrent layers, between which torch drops out by itself."""
+    return isinstance(module, nn.RNNBase) and module.dropout > 0
 
 
 def _choose_device(name: str) -> torch.device:
