@@ -258,7 +258,7 @@ def test_without_a_time_zone_local_sleep_is_left_out_and_counted(
     with caplog.at_level(logging.WARNING):
         night = only(tmp_path, "records")
     assert (night.start, night.watch_stages) == (TIMES[1], None)
-    assert "left out 1 files of sleep, which is in local time" in caplog.text
+    assert "left out 1 files of sleep, in local time" in caplog.text
 
 
 def test_a_renamed_file_of_heart_rate_is_known_by_its_content(tmp_path: Path) -> None:

@@ -117,5 +117,5 @@ FORMAT: Final = Format(
     "raw acceleration of Axivity (.cwa), ActiGraph (.gt3x) or Empatica EmbracePlus (.avro)",
     _find,
     _read,
-    many=True,
+    several=lambda *_: True,
 )

@@ -172,5 +172,9 @@ def _values(value: Any) -> Sequence[Any]:
 
 
 FORMAT: Final = Format(
-    "garmin-fit", "FIT files of Garmin (monitoring, sleep, activities)", _find, _read, many=True
+    "garmin-fit",
+    "FIT files of Garmin (monitoring, sleep, activities)",
+    _find,
+    _read,
+    several=lambda *_: True,
 )

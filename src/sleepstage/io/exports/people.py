@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sleepstage.io.source import Options, Progress
+
     _Parse = Callable[[Any], Iterator[Row]]
 
 _log = logging.getLogger(__name__)
@@ -152,18 +154,19 @@ def _find(folder: Path, files: Sequence[Path]) -> list[Found]:
     return found
 
 
-def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
-    records = Records(str(files[0]))
+def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
+    records = Records(str(files[0]), options)
+    stated = ZoneInfo(options.timezone) if options.timezone else None
     places = {
         place: kinds for path in files for place in places_in(path) if (kinds := _kinds(place))
     }
     zones = [_zone_in(place) for place, kinds in places.items() if kinds == {_ZONE}]
-    zone = next(iter(zones), None)
+    zone = next(filter(None, zones), stated)
     n_unplaced = 0
     for place, kinds in places.items():
         if place.name.lower().endswith(".csv"):
             for table in _tables_of(first_row(place)) if kinds != {_ZONE} else ():
-                records.take(place, csv_rows(place), partial(_of_table, table))
+                records.take(place, csv_rows(place), partial(_of_table, table, stated or UTC))
         elif kinds == {_ALL}:
             _take_auto_export(place, records)
         elif kinds == {SLEEP} and zone is None:
@@ -171,7 +174,7 @@ def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
         else:
             _take_takeout(place, records, kinds, zone or UTC)
     if n_unplaced:
-        message = "%s: left out %d files of sleep, which is in local time: no %s names the zone"
+        message = "%s: left out %d files of sleep, in local time: name the zone (%s, --timezone)"
         _log.warning(message, files[0], n_unplaced, _PROFILE)
     return records.nights()
 
@@ -185,7 +188,7 @@ def _zone_in(profile: Place) -> tzinfo | None:
         return None
 
 
-def _of_table(table: _Table, row: dict[str, str]) -> Iterator[Row]:
+def _of_table(table: _Table, zone: tzinfo, row: dict[str, str]) -> Iterator[Row]:
     kind, value = table.kind, row[table.value]
     if table is _APPLE:
         kind = _apple_kind(row)
@@ -193,13 +196,13 @@ def _of_table(table: _Table, row: dict[str, str]) -> Iterator[Row]:
             value = str(float(value) * _BPM[row.get("unit") or "bpm"])
         elif kind == _OTHER:
             return
-    start, offset = moment(row[table.start])
+    start, offset = moment(row[table.start], zone)
     if isinstance(table.end, float):
         if not value:  # nothing was measured
             return
         end = start + table.end
     else:
-        end, _ = moment(row[table.end] or row[table.start])
+        end, _ = moment(row[table.end] or row[table.start], zone)
     if row.get("start_utc_offset"):
         _, offset = moment(f"2000-01-01T00:00{row['start_utc_offset']}")
     value = _MINUTE_SLEEP[value] if table.beside == "logId" else value
@@ -283,5 +286,5 @@ FORMAT: Final = Format(
     "records of Health Auto Export, Fitbit (Google Takeout), Fitabase, or Apple Health as CSV",
     _find,
     _read,
-    many=True,
+    several=lambda *_: True,
 )

@@ -23,7 +23,7 @@ from sleepstage.errors import DataError
 from sleepstage.io.apple_health.nights import _nights as nights_of
 from sleepstage.io.apple_health.xml import Export, Series, SleepRecord
 from sleepstage.io.files import MAX_ROWS
-from sleepstage.io.source import StoredNight
+from sleepstage.io.source import NO_OPTIONS, StoredNight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sleepstage.io.exports.files import Place
+    from sleepstage.io.source import Options
 
     Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
     """Times in seconds and values, as `Recording.from_arrays` takes them."""
@@ -103,8 +104,8 @@ def _american(text: str) -> datetime:
 class Records:
     """Records of an export as they are read, by person; those that can't be are counted."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
+        self._name, self._options = name, options
         # By person and kind, and then by the source that wrote them.
         self._signals: defaultdict[tuple[str, str], dict[str, array[float]]] = defaultdict(dict)
         self._sleep: defaultdict[str, list[SleepRecord]] = defaultdict(list)
@@ -174,7 +175,8 @@ class Records:
             msg = f"{name}: has no heart rate; export it as well"
             raise DataError(msg)
         if steps or self._sleep[person]:
-            return nights_of(Export(beats, steps, sorted(self._sleep[person])), name)
+            export = Export(beats, steps, sorted(self._sleep[person]), {})
+            return nights_of(export, name, self._options)
         most = max(beats.values(), key=lambda series: len(series.ends))
         if len(beats) > 1:
             _log.warning("%s: has heart rate of %d sources; used the largest", name, len(beats))
@@ -231,4 +233,4 @@ def _night(label: str, signals: Mapping[str, Signal], name: str, utc_offset: int
         utc_offset=utc_offset,
         names=dict.fromkeys(given, name),
     )
-    return StoredNight(label, partial(replace, recording))
+    return StoredNight(label, partial(replace, recording), whole_day=bool(label))
