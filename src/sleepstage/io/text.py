@@ -29,6 +29,8 @@ BLANKS: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--
 _BEGINNING: Final = 1 << 12  # bytes in which a line ends
 _LOOKED_AT: Final = 100  # lines, in which the table begins
 _MARKS: Final = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+_COMMA: Final = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
+_QUOTED_COMMA: Final = r"^[+-]?(0?,\d+|\d+,(\d{1,2}|\d{4,}))$"  # it may divide thousands, too
 _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -154,9 +156,9 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     with reading(path):
         require_rows(path)
         if not layout.direct:
-            text = path.read_text(encoding=layout.encoding, errors="replace")
-            MAX_ROWS.require(text.count("\n"), str(path))
-            source = BytesIO(text.encode())
+            content = path.read_text(encoding=layout.encoding, errors="replace")
+            MAX_ROWS.require(content.count("\n"), str(path))
+            source = BytesIO(content.encode())
         for kind in kinds:
             with suppress(*table_errors()):
                 frame = pl.read_csv(
@@ -175,12 +177,15 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     if not layout or frame is None or not len(frame):
         msg = f"{path}: the file is empty below its header"
         raise DataError(msg)
-    stripped = pl.col(pl.String).str.strip_chars()
+    text = pl.col(pl.String)
+    stripped = text.str.strip_chars()
+    decimal = text.str.contains(_QUOTED_COMMA if layout.separator == "," else _COMMA)
     blank = stripped.str.to_lowercase().is_in(list(BLANKS))
     missing = map(str, range(frame.width, len(layout.names)))
     return (
         frame.rename(dict(zip(frame.columns, map(str, range(frame.width)), strict=True)))
         .with_columns(pl.when(~blank).then(stripped))
+        .with_columns(pl.when(decimal).then(text.str.replace(",", ".")).otherwise(text))
         .with_columns(pl.lit(None).alias(name) for name in missing)
     )
 
