@@ -129,6 +129,8 @@ def test_nothing_is_no_night() -> None:
     ("lines", "expected"),
     [
         ((), "empty"),
+        (("sep=;",), "the file is empty"),
+        (("0,60", "5,61", "time,bpm", "9,60"), "line 3: expected a number as"),
         (("time,bpm",), "the file is empty"),
         (("time,puls", "0,60"), "has columns time, puls .rename to pulse for 'puls'.*; expected"),
         (("time,bpm (km)", "0,60", "40,61"), "column 'bpm .km.' is in 'km'; expected bpm or"),

@@ -50,11 +50,6 @@ class Layout(NamedTuple):
     found: str
     """That line, for errors."""
 
-    @property
-    def has_header(self) -> bool:
-        """Whether a line names the columns."""
-        return any(self.names)
-
 
 def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     """Find the table in a file, local or remote, by its first lines.
@@ -68,20 +63,20 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     if encoding == "utf-8" and b"\0" in beginning[:4]:
         encoding = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"
     lines = list(islice(_lines(path, encoding), _LOOKED_AT))
+    stated = re.fullmatch(r'"?sep=(.)"?', lines[0][1].strip(), re.IGNORECASE) if lines else None
+    if stated:
+        del lines[0]
     if not lines:
         msg = f"{path}: the file is empty"
         raise DataError(msg)
-    stated = re.fullmatch(r'"?sep=(.)"?', lines[0][1].strip(), re.IGNORECASE)
-    if stated:
-        del lines[0]
     separator = stated[1] if stated else _separator([line for _, line in lines])
     rows = [(number, split(line, separator)) for number, line in lines]
     data = next((at for at, (_, fields) in enumerate(rows) if _is_data(fields)), None)
-    header = next((at for at, (_, fields) in enumerate(rows) if is_known(fields)), None)
+    header = next((at for at, (_, fields) in enumerate(rows[:data]) if is_known(fields)), None)
     if header is None and data != 0:
         above = 0 if data is None else data - 1
         width = None if data is None else len(rows[data][1])
-        if width in (None, len(rows[above][1])) and is_header(rows[above][1]):
+        if width in (None, len(rows[above][1])) and _is_header(rows[above][1]):
             header = above
     if header is None and data is not None:  # a row that is broken is one all the same
         width = len(rows[data][1])
@@ -123,7 +118,7 @@ def split(line: str, separator: str) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def is_header(fields: Sequence[str]) -> bool:
+def _is_header(fields: Sequence[str]) -> bool:
     """Whether fields are names, and not values."""
     return any(field[:1].isalpha() and field.lower() not in BLANKS for field in fields)
 
