@@ -62,6 +62,14 @@ def test_a_second_run_says_what_was_done_before(tmp_path: Path) -> None:
     assert "1 of 1 nights had been staged before" in invoke(*arguments).output
 
 
+def test_an_export_without_a_night_is_a_failure(tmp_path: Path) -> None:
+    export = write_zip(tmp_path / "export.zip", sleep(BED, BED + 8 * HOUR, "InBed"))
+    result = invoke("score", export, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "left out 1 night without heart rate" in result.stderr
+    assert result.stderr.splitlines()[-1] == "no night could be staged"
+
+
 def test_some_failed_is_another_exit_status_than_all(tmp_path: Path) -> None:
     write_study(tmp_path / "in")
     (tmp_path / "in" / "cut.zip").write_bytes(b"PK\x03\x04")
@@ -103,6 +111,7 @@ def test_nothing_to_stage_is_told(
         (["--model", "none.onnx"], "none.onnx: no such model file"),
         (["--format", "csv"], "Invalid value for '--format'"),
         (["--jobs", "0"], "Invalid value for '--jobs'"),
+        (["--timezone", "Mars/Olympus"], "unknown time zone 'Mars/Olympus'; expected a name as"),
         (["--out", "nope://x"], "nope"),
         (["--cluster", "tcp://127.0.0.1:1"], "no cluster at tcp://127.0.0.1:1"),
     ],

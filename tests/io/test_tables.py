@@ -54,7 +54,8 @@ GOOD = [[0.0, 60.0], [40.0, 61.0]]
         ("\ufefftime,bpm", "0,60", "40,61"),  # as Excel writes
         ("time,bpm", "# paused", "0,60", "40,61"),
         ("time;bpm", "0;60,0", "40;61,0"),  # as Excel writes in most of Europe
-        ("0;60,0", "40;61,0"),
+        ("0;60,000", "40;61,000"),
+        ("time,bpm", '0,"60,0"', '40,"61,0"'),
         ("sep=;", "time;bpm", "0;60", "40;61"),
         ("my.app.heart_rate,611,2", "time,bpm", "0,60", "40,61"),
         ("Device: Watch", "Made at 22:00", "", "time,bpm", "0,60", "40,61"),
@@ -128,6 +129,8 @@ def test_nothing_is_no_night() -> None:
     ("lines", "expected"),
     [
         ((), "empty"),
+        (("sep=;",), "the file is empty"),
+        (("0,60", "5,61", "time,bpm", "9,60"), "line 3: expected a number as"),
         (("time,bpm",), "the file is empty"),
         (("time,puls", "0,60"), "has columns time, puls .rename to pulse for 'puls'.*; expected"),
         (("time,bpm (km)", "0,60", "40,61"), "column 'bpm .km.' is in 'km'; expected bpm or"),
@@ -144,7 +147,7 @@ def test_nothing_is_no_night() -> None:
         (("time,bpm", "0,60", "5,x", "9,60"), "line 3: expected a number as 'bpm', found 'x'"),
         (("nan,60", "5,60"), "line 1: expected a number as '1', found"),
         (("0,60", "1_000,61"), "line 2: .* found '1_000'"),
-        (("time;bpm", "0;1,060", "40;1,061"), "line 2: .* found '1,060'"),
+        (("time,bpm", '0,"1,060"', '40,"1,061"'), "line 2: .* found '1,060'"),
         (("0,400", "40,401"), "2 of 2 values lie outside 25 to 240"),
         (("60,1000", "61,1005"), "2 of 2 values .*swapped"),
     ],

@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from sleepstage.io.clocks import offset_at
+from sleepstage.io.source import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +27,24 @@ if not console.is_terminal:
 
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 """For what goes wrong while results stream to standard output."""
+
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `to_options` to a command."""
+    zone = click.option("--timezone", default="", help="Of clock times, as Europe/London.")
+    dates = click.option(
+        "--dates",
+        type=click.Choice(["day-first", "month-first"]),
+        help="Of dates as 03/04/2024, where a table does not show it.",
+    )
+    return zone(dates(command))
+
+
+def to_options(timezone: str, dates: str | None) -> Options:
+    """What the user states about files. Raises `DataError` if there is no such time zone."""
+    if timezone:
+        offset_at(0.0, timezone)
+    return Options(timezone, None if dates is None else dates == "day-first")
 
 
 @contextmanager

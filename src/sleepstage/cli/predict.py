@@ -13,8 +13,10 @@ from sleepstage._utils.files import check_ending, keep_apart
 from sleepstage.cli.console import (
     console,
     progress_bar,
+    reading_options,
     simulated_banner,
     table,
+    to_options,
     trained_banner,
 )
 from sleepstage.core.hypnogram import show_time
@@ -31,7 +33,7 @@ from sleepstage.stages import EPOCH_SECONDS
 if TYPE_CHECKING:
     from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.core.recording import Recording
-    from sleepstage.io.source import StoredNight
+    from sleepstage.io.source import Options, StoredNight
 
 _File = click.Path(path_type=Path)
 _NUMBERS: Final = (".csv", ".json", ".parquet")
@@ -46,6 +48,7 @@ _PICTURES: Final = (".png", ".svg", ".pdf")
 @click.option("--steps", type=_File, help="CSV or Parquet: time (s), steps.")
 @click.option("--start", type=float, help="Start of the night in the files' seconds.")
 @click.option("--end", type=float, help="End of the night.")
+@reading_options
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--out", type=_File, help="Hypnogram as .csv, .json or .parquet.")
 @click.option("--plot", type=_File, help="Picture as .png, .svg or .pdf.")
@@ -65,6 +68,8 @@ def predict(
     steps: Path | None,
     start: float | None,
     end: float | None,
+    timezone: str,
+    dates: str | None,
     find_rem: bool,
     out: Path | None,
     plot: Path | None,
@@ -82,12 +87,15 @@ def predict(
         raise click.UsageError(msg)
     for path in explain_to:
         check_ending(path, _NUMBERS + _PICTURES)  # before the work, and not after it
-    stored = None if recording is None else one_night(recording)
+    options = to_options(timezone, dates)
+    stored = None if recording is None else one_night(recording, options)
     inputs = [heart_rate, motion, steps, *(stored.files if stored else ()), Path(model)]
     keep_apart([out, plot, *explain_to], inputs)
     stager = load_model(model)
     if stored is None:
-        night = read_tables(heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end)
+        night = read_tables(
+            heart_rate=heart_rate, motion=motion, steps=steps, start=start, end=end, options=options
+        )
     else:
         night = stored.read()
     class_weights = stager.info.class_weights if find_rem else {}
@@ -116,7 +124,7 @@ def predict(
             console.print(f"explanation: {path}")
 
 
-def one_night(recording: str) -> StoredNight:
+def one_night(recording: str, options: Options | None = None) -> StoredNight:
     """The night of a path, of DIR:SUBJECT, or of SUBJECT in the dataset where it usually lies."""
     if ":" not in recording and not Path(recording).exists():
         try:
@@ -124,7 +132,7 @@ def one_night(recording: str) -> StoredNight:
         except DataError as error:
             msg = f"{recording}: no such file or folder, nor one of a dataset's people: {error}"
             raise DataError(msg) from error
-    night, *others = open_nights(recording)
+    night, *others = open_nights(recording, options=options)
     if others:
         msg = f"{recording}: {1 + len(others)} nights; name one of them: {recording}:{night.name}"
         raise DataError(msg)

@@ -18,15 +18,15 @@ from sleepstage.cli.console import (
     errors,
     number,
     progress_bar,
+    reading_options,
     simulated_banner,
     table,
+    to_options,
     trained_banner,
 )
 from sleepstage.engine.stager import read_model
 from sleepstage.errors import needs_extra
-from sleepstage.io.clocks import offset_at
 from sleepstage.io.registry import FORMATS
-from sleepstage.io.source import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,12 +49,7 @@ _SOME_FAILED: Final = 3
     help="auto: night, or heart-rate where there is no motion; live, night, or a file.",
 )
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Instead of looking.")
-@click.option("--timezone", default="", help="Of clock times, as Europe/London, if unstated.")
-@click.option(
-    "--dates",
-    type=click.Choice(["day-first", "month-first"]),
-    help="Of dates as 03/04/2024, where a table does not show it.",
-)
+@reading_options
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--pictures/--no-pictures", default=True, help="Of each night.")
 @click.option("--edf", is_flag=True, help="EDF+ annotations, too (needs sleepstage[edf]).")
@@ -103,9 +98,7 @@ def score(
     if edf:
         with needs_extra("writing EDF+", "edf"):  # it is named before the work
             import edfio  # noqa: F401
-    if timezone:
-        offset_at(0.0, timezone)  # an unknown one is named before the work
-    options = Options(timezone, None if dates is None else dates == "day-first")
+    options = to_options(timezone, dates)  # it is checked before the work
     refuse_other_files(work.out, MARKS)
     with progress_bar("reading") as progress:
         tasks, nights = find_tasks(paths, as_format=format_, options=options, on_progress=progress)

@@ -21,7 +21,7 @@ from sleepstage.io.clocks import (
     seconds_of_texts,
 )
 from sleepstage.io.files import MAX_ROWS, reading, table_errors
-from sleepstage.io.source import Options
+from sleepstage.io.source import NO_OPTIONS, Options
 from sleepstage.io.text import layout_of, line_of, read_frame, split
 from sleepstage.stages import UNIX_TIME
 
@@ -79,6 +79,7 @@ _IN_G: Final = {"g": 1.0, "mg": 1e-3} | dict.fromkeys(
     ("m/s2", "m/s^2", "m/s²", "m/s/s", "ms-2"), 1 / 9.80665
 )
 _BRACKETS: Final = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]")
+_ENDING: Final = 1 << 12  # bytes in which the last row is
 _ROW: Final = "row of the file"
 _LONGEST_TEXT: Final = 1000  # bytes: a longer one is no number and no time
 _SUFFIXES: Final = frozenset((".csv", ".tsv", ".txt", ".parquet"))
@@ -118,15 +119,6 @@ class _Name(NamedTuple):
     unit: str
 
 
-class _Table(NamedTuple):
-    """Columns 0, 1, ... of a file, and their names; empty where it has no header."""
-
-    frame: pl.DataFrame
-    names: Sequence[str]
-    layout: Layout | None
-    """None for Parquet."""
-
-
 def _parsed(name: str) -> _Name:
     text = name.strip().lower()
     if text.count(".") > 1:  # com.samsung.health.heart_rate.start_time
@@ -153,7 +145,7 @@ def _units(meaning: str) -> dict[str, float]:
     return _UNITS.get(meaning, _IN_G) if meaning else {}
 
 
-def read_columns(path: Path, signal: str, options: Options | None = None) -> Columns:
+def read_columns(path: Path, signal: str, options: Options = NO_OPTIONS) -> Columns:
     """Times and values of a signal, by the first way to call it whose columns the file has.
 
     The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps. Raises
@@ -161,41 +153,82 @@ def read_columns(path: Path, signal: str, options: Options | None = None) -> Col
     """
     import polars as pl
 
-    table = _opened(path, signal)
-    parsed = [_parsed(name) for name in table.names]
-    times, values = _columns(parsed, signal, value=True)
-    if not times or not values:  # without a header, the columns of the signal in their order
-        times, values = [0], list(range(1, table.frame.width))
-    chosen = [_named(table, at) for at in values]
-    needed = [str(at) for at in values]
+    names, layout = _header(path)
+    parsed = [_parsed(name) for name in names]
+    times, values = _chosen(path, parsed, names, layout, signal)
+    people = [at for at, one in enumerate(parsed) if one.plain in _PEOPLE]
+    frame = _frame(path, names, layout, [*times, *values, *people])
     dated = (pl.Date, pl.Time, pl.Datetime)
-    times_too = [str(at) for at in times if not isinstance(table.frame[str(at)].dtype, dated)]
-    for one in (*needed, *times_too):
-        require_numbers(path, table.frame.select(pl.col(one).alias(_named(table, int(one)))))
-    measured = (
-        table.frame.with_row_index(_ROW)
-        .with_columns(
-            pl.col(one).fill_nan(None) for one in needed if table.frame[one].dtype.is_float()
-        )
-        .drop_nulls(subset=needed)
-    )
-    place = partial(_place, path, table.layout, measured[_ROW])
-    clocks = [measured[str(at)].alias(_named(table, at)) for at in times]
-    units = [parsed[at].unit if parsed else "" for at in times]
-    seconds, utc_offset, local = _times(clocks, units, options or Options(), place)
-    columns = []
-    for at, name in zip(values, chosen, strict=True):
-        factor = _factor(path, name, parsed[at]) if parsed else 1.0
-        columns.append(_numbers(measured[str(at)].alias(name), place) * factor)
-    array = columns[0] if len(columns) == 1 else np.column_stack(columns)
-    people = _people(measured, [at for at, one in enumerate(parsed) if one.plain in _PEOPLE])
-    if signal == "heart_rate" and people is None:
+    numbers = [at for at in (*times, *values) if not isinstance(frame[str(at)].dtype, dated)]
+    for at in {*numbers, *values}:
+        require_numbers(path, frame.select(pl.col(str(at)).alias(names[at] or str(at + 1))))
+    needed = list(map(str, values))
+    blank = [pl.col(one).fill_nan(None) for one in needed if frame[one].dtype.is_float()]
+    measured = frame.with_row_index(_ROW).with_columns(blank).drop_nulls(subset=needed)
+    place = partial(_place, path, layout, measured[_ROW])
+
+    def columns(chosen: Sequence[int]) -> list[pl.Series]:
+        return [measured[str(at)].alias(names[at] or str(at + 1)) for at in chosen]
+
+    units = [parsed[at].unit for at in times]
+    seconds, utc_offset, local = _times(columns(times), units, options, place)
+    signals = [
+        _numbers(column, place) * _factor(path, column.name, parsed[at])
+        for at, column in zip(values, columns(values), strict=True)
+    ]
+    array = signals[0] if len(signals) == 1 else np.column_stack(signals)
+    whose = _people(columns(people))
+    if signal == "heart_rate" and whose is None:
         _require_one_heart(path, seconds, array)
-    return Columns(seconds, array, utc_offset, local, people)
+    return Columns(seconds, array, utc_offset, local, whose)
 
 
-def _named(table: _Table, at: int) -> str:
-    return table.names[at] if table.names else str(at + 1)
+def _header(path: Path) -> tuple[Sequence[str], Layout | None]:
+    """Names of all columns, empty ones without a header; and of text, where they are."""
+    if path.suffix == ".parquet":
+        try:
+            with reading(path):
+                return column_names(path), None
+        except table_errors() as error:
+            raise _no_parquet(path, error) from error
+    layout = layout_of(path, _is_known)
+    return layout.names, layout
+
+
+def _no_parquet(path: Path, error: BaseException) -> DataError:
+    return DataError(f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})")
+
+
+def _chosen(
+    path: Path, parsed: Sequence[_Name], names: Sequence[str], layout: Layout | None, signal: str
+) -> tuple[list[int], list[int]]:
+    """Columns of time and of a signal; without a header, all in their order."""
+    times, values = _columns(parsed, signal, value=True)
+    if times and values:
+        return times, values
+    expected = " or ".join(", ".join(("time", *way)) for way in _SIGNALS[signal])
+    if layout is None or any(names):
+        msg = f"{path}: has columns {_describe(names)}; expected {expected}"
+    elif len(names) - 1 in map(len, _SIGNALS[signal]):
+        return [0], list(range(1, len(names)))
+    else:
+        found = f"expected numbers ({expected}), found {layout.found!r:.60}"
+        msg = f"{path}, line {layout.first}: {found}"
+    raise DataError(msg)
+
+
+def _frame(
+    path: Path, names: Sequence[str], layout: Layout | None, chosen: Sequence[int]
+) -> pl.DataFrame:
+    """Columns of a file, called 0, 1, ...; of Parquet, only those that are needed."""
+    if layout is not None:
+        return read_frame(path, layout)
+    try:
+        with reading(path):
+            wanted = {names[at]: str(at) for at in chosen}
+            return read_parquet(path, list(wanted)).rename(wanted)
+    except table_errors() as error:
+        raise _no_parquet(path, error) from error
 
 
 def _factor(path: Path, name: str, parsed: _Name) -> float:
@@ -224,47 +257,10 @@ def _columns(
     return times, others[:1] if value and signal != "motion" else []
 
 
-def _opened(path: Path, signal: str) -> _Table:
-    """The table of a file, if it has the columns of a signal."""
-    if path.suffix == ".parquet":
-        try:
-            with reading(path):
-                names = _require(path, column_names(path), signal)
-                frame = read_parquet(path, names)
-        except table_errors() as error:
-            msg = f"{path}: not a table of numbers in Parquet ({str(error).splitlines()[0]})"
-            raise DataError(msg) from error
-        return _Table(frame.rename({name: str(at) for at, name in enumerate(names)}), names, None)
-    layout = layout_of(path, _is_known)
-    if layout.has_header:
-        _require(path, layout.names, signal)
-    elif layout.width - 1 not in map(len, _SIGNALS[signal]):
-        expected = f"expected numbers ({_expected(signal)}), found {layout.found!r:.60}"
-        msg = f"{path}, line {layout.first}: {expected}"
-        raise DataError(msg)
-    return _Table(read_frame(path, layout), layout.names if layout.has_header else (), layout)
-
-
 def _is_known(fields: Sequence[str]) -> bool:
     """Recognise a header, in which time and some signal have names."""
     parsed = [_parsed(field) for field in fields]
     return any(all(_columns(parsed, signal, value=True)) for signal in _SIGNALS)
-
-
-def _require(path: Path, names: Sequence[str], signal: str) -> list[str]:
-    """Those of the names that are read for a signal."""
-    parsed = [_parsed(name) for name in names]
-    times, values = _columns(parsed, signal, value=True)
-    if not times or not values:
-        msg = f"{path}: has columns {_describe(names)}; expected {_expected(signal)}"
-        raise DataError(msg)
-    people = [at for at, one in enumerate(parsed) if one.plain in _PEOPLE]
-    return [names[at] for at in dict.fromkeys([*times, *values, *people])]
-
-
-def _expected(signal: str) -> str:
-    """Columns of a signal; motion has two kinds."""
-    return " or ".join(", ".join(("time", *way)) for way in _SIGNALS[signal])
 
 
 def _describe(names: Sequence[str]) -> str:
@@ -287,18 +283,9 @@ def _place(path: Path, layout: Layout | None, rows: pl.Series, at: int) -> str:
 
 
 def _as_numbers(column: pl.Series) -> pl.Series:
-    """Numbers, and null for what is none; a comma is taken as the decimal sign.
-
-    Unless each may divide thousands.
-    """
+    """Numbers, and null for what is none."""
     import polars as pl
 
-    if (
-        column.dtype == pl.String
-        and column.str.contains(",", literal=True).any()
-        and not column.str.contains(r"^[+-]?\d{1,3}(,\d{3})+$|^[^,]*$").all()
-    ):
-        column = column.str.replace(",", ".", literal=True)
     return column.cast(pl.Float64, strict=False)
 
 
@@ -360,12 +347,12 @@ def _times(
     return seconds_of_texts(texts[0], options, place)
 
 
-def _people(measured: pl.DataFrame, columns: Sequence[int]) -> NDArray[np.object_] | None:
+def _people(columns: Sequence[pl.Series]) -> NDArray[np.object_] | None:
     """Who each row is of, by the first column that names several, and each more than once."""
     import polars as pl
 
-    for at in columns:
-        whose = measured[str(at)].cast(pl.String).fill_null("")
+    for column in columns:
+        whose = column.cast(pl.String).fill_null("")
         if 1 < whose.n_unique() <= len(whose) / 2:
             return np.asarray(whose.to_numpy(), dtype=object)
     return None
@@ -385,33 +372,25 @@ def _require_one_heart(path: Path, times: NDArray[np.float64], bpm: NDArray[np.f
         raise DataError(msg)
 
 
-def _names_of(path: Path) -> Sequence[str]:
-    """Names of the columns, empty without a header and for what is no table by its ending."""
-    if path.suffix == ".parquet":
-        with suppress(*table_errors()):
-            return column_names(path)
-    if path.suffix in _SUFFIXES - {".parquet"}:
-        layout = layout_of(path, _is_known)
-        return layout.names if layout.has_header else ()
-    return ()
-
-
 def signals_of(path: Path, named: str | None) -> list[str]:
     """Signals that a file, local or remote, can hold, by the names of its columns.
 
     Where they have none, it is the signal that the file is `named` after, if any.
     """
-    parsed = [_parsed(name) for name in _names_of(path)]
-    if not parsed:
-        return [named] if named and path.suffix in _SUFFIXES - {".parquet"} else []
+    if path.suffix not in _SUFFIXES:
+        return []
+    names, _ = _header(path)
+    parsed = [_parsed(name) for name in names]
+    if not any(names):
+        return [named] if named else []
     return [one for one in _SIGNALS if all(_columns(parsed, one, value=one == named))]
 
 
 def described(path: Path) -> str:
     """Names of a table's columns and what they may mean; empty for what is none."""
     with suppress(DataError):
-        names = _names_of(path)
-        return _describe(names) if len(names) > 1 else ""
+        names, _ = _header(path) if path.suffix in _SUFFIXES else ((), None)
+        return _describe(names) if len(names) > 1 and any(names) else ""
     return ""
 
 
@@ -419,24 +398,20 @@ def may_hold_several(path: Path, options: Options) -> bool:
     """Whether a table names people, or goes on for more than a day, by its first and last rows."""
     import polars as pl
 
-    if path.suffix == ".parquet":
-        names: Sequence[str] = column_names(path)
-        parsed = [_parsed(name) for name in names]
-        times = [at for at, one in enumerate(parsed) if one.meaning == "time"]
-        frame = read_parquet(path, [names[at] for at in times])
-        columns = [frame[names[at]].drop_nulls() for at in times]
-    else:
-        layout = layout_of(path, _is_known)
-        parsed = [_parsed(name) for name in layout.names]
-        times, _ = _columns(parsed, "steps")
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - (1 << 16)))
-            last = file.read().decode(layout.encoding, errors="replace").strip().splitlines()[-1]
-        rows = [split(line, layout.separator) for line in (layout.found, last)]
-        times = times if layout.has_header else [0]
-        columns = [pl.Series(str(at), [row[at] for row in rows]) for at in times]
+    names, layout = _header(path)
+    parsed = [_parsed(name) for name in names]
     if any(one.plain in _PEOPLE for one in parsed):
         return True
+    times = _columns(parsed, "steps")[0] or [0]
+    if layout is None:
+        frame = _frame(path, names, None, times)
+        columns = [frame[str(at)].drop_nulls() for at in times]
+    else:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _ENDING))
+            last = file.read().decode(layout.encoding, errors="replace").strip().splitlines()[-1]
+        rows = [split(line, layout.separator) for line in (layout.found, last)]
+        columns = [pl.Series(str(at), [row[at] for row in rows]) for at in times]
     units = [parsed[at].unit for at in times]
     seconds, _, _ = _times(columns, units, options, lambda row: f"{path}, row {row + 1}")
     return bool(len(seconds) and np.ptp(seconds) > LONGEST_NIGHT)

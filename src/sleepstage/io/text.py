@@ -29,6 +29,8 @@ BLANKS: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--
 _BEGINNING: Final = 1 << 12  # bytes in which a line ends
 _LOOKED_AT: Final = 100  # lines, in which the table begins
 _MARKS: Final = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+_COMMA: Final = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
+_QUOTED_COMMA: Final = r"^[+-]?(0?,\d+|\d+,(\d{1,2}|\d{4,}))$"  # it may divide thousands, too
 _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -48,11 +50,6 @@ class Layout(NamedTuple):
     found: str
     """That line, for errors."""
 
-    @property
-    def has_header(self) -> bool:
-        """Whether a line names the columns."""
-        return any(self.names)
-
 
 def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     """Find the table in a file, local or remote, by its first lines.
@@ -66,20 +63,20 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     if encoding == "utf-8" and b"\0" in beginning[:4]:
         encoding = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"
     lines = list(islice(_lines(path, encoding), _LOOKED_AT))
+    stated = re.fullmatch(r'"?sep=(.)"?', lines[0][1].strip(), re.IGNORECASE) if lines else None
+    if stated:
+        del lines[0]
     if not lines:
         msg = f"{path}: the file is empty"
         raise DataError(msg)
-    stated = re.fullmatch(r'"?sep=(.)"?', lines[0][1].strip(), re.IGNORECASE)
-    if stated:
-        del lines[0]
     separator = stated[1] if stated else _separator([line for _, line in lines])
     rows = [(number, split(line, separator)) for number, line in lines]
     data = next((at for at, (_, fields) in enumerate(rows) if _is_data(fields)), None)
-    header = next((at for at, (_, fields) in enumerate(rows) if is_known(fields)), None)
+    header = next((at for at, (_, fields) in enumerate(rows[:data]) if is_known(fields)), None)
     if header is None and data != 0:
         above = 0 if data is None else data - 1
         width = None if data is None else len(rows[data][1])
-        if width in (None, len(rows[above][1])) and is_header(rows[above][1]):
+        if width in (None, len(rows[above][1])) and _is_header(rows[above][1]):
             header = above
     if header is None and data is not None:  # a row that is broken is one all the same
         width = len(rows[data][1])
@@ -121,7 +118,7 @@ def split(line: str, separator: str) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def is_header(fields: Sequence[str]) -> bool:
+def _is_header(fields: Sequence[str]) -> bool:
     """Whether fields are names, and not values."""
     return any(field[:1].isalpha() and field.lower() not in BLANKS for field in fields)
 
@@ -154,9 +151,9 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     with reading(path):
         require_rows(path)
         if not layout.direct:
-            text = path.read_text(encoding=layout.encoding, errors="replace")
-            MAX_ROWS.require(text.count("\n"), str(path))
-            source = BytesIO(text.encode())
+            content = path.read_text(encoding=layout.encoding, errors="replace")
+            MAX_ROWS.require(content.count("\n"), str(path))
+            source = BytesIO(content.encode())
         for kind in kinds:
             with suppress(*table_errors()):
                 frame = pl.read_csv(
@@ -175,12 +172,15 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     if not layout or frame is None or not len(frame):
         msg = f"{path}: the file is empty below its header"
         raise DataError(msg)
-    stripped = pl.col(pl.String).str.strip_chars()
+    text = pl.col(pl.String)
+    stripped = text.str.strip_chars()
+    decimal = text.str.contains(_QUOTED_COMMA if layout.separator == "," else _COMMA)
     blank = stripped.str.to_lowercase().is_in(list(BLANKS))
     missing = map(str, range(frame.width, len(layout.names)))
     return (
         frame.rename(dict(zip(frame.columns, map(str, range(frame.width)), strict=True)))
         .with_columns(pl.when(~blank).then(stripped))
+        .with_columns(pl.when(decimal).then(text.str.replace(",", ".")).otherwise(text))
         .with_columns(pl.lit(None).alias(name) for name in missing)
     )
 

@@ -49,6 +49,7 @@ _FIRST_YEAR, _LAST_YEAR = 1900, 2262
 _MOST_SOURCES: Final = 1000  # watches, phones and apps
 _LONGEST_NAME: Final = 1000  # characters, of a source
 _MOST_SLEEP: Final = 1_000_000  # records of sleep: a century of stages
+_MOST_BROKEN: Final = 10_000  # records: each costs a new parser
 _BPM: Final = {"count/min": 1.0, "count/s": 60.0}
 _LONGEST_SLEEP: Final = 86400.0  # s: some apps begin records and never end them
 _SLEEP_PREFIX: Final = "HKCategoryValueSleepAnalysis"
@@ -207,7 +208,7 @@ class _Records:
         self._heart_rate: defaultdict[str, _Columns] = defaultdict(_new_columns)
         self._steps: defaultdict[str, _Columns] = defaultdict(_new_columns)
         self._sleep: list[SleepRecord] = []
-        self._n_odd = 0
+        self._n_odd = self._n_broken = 0
         self._first_odd = ""
         self._zones: dict[int, str] = {}
         self._begun = ""  # start of the newest record
@@ -251,6 +252,7 @@ class _Records:
                 if final or not self._depth:
                     raise
                 self._count_odd(self.describe(error))
+                self._n_broken += 1
                 self._error, self._passed = error, b""
                 self._lines += error.lineno - 1
                 data = data[max(self._parser.ErrorByteIndex - self._given, 0) + 1 :]
@@ -267,8 +269,8 @@ class _Records:
             self._parser.Parse(_ROOT, False)
             self._given, self._parsed = len(_ROOT), 0
             return True
-        if final and b"</HealthData>" not in seen:
-            raise self._error or ValueError
+        if final and self._error is not None and b"</HealthData>" not in seen:
+            raise self._error
         self._passed = seen[-2 * len(_ROOT) :]
         return False
 
@@ -338,6 +340,7 @@ class _Records:
             (self._depth, _DEEPEST, "elements within each other"),
             (len(series), _MOST_SOURCES, "sources of heart rate and steps"),
             (len(self._sleep), _MOST_SLEEP, "records of sleep"),
+            (self._n_broken, _MOST_BROKEN, "records that are not well-formed"),
         ):
             if found > limit:
                 msg = f"{place}: {found} {what}, more than {limit}: no export of Apple Health"

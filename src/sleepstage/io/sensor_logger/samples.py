@@ -171,7 +171,8 @@ def no_number(place: str, column: str, value: object) -> DataError:
 
 def header_of(file: IO[bytes]) -> list[str]:
     """Names in the first line; what is no text gives names that nobody looks for."""
-    line = file.readline(BEGINNING).decode("utf-8-sig", errors="replace").strip()
+    text = file.readline(BEGINNING).decode("utf-8-sig", errors="replace").strip()
+    line = text.partition("\r")[0]  # of old computers, where it ends so
     return [name.strip() for name in next(csv.reader([line]), [])]
 
 
