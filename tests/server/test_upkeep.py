@@ -20,10 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sleepstage.core.signals import Pedometer
-from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.errors import DataError, SnapshotError, SnapshotMismatchError, StoreError
-from sleepstage.server import background, upkeep, work
+from sleepstage.server import background, nights, upkeep, work
 from sleepstage.server.background import Failing
 from sleepstage.server.message import Message, join
 from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
@@ -201,31 +199,6 @@ def test_a_pedometer_goes_on_after_silence() -> None:
     assert list(whole.epochs) == [*silent.epochs, *later.epochs]
 
 
-def glued(snapshot: bytes, models: Models) -> bytes:
-    """A snapshot as servers up to version 0.1 stored it."""
-    session = models.live.restore(snapshot).snapshot()
-    counter = unpack(snapshot, {"pedometer": Pedometer()}, models.live.digest)["pedometer"]
-    return len(session).to_bytes(4, "little") + session + pack(counter, models.live.digest)
-
-
-def test_a_night_that_an_older_server_began_goes_on() -> None:
-    models = Models.load("live", "night")
-    record = SessionRecord(
-        id="n", owner="o", created=0, heard=0, start=START, newest=START + 63, lateness=0.0
-    )
-    first = Backlog(record, None, [(0, counted([(10, 5), (40, 20), (63, 30)]))])
-    step = work.advance(models, first)
-    assert step.snapshot is not None
-    rest = [(1, counted([(80, 41), (130, 60)]))]
-    here, older = (
-        work.advance(models, Backlog(replace(step.record, newest=START + 130), snapshot, rest))
-        for snapshot in (step.snapshot, glued(step.snapshot, models))
-    )
-    assert len(here.epochs) == 2
-    assert older == here
-    assert list(join([older.samples])["steps"][1]) == [10, 11]
-
-
 # Nights that fail
 
 
@@ -246,7 +219,7 @@ def test_a_night_whose_whole_can_t_be_staged_closes_with_its_epochs(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    monkeypatch.setattr(work, "describe_night", fail(error))
+    monkeypatch.setattr(nights, "_staged", fail(error))
     with running(tmp_path) as one:
         session = one.open(start=START)
         one.push(session, 0, heart_rate=beats(0, 100))

@@ -18,6 +18,7 @@ from sleepstage.stages import EPOCH_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sleepstage.core.hypnogram import Epoch
     from sleepstage.engine.stager import Stager
     from sleepstage.server.records import Backlog
 
@@ -103,21 +104,27 @@ def read_whole(
 ) -> dict[str, Any]:
     """Stage a part of a session at once, with some seconds `before` it, of which nothing is given.
 
-    Gives its epochs and statistics, and the ``problem`` if it could not be staged.
+    Gives its epochs and statistics, or the ``problem`` if it could not be staged.
     """
     problems: list[str] = []
-    epochs: list[dict[str, Any]] = []
     with noted(problems, "the whole night could not be staged"):
+        epochs = []
         if period.end > period.start:
-            signals: dict[str, Any] = join(samples)
-            signals |= {"start": period.start - before, "end": period.end}
-            named = {"subject": record.label, "simulated": record.simulated}
-            hypnogram = stager.predict(Recording.from_arrays(**signals, **named))
-            if record.find_rem:
-                hypnogram = hypnogram.decide(stager.info.class_weights)
-            epochs = [one.to_dict() for one in hypnogram.epochs() if one.time >= period.start]
-    result = {"epochs": epochs, "statistics": describe_statistics(epochs, stager.scheme)}
-    return result | ({"problem": problems[0]} if problems else {})
+            epochs = _staged(stager, record, samples, period.start - before, period.end)
+        shown = [one.to_dict() for one in epochs if one.time >= period.start]
+        return {"epochs": shown, "statistics": describe_statistics(shown, stager.scheme)}
+    return {"problem": problems[0]}
+
+
+def _staged(
+    stager: Stager, record: SessionRecord, samples: Sequence[bytes], start: float, end: float
+) -> list[Epoch]:
+    signals: dict[str, Any] = join(samples)
+    named = {"subject": record.label, "simulated": record.simulated}
+    hypnogram = stager.predict(Recording.from_arrays(**signals, **named, start=start, end=end))
+    if record.find_rem:
+        hypnogram = hypnogram.decide(stager.info.class_weights)
+    return hypnogram.epochs()
 
 
 @contextmanager

@@ -169,7 +169,7 @@ class SessionService:
             if _is_due(await self.session(session_id)):
                 await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
-        epochs = await self.store.epochs(session_id)
+        epochs = await self.store.epochs(session_id) if record.n_epochs else []
         kept = number_of(record, epochs[0]) if epochs else record.n_epochs
         first = min(max(after, kept), kept + len(epochs))
         events = [event for epoch in epochs for event in epoch.pop("events", [])]
@@ -199,7 +199,9 @@ class SessionService:
         record = await self.session(session_id)
         yield record
         while not self.changes.stopped:
-            for epoch in await self.store.epochs(session_id, after=after):
+            # Those that have come since are seen next time: their session has a start by then.
+            epochs = await self.store.epochs(session_id, after=after) if record.n_epochs else []
+            for epoch in epochs:
                 for event in epoch.pop("events", []):
                     yield {"sleep": event}
                 after = number_of(record, epoch) + 1
