@@ -15,8 +15,8 @@ import pytest
 
 import sleepstage
 from research import site
+from sleepstage._utils.parallel import run_tasks
 from sleepstage.engine import features
-from sleepstage.evaluation import experiment
 from sleepstage.simulate.nights import write_dataset
 from tests.helpers.command import invoke
 
@@ -115,11 +115,11 @@ def test_the_recipe_of_an_own_model_works(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr("sleepstage.evaluation.report.write_report", lambda *_, **__: "a report")
 
-    def in_this_process(*given: Any, run: Any = experiment.run_tasks, **options: Any) -> Any:
-        return run(*given, **{**options, "jobs": 1})
+    def in_this_process(*given: Any, **options: Any) -> Any:
+        return run_tasks(*given, **{**options, "jobs": 1})
 
     # That other processes find such a class is tested in tests/ml/test_own_classifier.py.
-    monkeypatch.setattr(experiment, "run_tasks", in_this_process)
+    monkeypatch.setattr("sleepstage.evaluation.experiment.run_tasks", in_this_process)
     module, use = _python("my-model.md")
     (tmp_path / "my_model.py").write_text(module, "utf-8")
     write_dataset(tmp_path / "data" / "simulated", 5, hours=2.0)

@@ -379,6 +379,7 @@ def test_a_push_goes_on_by_a_day_at_most(stager: Stager) -> None:
     assert len(session.push(now=START + 2 * LONGEST_SILENCE)) == LONGEST_SILENCE // 30
 
 
+@pytest.mark.slow
 def test_weeks_of_history_are_refused_at_once_and_taken_day_by_day(session: Session) -> None:
     times = START + np.arange(0, 8 * LONGEST_SILENCE, 3600.0)
     bpm = np.full(len(times), 60.0)
@@ -540,11 +541,13 @@ def sizes_by_day(stager: Stager) -> list[dict[str, int]]:
     return found
 
 
+@pytest.mark.slow
 def test_state_does_not_grow_with_the_days(sizes_by_day: list[dict[str, int]]) -> None:
     _, second, *_, last = sizes_by_day
     assert last == second
 
 
+@pytest.mark.slow
 def test_state_is_small_after_three_weeks(sizes_by_day: list[dict[str, int]]) -> None:
     assert sum(sizes_by_day[-1].values()) <= 64 * 1024
 

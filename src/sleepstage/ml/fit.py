@@ -89,9 +89,7 @@ def fit_members(
         predicted = predict(network, [input_rows(night, config) for night in held_out])
         kappa = _kappa(held_out, predicted, config)
         _log.info("network %d: validation kappa %s", number + 1, kappa)
-        return network, {
-            night.subject: rows for night, rows in zip(held_out, predicted, strict=True)
-        }
+        return network, dict(zip([night.subject for night in held_out], predicted, strict=True))
 
     with _one_thread() as n_threads, ThreadPoolExecutor(n_threads) as pool:
         fits = [pool.submit(member, number) for number in range(len(groups))]
@@ -125,7 +123,9 @@ def fit(
         mean_F, std_F = _moments(examples)
         network = _new_network(mean_F, std_F, config).to(device)
         dropout: AbstractContextManager[Any] = nullcontext()
-        if device.type == "cpu" and not any(map(_drops_inside, network.modules())):
+        recurrent = [one for one in network.modules() if isinstance(one, nn.RNNBase)]
+        # Between stacked recurrent layers torch drops out by itself.
+        if device.type == "cpu" and not any(one.dropout for one in recurrent):
             dropout = _Dropout(torch.get_rng_state())
             seeded.close()  # from here on, it shares nothing with what other threads fit
         averaged = AveragedModel(network, avg_fn=partial(_running_mean, decay=config.averaging))
@@ -214,11 +214,6 @@ class _Dropout(TorchFunctionMode):
         kept = 1 - named["p"]
         noise = torch.empty_like(given[0]).bernoulli_(kept, generator=self._generator)
         return given[0] * noise.div_(kept)
-
-
-def _drops_inside(module: nn.Module) -> bool:
-    """True for stacked recurrent layers, between which torch drops out by itself."""
-    return isinstance(module, nn.RNNBase) and module.dropout > 0
 
 
 def _choose_device(name: str) -> torch.device:
