@@ -167,11 +167,11 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
                     **kind,
                 )
                 break
-    if frame is None or frame.width > layout.width:
-        _blame(path, layout)
-    if not layout or frame is None or not len(frame):
+    if not layout.found:
         msg = f"{path}: the file is empty below its header"
         raise DataError(msg)
+    if frame is None or frame.width > layout.width:
+        raise _misfit(path, layout)
     text = pl.col(pl.String)
     stripped = text.str.strip_chars()
     decimal = text.str.contains(_QUOTED_COMMA if layout.separator == "," else _COMMA)
