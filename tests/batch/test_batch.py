@@ -451,28 +451,23 @@ def test_a_mistyped_path_empties_nothing(study: Path, tmp_path: Path) -> None:
     refuse_other_files(tmp_path / "new", MARKS)  # an empty table is known as ours, too
 
 
-def test_a_day_is_cut_to_its_sleep(tmp_path: Path) -> None:
-    recording = simulate_night(0, hours=8)
-    night = recording.heart_rate.between(recording.start, recording.end)
-    later = np.arange(night.times[-1], night.times[-1] + 20 * HOUR, 60)
-    awake = 90 + 20 * np.random.default_rng(0).random(len(later))
-    frame = pl.DataFrame(
-        {
-            "time": np.append(night.times, later) + BED,
-            "bpm": np.append(night.values, awake),
-        }
-    )
-    (tmp_path / "in").mkdir()
-    frame.write_csv(tmp_path / "in" / "hr.csv")
-    summaries, _ = run(tmp_path / "in", tmp_path / "out")
-    even = frame.with_columns(pl.lit(60.0).alias("bpm"))
-    even.write_csv(tmp_path / "in" / "hr.csv")
-    refused, _ = run(tmp_path / "in", tmp_path / "out2")
-    first, *_ = [one for one in summaries.values() if not one.error]
-    assert first.statistics is not None
-    assert first.statistics["time_in_bed"] < 12 * 60
-    assert len(summaries) == len(refused) == 2
-    assert "no night can be found in this day: cut the table" in next(iter(refused.values())).error
+@pytest.mark.parametrize(("hours", "begins"), [(8, 3.5), (1, None), (13, None)])
+def test_a_day_is_cut_to_its_sleep(hours: int, begins: float | None) -> None:
+    codes = np.zeros(2400, dtype=np.int8)
+    codes[480 : 480 + 120 * hours] = 1
+    day = Hypnogram(0.0, codes, FOUR_CLASS, np.eye(4, dtype=np.float32)[codes])
+    recording = replace(night_of(60), end=72_000, heart_rate=Samples(*[np.arange(0, 72e3, 60)] * 2))
+
+    class Stager:
+        def predict(self, _: Recording) -> Hypnogram:
+            return day
+
+    if begins is None:
+        with pytest.raises(DataError, match="no night can be found in this day: cut the table"):
+            tasks._around_sleep(recording, Stager())  # type: ignore[arg-type]
+    else:
+        night = tasks._around_sleep(recording, Stager())  # type: ignore[arg-type]
+        assert (night.start, night.end) == (begins * HOUR, (4 + hours + 0.5) * HOUR)
 
 
 def test_no_night_at_all_is_a_page_too(tmp_path: Path) -> None:

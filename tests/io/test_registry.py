@@ -221,9 +221,7 @@ def test_simulated_people_stay_simulated(tmp_path: Path) -> None:
 def test_the_columns_of_a_table_that_nobody_knows_are_named(tmp_path: Path) -> None:
     path = tmp_path / "signal.csv"
     path.write_text("when,heart_rat\n0,60\n")
-    with pytest.raises(
-        DataError, match="signal.csv has columns when, heart_rat .rename to heartrate"
-    ):
+    with pytest.raises(DataError, match=r"when, heart_rat \(rename to heartrate"):
         find_sources(path)
     with pytest.raises(DataError, match=r"signal\.csv has columns when"):
         find_sources(tmp_path)

@@ -219,7 +219,7 @@ def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None
         twice as rare, motion or no motion.
     """
     rows = json.loads(EXPECTED.read_text(encoding="utf-8")).get(model, [])
-    edges = recording.start + EPOCH_SECONDS * np.arange(recording.n_epochs + 1)
+    edges = recording.start + EPOCH_SECONDS * np.arange(recording.n_epochs + 1, dtype=np.float64)
     moved = np.diff(recording.motion.n_before(edges, window_ends=True)) > 0
     gaps = _gaps(recording.heart_rate.times, edges[:-1] + EPOCH_SECONDS / 2)
     counts: Counter[int] = Counter()

@@ -167,11 +167,11 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
                     **kind,
                 )
                 break
-    if frame is None or frame.width > layout.width:
-        _blame(path, layout)
-    if not layout or frame is None or not len(frame):
+    if not layout.found:
         msg = f"{path}: the file is empty below its header"
         raise DataError(msg)
+    if frame is None or frame.width > layout.width:
+        raise _misfit(path, layout)
     text = pl.col(pl.String)
     stripped = text.str.strip_chars()
     decimal = text.str.contains(_QUOTED_COMMA if layout.separator == "," else _COMMA)
@@ -185,8 +185,8 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     )
 
 
-def _blame(path: Path, layout: Layout) -> None:
-    """Raise the error about the first line that does not fit."""
+def _misfit(path: Path, layout: Layout) -> DataError:
+    """The error about the first line that does not fit."""
     for number, line in _lines(path, layout.encoding):
         fields = split(line, layout.separator)
         wrong = len(fields) > layout.width or line.count('"') % 2
@@ -195,9 +195,8 @@ def _blame(path: Path, layout: Layout) -> None:
                 f"{path}, line {number}: expected {layout.width} fields, found {len(fields)} in "
                 f"{line!r:.60}; correct or delete the line"
             )
-            raise DataError(msg)
-    msg = f"{path}: not a table of text; was it damaged? export it again"
-    raise DataError(msg)
+            return DataError(msg)
+    return DataError(f"{path}: not a table of text; was it damaged? export it again")
 
 
 def line_of(path: Path, layout: Layout, row: int) -> int | None:
