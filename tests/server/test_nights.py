@@ -184,7 +184,8 @@ def test_a_watch_is_worn_for_days_in_one_session(tmp_path: Path) -> None:
             assert answer.status_code == 201
         so_far = one.hypnogram(watch)
         assert not so_far["session"]["closed"]
-        nights = [one for one in one.client.get("/v1/sessions").json()["sessions"] if one["watch"]]
+        listed = one.client.get("/v1/sessions").json()["sessions"]
+        nights = [night for night in listed if night["watch"]]
         assert [night["watch"] for night in nights] == [watch]
         night = one.hypnogram(nights[0]["id"])
         asleep = [event["time"] for event in so_far["events"] if event["kind"] == "fell_asleep"]

@@ -108,7 +108,7 @@ def read_whole(
     """
     problems: list[str] = []
     with noted(problems, "the whole night could not be staged"):
-        epochs = []
+        epochs: list[Epoch] = []
         if period.end > period.start:
             epochs = _staged(stager, record, samples, period.start - before, period.end)
         shown = [one.to_dict() for one in epochs if one.time >= period.start]
@@ -120,8 +120,8 @@ def _staged(
     stager: Stager, record: SessionRecord, samples: Sequence[bytes], start: float, end: float
 ) -> list[Epoch]:
     signals: dict[str, Any] = join(samples)
-    named = {"subject": record.label, "simulated": record.simulated}
-    hypnogram = stager.predict(Recording.from_arrays(**signals, **named, start=start, end=end))
+    signals |= {"subject": record.label, "simulated": record.simulated}
+    hypnogram = stager.predict(Recording.from_arrays(**signals, start=start, end=end))
     if record.find_rem:
         hypnogram = hypnogram.decide(stager.info.class_weights)
     return hypnogram.epochs()

@@ -6,9 +6,10 @@ Epochs and nights are stored as the API describes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
@@ -35,14 +36,14 @@ def _from_text(value: Any) -> Any:
     return orjson.loads(value) if isinstance(value, str) else value
 
 
-_Counts = Annotated[Mapping[str, int | float], BeforeValidator(_from_text)]
-stored = pydantic.dataclasses.dataclass(
-    frozen=True, kw_only=True, config={"use_attribute_docstrings": True}
-)
-"""A dataclass that is read from a store and described to clients by its docstrings."""
+_Json = BeforeValidator(_from_text)
+if TYPE_CHECKING:  # mypy does not know that the fields of pydantic's can be replaced
+    from dataclasses import dataclass as stored
+else:
+    stored = partial(pydantic.dataclasses.dataclass, config={"use_attribute_docstrings": True})
 
 
-@stored
+@stored(frozen=True, kw_only=True)
 class Shown:
     """What the interface shows of a session as it is stored; its docstrings describe it there."""
 
@@ -70,7 +71,7 @@ class Shown:
     """Time of the newest sample."""
     heard: float
     """When the last message came, by the server's clock."""
-    intake: _Counts = field(default_factory=dict)
+    intake: Annotated[Mapping[str, int | float], _Json] = field(default_factory=dict)
     """What became of all samples so far; fields of `sleepstage.engine.buffer.IngestStats`."""
     watch: str | None = None
     """Session that this night was found in; null for one that takes samples itself."""
@@ -78,7 +79,7 @@ class Shown:
     """Number of the first epoch that is kept."""
 
 
-@stored
+@stored(frozen=True, kw_only=True)
 class SessionRecord(Shown):
     """A session, as the store knows it."""
 
@@ -96,7 +97,7 @@ class SessionRecord(Shown):
     """3 for raw acceleration, 4 for summaries, 0 before the first."""
     reopens: bool = False
     """True if silence closed it: a message with samples opens it again."""
-    warnings: _Counts = field(default_factory=dict)
+    warnings: Annotated[Mapping[str, int], _Json] = field(default_factory=dict)
     """Number of samples that each kind of warning was about."""
     version: int = 0
     """Raised by every `Advance`: who works from an older one has to begin again."""
@@ -189,7 +190,7 @@ class Advance:
     ``record.first``."""
 
 
-@stored
+@stored(frozen=True, kw_only=True)
 class ShownGrant:
     """What the interface shows of a link."""
 
@@ -201,7 +202,7 @@ class ShownGrant:
     """Unix seconds; null for never."""
 
 
-@stored
+@stored(frozen=True, kw_only=True)
 class Grant(ShownGrant):
     """The right to use the service: a person's token, or a link to look at one session.
 

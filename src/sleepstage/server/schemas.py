@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from sleepstage.core.statistics import SleepStatistics  # noqa: TC001 - pydantic reads it
 from sleepstage.server.admission import describe_warnings
-from sleepstage.server.records import Shown, ShownGrant, stored
+from sleepstage.server.records import Shown, ShownGrant
 
 if TYPE_CHECKING:
     from sleepstage.server.records import SessionRecord
@@ -45,14 +45,17 @@ class _Warning(BaseModel):
     detail: str = Field(description="What is wrong, and how to fix it.")
 
 
-@stored
-class SessionOut(Shown):
+def _model_of(stored: Any) -> Any:
+    """A model with the fields of a stored dataclass, and with their descriptions."""
+    found = {name: (one.annotation, one) for name, one in stored.__pydantic_fields__.items()}
+    return create_model(stored.__name__, **found)
+
+
+class SessionOut(_model_of(Shown)):  # type: ignore[misc]
     """A session."""
 
-    warnings: list[_Warning]
-    """About samples of all messages so far."""
-    page: str
-    """Where the page shows it."""
+    warnings: list[_Warning] = Field(description="About samples of all messages so far.")
+    page: str = Field(description="Where the page shows it.")
 
 
 class SessionsOut(BaseModel):
@@ -114,8 +117,7 @@ class SensorLoggerOut(PushOut):
     ignored: int = Field(description="Readings of other sensors, and such that can't be used.")
 
 
-@stored
-class LinkOut(ShownGrant):
+class LinkOut(_model_of(ShownGrant)):  # type: ignore[misc]
     """A link, with its secret: this is the only time it is shown."""
 
     secret: str
@@ -145,9 +147,9 @@ def describe_session(record: SessionRecord) -> dict[str, Any]:
     }
 
 
-def shown(stored: object, form: type) -> dict[str, Any]:
-    """Give of what is stored what a form of it shows."""
-    return {one.name: getattr(stored, one.name) for one in fields(form)}
+def shown(record: object, form: type) -> dict[str, Any]:
+    """Give of a record what a form of it shows."""
+    return {one.name: getattr(record, one.name) for one in fields(form)}
 
 
 def _rows(*columns: str) -> dict[str, Any]:

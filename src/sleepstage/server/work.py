@@ -247,13 +247,13 @@ def _newest(record: SessionRecord) -> float:
 
 
 def _afterwards(record: SessionRecord, night: _Night) -> SessionRecord:
-    session = night.session
+    session, period = night.session, night.session.sleep_period
     after = replace(
         record,
         start=session.start,
         watermark=session.watermark if math.isfinite(session.watermark) else None,
         n_epochs=record.n_epochs + len(night.epochs),
-        slept=session.sleep_period and session.sleep_period.end,
+        slept=None if period is None else period.end,
         due=session.due,
         motion_columns=session.motion_columns,
         intake=asdict(session.intake),
