@@ -341,7 +341,7 @@ def test_dropped_acceleration_does_not_decide_on_the_unit(session: Session) -> N
 
 def test_a_million_samples_at_once(stager: Stager) -> None:
     times = START + np.arange(1_000_000) / 50
-    xyz = np.tile([0.0, 0.0, 1.0], (len(times), 1))
+    xyz = np.tile([0.1, 0.0, 1.0], (len(times), 1))
     xyz[::97, 2] = 1.2
     epochs = stager.session(start=START).push(motion=(times[::-1], xyz[::-1]), now=START + 20_005)
     assert len(epochs) == 20_000 // 30
