@@ -137,7 +137,8 @@ def test_a_server_that_is_killed_as_it_makes_a_night_leaves_one(
             body = Message.clean(heart_rate=([START], [60])).to_bytes()
             step = Advance(replace(record, version=1), b"snapshot", -1, epochs, body)
             assert await store.commit(0, step)
-            commit, refused = store.commit, []
+            commit = store.commit
+            refused: list[Advance] = []
 
             async def refuse_once(version: int, step: Advance) -> bool:
                 if step.record.id == "w" and not refused:

@@ -252,7 +252,7 @@ def describe_epochs(
 
 def number_of(record: SessionRecord, epoch: Mapping[str, Any]) -> int:
     """Number of an epoch that `describe_epochs` gave."""
-    return round((epoch["time"] - (record.start or 0.0)) / EPOCH_SECONDS)
+    return round((float(epoch["time"]) - (record.start or 0.0)) / EPOCH_SECONDS)
 
 
 def _rounded(value: float) -> float:

@@ -47,7 +47,9 @@ class _Warning(BaseModel):
 
 def _model_of(stored: Any) -> Any:
     """A model with the fields of a stored dataclass, and with their descriptions."""
-    found = {name: (one.annotation, one) for name, one in stored.__pydantic_fields__.items()}
+    found: dict[str, Any] = {
+        name: (one.annotation, one) for name, one in stored.__pydantic_fields__.items()
+    }
     return create_model(stored.__name__, **found)
 
 
