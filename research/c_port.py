@@ -1,0 +1,153 @@
+"""The example in C against the package, over all real nights: ``python -m research.c_port [MODEL]``.
+
+Prints the share of epochs whose stage differs, the largest difference of probabilities, and what
+the code takes: state, stack, code, weights, time and multiply-accumulates of an epoch.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from research import DOCS
+from sleepstage import load_model
+from sleepstage.cli.console import console, progress_bar
+from sleepstage.engine.features import FEATURE_NAMES
+from sleepstage.io.sleep_accel.read import find_data, find_subjects, read_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sleepstage.core.recording import Recording
+
+EXAMPLE: Final = DOCS.parent / "examples" / "c"
+FLAGS: Final = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O2")
+HEADERS: Final = {
+    "heart_rate": "time,bpm",
+    "motion": "time,counts,peak_x_g,peak_y_g,peak_z_g",
+    "steps": "time,steps",
+    "acceleration": "time,x_g,y_g,z_g",
+}
+
+
+class Staged(NamedTuple):
+    """What the program says of a night."""
+
+    stages: list[str]
+    reasons: list[str]
+    predicted: NDArray[np.float64]
+    corrected: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    features: NDArray[np.float64]
+    cost: str
+
+
+def build(model: Path, folder: Path) -> Path:
+    """Compile the example for a model; returns the program. Objects are left beside it."""
+    _run(sys.executable, EXAMPLE / "export_model.py", model, folder)
+    sources = [*sorted(EXAMPLE.glob("*.c")), folder / "model.c"]
+    include = ("-I", EXAMPLE, "-I", folder, "-fstack-usage")
+    for source in sources:
+        _run("cc", *FLAGS, *include, "-c", source, "-o", folder / f"{source.stem}.o")
+    program = folder / "stage"
+    _run("cc", *sorted(folder.glob("*.o")), "-lm", "-o", program)
+    return program
+
+
+def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        msg = f"{command[0]}: {done.stderr}"
+        raise RuntimeError(msg)
+    return done
+
+
+def write_signals(folder: Path, **signals: Any) -> list[str]:
+    """Write a CSV file for each signal that has samples; returns the program's options for them."""
+    options = []
+    for name, samples in signals.items():
+        if len(samples):
+            path = folder / f"{name}.csv"
+            rows = np.column_stack([samples.times, samples.values]).tolist()
+            lines = [",".join(map(repr, row)) for row in rows]
+            path.write_text("\n".join([HEADERS[name], *lines, ""]), encoding="utf-8")
+            options += [f"--{name.replace('_', '-')}", str(path)]
+    return options
+
+
+def stage(program: Path, options: Sequence[str], start: float, n_epochs: int) -> Staged:
+    """Run the program."""
+    span = ("--start", repr(float(start)), "--epochs", str(n_epochs), "--features", "--cost")
+    done = _run(program, *options, *span)
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+
+    def table(prefix: str) -> NDArray[np.float64]:
+        names = [name for name in rows[0] if name.startswith(prefix)]
+        return np.array([[float(row[name] or "nan") for name in names] for row in rows])
+
+    features = [[float(row[name] or "nan") for name in FEATURE_NAMES] for row in rows]
+    return Staged(
+        [row["stage"] for row in rows],
+        [row["reason"] for row in rows],
+        *(table(f"{name}_") for name in ("predicted", "corrected", "probability")),
+        np.array(features),
+        done.stderr.strip(),
+    )
+
+
+def stage_recording(program: Path, night: Recording, folder: Path) -> Staged:
+    """Run the program on a recording."""
+    signals = {name: getattr(night, name) for name in ("heart_rate", "motion", "steps")}
+    return stage(program, write_signals(folder, **signals), night.start, night.n_epochs)
+
+
+def stack_bytes(folder: Path) -> int:
+    """Stack of all functions but those that read files, together: more than any chain of calls."""
+    lines = [
+        line
+        for path in folder.glob("*.su")
+        if path.stem != "main"
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    return sum(int(re.split(r"\t", line)[1]) for line in lines)
+
+
+def main() -> None:
+    """Compare all nights, and print."""
+    model = Path(sys.argv[1]) if len(sys.argv) > 1 else "live"
+    stager = load_model(model)
+    data = find_data(None)
+    subjects = sorted(find_subjects(data), key=str)
+    n_epochs, n_other, largest, costs = 0, 0, 0.0, []
+    with tempfile.TemporaryDirectory() as name, progress_bar("staging") as progress:
+        folder = Path(name)
+        program = build(_path(model), folder)
+        for number, subject in enumerate(subjects):
+            progress(number, len(subjects), subject)
+            night = read_subject(data, subject)
+            found, expected = stage_recording(program, night, folder), stager.predict(night)
+            scored = expected.codes >= 0
+            n_epochs += night.n_epochs
+            n_other += int((np.array(found.stages) != expected.stages).sum())
+            gap = np.abs(found.probabilities - expected.probabilities)[scored]
+            largest = max(largest, float(gap.max()))
+            costs.append(found.cost)
+        sizes = _run("size", *sorted(folder.glob("*.o"))).stdout
+        stack = stack_bytes(folder)
+    console.print(f"{len(subjects)} nights, {n_epochs} epochs: {n_other} stages differ, "
+                  f"{n_other / n_epochs:.3%}; probabilities by {largest:.1e} at most")
+    console.print(f"{min(costs, key=_microseconds)}; stack {stack} bytes at most, without libm")
+    console.print(sizes)
+
+
+if __name__ == "__main__":
+    main()
