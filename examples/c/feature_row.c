@@ -53,14 +53,31 @@ static const struct summary *summary(const struct motion *motion, uint32_t numbe
     return &motion->summary[number % MAX_WINDOWS];
 }
 
+/* Whether the newest heart rate is the same once more. */
+static bool is_copy(const struct beats *beats, double time, double value)
+{
+    uint32_t newest = beats->end - 1;
+    return beats->end > beats->first && time == beat_time(beats, newest)
+           && (float)value == (float)bpm(beats, newest);
+}
+
+/* Whether the newest summary is the same once more. */
+static bool is_copy_of_summary(const struct motion *motion, double time,
+                               const struct summary *given)
+{
+    uint32_t newest = motion->end - 1;
+    return motion->end > motion->first && time == window_time(motion, newest)
+           && !memcmp(given, summary(motion, newest), sizeof *given);
+}
+
 bool features_push_heart_rate(struct features *state, double time, double value)
 {
     struct beats *beats = &state->beats;
     double now = features_now(state);
     if (time >= now || (beats->end > 0 && time < beat_time(beats, beats->end - 1)))
         return false;
-    if (time < now - MEMORY)
-        return true; /* nothing looks back on it any more */
+    if (time < now - MEMORY || is_copy(beats, time, value))
+        return true; /* nothing looks back on it any more, or it is known */
     if (beats->end - beats->first == MAX_BEATS) {
         if (beat_time(beats, beats->first) >= now - MEMORY)
             return false;
@@ -78,7 +95,7 @@ bool features_push_motion(struct features *state, double time, const struct summ
     double now = features_now(state);
     if (time > now || (motion->end > 0 && time < window_time(motion, motion->end - 1)))
         return false;
-    if (time > now - MEMORY) {
+    if (time > now - MEMORY && !is_copy_of_summary(motion, time, given)) {
         if (motion->end - motion->first == MAX_WINDOWS) {
             if (window_time(motion, motion->first) > now - MEMORY)
                 return false;

@@ -181,7 +181,7 @@ int main(int argc, char **argv)
         print_epoch(&epoch, features);
     }
     if (cost)
-        fprintf(stderr, "state %zu bytes, %.1f us an epoch with reading\n", sizeof stager,
+        fprintf(stderr, "%zu bytes of state, %.1f us an epoch\n", sizeof stager,
                 1e6 * (double)ticks / CLOCKS_PER_SEC / (double)epochs);
     return 0;
 }
