@@ -38,6 +38,7 @@ SIGNALS: Final = {
     "motion": MOTION_COLUMNS,
     "steps": ("steps",),
 }
+GROUPS: Final = ("predicted", "corrected", "probability")
 DAY: Final = Day(before=1.25, off_wrist=((-0.6, -0.3),), no_data=((0.9, 1.2),))
 HOURS: Final = 2.75
 HISTORY: Final = 1200.0  # s that are recorded before the first epoch
@@ -112,15 +113,17 @@ def epochs(recording: Recording, content: bytes) -> list[list[str]]:
     second, first = np.sort(calibrated[told.codes >= 0], axis=1)[:, -2:].T
     if (first - second).min() < CLEAR:
         console.print("[yellow]two stages of an epoch are as likely: choose another seed[/]")
-    groups = ("predicted", "corrected", "probability")
-    names = [f"{group}_{name}" for group in groups for name in stager.scheme.classes]
     numbers = np.concatenate([predicted, corrected, calibrated], axis=1)
-    lines = zip(told.times, told.stages, told.reason_names, told.confidence, numbers, strict=True)
+    head = ["time", "stage", "stage_find_rem", "reason", "confidence"]
+    head += [f"{group}_{name}" for group in GROUPS for name in stager.scheme.classes]
+    found = told.decide(stager.info.class_weights)
+    words = zip(told.stages, found.stages, told.reason_names, strict=True)
+    lines = zip(told.times, words, told.confidence, numbers, strict=True)
     return [
-        ["time", "stage", "reason", "confidence", *names],
+        head,
         *(
-            [*map(number, (time,)), stage, reason, number(sure), *map(number, row)]
-            for time, stage, reason, sure, row in lines
+            [number(time), *word, number(sure), *map(number, row)]
+            for time, word, sure, row in lines
         ),
     ]
 
