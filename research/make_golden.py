@@ -42,6 +42,7 @@ GROUPS: Final = ("predicted", "corrected", "probability")
 DAY: Final = Day(before=1.25, off_wrist=((-0.6, -0.3),), no_data=((0.9, 1.2),))
 HOURS: Final = 2.75
 HISTORY: Final = 1200.0  # s that are recorded before the first epoch
+CLOCK: Final = 100_000.0  # s at lights off, so that no time is negative
 RARE: Final = (5400.0, 7800.0)  # s with a heart rate each three minutes
 STILL: Final = (8100.0, 8700.0)  # s without motion, heart rate goes on
 CLEAR: Final = 1e-4  # of probability: what is closer may round to another stage
@@ -56,12 +57,12 @@ def night() -> Recording:
     moved = (whole.motion.times < STILL[0]) | (whole.motion.times > STILL[1])
     motion = Samples(whole.motion.times, whole.motion.values.round(4)).keep(moved)
     kept = beats.keep(often)
+    beats = Samples(np.append(kept.times, rare.times), np.append(kept.values, rare.values))
+    signals = {"heart_rate": beats, "motion": motion, "steps": whole.steps}
     return Recording.from_arrays(
-        heart_rate=(np.append(kept.times, rare.times), np.append(kept.values, rare.values)),
-        motion=(motion.times, motion.values),
-        steps=(whole.steps.times, whole.steps.values),
-        start=whole.start + HISTORY,
-        end=whole.end,
+        **{name: ((one.times + CLOCK).round(3), one.values) for name, one in signals.items()},  # type: ignore[arg-type]
+        start=whole.start + HISTORY + CLOCK,
+        end=whole.end + CLOCK,
         simulated=True,
     )
 
