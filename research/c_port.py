@@ -99,12 +99,16 @@ def stage(program: Path, options: Sequence[str], start: float, n_epochs: int) ->
         return np.array([[float(row[name] or "nan") for name in names] for row in rows])
 
     features = [[float(row[name] or "nan") for name in FEATURE_NAMES] for row in rows]
+    state_bytes, microseconds = map(float, re.findall(r"[\d.]+", done.stderr))
     return Staged(
-        [row["stage"] for row in rows],
-        [row["reason"] for row in rows],
-        *(table(f"{name}_") for name in ("predicted", "corrected", "probability")),
-        np.array(features),
-        *map(float, re.findall(r"[\d.]+", done.stderr)),  # type: ignore[arg-type]
+        stages=[row["stage"] for row in rows],
+        reasons=[row["reason"] for row in rows],
+        predicted=table("predicted_"),
+        corrected=table("corrected_"),
+        probabilities=table("probability_"),
+        features=np.array(features),
+        state_bytes=int(state_bytes),
+        microseconds=microseconds,
     )
 
 
@@ -156,14 +160,15 @@ def main() -> None:
             found, expected = stage_recording(program, night, folder), stager.predict(night)
             n_epochs += night.n_epochs
             n_other += int((np.array(found.stages) != expected.stages).sum())
-            gaps.append(np.nanmax(np.abs(found.probabilities - expected.probabilities)))
+            expected_shares = np.array(expected.probabilities)  # every model gives them
+            gaps.append(np.nanmax(np.abs(found.probabilities - expected_shares)))
             costs.append(found.microseconds)
         sizes = _run("size", *sorted(folder.glob("*.o"))).stdout
         stack, work = stack_bytes(folder), multiply_accumulates((folder / "model.h").read_text())
     console.print(
         f"{len(subjects)} nights, {n_epochs} epochs: {n_other} stages differ "
         f"({n_other / n_epochs:.3%}), probabilities by {max(gaps):.1e} at most\n"
-        f"state {found.state_bytes:.0f} bytes, stack at most {stack} bytes without libm\n"
+        f"state {found.state_bytes} bytes, stack at most {stack} bytes without libm\n"
         f"{work} multiply-accumulates and {min(costs):.0f} us an epoch; code and weights in bytes:"
     )
     console.print(sizes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,15 +20,10 @@ MADE_BY = "run: python -m research.make_golden"
 
 @pytest.fixture(scope="module")
 def night() -> Recording:
-    return Recording.from_arrays(
-        **{
-            name: (one.times, one.values)
-            for name in golden.SIGNALS
-            if (one := golden.samples(name))
-        },
-        start=golden.ABOUT["start"],
-        end=golden.ABOUT["start"] + 30 * golden.ABOUT["epochs"],
-    )
+    signals = {name: golden.samples(name) for name in golden.SIGNALS}
+    given: dict[str, Any] = {name: (one.times, one.values) for name, one in signals.items()}
+    start, n_epochs = golden.ABOUT["start"], golden.ABOUT["epochs"]
+    return Recording.from_arrays(**given, start=start, end=start + 30 * n_epochs)
 
 
 def test_they_are_of_the_model_in_the_package() -> None:
@@ -56,17 +53,14 @@ def test_each_step_behind_the_features_is_reproduced(night: Recording) -> None:
 
 def test_a_session_stages_them_alike() -> None:
     session = load_model("live").session(start=golden.ABOUT["start"], lateness=0)
+    signals = {name: golden.samples(name) for name in golden.SIGNALS}
+    end = golden.ABOUT["start"] + 30 * golden.ABOUT["epochs"]
     epochs = []
-    given = {name: golden.samples(name) for name in golden.SIGNALS}
-    begin = golden.ABOUT["start"] - 86_000
-    for now in np.arange(begin, golden.ABOUT["start"] + 30 * golden.ABOUT["epochs"] + 1, 500):
-        some = {name: one.between(now - 500, now) for name, one in given.items()}
-        epochs += session.push(
-            **{name: (one.times, one.values) for name, one in some.items() if len(one)}, now=now
-        )
-    epochs += session.finish()
-    assert [epoch.stage for epoch in epochs] == golden.column("stage")[: len(epochs)]
-    assert len(epochs) > golden.ABOUT["epochs"] - 20
+    for now in np.arange(end % 1000, end + 1, 1000):
+        passed = {name: one.between(now - 1000, now) for name, one in signals.items()}
+        given: dict[str, Any] = {name: (one.times, one.values) for name, one in passed.items()}
+        epochs += session.push(**given, now=now)
+    assert [epoch.stage for epoch in epochs] == golden.column("stage")
 
 
 def test_summaries_of_acceleration_are_reproduced() -> None:
