@@ -73,9 +73,10 @@ results: $(READY)
 	$(BIN)/python -m research.make_realtime
 	$(BIN)/python -m research.make_expected
 
-# The models in the package, and docs/models.md; says how well they do by what `results` measured.
+# The models in the package, docs/models.md (by what `results` measured), and docs/golden.
 models: $(READY)
 	$(BIN)/python -m research.make_models
+	$(BIN)/python -m research.make_golden
 
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py

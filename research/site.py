@@ -26,6 +26,7 @@ PAGES: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "examples/javascript/README.md": "javascript.md",
+    "examples/c/README.md": "c.md",
 }
 """Address on the site of each page beside ``docs/``, by its path in the repository."""
 _ORIGIN: Final = {address: path for path, address in PAGES.items()}

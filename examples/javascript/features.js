@@ -171,7 +171,7 @@ function motionFeatures(state, motion, now) {
   };
 
   const epoch = since(0.5);
-  const moved = times.filter((_, at) => at >= epoch && summaries[at][0] > 0);
+  const moved = motion.times.filter((_, at) => at < end && motion.values[at][0] > 0);
   const lastMovement = moved.at(-1) ?? state.lastMovement;
   const stillSince = Number.isNaN(lastMovement) ? state.start : lastMovement;
   const twenty = counts.slice(since(20));

@@ -18,14 +18,17 @@ from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURE_NAMES, extract_features
 from sleepstage.engine.model_info import ModelInfo
-from sleepstage.engine.stager import Stager
+from sleepstage.engine.stager import SHIPPED_MODELS, Stager
 from sleepstage.io.sleep_accel.read import read_subject
 from sleepstage.ml.export import model_file
 from sleepstage.simulate.nights import simulate_night
+from sleepstage.stages import FOUR_CLASS
 from tests.conftest import Run
 from tests.engine.test_stager import cut
+from tests.helpers import golden
 from tests.helpers.command import invoke
 from tests.helpers.exports import export_graph
+from tests.helpers.golden import CLOSE, ROUNDING
 from tests.helpers.networks import N_FEATURES, NAMES, network
 
 pytestmark = pytest.mark.slow
@@ -36,13 +39,6 @@ COLUMNS: Final = {
     "motion": "time,counts,peak_x_g,peak_y_g,peak_z_g",
     "steps": "time,steps",
 }
-
-ROUNDING: Final = 1e-6
-"""Of features, relative: both count in float64, and ours are kept in float32 (6e-8)."""
-
-CLOSE: Final = 1e-5
-"""Of probabilities: two engines add up float32 in another order, and a state carries it on. Seen
-was 1e-7; processors differ."""
 
 Lines = list[dict[str, Any]]
 
@@ -218,6 +214,27 @@ def test_the_same_of_a_real_night(
     night = read_subject(real_data, "46343")
     lines = stage(node, trained, night, tmp_path, "--features")
     compare(lines, night, trained)
+
+
+def test_it_reproduces_the_golden_vectors(node: str, tmp_path: Path) -> None:
+    live = described(SHIPPED_MODELS["live"], tmp_path)
+    files = [
+        word
+        for name in golden.SIGNALS
+        for word in (f"--{name.replace('_', '-')}", golden.FOLDER / f"{name}.csv")
+    ]
+    span = ("--start", repr(golden.ABOUT["start"]), "--epochs", str(golden.ABOUT["epochs"]))
+    done = call(node, live.path, live.info, *files, *span, "--features")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    found = table(lines, "features", FEATURE_NAMES)
+    np.testing.assert_allclose(found, golden.features(), rtol=ROUNDING, atol=ROUNDING)
+    scored = [line["probabilities"] is not None for line in lines]
+    probabilities = table(lines, "probabilities", FOUR_CLASS.classes)[scored]
+    expected = golden.numbers("probability")[scored]
+    np.testing.assert_allclose(probabilities, expected, atol=CLOSE, rtol=0)
+    assert [line["stage"] for line in lines] == golden.column("stage")
+    assert [line.get("reason", "") for line in lines] == golden.column("reason")
 
 
 def test_the_future_changes_nothing(node: str, trained: Model, tmp_path: Path) -> None:
