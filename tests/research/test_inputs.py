@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sleepstage.ml.networks import Inputs
+from tests.helpers.networks import marked
 
 MEAN, STD = torch.tensor([0.0, 60.0, -1.0]), torch.tensor([1.0, 10.0, 0.5])
 
@@ -19,7 +20,7 @@ def inputs(n_trace: int = 0, n_summaries: int = 3) -> Inputs:
 
 @torch.no_grad()
 def told(module: Inputs, rows_BTF: Tensor) -> Tensor:
-    values: Tensor = module(rows_BTF)
+    values: Tensor = module(marked(rows_BTF))
     assert values.shape == (*rows_BTF.shape[:2], module.width)
     return values
 

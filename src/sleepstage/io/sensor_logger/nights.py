@@ -107,7 +107,7 @@ def _sensor_in(path: Path) -> str:
     if path.suffix.lower() != ".csv":
         return ""
     with path.open("rb") as file:
-        header = set(header_of(file))
+        header = set(header_of(file.read(BEGINNING)))  # remote files limit no readline
     named = sensor_named(path.stem)
     if not {"time", ELAPSED} <= header:
         return _METADATA if named.endswith(_METADATA) else ""

@@ -169,10 +169,10 @@ def no_number(place: str, column: str, value: object) -> DataError:
     )
 
 
-def header_of(file: IO[bytes]) -> list[str]:
+def header_of(beginning: bytes) -> list[str]:
     """Names in the first line; what is no text gives names that nobody looks for."""
-    text = file.readline(BEGINNING).decode("utf-8-sig", errors="replace").strip()
-    line = text.partition("\r")[0]  # of old computers, where it ends so
+    text = beginning.decode("utf-8-sig", errors="replace").strip()
+    line = next(iter(text.splitlines()), "")  # of old computers, it ends with a \r
     return [name.strip() for name in next(csv.reader([line]), [])]
 
 
@@ -180,7 +180,7 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
     """Read the columns that are needed, block by block."""
     import polars as pl
 
-    header = header_of(file)
+    header = header_of(file.readline(BEGINNING))
     if not header:
         return  # a sensor that was on and recorded nothing
     if not set(columns) <= set(header):
