@@ -69,7 +69,7 @@ def reset():
     begun = used()
 def report(n):
     wall, cpu = (after - before for before, after in zip(begun, used()))
-    # The peak that the system keeps for a process begins with that of its parent; this one does not.
+    # The peak that the system keeps for a process begins with its parent's; this one does not.
     with open("/proc/self/status") as status:
         own = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     memory = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
