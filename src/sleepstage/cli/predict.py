@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 import numpy as np
@@ -17,21 +17,18 @@ from sleepstage.cli.console import (
     table,
     trained_banner,
 )
-from sleepstage.core.hypnogram import show_time
+from sleepstage.core.hypnogram import Hypnogram, show_time
 from sleepstage.core.periods import sleep_periods
+from sleepstage.core.recording import Recording
 from sleepstage.engine.explanation import explain
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.io import open_nights
 from sleepstage.io.sleep_accel.read import find_data
+from sleepstage.io.source import StoredNight
 from sleepstage.io.tables import read_tables
 from sleepstage.plotting import save_figure
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from sleepstage.core.hypnogram import Hypnogram
-    from sleepstage.core.recording import Recording
-    from sleepstage.io.source import StoredNight
 
 _File = click.Path(path_type=Path)
 _NUMBERS: Final = (".csv", ".json", ".parquet")

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MOTION_COLUMNS: Final = ("counts", "peak_x_g", "peak_y_g", "peak_z_g")
 """Values of a motion summary."""
@@ -147,8 +145,7 @@ def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) ->
         _check_night(acceleration)
         return summarise_motion(acceleration, MotionState.initial(origin))[0]
     except DataError as error:
-        msg = f"{name}: {error}"
-        raise DataError(msg) from error
+        raise DataError(f"{name}: {error}") from error
 
 
 def is_implausible(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:

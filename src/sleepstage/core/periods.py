@@ -24,15 +24,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from numpy.typing import NDArray
+
+from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.statistics import PERSISTENT_EPOCHS
 from sleepstage.stages import EPOCH_SECONDS, NOT_WORN, REASONS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sleepstage.core.hypnogram import Epoch, Hypnogram
 
 _AWAKE_EPOCHS: Final = 10
 _REM_EPOCHS: Final = 4

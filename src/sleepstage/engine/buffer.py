@@ -7,14 +7,12 @@ so (Akidau et al. 2015, VLDB 8(12) 1792-1803).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RAW_COLUMNS: Final = 3
 """Values of a sample of acceleration."""

@@ -9,31 +9,29 @@ what it does when a signal is missing (occlusion, Zeiler and Fergus 2014, arXiv 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage._utils.files import write_table
+from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURES, FeatureState, push
+from sleepstage.engine.stager import Stager
 from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
 from sleepstage.plotting import plot_explanation
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
     import polars as pl
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from sleepstage.core.hypnogram import Hypnogram
-    from sleepstage.core.recording import Recording
-    from sleepstage.engine.stager import Stager
 
     Effects = NDArray[np.float32]
 
@@ -76,8 +74,7 @@ class Explanation:
         for name, columns in (("by_signal", self.signals), ("by_past", self.lags)):
             found, expected = getattr(self, name).shape, (len(self.hypnogram), len(columns))
             if found != expected:
-                msg = f"{name} has shape {found}, expected {expected}"
-                raise DataError(msg)
+                raise DataError(f"{name} has shape {found}, expected {expected}")
 
     def to_frame(self) -> pl.DataFrame:
         """Table with one row per epoch.

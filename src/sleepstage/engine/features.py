@@ -11,20 +11,17 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
+from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.lookback import Lookback, Windows
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sleepstage.core.recording import Recording
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
@@ -53,7 +50,7 @@ class Feature(NamedTuple):
     reason: str
 
 
-_Column = tuple[str, str, str, "NDArray[np.float64]"]
+_Column = tuple[str, str, str, NDArray[np.float64]]
 """A feature where it is computed: name, unit, what it is for, and its values."""
 
 
@@ -192,8 +189,7 @@ def _append(
     closed = state.time if state.n_epochs else -math.inf
     if new.times[0] < newest or new.n_before(closed, window_ends=window_ends):
         at = f"{name} at {new.times[0]:.3f} s"
-        msg = f"{at} comes after that time was closed; push samples in order"
-        raise DataError(msg)
+        raise DataError(f"{at} comes after that time was closed; push samples in order")
     return known.followed_by(new)
 
 

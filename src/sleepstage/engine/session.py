@@ -8,10 +8,12 @@ step. So the same night gives the same epochs, bit for bit, however it was cut i
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Epoch, show_time, staged
 from sleepstage.core.motion import (
@@ -30,16 +32,9 @@ from sleepstage.engine.features import FeatureState, push
 from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS
+from sleepstage.stages import EPOCH_SECONDS, Scheme
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sleepstage.stages import Scheme
-
-ModelState = tuple["NDArray[Any]", ...]
+ModelState = tuple[NDArray[Any], ...]
 """What a model remembers from epoch to epoch, the graph first, then the prior correction; all
 zeros at the start."""
 
@@ -151,8 +146,7 @@ class Session:
     ) -> None:
         start = to_time(start, "start")
         if to_time(lateness, "lateness") < 0:
-            msg = f"lateness={lateness}: expected 0 s or more"
-            raise DataError(msg)
+            raise DataError(f"lateness={lateness}: expected 0 s or more")
         self._resume(model, _State.initial(model, start, float(lateness), class_weights))
 
     def _resume(self, model: LiveModel, state: _State) -> None:
@@ -323,22 +317,20 @@ class Session:
             newest = [float(samples.times[-1]) for _, samples in given.signals() if len(samples)]
             name, time = "the newest sample", max(newest, default=horizon)
         if time > horizon:
-            msg = (
+            raise DataError(
                 f"{name} is at {show_time(time)}, the session at "
                 f"{show_time(horizon - LONGEST_SILENCE)}: a push goes on by at most 24 h. Give "
                 "times in seconds, not milliseconds, and in one time zone; push long histories a "
                 "day at a time; after a longer silence begin another session"
             )
-            raise DataError(msg)
 
     def _check_kind(self, moved: Samples) -> None:
         columns, before = moved.values.shape[1], self._state.motion_columns
         if len(moved) and before and columns != before:
-            msg = (
+            raise DataError(
                 f"motion: {columns} values a sample, and {before} before; a session takes either "
                 f"raw acceleration ({RAW_COLUMNS}) or summaries ({len(MOTION_COLUMNS)})"
             )
-            raise DataError(msg)
         if columns == RAW_COLUMNS and len(moved) >= UNIT_SAMPLES:
             check_unit(_lengths(moved))
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from sleepstage.engine.features import SUMMARIES
-from sleepstage.ml.classifier import OneStep
+from sleepstage.ml.classifier import OneStep, Probabilities
+from sleepstage.ml.dataset import PreparedNight
 from sleepstage.stages import UNSCORED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sleepstage.ml.classifier import Probabilities
-    from sleepstage.ml.dataset import PreparedNight
 
 _LAGS: Final = (4, 10, 20, 40)  # epochs: 2, 5, 10 and 20 min
 _SIGNALS: Final = [i for i, one in enumerate(SUMMARIES) if one.signal in {"heart_rate", "motion"}]

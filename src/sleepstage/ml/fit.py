@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
@@ -20,18 +22,13 @@ from torch.overrides import TorchFunctionMode
 from sleepstage.core.agreement import agreement
 from sleepstage.engine.features import mark_known
 from sleepstage.errors import DataError
-from sleepstage.ml.dataset import Example, batches, class_counts, example, input_rows
+from sleepstage.ml.config import TrainingConfig
+from sleepstage.ml.dataset import Example, PreparedNight, batches, class_counts, example, input_rows
 from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
     from sleepstage.io.source import Progress
-    from sleepstage.ml.config import TrainingConfig
-    from sleepstage.ml.dataset import PreparedNight
 
 _log = logging.getLogger(__name__)
 _global_generator: Final = Lock()

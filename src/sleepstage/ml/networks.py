@@ -31,8 +31,7 @@ def require_positive(config: object, *names: str) -> None:
     """Refuse a configuration in which one of these is less than one."""
     for name in names:
         if getattr(config, name) < 1:
-            msg = f"{name}={getattr(config, name)}: expected 1 or more"
-            raise DataError(msg)
+            raise DataError(f"{name}={getattr(config, name)}: expected 1 or more")
 
 
 class Inputs(nn.Module):
@@ -116,8 +115,7 @@ class RecurrentConfig:
     def __post_init__(self) -> None:
         require_positive(self, "hidden", "layers")
         if self.cell not in _CELLS:
-            msg = f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}"
-            raise DataError(msg)
+            raise DataError(f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}")
 
     def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> RecurrentNetwork:
         """Make a new network; see `Inputs` for the rest."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.plotting.nights import STAGE_COLOURS, draw_hypnogram, runs, time_axis
 from sleepstage.plotting.style import MUTED, drawable, mark_simulated, panels
+from sleepstage.stages import Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from sleepstage.stages import Scheme
 
     Effects = NDArray[np.float32]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage._utils.files import write_atomically
 from sleepstage.errors import DataError, needs_extra
@@ -13,12 +16,8 @@ from sleepstage.plotting.style import mark_simulated
 from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 STAGE_COLOURS: Final = {
     "wake": "#f0b429",
@@ -89,8 +88,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 def time_axis(times: NDArray[np.float64], utc_offset: int = 0) -> tuple[NDArray[np.float64], str]:
     """Edges of the epochs in hours, or for clocks in days; and what the axis is called."""
     if not len(times):
-        msg = "a hypnogram without epochs can't be drawn"
-        raise DataError(msg)
+        raise DataError("a hypnogram without epochs can't be drawn")
     edges = np.append(times, times[-1] + EPOCH_SECONDS)
     if times[0] > UNIX_TIME:
         zone = timezone(timedelta(seconds=utc_offset))
