@@ -215,7 +215,7 @@ def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iter
     it costs that hour, and not the night.
     """
     n_epochs, ahead = recording.n_epochs, stager.info.look_ahead
-    features, model = FeatureState.initial(recording.start), stager.initial_state()
+    features, model = FeatureState(recording.start), stager.initial_state()
     for first in range(0, n_blocks * _BLOCK, _BLOCK):
         end = min(first + _BLOCK, n_epochs)
         n_told = min(_REACH, n_epochs - first)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -70,24 +70,24 @@ class _State:
     """All that a session remembers. Replaced as a whole: what fails changes nothing."""
 
     lateness: float
-    clock: float
-    """The largest `now`."""
     weights: NDArray[np.float64]
     """Probabilities are multiplied by these before the largest is taken."""
-    motion_columns: int
-    """3 for raw acceleration, 4 for summaries, 0 before the first."""
-    n_lengths: int
-    """Samples of acceleration since its unit was last judged."""
-    n_long: int
-    """Those of them that are too long, or too short, to be in g and with gravity."""
-    waiting: SampleBuffer
     motion: MotionState
     features: FeatureState
-    model: tuple[NDArray[Any], ...]
+    model: ModelState
     reasons: NDArray[np.int8]
     """Why the epochs that a model looks ahead for can't be staged; shape (look_ahead,)."""
-    sleep: SleepState
-    intake: IngestStats
+    clock: float = -math.inf
+    """The largest `now`."""
+    motion_columns: int = 0
+    """3 for raw acceleration, 4 for summaries, 0 before the first."""
+    n_lengths: int = 0
+    """Samples of acceleration since its unit was last judged."""
+    n_long: int = 0
+    """Those of them that are too long, or too short, to be in g and with gravity."""
+    waiting: SampleBuffer = field(default_factory=SampleBuffer)
+    sleep: SleepState = field(default_factory=SleepState)
+    intake: IngestStats = field(default_factory=IngestStats)
 
     @classmethod
     def initial(
@@ -101,18 +101,11 @@ class _State:
         weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
         return cls(
             lateness=lateness,
-            clock=-math.inf,
             weights=np.array(weights, dtype=np.float64),
-            motion_columns=0,
-            n_lengths=0,
-            n_long=0,
-            waiting=SampleBuffer.empty(),
-            motion=MotionState.initial(start),
-            features=FeatureState.initial(start),
+            motion=MotionState(start),
+            features=FeatureState(start),
             model=model.initial_state(),
             reasons=np.zeros(model.look_ahead, dtype=np.int8),
-            sleep=SleepState(),
-            intake=IngestStats(),
         )
 
     @property
@@ -152,7 +145,7 @@ class Session:
     def _resume(self, model: LiveModel, state: _State) -> None:
         self.model = model
         self._state = state
-        self._passed = SampleBuffer.empty()
+        self._passed = SampleBuffer()
         self._events: tuple[SleepEvent, ...] = ()
 
     def __repr__(self) -> str:
@@ -269,14 +262,8 @@ class Session:
         moved, walked = clean_motion(motion), clean_steps(steps)
         now = None if now is None else to_time(now, "now")
         self._check_kind(moved)
-        raw = moved.values.shape[1] == RAW_COLUMNS
-        nothing = SampleBuffer.empty()
-        given = SampleBuffer(
-            heart_rate=beats,
-            steps=walked,
-            acceleration=moved if raw else nothing.acceleration,
-            summaries=nothing.summaries if raw else moved,
-        )
+        kind = "acceleration" if moved.values.shape[1] == RAW_COLUMNS else "summaries"
+        given = SampleBuffer(heart_rate=beats, steps=walked, **{kind: moved})
         self._check_clock(given, now)
         n_given = sum(
             np.asarray(one[0]).size for one in (heart_rate, motion, steps) if one is not None
@@ -389,18 +376,14 @@ def _insert(
 ) -> _State:
     """Put samples up to the limit among those that wait, count them, and set the clock."""
     waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
-    if now is None:
-        newest = [samples.times[-1] for _, samples in waiting.signals() if len(samples)]
-        return replace(
-            state, waiting=waiting, intake=intake, clock=float(max([state.clock, *newest]))
-        )
-    if math.isfinite(state.clock):
+    times = [one.times[-1] for _, one in waiting.signals() if len(one)] if now is None else [now]
+    if now is not None and math.isfinite(state.clock):
         intake = replace(
             intake,
             clock_back=max(intake.clock_back, float(state.clock - now)),
             clock_ahead=max(intake.clock_ahead, float(now - state.clock)),
         )
-    return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
+    return replace(state, waiting=waiting, intake=intake, clock=float(max([state.clock, *times])))
 
 
 def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
@@ -409,10 +392,10 @@ def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Ep
     ends = end > state.features.time
     n_passed = state.waiting.acceleration.n_before(mark)
     if not ends and n_passed < _STRETCH:
-        return state, [], SampleBuffer.empty()
+        return state, [], SampleBuffer()
     state = _summarise(state, mark)
     if not ends:
-        return state, [], SampleBuffer.empty()
+        return state, [], SampleBuffer()
     passed, waiting = state.waiting.divide(end)
     rows, features = push(
         state.features,
