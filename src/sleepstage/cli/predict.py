@@ -20,7 +20,7 @@ from sleepstage.cli.console import (
 from sleepstage.core.hypnogram import Hypnogram, show_time
 from sleepstage.core.periods import sleep_periods
 from sleepstage.core.recording import Recording
-from sleepstage.engine.explanation import explain
+from sleepstage.engine.explanation import Explanation, explain
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.io import open_nights
@@ -101,16 +101,18 @@ def predict(
     if explain_to:
         with progress_bar("explaining") as progress:
             explanation = explain(stager, night, class_weights=class_weights, on_progress=progress)
-        if not explanation.lags:
-            console.print(
-                "this model reads the night from both ends: no past minutes are explained"
-            )
-        for path in explain_to:
-            if path.suffix in _NUMBERS:
-                explanation.save(path)
-            else:
-                save_figure(explanation.plot(), path)
-            console.print(f"explanation: {path}")
+        _save_explanation(explanation, explain_to)
+
+
+def _save_explanation(explanation: Explanation, paths: tuple[Path, ...]) -> None:
+    if not explanation.lags:
+        console.print("this model reads the night from both ends: no past minutes are explained")
+    for path in paths:
+        if path.suffix in _NUMBERS:
+            explanation.save(path)
+        else:
+            save_figure(explanation.plot(), path)
+        console.print(f"explanation: {path}")
 
 
 def one_night(recording: str) -> StoredNight:

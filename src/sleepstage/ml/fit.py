@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
-from torch.overrides import TorchFunctionMode
 
 from sleepstage.core.agreement import agreement
 from sleepstage.engine.features import mark_known
 from sleepstage.errors import DataError
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import Example, PreparedNight, batches, class_counts, example, input_rows
-from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
+from sleepstage.ml.networks import CausalNetwork, Dropout, WholeNightNetwork
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
@@ -86,9 +85,7 @@ def fit_members(
         predicted = predict(network, [input_rows(night, config) for night in held_out])
         kappa = _kappa(held_out, predicted, config)
         _log.info("network %d: validation kappa %s", number + 1, kappa)
-        return network, {
-            night.subject: rows for night, rows in zip(held_out, predicted, strict=True)
-        }
+        return network, dict(zip([night.subject for night in held_out], predicted, strict=True))
 
     with _one_thread() as n_threads, ThreadPoolExecutor(n_threads) as pool:
         fits = [pool.submit(member, number) for number in range(len(groups))]
@@ -121,11 +118,16 @@ def fit(
         rng = np.random.default_rng(config.seed)
         mean_F, std_F = _moments(examples)
         network = _new_network(mean_F, std_F, config).to(device)
-        dropout: AbstractContextManager[Any] = nullcontext()
-        if device.type == "cpu" and not any(map(_drops_inside, network.modules())):
-            dropout = _Dropout(torch.get_rng_state())
-            seeded.close()  # from here on, it shares nothing with what other threads fit
         averaged = AveragedModel(network, avg_fn=partial(_running_mean, decay=config.averaging))
+        recurrent = [one for one in network.modules() if isinstance(one, nn.RNNBase)]
+        # Between stacked recurrent layers torch drops out by itself.
+        if device.type == "cpu" and not any(one.dropout for one in recurrent):
+            generator = torch.Generator()
+            generator.set_state(torch.get_rng_state())
+            for module in network.modules():
+                if isinstance(module, Dropout):
+                    module.generator = generator
+            seeded.close()  # from here on, it shares nothing with what other threads fit
         mean_network = cast("Network", averaged.module)
         loss_of = nn.CrossEntropyLoss(
             _class_weights(examples, config).to(device),
@@ -142,8 +144,7 @@ def fit(
             network.train()
             losses = []
             for rows_BTF, codes_BT, lengths_B in batches(examples, config, std_F, rng):
-                with dropout:
-                    logits_BTC = network.score(rows_BTF.to(device), lengths_B.to(device))
+                logits_BTC = network.score(rows_BTF.to(device), lengths_B.to(device))
                 loss = loss_of(logits_BTC.flatten(0, 1), codes_BT.to(device).flatten())
                 optimizer.zero_grad()
                 loss.backward()
@@ -194,28 +195,6 @@ def _seeded(seed: int) -> Iterator[None]:
     with _global_generator, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-class _Dropout(TorchFunctionMode):
-    """Draw dropout from a generator in this state, as torch would from its own."""
-
-    def __init__(self, state: Tensor) -> None:
-        super().__init__()
-        self._generator = torch.Generator()
-        self._generator.set_state(state)
-
-    def __torch_function__(self, function: Any, _: Any, given: Any = (), named: Any = None) -> Any:
-        named = named or {}
-        if function is not nn.functional.dropout or not (named["training"] and named["p"]):
-            return function(*given, **named)
-        kept = 1 - named["p"]
-        noise = torch.empty_like(given[0]).bernoulli_(kept, generator=self._generator)
-        return given[0] * noise.div_(kept)
-
-
-def _drops_inside(module: nn.Module) -> bool:
-    """True for stacked recurrent layers, between which torch drops out by itself."""
-    return isinstance(module, nn.RNNBase) and module.dropout > 0
 
 
 def _choose_device(name: str) -> torch.device:
