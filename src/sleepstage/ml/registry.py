@@ -13,8 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 from sleepstage.errors import DataError
-from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch
-from sleepstage.ml.boosting import Boosting
+from sleepstage.ml.baselines import Boosting, ElapsedTime, Logistic, Majority, Walch
 from sleepstage.ml.classifier import Classifier
 from sleepstage.ml.config import HEART_RATE_FEATURES
 from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
