@@ -226,11 +226,7 @@ class Hypnogram:
         write_table(path, self.to_frame(), description)
 
     def plot(
-        self,
-        *,
-        reference: Hypnogram | None = None,
-        watch: Hypnogram | None = None,
-        title: str = "",
+        self, *, reference: Hypnogram | None = None, watch: Hypnogram | None = None, title: str = ""
     ) -> Figure:
         """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
         others = {"scored": reference, "staged by the watch": watch}

@@ -138,14 +138,22 @@ def push(
 
 def extract_features(recording: Recording) -> NDArray[np.float32]:
     """Rows for all epochs of a recording: one large `push`, shape (n_epochs, n_features)."""
-    rows, _ = push(
-        FeatureState(recording.start),
-        until=recording.start + recording.n_epochs * EPOCH_SECONDS,
-        heart_rate=recording.heart_rate,
-        motion=recording.motion,
-        steps=recording.steps,
+    return rows_until(FeatureState(recording.start), recording, recording.n_epochs)[0]
+
+
+def rows_until(
+    state: FeatureState, recording: Recording, n_epochs: int
+) -> tuple[NDArray[np.float32], FeatureState]:
+    """Rows of the epochs from where `state` stands up to so many, and the state there."""
+    end = recording.start + n_epochs * EPOCH_SECONDS
+    start = state.time if state.n_epochs else -math.inf  # history comes with the first
+    return push(
+        state,
+        until=end,
+        heart_rate=recording.heart_rate.between(start, end),
+        motion=recording.motion.between(start, end, window_ends=True),
+        steps=recording.steps.between(start, end),
     )
-    return rows
 
 
 def mark_known(rows: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -236,12 +244,8 @@ def _describe_epochs(
         + _rest_columns(calm, n_epochs),
         "steps": _step_columns(ends - seen, ends - walked),
     }
-    state = replace(
-        state,
-        n_epochs=state.n_epochs + len(ends),
-        levels=levels[-_N_LEVELS:],
-        calm=calm[-_N_CALM:],
-    )
+    closed = state.n_epochs + len(ends)
+    state = replace(state, n_epochs=closed, levels=levels[-_N_LEVELS:], calm=calm[-_N_CALM:])
     return columns, _trace(heart_rate), state
 
 
