@@ -89,25 +89,6 @@ class _State:
     sleep: SleepState = field(default_factory=SleepState)
     intake: IngestStats = field(default_factory=IngestStats)
 
-    @classmethod
-    def initial(
-        cls,
-        model: LiveModel,
-        start: float = 0.0,
-        lateness: float = 0.0,
-        class_weights: Mapping[str, float] | None = None,
-    ) -> _State:
-        """State at the start of a night."""
-        weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
-        return cls(
-            lateness=lateness,
-            weights=np.array(weights, dtype=np.float64),
-            motion=MotionState(start),
-            features=FeatureState(start),
-            model=model.initial_state(),
-            reasons=np.zeros(model.look_ahead, dtype=np.int8),
-        )
-
     @property
     def watermark(self) -> float:
         """All samples before this time have been given; before the night begins there is none."""
@@ -140,11 +121,16 @@ class Session:
         start = to_time(start, "start")
         if to_time(lateness, "lateness") < 0:
             raise DataError(f"lateness={lateness}: expected 0 s or more")
-        self._resume(model, _State.initial(model, start, float(lateness), class_weights))
-
-    def _resume(self, model: LiveModel, state: _State) -> None:
         self.model = model
-        self._state = state
+        weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
+        self._state = _State(
+            lateness=float(lateness),
+            weights=np.array(weights, dtype=np.float64),
+            motion=MotionState(start),
+            features=FeatureState(start),
+            model=model.initial_state(),
+            reasons=np.zeros(model.look_ahead, dtype=np.int8),
+        )
         self._passed = SampleBuffer()
         self._events: tuple[SleepEvent, ...] = ()
 
@@ -336,8 +322,8 @@ class Session:
         Raises `SnapshotError` if it is damaged, of another version, or was taken with
         another model.
         """
-        session = cls.__new__(cls)
-        session._resume(model, unpack(snapshot, _State.initial(model), model.digest))  # noqa: SLF001
+        session = cls(model, start=0.0)
+        session._state = unpack(snapshot, session._state, model.digest)
         return session
 
 
