@@ -6,19 +6,16 @@ This is the only table of stage codes in the package. Everywhere else a stage is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 EPOCH_SECONDS: Final = 30
 """Length of a sleep epoch in seconds (AASM manual, section IV.1)."""
@@ -100,8 +97,7 @@ class Scheme:
         for name, members in zip(self.classes, self.members, strict=True):
             into = [code for code, group in enumerate(coarser.members) if members <= group]
             if not into:
-                msg = f"{name!r} of {self.name} is no part of a class of {coarser.name}"
-                raise DataError(msg)
+                raise DataError(f"{name!r} of {self.name} is no part of a class of {coarser.name}")
             merged.append(into[0])
         return tuple(merged)
 

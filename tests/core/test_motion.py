@@ -228,7 +228,7 @@ def test_the_origin_shifts_the_grid(origin: float) -> None:
     times = np.arange(0, 64, 1 / 64)
     xyz = np.random.default_rng(0).normal([0, 0, 1], 0.3, (len(times), 3))
     plain, _ = summarise_motion(motion(times, xyz))
-    shifted, _ = summarise_motion(motion(times + origin, xyz), MotionState.initial(origin))
+    shifted, _ = summarise_motion(motion(times + origin, xyz), MotionState(origin))
     assert np.array_equal(shifted.times, plain.times + origin)
     assert np.array_equal(shifted.values, plain.values)
 
@@ -241,7 +241,7 @@ def test_windows_before_the_origin_are_windows_too() -> None:
 def test_no_samples_have_no_summaries() -> None:
     summaries, state = summarise_motion(Samples.empty(3))
     assert summaries.values.shape == (0, 4)
-    assert same_state(state, MotionState.initial())
+    assert same_state(state, MotionState())
 
 
 # Any cut of the stream
@@ -267,7 +267,7 @@ def streams(draw: st.DrawFn) -> Samples:
 
 def piecewise(whole: Samples, cuts: list[int], data: st.DataObject) -> tuple[Samples, MotionState]:
     """Push pieces between `cuts`, each until some time before the next sample."""
-    parts, state = [], MotionState.initial()
+    parts, state = [], MotionState()
     edges = [0, *sorted(cuts), len(whole)]
     for first, last in itertools.pairwise(edges):
         chunk = Samples(whole.times[first:last], whole.values[first:last])
@@ -309,7 +309,7 @@ def test_samples_may_come_one_by_one(whole: Samples, data: st.DataObject) -> Non
 def test_a_sample_that_is_sent_twice_counts_once(whole: Samples, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=5))
     at_once, state = summarise_motion(whole)
-    parts, last_state = [], MotionState.initial()
+    parts, last_state = [], MotionState()
     edges = sorted({0, *cuts, len(whole)})
     for first, last in itertools.pairwise(edges):
         again = slice(max(first - 1, 0), last)
@@ -349,7 +349,7 @@ def test_a_strong_movement_in_a_short_piece_is_no_other_unit() -> None:
     z[(times >= 10) & (times < 10.1)] = 9.5  # the median of the second is 1 g all the same
     whole = on_grid(z)
     at_once, _ = summarise_motion(whole)
-    state = MotionState.initial()
+    state = MotionState()
     first, state = summarise_motion(whole.between(0, 10), state, until=10)
     second, state = summarise_motion(whole.between(10, 10.1), state, until=10.1)
     third, state = summarise_motion(whole.between(10.1, 30), state)
@@ -380,7 +380,7 @@ def test_another_future_changes_no_earlier_window(whole: Samples, seed: int) -> 
 
 
 def test_samples_of_a_closed_window_come_too_late() -> None:
-    _, state = summarise_motion(motion([1], [[0, 0, 1]]), MotionState.initial(100.0), until=130)
+    _, state = summarise_motion(motion([1], [[0, 0, 1]]), MotionState(100.0), until=130)
     with pytest.raises(DataError, match=r"acceleration at 114\.999 s is older"):
         summarise_motion(motion([114.999], [[0, 0, 1]]), state)
     summaries, _ = summarise_motion(motion([130], [[0, 0, 1]]), state)

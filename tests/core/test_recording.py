@@ -63,7 +63,7 @@ def test_raw_motion_is_summarised_from_the_start_of_the_night() -> None:
     times, xyz = shaken()
     night = Recording.from_arrays(motion=(times, xyz), start=-4.0)
     raw = Samples.clean(times, xyz, name="motion", columns=3)
-    expected, _ = summarise_motion(raw, MotionState.initial(-4.0))
+    expected, _ = summarise_motion(raw, MotionState(-4.0))
     assert np.array_equal(night.motion.times, expected.times)
     assert np.array_equal(night.motion.values, expected.values)
 

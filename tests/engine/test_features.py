@@ -582,7 +582,7 @@ def test_there_is_a_row_for_every_whole_epoch(end: float, n: int) -> None:
 
 
 def test_no_epoch_has_no_row() -> None:
-    rows, state = push(FeatureState.initial(0.0), until=29.9)
+    rows, state = push(FeatureState(0.0), until=29.9)
     assert rows.shape == (0, len(FEATURES))
     assert state.n_epochs == 0
 
@@ -662,7 +662,7 @@ def piece(night: Recording | Days, start: float, end: float) -> dict[str, Any]:
 
 
 def in_pieces(night: Recording | Days, cuts: list[float]) -> tuple[Rows, FeatureState]:
-    state, parts = FeatureState.initial(night.start), []
+    state, parts = FeatureState(night.start), []
     for start, end in itertools.pairwise([-math.inf, *sorted(cuts), night.end]):
         rows, state = push(state, until=end, **piece(night, start, end))
         parts.append(rows)
@@ -670,9 +670,7 @@ def in_pieces(night: Recording | Days, cuts: list[float]) -> tuple[Rows, Feature
 
 
 def at_once(night: Recording | Days) -> tuple[Rows, FeatureState]:
-    return push(
-        FeatureState.initial(night.start), until=night.end, **piece(night, -math.inf, night.end)
-    )
+    return push(FeatureState(night.start), until=night.end, **piece(night, -math.inf, night.end))
 
 
 def cut(night: Recording, now: float) -> Recording:
@@ -776,8 +774,8 @@ def test_another_future_changes_no_earlier_row(gappy: Recording, epoch: int, see
 
 def test_steps_are_forgotten_alike_however_they_come() -> None:
     steps = Samples.clean([-90_000, -86_000], [1, 2], name="steps")
-    _, state = push(FeatureState.initial(0.0), until=1200, steps=steps)
-    _, first = push(FeatureState.initial(0.0), until=30, steps=steps)
+    _, state = push(FeatureState(0.0), until=1200, steps=steps)
+    _, first = push(FeatureState(0.0), until=30, steps=steps)
     _, second = push(first, until=390)
     _, last = push(second, until=1200)
     assert same_state(last, state)
@@ -833,7 +831,7 @@ def test_the_state_is_as_small_after_days_as_after_a_night() -> None:
         times = np.arange(start, end, step)
         return Samples(times, np.ones((len(times), *shape)))
 
-    state, sizes = FeatureState.initial(0.0), []
+    state, sizes = FeatureState(0.0), []
     _, state = push(state, until=-10, steps=seconds(-86_400, -10))
     assert n_bytes(state) == 0
     for hour in range(0, 40, 2):
@@ -886,7 +884,7 @@ def one(time: float, *, columns: int = 1) -> Samples:
 @pytest.fixture
 def closed() -> FeatureState:
     """Two epochs are closed, till 1060 s."""
-    _, state = push(FeatureState.initial(1000.0), until=1070.0, heart_rate=one(1065.0))
+    _, state = push(FeatureState(1000.0), until=1070.0, heart_rate=one(1065.0))
     assert state.time == 1060.0
     return state
 
@@ -924,7 +922,7 @@ def test_samples_on_the_border_are_in_time(closed: FeatureState) -> None:
 
 
 def test_the_day_before_may_come_with_several_pushes_before_the_first_epoch_ends() -> None:
-    state = FeatureState.initial(0.0)
+    state = FeatureState(0.0)
     _, state = push(state, until=-100, steps=one(-5000))
     _, state = push(state, until=10, steps=one(-600))
     rows, _ = push(state, until=30)
@@ -932,7 +930,7 @@ def test_the_day_before_may_come_with_several_pushes_before_the_first_epoch_ends
 
 
 def test_the_day_before_has_to_come_in_order() -> None:
-    _, state = push(FeatureState.initial(0.0), until=-100, steps=one(-600))
+    _, state = push(FeatureState(0.0), until=-100, steps=one(-600))
     with pytest.raises(DataError, match=r"steps at -5000\.000 s comes after"):
         push(state, until=10, steps=one(-5000))
 

@@ -399,7 +399,7 @@ def test_weeks_of_history_are_refused_at_once_and_taken_day_by_day(session: Sess
 def test_the_last_end_is_that_of_counting_epochs(
     start: float, n_epochs: int, ahead: int, off: float
 ) -> None:
-    features = replace(FeatureState.initial(start), n_epochs=n_epochs)
+    features = replace(FeatureState(start), n_epochs=n_epochs)
     time, n = start + 30 * (n_epochs + ahead) + off, n_epochs
     while start + 30 * (n + 1) <= time:
         n += 1

@@ -16,8 +16,15 @@ from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURE_NAMES, FEATURES, SUMMARIES, extract_features
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import find_subjects, read_subject
-from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch, walch_features
-from sleepstage.ml.boosting import Boosting, with_past
+from sleepstage.ml.baselines import (
+    Boosting,
+    ElapsedTime,
+    Logistic,
+    Majority,
+    Walch,
+    walch_features,
+    with_past,
+)
 from sleepstage.ml.dataset import PreparedNight, class_counts, prepare_nights
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 

@@ -6,7 +6,7 @@ import pytest
 
 from sleepstage.engine.features import FEATURE_NAMES, SUMMARIES, TRACE
 from sleepstage.errors import DataError
-from sleepstage.ml.boosting import Boosting
+from sleepstage.ml.baselines import Boosting
 from sleepstage.ml.config import DEFAULT_FEATURES, HEART_RATE_FEATURES, TrainingConfig, override
 from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Ensemble, Neural

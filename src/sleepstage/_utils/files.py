@@ -10,7 +10,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
@@ -22,8 +22,6 @@ from unicodedata import category
 from sleepstage.errors import DataError, needs_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     import polars as pl
 
 _TEMPORARY: Final = re.compile(r"\.sleepstage-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.\w+)?")
@@ -113,13 +111,11 @@ def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) ->
     there = [path for path in inputs if path is not None and path.exists()]
     for output in filter(None, outputs):
         if output.resolve() in written:
-            msg = f"{output} is named for two results: give each a path of its own"
-            raise DataError(msg)
+            raise DataError(f"{output} is named for two results: give each a path of its own")
         written.add(output.resolve())
         for path in there:
             if output.exists() and output.samefile(path):
-                msg = f"{output} is an input ({path}): name another place for the result"
-                raise DataError(msg)
+                raise DataError(f"{output} is an input ({path}): name another place for the result")
 
 
 def refuse_other_files(folder: Path, marks: Mapping[str, bytes]) -> None:
@@ -138,8 +134,7 @@ def refuse_other_files(folder: Path, marks: Mapping[str, bytes]) -> None:
 def check_ending(path: Path, suffixes: Sequence[str]) -> None:
     """Raise a `DataError` if the ending of `path` is not among `suffixes`."""
     if path.suffix not in suffixes:
-        msg = f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(suffixes)}"
-        raise DataError(msg)
+        raise DataError(f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(suffixes)}")
 
 
 @contextmanager

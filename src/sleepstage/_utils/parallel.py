@@ -9,16 +9,14 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sleepstage.errors import DataError, needs_extra
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -98,11 +96,10 @@ def run_tasks(
             n_jobs=jobs, return_as="generator_unordered", initializer=partial(end_with_parent)
         )(calls)
     except TerminatedWorkerError as error:
-        message = (
+        raise DataError(
             "a process that did the work died, of too little memory or of a damaged file: what is "
             "done is kept; run it again, with --jobs 1 if it dies again"
-        )
-        raise DataError(message) from error
+        ) from error
 
 
 def end_with_parent() -> None:
@@ -146,11 +143,10 @@ def time_limit(seconds: float) -> Iterator[None]:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _OutOfTimeError:
-        msg = (
+        raise DataError(
             f"not finished after {seconds:g} s: look at the file, or give it more time with "
             "--night-seconds"
-        )
-        raise DataError(msg) from None
+        ) from None
     finally:
         signal.signal(signal.SIGALRM, before)
 
@@ -182,10 +178,9 @@ def _on_cluster(work: Any, numbers: range, address: str) -> Generator[tuple[int,
             raise DataError(message) from error
         nodes = [versions["client"], versions["scheduler"], *versions["workers"].values()]
         if len(found := {str(node["packages"]["sleepstage"]) for node in nodes}) > 1:
-            message = (
+            raise DataError(
                 f"install one version of sleepstage here and at {address}, not {sorted(found)}"
             )
-            raise DataError(message)
         with config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
             held = client.submit(loads, dumps(work), pure=False)  # scattered, it could be lost
         done = as_completed(client.map(_call, numbers, work=held, pure=False), loop=client.loop)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from sleepstage._utils.files import write_atomically
-from sleepstage.core.hypnogram import clock_time, stage_runs
+from sleepstage.core.hypnogram import Hypnogram, clock_time, stage_runs
 from sleepstage.errors import needs_extra
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, UNIX_TIME
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sleepstage.core.hypnogram import Hypnogram
 
 # The standard texts of EDF+ know no class for N1 and N2 together, nor for all of NREM.
 _EDF: Final = {

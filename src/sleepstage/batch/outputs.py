@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from sleepstage._utils.files import discard, stale
-from sleepstage.batch.night import FILES, SUMMARY, read_summary, summary_text
+from sleepstage.batch.night import FILES, SUMMARY, Summary, read_summary, summary_text
 from sleepstage.batch.places import is_local
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sleepstage.batch.night import Summary
 
 _MARKS: Final = {"night", "source", "format", "stages", "fingerprint"}  # of every version
 _LONGEST: Final = 1 << 22  # bytes of a summary
@@ -57,11 +53,10 @@ def refuse_others(target: Path) -> None:
     """
     is_link = is_local(target) and target.is_symlink()
     if is_link or (target.exists() and not _is_ours(target)):
-        msg = (
+        raise DataError(
             f"{target} exists and is not a result of this night by sleepstage, so it is left as it "
             "is: move it away, or name another folder with --out"
         )
-        raise DataError(msg)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from sleepstage._utils.files import temporary_folder, write_atomically
 from sleepstage.errors import DataError, MissingExtraError, needs_extra
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
 _LEVELS: Final = 3  # of a file's path that readers look at: dataset, folder, file
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -14,9 +14,6 @@ from rich.text import Text
 
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.source import Options
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 _PIPE_WIDTH = 160  # columns: whoever reads a file or a log can scroll
 

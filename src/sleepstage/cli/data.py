@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
+from sleepstage.io.sleep_accel.check_files import DatasetReport, Facts, Finding
 from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.stages import FOUR_CLASS
-
-if TYPE_CHECKING:
-    from sleepstage.io.sleep_accel.check_files import DatasetReport, Facts, Finding
 
 _DEFAULT_FOLDER = "data/sleep-accel"
 

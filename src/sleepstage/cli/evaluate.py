@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from sleepstage.evaluation import PROTOCOLS
 from sleepstage.io.sleep_accel.read import find_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from sleepstage.evaluation.report import Table
     from sleepstage.evaluation.schema import FailedRun
     from sleepstage.ml.classifier import Classifier
@@ -101,8 +100,7 @@ def raise_failed(failed: Sequence[FailedRun], n_runs: int) -> None:
     """Raise a `DataError` that lists the runs that could not be done, if there are any."""
     if failed:
         reasons = "\n".join(f"{one.model}, run {one.run}: {one.reason}" for one in failed)
-        msg = f"{len(failed)} of {n_runs} runs could not be done:\n{reasons}"
-        raise DataError(msg)
+        raise DataError(f"{len(failed)} of {n_runs} runs could not be done:\n{reasons}")
 
 
 def choose(names: tuple[str, ...], settings: tuple[str, ...]) -> Mapping[str, Classifier]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sleepstage._utils.files import keep_apart, write_json
 from sleepstage.cli.console import console, number, simulated_banner, table
-from sleepstage.engine.stager import load_model
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sleepstage.engine.stager import Stager
+from sleepstage.engine.stager import Stager, load_model
 
 _File = click.Path(path_type=Path)
 

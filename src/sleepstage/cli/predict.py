@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 import numpy as np
@@ -19,21 +19,18 @@ from sleepstage.cli.console import (
     to_options,
     trained_banner,
 )
-from sleepstage.core.hypnogram import show_time
+from sleepstage.core.hypnogram import Hypnogram, show_time
 from sleepstage.core.periods import sleep_periods
-from sleepstage.engine.explanation import explain
+from sleepstage.core.recording import Recording
+from sleepstage.engine.explanation import Explanation, explain
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.io import open_nights
 from sleepstage.io.sleep_accel.read import find_data
+from sleepstage.io.source import Options, StoredNight
 from sleepstage.io.tables import read_tables
 from sleepstage.plotting import save_figure
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from sleepstage.core.hypnogram import Hypnogram
-    from sleepstage.core.recording import Recording
-    from sleepstage.io.source import Options, StoredNight
 
 _File = click.Path(path_type=Path)
 _NUMBERS: Final = (".csv", ".json", ".parquet")
@@ -112,16 +109,18 @@ def predict(
     if explain_to:
         with progress_bar("explaining") as progress:
             explanation = explain(stager, night, class_weights=class_weights, on_progress=progress)
-        if not explanation.lags:
-            console.print(
-                "this model reads the night from both ends: no past minutes are explained"
-            )
-        for path in explain_to:
-            if path.suffix in _NUMBERS:
-                explanation.save(path)
-            else:
-                save_figure(explanation.plot(), path)
-            console.print(f"explanation: {path}")
+        _save_explanation(explanation, explain_to)
+
+
+def _save_explanation(explanation: Explanation, paths: tuple[Path, ...]) -> None:
+    if not explanation.lags:
+        console.print("this model reads the night from both ends: no past minutes are explained")
+    for path in paths:
+        if path.suffix in _NUMBERS:
+            explanation.save(path)
+        else:
+            save_figure(explanation.plot(), path)
+        console.print(f"explanation: {path}")
 
 
 def one_night(recording: str, options: Options | None = None) -> StoredNight:

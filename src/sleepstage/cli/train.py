@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,12 @@ import click
 
 from sleepstage._utils.files import keep_apart, refuse_other_files
 from sleepstage.cli.console import console, number, progress_bar, simulated_banner, table
+from sleepstage.core.agreement import Agreement
+from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.sleep_accel.read import find_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sleepstage.core.agreement import Agreement
-    from sleepstage.core.recording import Recording
     from sleepstage.evaluation.schema import Metrics
     from sleepstage.ml.dataset import PreparedNight
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage._utils.files import FLAT
+from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sleepstage.core.hypnogram import Hypnogram
 
 NUMBERS: Final = ("accuracy", "kappa", "macro_f1")
 """Fields of `Agreement` that are one number."""

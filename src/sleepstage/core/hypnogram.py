@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sleepstage._utils.files import write_table
-from sleepstage.core.statistics import sleep_statistics
+from sleepstage.core.statistics import SleepStatistics, sleep_statistics
 from sleepstage.errors import DataError
 from sleepstage.plotting import plot_night
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, REASONS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     import polars as pl
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike, NDArray
-
-    from sleepstage.core.statistics import SleepStatistics
 
 _TINY: Final = 1e-9
 _YEAR_9000: Final = 2.2e11  # s: calendars end soon after
@@ -85,8 +82,7 @@ class Hypnogram:
         for name, expected in (("probabilities", shape), ("reasons", shape[:1])):
             found = getattr(self, name)
             if found is not None and found.shape != expected:
-                msg = f"{name} have shape {found.shape}, expected {expected}"
-                raise DataError(msg)
+                raise DataError(f"{name} have shape {found.shape}, expected {expected}")
 
     @classmethod
     def from_stages(cls, stages: ArrayLike, *, start: float = 0.0, **kwargs: Any) -> Hypnogram:
@@ -230,11 +226,7 @@ class Hypnogram:
         write_table(path, self.to_frame(), description)
 
     def plot(
-        self,
-        *,
-        reference: Hypnogram | None = None,
-        watch: Hypnogram | None = None,
-        title: str = "",
+        self, *, reference: Hypnogram | None = None, watch: Hypnogram | None = None, title: str = ""
     ) -> Figure:
         """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
         others = {"scored": reference, "staged by the watch": watch}

@@ -11,16 +11,14 @@ the sample at hand is used and any cut of the stream gives the same numbers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MOTION_COLUMNS: Final = ("counts", "peak_x_g", "peak_y_g", "peak_z_g")
 """Values of a motion summary."""
@@ -73,35 +71,22 @@ _KERNEL: Final = _impulse_response()
 
 @dataclass(frozen=True, eq=False)
 class MotionState:
-    """All that is remembered between two pushes of acceleration."""
+    """All that is remembered between two pushes of acceleration; at first, nothing."""
 
-    origin: float
+    origin: float = 0.0
     """Where the grid of windows begins, in seconds on the recording's clock."""
-    last: NDArray[np.float64]
+    last: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """Time since `origin` and x, y, z of the newest sample, shape (4,) or (0,)."""
-    filter_tail: NDArray[np.float64]
+    filter_tail: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2 * _HALF))
     """The resampled z axis before the next grid point, shape (2 * _HALF,)."""
-    next_point: int
+    next_point: int = 0
     """Number of the next grid point of the resampled z axis."""
-    seconds: NDArray[np.int64]
+    seconds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """The seconds since `origin` of the open window that have samples, shape (m,)."""
-    maxima: NDArray[np.float64]
+    maxima: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, len(MOTION_COLUMNS))))
     """Their largest magnitudes of filtered z and of x, y and z, in g, shape (m, 4)."""
-    closed_until: float
+    closed_until: float = -math.inf
     """End of the last closed window since `origin`: older samples come too late."""
-
-    @classmethod
-    def initial(cls, origin: float = 0.0) -> MotionState:
-        """State before the first sample."""
-        return cls(
-            origin=origin,
-            last=np.empty(0),
-            filter_tail=np.zeros(2 * _HALF),
-            next_point=0,
-            seconds=np.empty(0, dtype=np.int64),
-            maxima=np.empty((0, len(MOTION_COLUMNS))),
-            closed_until=-math.inf,
-        )
 
 
 def summarise_motion(
@@ -129,7 +114,7 @@ def summarise_motion(
     DataError
         If samples belong to a window that was closed before, or look like m/s².
     """
-    state = state or MotionState.initial()
+    state = state or MotionState()
     if len(acceleration) >= UNIT_SAMPLES:
         # Some hundred samples show the unit as well as a million.
         some = acceleration.values[:: len(acceleration) // UNIT_SAMPLES]
@@ -145,10 +130,9 @@ def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) ->
     """All summaries of a night at once; errors begin with `name`. See `summarise_motion`."""
     try:
         _check_night(acceleration)
-        return summarise_motion(acceleration, MotionState.initial(origin))[0]
+        return summarise_motion(acceleration, MotionState(origin))[0]
     except DataError as error:
-        msg = f"{name}: {error}"
-        raise DataError(msg) from error
+        raise DataError(f"{name}: {error}") from error
 
 
 def is_implausible(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:

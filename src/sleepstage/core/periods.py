@@ -24,15 +24,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from numpy.typing import NDArray
+
+from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.statistics import PERSISTENT_EPOCHS
 from sleepstage.stages import EPOCH_SECONDS, NOT_WORN, REASONS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sleepstage.core.hypnogram import Epoch, Hypnogram
 
 _AWAKE_EPOCHS: Final = 10
 _REM_EPOCHS: Final = 4
@@ -99,9 +97,15 @@ class _Switch:
     since: float = math.nan
     total: float = 0.0
 
-    def count(self, time: float, share: float) -> _Switch:
+    def follow(
+        self, time: float, share: float, *, on: bool, needed: float
+    ) -> tuple[_Switch, _Switch | None]:
+        """The state after an epoch, and the epochs that made it another if so many are enough."""
+        if on == self.on:
+            return _Switch(on), None
         since = self.since if self.n else time
-        return _Switch(self.on, self.n + 1, since, self.total + share)
+        counted = _Switch(self.on, self.n + 1, since, self.total + share)
+        return (counted, None) if counted.n < needed else (_Switch(on), counted)
 
 
 @dataclass(frozen=True)
@@ -148,44 +152,34 @@ def _follow_sleep(state: SleepState, epoch: Epoch) -> tuple[SleepState, _Switch 
     """The state, and the epochs that made it another if this one decides that."""
     if epoch.stage == "unscored":
         return (state if state.sleep.on else replace(state, sleep=_Switch())), None
-    sleeps, end = epoch.stage != "wake", epoch.time + EPOCH_SECONDS
-    if state.sleep.on and sleeps and epoch.time - state.end >= _GAP:  # nothing was seen for so long
+    sleeps, start, end = epoch.stage != "wake", state.start, state.end
+    if state.sleep.on and sleeps and epoch.time - end >= _GAP:  # nothing was seen for so long
         state = replace(state, sleep=_Switch())
-    if sleeps == state.sleep.on:
-        still = _Switch(on=sleeps)
-        return replace(state, sleep=still, end=end if sleeps else state.end), None
     awake = epoch.probabilities["wake"]
-    sleep = state.sleep.count(epoch.time, 1 - awake if sleeps else awake)
-    if sleep.n < (PERSISTENT_EPOCHS if sleeps else _AWAKE_EPOCHS):
-        return replace(state, sleep=sleep), None
-    if not sleeps:
-        return replace(state, sleep=_Switch()), sleep
-    start = state.start if sleep.since - state.end < _GAP else sleep.since
-    return replace(state, sleep=_Switch(on=True), start=start, end=end), sleep
+    share, needed = (1 - awake, PERSISTENT_EPOCHS) if sleeps else (awake, _AWAKE_EPOCHS)
+    sleep, change = state.sleep.follow(epoch.time, share, on=sleeps, needed=needed)
+    if sleeps and change is not None and not change.since - end < _GAP:
+        start = change.since
+    if sleeps and sleep.on:
+        end = epoch.time + EPOCH_SECONDS
+    return replace(state, sleep=sleep, start=start, end=end), change
 
 
 def _follow_rem(rem: _Switch, epoch: Epoch, *, asleep: bool) -> tuple[_Switch, _Switch | None]:
-    """The same of REM."""
-    is_rem = epoch.stage == "rem"
-    if is_rem == rem.on:
-        return _Switch(on=is_rem), None
-    rem = rem.count(epoch.time, epoch.probabilities["rem"] if is_rem else 0.0)
-    if is_rem and asleep and rem.n >= _REM_EPOCHS:
-        return _Switch(on=True), rem
-    return (_Switch() if not is_rem and rem.n == _REM_FREE_EPOCHS else rem), None
+    """The same of REM, of which only the beginning counts."""
+    if epoch.stage != "rem":
+        return rem.follow(epoch.time, 0.0, on=False, needed=_REM_FREE_EPOCHS)[0], None
+    needed = _REM_EPOCHS if asleep else math.inf
+    return rem.follow(epoch.time, epoch.probabilities["rem"], on=True, needed=needed)
 
 
 def _follow_wear(off: _Switch, epoch: Epoch) -> tuple[_Switch, _Switch | None]:
     """The same of a watch that is not worn."""
-    is_off = epoch.reason == REASONS[NOT_WORN]
-    if epoch.stage == "unscored" and not is_off:
+    if epoch.reason == REASONS[NOT_WORN]:
+        return off.follow(epoch.time, 1.0, on=True, needed=1)
+    if epoch.stage == "unscored":
         return off, None
-    if is_off == off.on:
-        return _Switch(on=is_off), None
-    off = off.count(epoch.time, 1.0)
-    if is_off:
-        return _Switch(on=True), off
-    return (_Switch() if off.n == _WORN_EPOCHS else off), None
+    return off.follow(epoch.time, 1.0, on=False, needed=_WORN_EPOCHS)[0], None
 
 
 def sleep_periods(hypnogram: Hypnogram) -> tuple[SleepPeriod, ...]:

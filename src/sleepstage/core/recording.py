@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sleepstage.core.hypnogram import Hypnogram, show_time
 from sleepstage.core.motion import (
@@ -28,11 +30,6 @@ from sleepstage.core.signals import (
 )
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 _log = logging.getLogger(__name__)
 
@@ -83,12 +80,11 @@ class Recording:
             if not isinstance(time := getattr(self, name), int | float):
                 object.__setattr__(self, name, to_time(time, name))
         if not EPOCH_SECONDS * (1 - _ROUNDING) <= self.end - self.start <= LONGEST_NIGHT:
-            msg = (
+            raise DataError(
                 f"recording of {self.subject or 'unnamed'} goes from {self.start:.10g} to "
                 f"{self.end:.10g} s: a night has at least one epoch of {EPOCH_SECONDS} s, and at "
                 f"most {LONGEST_NIGHT // 3600} h; correct the times, or give its start and end"
             )
-            raise DataError(msg)
 
     @classmethod
     def from_arrays(
@@ -231,11 +227,10 @@ def _plausible(given: Given | None, name: str) -> Samples:
     n_blank = 0 if given is None else np.isin(given[1], (0, -1)).sum()
     if n_dropped - n_blank > len(samples):
         low, high = PLAUSIBLE_BPM
-        msg = (
+        raise DataError(
             f"{name}: {n_dropped} of {n_dropped + len(samples)} values lie outside {low:g} to "
             f"{high:g} beats per minute; are the columns swapped? expected time, then heart rate"
         )
-        raise DataError(msg)
     if n_dropped:
         n_all = n_dropped + len(samples)
         _log.warning("%s: left out %d implausible of %d values", name, n_dropped, n_all)
@@ -248,5 +243,4 @@ def _default_start(heart_rate: Samples, motion: Samples) -> float:
         return float(motion.times[0]) - (WINDOW_SECONDS if ready else 0)
     if len(heart_rate):
         return float(heart_rate.times[0])
-    msg = "a recording needs heart rate or motion; give at least one of them"
-    raise DataError(msg)
+    raise DataError("a recording needs heart rate or motion; give at least one of them")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
 
 _END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
 _UNIX: Final = (1e9, 4e9)  # s: from 2001 to 2096
@@ -48,8 +45,7 @@ def to_seconds(times: Times) -> NDArray[np.float64]:
     if getattr(dtype, "tz", None) or getattr(dtype, "time_zone", None):  # of pandas, of polars
         array = np.asarray(times, dtype="datetime64[us]")
     elif array.dtype.kind == "M" and not (dtype is None or isinstance(times, _OF_NUMPY)):
-        msg = f"a column of {dtype} {_NAIVE}"
-        raise ValueError(msg)
+        raise ValueError(f"a column of {dtype} {_NAIVE}")
     if array.dtype.kind == "O":
         array = np.vectorize(_moment, otypes=[np.float64])(array)
     elif array.dtype.kind == "M":
@@ -82,8 +78,7 @@ def _moment(time: Any) -> float:
     if not isinstance(time, datetime):
         return float(time)
     if time.utcoffset() is None:
-        msg = f"{time} {_NAIVE}"
-        raise ValueError(msg)
+        raise ValueError(f"{time} {_NAIVE}")
     return time.timestamp()
 
 

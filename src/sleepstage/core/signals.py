@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples, Times
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 PLAUSIBLE_BPM: Final = (25.0, 240.0)
 """Heart rates outside are no heart rates: a watch writes 0 when it has lost the pulse."""
@@ -31,7 +29,7 @@ MAX_COUNTS: Final = 1e7
 MAX_STEPS: Final = 1e7
 """Steps of one sample, or since a pedometer was started: years of walking."""
 
-Given = tuple["Times", "ArrayLike"]
+Given = tuple["Times", ArrayLike]
 """Times and what was measured at them, or a single time and what was measured then."""
 
 
@@ -66,11 +64,10 @@ def clean_motion(given: Given | None, name: str = "motion") -> Samples:
     times, values = _arrays(given, name, row=True)
     columns = np.shape(values)[-1] if np.ndim(values) == 2 else 0
     if columns not in (3, len(MOTION_COLUMNS)):
-        msg = (
+        raise DataError(
             f"{name}: values have shape {np.shape(values)}, expected (n, 3) for x, y, z in g "
             f"or (n, {len(MOTION_COLUMNS)}) for {', '.join(MOTION_COLUMNS)}"
         )
-        raise DataError(msg)
     samples = Samples.clean(times, values, name=name, columns=columns)
     if columns == len(MOTION_COLUMNS):
         _check_count(f"{name}: activity count", samples.times, samples.values[:, 0], MAX_COUNTS)
@@ -78,11 +75,10 @@ def clean_motion(given: Given | None, name: str = "motion") -> Samples:
     if too_large.any():
         at = int(np.argmax(too_large))
         xyz = ", ".join(f"{value:g}" for value in samples.values[at, -3:])
-        msg = (
+        raise DataError(
             f"{name}: acceleration {xyz} at {samples.times[at]:.10g} s; no watch measures more "
             f"than {MAX_ACCELERATION:g} g: convert it to g, or delete the sample"
         )
-        raise DataError(msg)
     return samples
 
 
@@ -119,8 +115,7 @@ def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
             times, values = [times], [values]
         np.shape(values)  # a ragged list has none
     except (TypeError, ValueError) as error:
-        msg = f"{name}: expected a pair of arrays, times and values ({error})"
-        raise DataError(msg) from error
+        raise DataError(f"{name}: expected a pair of arrays, times and values ({error})") from error
     return times, values
 
 

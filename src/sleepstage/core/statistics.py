@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, TWO_CLASS, UNSCORED
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sleepstage.stages import Scheme
+from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, TWO_CLASS, UNSCORED, Scheme
 
 _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
 

@@ -7,14 +7,12 @@ so (Akidau et al. 2015, VLDB 8(12) 1792-1803).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Final
 
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RAW_COLUMNS: Final = 3
 """Values of a sample of acceleration."""
@@ -47,16 +45,10 @@ class IngestStats:
 class SampleBuffer:
     """Samples that the watermark has not passed, or that no epoch has asked for."""
 
-    heart_rate: Samples
-    steps: Samples
-    acceleration: Samples
-    summaries: Samples
-
-    @classmethod
-    def empty(cls) -> SampleBuffer:
-        """No samples of any signal."""
-        summaries = Samples.empty(len(MOTION_COLUMNS))
-        return cls(Samples.empty(), Samples.empty(), Samples.empty(RAW_COLUMNS), summaries)
+    heart_rate: Samples = field(default_factory=Samples.empty)
+    steps: Samples = field(default_factory=Samples.empty)
+    acceleration: Samples = field(default_factory=lambda: Samples.empty(RAW_COLUMNS))
+    summaries: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
 
     def signals(self) -> Iterator[tuple[str, Samples]]:
         """Each signal's name and samples."""

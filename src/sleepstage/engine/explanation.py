@@ -9,31 +9,29 @@ what it does when a signal is missing (occlusion, Zeiler and Fergus 2014, arXiv 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage._utils.files import write_table
+from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.motion import MOTION_COLUMNS
+from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
-from sleepstage.engine.features import FEATURES, FeatureState, push
+from sleepstage.engine.features import FEATURES, FeatureState, rows_until
+from sleepstage.engine.stager import Stager
 from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
 from sleepstage.plotting import plot_explanation
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
     import polars as pl
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from sleepstage.core.hypnogram import Hypnogram
-    from sleepstage.core.recording import Recording
-    from sleepstage.engine.stager import Stager
 
     Effects = NDArray[np.float32]
 
@@ -76,8 +74,7 @@ class Explanation:
         for name, columns in (("by_signal", self.signals), ("by_past", self.lags)):
             found, expected = getattr(self, name).shape, (len(self.hypnogram), len(columns))
             if found != expected:
-                msg = f"{name} has shape {found}, expected {expected}"
-                raise DataError(msg)
+                raise DataError(f"{name} has shape {found}, expected {expected}")
 
     def to_frame(self) -> pl.DataFrame:
         """Table with one row per epoch.
@@ -218,33 +215,18 @@ def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iter
     it costs that hour, and not the night.
     """
     n_epochs, ahead = recording.n_epochs, stager.info.look_ahead
-    features, model = FeatureState.initial(recording.start), stager.initial_state()
+    features, model = FeatureState(recording.start), stager.initial_state()
     for first in range(0, n_blocks * _BLOCK, _BLOCK):
         end = min(first + _BLOCK, n_epochs)
         n_told = min(_REACH, n_epochs - first)
         start_time, end_time = (recording.start + at * EPOCH_SECONDS for at in (first, end))
         hidden = _without_minutes(recording, start_time, end_time)
-        rows, _ = _rows(features, hidden, min(first + n_told + ahead, n_epochs))
+        rows, _ = rows_until(features, hidden, min(first + n_told + ahead, n_epochs))
         # A model that looks ahead is shown, as in `Stager.predict`, that nothing follows the night.
         beyond = np.full((n_told + ahead - len(rows), rows.shape[1]), np.nan, dtype=np.float32)
         probabilities, _ = stager.step(np.concatenate([rows, beyond]), model, exact=False)
         probabilities = probabilities[ahead:]
         probabilities[unscored_reasons(rows[:n_told]) > 0] = np.nan
         yield probabilities
-        rows, features = _rows(features, recording, end)
+        rows, features = rows_until(features, recording, end)
         _, model = stager.step(rows, model, exact=False)
-
-
-def _rows(
-    state: FeatureState, recording: Recording, until: int
-) -> tuple[NDArray[np.float32], FeatureState]:
-    """Rows of the epochs from where `state` stands up to `until`, and the state there."""
-    end = recording.start + until * EPOCH_SECONDS
-    start = state.time if state.n_epochs else -math.inf  # history comes with the first
-    return push(
-        state,
-        until=end,
-        heart_rate=recording.heart_rate.between(start, end),
-        motion=recording.motion.between(start, end, window_ends=True),
-        steps=recording.steps.between(start, end),
-    )

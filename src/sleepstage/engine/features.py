@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import bisect
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
+from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.engine.lookback import Lookback, Windows
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sleepstage.core.recording import Recording
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
@@ -53,47 +50,31 @@ class Feature(NamedTuple):
     reason: str
 
 
-_Column = tuple[str, str, str, "NDArray[np.float64]"]
+_Column = tuple[str, str, str, NDArray[np.float64]]
 """A feature where it is computed: name, unit, what it is for, and its values."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureState:
-    """All that is remembered between two pushes."""
+    """All that is remembered between two pushes; of a night that begins, only its start."""
 
     start: float
     """Start of the first epoch, in seconds on the recording's clock."""
-    n_epochs: int
+    n_epochs: int = 0
     """Epochs closed so far."""
-    heart_rate: Samples
-    motion: Samples
-    steps: Samples
+    heart_rate: Samples = field(default_factory=Samples.empty)
+    motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
+    steps: Samples = field(default_factory=Samples.empty)
     """All three: samples that later epochs look back on, and those of epochs not closed yet."""
-    levels: NDArray[np.float64]
+    levels: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """Mean heart rate of each of the last epochs, NaN where there was none: the baseline."""
-    calm: NDArray[np.int8]
+    calm: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
     """Of each of the last epochs: 1 calm, -1 not, 0 where there was no motion."""
-    last_movement: float
+    last_movement: float = math.nan
     """Time of the last summary with an activity count, NaN before the first."""
-    last_steps: float
-    last_walk: float
+    last_steps: float = math.nan
+    last_walk: float = math.nan
     """Times of the last sample of steps, and of the last with any, NaN before the first."""
-
-    @classmethod
-    def initial(cls, start: float) -> FeatureState:
-        """State at the start of a night."""
-        return cls(
-            start=start,
-            n_epochs=0,
-            heart_rate=Samples.empty(),
-            motion=Samples.empty(len(MOTION_COLUMNS)),
-            steps=Samples.empty(),
-            levels=np.empty(0),
-            calm=np.empty(0, dtype=np.int8),
-            last_movement=math.nan,
-            last_steps=math.nan,
-            last_walk=math.nan,
-        )
 
     @property
     def time(self) -> float:
@@ -119,7 +100,7 @@ def push(
     Parameters
     ----------
     state : FeatureState
-        From the call before, or `FeatureState.initial`.
+        From the call before, or ``FeatureState(start)``.
     until : float
         Seconds on the recording's clock up to which all samples have been given.
     heart_rate, motion, steps : Samples, optional
@@ -157,14 +138,22 @@ def push(
 
 def extract_features(recording: Recording) -> NDArray[np.float32]:
     """Rows for all epochs of a recording: one large `push`, shape (n_epochs, n_features)."""
-    rows, _ = push(
-        FeatureState.initial(recording.start),
-        until=recording.start + recording.n_epochs * EPOCH_SECONDS,
-        heart_rate=recording.heart_rate,
-        motion=recording.motion,
-        steps=recording.steps,
+    return rows_until(FeatureState(recording.start), recording, recording.n_epochs)[0]
+
+
+def rows_until(
+    state: FeatureState, recording: Recording, n_epochs: int
+) -> tuple[NDArray[np.float32], FeatureState]:
+    """Rows of the epochs from where `state` stands up to so many, and the state there."""
+    end = recording.start + n_epochs * EPOCH_SECONDS
+    start = state.time if state.n_epochs else -math.inf  # history comes with the first
+    return push(
+        state,
+        until=end,
+        heart_rate=recording.heart_rate.between(start, end),
+        motion=recording.motion.between(start, end, window_ends=True),
+        steps=recording.steps.between(start, end),
     )
-    return rows
 
 
 def mark_known(rows: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -192,8 +181,7 @@ def _append(
     closed = state.time if state.n_epochs else -math.inf
     if new.times[0] < newest or new.n_before(closed, window_ends=window_ends):
         at = f"{name} at {new.times[0]:.3f} s"
-        msg = f"{at} comes after that time was closed; push samples in order"
-        raise DataError(msg)
+        raise DataError(f"{at} comes after that time was closed; push samples in order")
     return known.followed_by(new)
 
 
@@ -256,12 +244,8 @@ def _describe_epochs(
         + _rest_columns(calm, n_epochs),
         "steps": _step_columns(ends - seen, ends - walked),
     }
-    state = replace(
-        state,
-        n_epochs=state.n_epochs + len(ends),
-        levels=levels[-_N_LEVELS:],
-        calm=calm[-_N_CALM:],
-    )
+    closed = state.n_epochs + len(ends)
+    state = replace(state, n_epochs=closed, levels=levels[-_N_LEVELS:], calm=calm[-_N_CALM:])
     return columns, _trace(heart_rate), state
 
 
@@ -411,7 +395,7 @@ def _step_columns(seen: NDArray[np.float64], walked: NDArray[np.float64]) -> lis
 
 SUMMARIES: Final = tuple(
     Feature(name, signal, unit, reason)
-    for signal, columns in _describe_epochs(FeatureState.initial(0.0), np.zeros(1))[0].items()
+    for signal, columns in _describe_epochs(FeatureState(0.0), np.zeros(1))[0].items()
     for name, unit, reason, _ in columns
 )
 """Numbers that describe the epoch and what was before it, as they are listed where computed."""

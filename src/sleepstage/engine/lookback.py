@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sleepstage.core.samples import Samples
+from sleepstage.core.samples import Samples
 
 _SPREAD_VALUES: Final = 3  # at least
 

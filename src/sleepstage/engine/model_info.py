@@ -77,14 +77,12 @@ class ModelInfo:
             msg = "its description is damaged: train the model again, or get the file again"
             raise ModelFileError(msg) from error
         if values.get("format") != FORMAT:
-            msg = (
+            raise ModelFileError(
                 f"model format {values.get('format')} of sleepstage {values.get('version')}; this "
                 f"version reads {FORMAT}: train the model again, or install that version"
             )
-            raise ModelFileError(msg)
         if not {"features", "scheme"} <= set(values):
-            msg = "its description lacks features or scheme: train the model again"
-            raise ModelFileError(msg)
+            raise ModelFileError("its description lacks features or scheme: train the model again")
         known = {_FILE_KEYS.get(one.name, one.name) for one in fields(cls)}
         unknown = sorted(set(values) - known)
         unknown += [name for name in values["features"] if name not in FEATURE_NAMES]

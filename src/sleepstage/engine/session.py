@@ -8,10 +8,12 @@ step. So the same night gives the same epochs, bit for bit, however it was cut i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Epoch, show_time, staged
 from sleepstage.core.motion import (
@@ -30,16 +32,9 @@ from sleepstage.engine.features import FeatureState, push
 from sleepstage.engine.snapshot import pack, unpack
 from sleepstage.engine.wear import unscored_reasons
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS
+from sleepstage.stages import EPOCH_SECONDS, Scheme
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sleepstage.stages import Scheme
-
-ModelState = tuple["NDArray[Any]", ...]
+ModelState = tuple[NDArray[Any], ...]
 """What a model remembers from epoch to epoch, the graph first, then the prior correction; all
 zeros at the start."""
 
@@ -75,50 +70,24 @@ class _State:
     """All that a session remembers. Replaced as a whole: what fails changes nothing."""
 
     lateness: float
-    clock: float
-    """The largest `now`."""
     weights: NDArray[np.float64]
     """Probabilities are multiplied by these before the largest is taken."""
-    motion_columns: int
-    """3 for raw acceleration, 4 for summaries, 0 before the first."""
-    n_lengths: int
-    """Samples of acceleration since its unit was last judged."""
-    n_long: int
-    """Those of them that are too long, or too short, to be in g and with gravity."""
-    waiting: SampleBuffer
     motion: MotionState
     features: FeatureState
-    model: tuple[NDArray[Any], ...]
+    model: ModelState
     reasons: NDArray[np.int8]
     """Why the epochs that a model looks ahead for can't be staged; shape (look_ahead,)."""
-    sleep: SleepState
-    intake: IngestStats
-
-    @classmethod
-    def initial(
-        cls,
-        model: LiveModel,
-        start: float = 0.0,
-        lateness: float = 0.0,
-        class_weights: Mapping[str, float] | None = None,
-    ) -> _State:
-        """State at the start of a night."""
-        weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
-        return cls(
-            lateness=lateness,
-            clock=-math.inf,
-            weights=np.array(weights, dtype=np.float64),
-            motion_columns=0,
-            n_lengths=0,
-            n_long=0,
-            waiting=SampleBuffer.empty(),
-            motion=MotionState.initial(start),
-            features=FeatureState.initial(start),
-            model=model.initial_state(),
-            reasons=np.zeros(model.look_ahead, dtype=np.int8),
-            sleep=SleepState(),
-            intake=IngestStats(),
-        )
+    clock: float = -math.inf
+    """The largest `now`."""
+    motion_columns: int = 0
+    """3 for raw acceleration, 4 for summaries, 0 before the first."""
+    n_lengths: int = 0
+    """Samples of acceleration since its unit was last judged."""
+    n_long: int = 0
+    """Those of them that are too long, or too short, to be in g and with gravity."""
+    waiting: SampleBuffer = field(default_factory=SampleBuffer)
+    sleep: SleepState = field(default_factory=SleepState)
+    intake: IngestStats = field(default_factory=IngestStats)
 
     @property
     def watermark(self) -> float:
@@ -151,14 +120,18 @@ class Session:
     ) -> None:
         start = to_time(start, "start")
         if to_time(lateness, "lateness") < 0:
-            msg = f"lateness={lateness}: expected 0 s or more"
-            raise DataError(msg)
-        self._resume(model, _State.initial(model, start, float(lateness), class_weights))
-
-    def _resume(self, model: LiveModel, state: _State) -> None:
+            raise DataError(f"lateness={lateness}: expected 0 s or more")
         self.model = model
-        self._state = state
-        self._passed = SampleBuffer.empty()
+        weights = [(class_weights or {}).get(name, 1.0) for name in model.scheme.classes]
+        self._state = _State(
+            lateness=float(lateness),
+            weights=np.array(weights, dtype=np.float64),
+            motion=MotionState(start),
+            features=FeatureState(start),
+            model=model.initial_state(),
+            reasons=np.zeros(model.look_ahead, dtype=np.int8),
+        )
+        self._passed = SampleBuffer()
         self._events: tuple[SleepEvent, ...] = ()
 
     def __repr__(self) -> str:
@@ -275,14 +248,8 @@ class Session:
         moved, walked = clean_motion(motion), clean_steps(steps)
         now = None if now is None else to_time(now, "now")
         self._check_kind(moved)
-        raw = moved.values.shape[1] == RAW_COLUMNS
-        nothing = SampleBuffer.empty()
-        given = SampleBuffer(
-            heart_rate=beats,
-            steps=walked,
-            acceleration=moved if raw else nothing.acceleration,
-            summaries=nothing.summaries if raw else moved,
-        )
+        kind = "acceleration" if moved.values.shape[1] == RAW_COLUMNS else "summaries"
+        given = SampleBuffer(heart_rate=beats, steps=walked, **{kind: moved})
         self._check_clock(given, now)
         n_given = sum(
             np.asarray(one[0]).size for one in (heart_rate, motion, steps) if one is not None
@@ -323,22 +290,20 @@ class Session:
             newest = [float(samples.times[-1]) for _, samples in given.signals() if len(samples)]
             name, time = "the newest sample", max(newest, default=horizon)
         if time > horizon:
-            msg = (
+            raise DataError(
                 f"{name} is at {show_time(time)}, the session at "
                 f"{show_time(horizon - LONGEST_SILENCE)}: a push goes on by at most 24 h. Give "
                 "times in seconds, not milliseconds, and in one time zone; push long histories a "
                 "day at a time; after a longer silence begin another session"
             )
-            raise DataError(msg)
 
     def _check_kind(self, moved: Samples) -> None:
         columns, before = moved.values.shape[1], self._state.motion_columns
         if len(moved) and before and columns != before:
-            msg = (
+            raise DataError(
                 f"motion: {columns} values a sample, and {before} before; a session takes either "
                 f"raw acceleration ({RAW_COLUMNS}) or summaries ({len(MOTION_COLUMNS)})"
             )
-            raise DataError(msg)
         if columns == RAW_COLUMNS and len(moved) >= UNIT_SAMPLES:
             check_unit(_lengths(moved))
 
@@ -357,8 +322,8 @@ class Session:
         Raises `SnapshotError` if it is damaged, of another version, or was taken with
         another model.
         """
-        session = cls.__new__(cls)
-        session._resume(model, unpack(snapshot, _State.initial(model), model.digest))  # noqa: SLF001
+        session = cls(model, start=0.0)
+        session._state = unpack(snapshot, session._state, model.digest)
         return session
 
 
@@ -397,18 +362,14 @@ def _insert(
 ) -> _State:
     """Put samples up to the limit among those that wait, count them, and set the clock."""
     waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
-    if now is None:
-        newest = [samples.times[-1] for _, samples in waiting.signals() if len(samples)]
-        return replace(
-            state, waiting=waiting, intake=intake, clock=float(max([state.clock, *newest]))
-        )
-    if math.isfinite(state.clock):
+    times = [one.times[-1] for _, one in waiting.signals() if len(one)] if now is None else [now]
+    if now is not None and math.isfinite(state.clock):
         intake = replace(
             intake,
             clock_back=max(intake.clock_back, float(state.clock - now)),
             clock_ahead=max(intake.clock_ahead, float(now - state.clock)),
         )
-    return replace(state, waiting=waiting, intake=intake, clock=max(state.clock, float(now)))
+    return replace(state, waiting=waiting, intake=intake, clock=float(max([state.clock, *times])))
 
 
 def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
@@ -417,10 +378,10 @@ def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Ep
     ends = end > state.features.time
     n_passed = state.waiting.acceleration.n_before(mark)
     if not ends and n_passed < _STRETCH:
-        return state, [], SampleBuffer.empty()
+        return state, [], SampleBuffer()
     state = _summarise(state, mark)
     if not ends:
-        return state, [], SampleBuffer.empty()
+        return state, [], SampleBuffer()
     passed, waiting = state.waiting.divide(end)
     rows, features = push(
         state.features,

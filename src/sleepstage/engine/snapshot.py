@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.errors import SnapshotError, SnapshotMismatchError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 _FORMAT: Final = 3  # raised when a state changes its fields or their meaning
 _LEVEL: Final = 1  # of compression: more costs time and gains nothing on floats
@@ -54,11 +51,10 @@ def unpack(content: bytes, like: State, belongs_to: str) -> State:
         msg = f"a snapshot of format {version}; this version of sleepstage reads format {_FORMAT}"
         raise SnapshotMismatchError(msg)
     if owner != belongs_to:
-        msg = (
+        raise SnapshotMismatchError(
             f"the snapshot was taken with another model ({str(owner)[:12]}) than this one "
             f"({belongs_to[:12]}): load that model file to go on"
         )
-        raise SnapshotMismatchError(msg)
     state: State = _rebuild(like, arrays, "")
     return state
 

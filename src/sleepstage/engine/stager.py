@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Hypnogram, likeliest, temper
+from sleepstage.core.recording import Recording
+from sleepstage.core.samples import Time
 from sleepstage.engine.features import FEATURE_NAMES, extract_features, mark_known
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection
@@ -16,12 +19,6 @@ from sleepstage.engine.session import ModelState, Session
 from sleepstage.engine.wear import never_worn, unscored_reasons
 from sleepstage.errors import DataError, ModelFileError
 from sleepstage.stages import NOT_WORN, SCHEMES, Scheme
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sleepstage.core.recording import Recording
-    from sleepstage.core.samples import Time
 
 SHIPPED_MODELS: Final = {
     name: Path(__file__).parent / "models" / f"{name}.onnx"
@@ -66,8 +63,7 @@ class Stager:
         try:
             self.info = self._read_info()
         except ModelFileError as error:
-            msg = f"{name}: {error}"
-            raise ModelFileError(msg) from error
+            raise ModelFileError(f"{name}: {error}") from error
         self.scheme = SCHEMES[self.info.scheme]
         self._prior_correction = PriorCorrection(self.info.typical)
         self._columns = [FEATURE_NAMES.index(name) for name in self.info.features]
@@ -133,8 +129,7 @@ class Stager:
 
     def _require_live(self) -> None:
         if self.info.whole_night:
-            msg = "a whole-night model stages recordings, not epochs as they come"
-            raise DataError(msg)
+            raise DataError("a whole-night model stages recordings, not epochs as they come")
 
     def initial_state(self) -> ModelState:
         """State before the first epoch."""
@@ -253,8 +248,7 @@ def _read(path: Path) -> bytes:
         msg = f"{path}: no such model file; train one with: sleepstage train"
         raise ModelFileError(msg) from error
     except OSError as error:
-        msg = f"{path}: can't be read ({error.strerror})"
-        raise DataError(msg) from error
+        raise DataError(f"{path}: can't be read ({error.strerror})") from error
 
 
 def _open_graph(content: bytes, name: str) -> Any:
@@ -266,8 +260,7 @@ def _open_graph(content: bytes, name: str) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no other base
-        msg = f"{name}: not a model file of sleepstage, or damaged"
-        raise ModelFileError(msg) from error
+        raise ModelFileError(f"{name}: not a model file of sleepstage, or damaged") from error
 
 
 def available_models() -> tuple[str, ...]:

@@ -16,15 +16,13 @@ worn epochs are still enough, but only 0.08 % have a heart rate that is overdue.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.stages import NO_DATA, NOT_WORN
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _TWO_HOURS: Final = 240  # epochs
 _PATIENCE: Final = 300.0  # s that a heart rate may be overdue

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from sleepstage.errors import needs_extra
+from sleepstage.evaluation.schema import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sleepstage.evaluation.schema import Results
     from sleepstage.ml.classifier import Classifier
 
 __all__ = ["PROTOCOLS", "evaluate"]

@@ -5,9 +5,11 @@ All epochs are pooled. Curves hold at most 100 points, areas are of all points.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
     precision_recall_curve,
@@ -15,21 +17,14 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from sleepstage.core.agreement import agreement
+from sleepstage.core.agreement import ScoredNight, agreement
 from sleepstage.core.hypnogram import certainty, likeliest
 from sleepstage.errors import DataError
 from sleepstage.evaluation.schema import CertaintyPoint, Curve, Reliability, RemPoint
 from sleepstage.stages import FOUR_CLASS, Scheme
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sleepstage.core.agreement import ScoredNight
-
-    Floats = NDArray[np.float64]
-    Nights = Mapping[str, ScoredNight]
+Floats = NDArray[np.float64]
+Nights = Mapping[str, ScoredNight]
 
 REM_FACTORS: Final = tuple(2.0 ** (step / 4) for step in range(-8, 9))
 """A quarter to four times, in equal ratios; 1 among them."""
@@ -117,8 +112,7 @@ def rem_trade_off(
     Errors as of `roc_curves`, and a `DataError` if the scheme has no class ``rem``.
     """
     if "rem" not in scheme.classes:
-        msg = f"{scheme.name} has no class 'rem': choose a scheme with one"
-        raise DataError(msg)
+        raise DataError(f"{scheme.name} has no class 'rem': choose a scheme with one")
     reference, probabilities = _pooled(nights, scheme)
     points = []
     for weight in map(float, weights):
@@ -178,6 +172,5 @@ def _pooled(nights: Nights, scheme: Scheme) -> tuple[NDArray[np.int8], Floats]:
         rows.append(probabilities[night.counted].astype(np.float64))
     pooled = np.concatenate(rows)
     if np.isnan(pooled).any(axis=1).all():
-        msg = f"no epoch of {len(nights)} nights is scored, counts and has probabilities"
-        raise DataError(msg)
+        raise DataError(f"no epoch of {len(nights)} nights is scored, counts and has probabilities")
     return np.concatenate(codes), pooled

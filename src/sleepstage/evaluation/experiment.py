@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,13 +24,10 @@ from sleepstage.core.recording import person_of
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import PROTOCOLS
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save, train_and_test
-from sleepstage.evaluation.splits import holdout, kfold
+from sleepstage.evaluation.splits import Split, holdout, kfold
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sleepstage.evaluation.splits import Split
     from sleepstage.io.source import Progress
     from sleepstage.ml.classifier import Classifier
     from sleepstage.ml.dataset import PreparedNight
@@ -84,8 +82,7 @@ def plan(
     Raises `DataError` if there is no such protocol, or there are too few people for it.
     """
     if protocol not in PROTOCOLS:
-        msg = f"no protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}"
-        raise DataError(msg)
+        raise DataError(f"no protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
     if protocol == "holdout":
         seeds = list(range(seed, seed + number))
         splits = [holdout(subjects, seed=one) for one in seeds]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import bootstrap, linregress, wilcoxon
 
-from sleepstage.core.agreement import NUMBERS, agreement
+from sleepstage.core.agreement import NUMBERS, ScoredNight, agreement
+from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import person_of
 from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
-from sleepstage.evaluation.schema import BlandAltman, Difference, Estimate, Spread
-from sleepstage.stages import UNSCORED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sleepstage.core.agreement import ScoredNight
-    from sleepstage.core.hypnogram import Hypnogram
-    from sleepstage.evaluation.schema import Numbers
-    from sleepstage.stages import Scheme
+from sleepstage.evaluation.schema import BlandAltman, Difference, Estimate, Numbers, Spread
+from sleepstage.stages import UNSCORED, Scheme
 
 _RESAMPLES: Final = 9999
 _SEED: Final = 0  # the same for every number, so that none depends on which were made before it

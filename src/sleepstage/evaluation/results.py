@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
-from sleepstage.core.agreement import reported_schemes
+from sleepstage.core.agreement import Agreement, Report, ScoredNight, reported_schemes
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import curves, people, schema
+from sleepstage.evaluation.experiment import Task
 from sleepstage.evaluation.run import Outcome
+from sleepstage.stages import Scheme
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from sleepstage.core.agreement import Agreement, Report, ScoredNight
-    from sleepstage.evaluation.experiment import Task
-    from sleepstage.stages import Scheme
-
-    Outcomes = Mapping[Task, Outcome | SleepstageError]
+Outcomes = Mapping[Task, Outcome | SleepstageError]
 
 
 def results(outcomes: Outcomes) -> schema.Results:
@@ -27,8 +22,7 @@ def results(outcomes: Outcomes) -> schema.Results:
     done = by_model(outcomes)
     if not done:
         reason = next(str(one) for one in outcomes.values() if isinstance(one, SleepstageError))
-        msg = f"none of {len(outcomes)} runs could be done; the first says: {reason}"
-        raise DataError(msg)
+        raise DataError(f"none of {len(outcomes)} runs could be done; the first says: {reason}")
     first = next(iter(done.values()))
     models = {name: _model(runs, first) for name, runs in done.items()}
     return schema.Results(

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sleepstage._utils.files import encode, write_atomically, write_json
 from sleepstage.core.agreement import ScoredNight, report
+from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.evaluation.schema import Metrics, OperatingPoint
+from sleepstage.evaluation.splits import Split
 from sleepstage.io import open_nights
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
 from sleepstage.plotting import save_figure
 from sleepstage.stages import UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from sleepstage.core.hypnogram import Hypnogram
-    from sleepstage.core.recording import Recording
-    from sleepstage.evaluation.splits import Split
     from sleepstage.io.source import Progress
     from sleepstage.ml.classifier import Classifier, Fitted
 
@@ -123,23 +122,21 @@ def _check_live(fitted: Fitted, night: PreparedNight) -> None:
         changed = decided & (then.codes != whole.codes[:known])
         changed |= np.abs(before - after).max(axis=1) > _SAME
         if changed.any():
-            msg = (
+            raise DataError(
                 f"live is True, but the prediction of epoch {int(np.argmax(changed)) + 1} of "
                 f"{night.subject} changes if all that was recorded after epoch {known}, and the "
                 "expert's stages, are removed; look back only, or set live to False"
             )
-            raise DataError(msg)
 
 
 def _predict(fitted: Fitted, night: PreparedNight) -> Hypnogram:
     """Hypnogram of a night, checked: the classifier may be anybody's."""
     predicted = fitted.predict(night)
     if len(predicted) != len(night.codes) or predicted.probabilities is None:
-        msg = (
+        raise DataError(
             f"predict gave {len(predicted)} epochs of {night.subject}, expected "
             f"{len(night.codes)} with probabilities"
         )
-        raise DataError(msg)
     return predicted
 
 

@@ -6,13 +6,10 @@ Shares, kappa, F1 and areas are at most 1; None stands where a number is not def
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from sleepstage._utils.files import FLAT
 from sleepstage.core.agreement import Report
-
-if TYPE_CHECKING:
-    from sleepstage.evaluation.splits import Split
+from sleepstage.evaluation.splits import Split
 
 Numbers = dict[str, float | None]
 """Of a person or a night; see `sleepstage.evaluation.people.per_person`."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sleepstage.core.recording import person_of
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _TEST_SHARE = 0.10
 _GROUPS = 6  # of training people, that take turns to validate
@@ -73,8 +70,7 @@ def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
 def _split(subjects: Sequence[str], train: list[str], test: list[str]) -> Split:
     """Split of nights, from one of people."""
     if len(train) < 2:
-        msg = f"{len(train)} people left to train on, two are the least: use more folds"
-        raise DataError(msg)
+        raise DataError(f"{len(train)} people left to train on, two are the least: use more folds")
     groups = _groups(train, min(_GROUPS, len(train)))
 
     def nights(people: Sequence[str]) -> tuple[str, ...]:

@@ -6,26 +6,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.ml.dataset import class_counts
+from sleepstage.ml.dataset import PreparedNight, class_counts
 from sleepstage.stages import FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
     from sleepstage.io.source import Progress
-    from sleepstage.ml.dataset import PreparedNight
 
-    Groups = Sequence[Sequence[str]]
-    Probabilities = Callable[[PreparedNight], NDArray[Any]]
+Groups = Sequence[Sequence[str]]
+Probabilities = Callable[[PreparedNight], NDArray[Any]]
 
 
 class Fitted(Protocol):

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sleepstage.engine.features import SUMMARIES, TRACE
 from sleepstage.errors import DataError
-from sleepstage.ml.networks import RecurrentConfig, require_positive
+from sleepstage.ml.networks import RecurrentConfig, TransformerConfig, require_positive
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sleepstage.ml.networks import TransformerConfig
 
 _SUMMARY_NAMES: Final = tuple(feature.name for feature in SUMMARIES)
 
@@ -88,21 +84,18 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         schemes = (FOUR_CLASS.name, FIVE_CLASS.name)
         if self.scheme not in schemes:
-            msg = f"scheme={self.scheme}: expected one of {', '.join(schemes)}"
-            raise DataError(msg)
+            raise DataError(f"scheme={self.scheme}: expected one of {', '.join(schemes)}")
         require_positive(self, "training_epochs", "batch_size", "crop_epochs", "warm_up_steps")
         if not 0 <= (share := sum(self.variants.values())) < 1 + 1e-9:
             named = "evenings, late_starts and thinning"
-            msg = f"{named} are {share:g} of the recordings together; expected 0 to 1"
-            raise DataError(msg)
+            raise DataError(f"{named} are {share:g} of the recordings together; expected 0 to 1")
         if self.look_ahead < 0 or (self.look_ahead and self.whole_night):
             msg = f"look_ahead={self.look_ahead}: expected 0 or more, and 0 for a whole night"
             raise DataError(msg)
         unknown = [name for name in self.features if name not in _SUMMARY_NAMES]
         if unknown or not self.features:
             named = ", ".join(unknown) or "(none)"
-            msg = f"unknown features {named}; there are {', '.join(_SUMMARY_NAMES)}"
-            raise DataError(msg)
+            raise DataError(f"unknown features {named}; there are {', '.join(_SUMMARY_NAMES)}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -142,8 +135,7 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            msg = f"{assignment!r}: expected name=value"
-            raise DataError(msg)
+            raise DataError(f"{assignment!r}: expected name=value")
         config = _replaced(config, name.strip().split("."), text.strip(), assignment)
     return config
 
@@ -156,10 +148,9 @@ def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
             name for name, part in parts.items() if path[0] in {one.name for one in fields(part)}
         ]
         if not named:
-            msg = (
+            raise DataError(
                 f"{assignment!r}: no {path[0]!r} in the configuration; there are {', '.join(known)}"
             )
-            raise DataError(msg)
         return replace(
             config, **{name: _replaced(parts[name], path, text, assignment) for name in named}
         )
@@ -168,8 +159,7 @@ def _replaced(config: Any, path: list[str], text: str, assignment: str) -> Any:
         return replace(config, **{path[0]: _replaced(old, path[1:], text, assignment)})
     new = _parse(text, old)
     if new is None or len(path) > 1:
-        msg = f"{assignment!r}: expected a value like {old!r}"
-        raise DataError(msg)
+        raise DataError(f"{assignment!r}: expected a value like {old!r}")
     return replace(config, **{path[0]: new})
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from sleepstage.core.recording import Recording
 from sleepstage.engine.features import (
     FEATURE_NAMES,
     FEATURES,
@@ -21,17 +25,9 @@ from sleepstage.engine.features import (
     mark_known,
 )
 from sleepstage.errors import DataError
+from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.variants import make_variants
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, SCHEMES, UNSCORED, Scheme
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    from sleepstage.core.recording import Recording
-    from sleepstage.ml.config import TrainingConfig
 
 _log = logging.getLogger(__name__)
 

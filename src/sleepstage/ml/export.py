@@ -5,27 +5,24 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from sleepstage.engine.model_info import METADATA_KEY, ModelInfo
+from sleepstage.ml.fit import Network
 from sleepstage.ml.networks import (
     CausalNetwork,
     RecurrentNetwork,
+    State,
     WholeNightNetwork,
     split_directions,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sleepstage.ml.fit import Network
-    from sleepstage.ml.networks import State
 
 _OPSET: Final = 18
 _IR_VERSION: Final = 8

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
-from torch.overrides import TorchFunctionMode
 
 from sleepstage.core.agreement import agreement
 from sleepstage.engine.features import mark_known
 from sleepstage.errors import DataError
-from sleepstage.ml.dataset import Example, batches, class_counts, example, input_rows
-from sleepstage.ml.networks import CausalNetwork, WholeNightNetwork
+from sleepstage.ml.config import TrainingConfig
+from sleepstage.ml.dataset import Example, PreparedNight, batches, class_counts, example, input_rows
+from sleepstage.ml.networks import CausalNetwork, Dropout, WholeNightNetwork
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
     from sleepstage.io.source import Progress
-    from sleepstage.ml.config import TrainingConfig
-    from sleepstage.ml.dataset import PreparedNight
 
 _log = logging.getLogger(__name__)
 _global_generator: Final = Lock()
@@ -122,13 +118,16 @@ def fit(
         rng = np.random.default_rng(config.seed)
         mean_F, std_F = _moments(examples)
         network = _new_network(mean_F, std_F, config).to(device)
-        dropout: AbstractContextManager[Any] = nullcontext()
+        averaged = AveragedModel(network, avg_fn=partial(_running_mean, decay=config.averaging))
         recurrent = [one for one in network.modules() if isinstance(one, nn.RNNBase)]
         # Between stacked recurrent layers torch drops out by itself.
         if device.type == "cpu" and not any(one.dropout for one in recurrent):
-            dropout = _Dropout(torch.get_rng_state())
+            generator = torch.Generator()
+            generator.set_state(torch.get_rng_state())
+            for module in network.modules():
+                if isinstance(module, Dropout):
+                    module.generator = generator
             seeded.close()  # from here on, it shares nothing with what other threads fit
-        averaged = AveragedModel(network, avg_fn=partial(_running_mean, decay=config.averaging))
         mean_network = cast("Network", averaged.module)
         loss_of = nn.CrossEntropyLoss(
             _class_weights(examples, config).to(device),
@@ -145,8 +144,7 @@ def fit(
             network.train()
             losses = []
             for rows_BTF, codes_BT, lengths_B in batches(examples, config, std_F, rng):
-                with dropout:
-                    logits_BTC = network.score(rows_BTF.to(device), lengths_B.to(device))
+                logits_BTC = network.score(rows_BTF.to(device), lengths_B.to(device))
                 loss = loss_of(logits_BTC.flatten(0, 1), codes_BT.to(device).flatten())
                 optimizer.zero_grad()
                 loss.backward()
@@ -197,23 +195,6 @@ def _seeded(seed: int) -> Iterator[None]:
     with _global_generator, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-class _Dropout(TorchFunctionMode):
-    """Draw dropout from a generator in this state, as torch would from its own."""
-
-    def __init__(self, state: Tensor) -> None:
-        super().__init__()
-        self._generator = torch.Generator()
-        self._generator.set_state(state)
-
-    def __torch_function__(self, function: Any, _: Any, given: Any = (), named: Any = None) -> Any:
-        named = named or {}
-        if function is not nn.functional.dropout or not (named["training"] and named["p"]):
-            return function(*given, **named)
-        kept = 1 - named["p"]
-        noise = torch.empty_like(given[0]).bernoulli_(kept, generator=self._generator)
-        return given[0] * noise.div_(kept)
 
 
 def _choose_device(name: str) -> torch.device:

@@ -31,8 +31,20 @@ def require_positive(config: object, *names: str) -> None:
     """Refuse a configuration in which one of these is less than one."""
     for name in names:
         if getattr(config, name) < 1:
-            msg = f"{name}={getattr(config, name)}: expected 1 or more"
-            raise DataError(msg)
+            raise DataError(f"{name}={getattr(config, name)}: expected 1 or more")
+
+
+class Dropout(nn.Dropout):
+    """Draws as torch's does, from a generator of its own if it is given one."""
+
+    generator: torch.Generator | None = None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values, some of them put to zero in training."""
+        if self.generator is None or not (self.training and self.p):
+            return super().forward(values)
+        noise = torch.empty_like(values).bernoulli_(1 - self.p, generator=self.generator)
+        return values * noise.div_(1 - self.p)
 
 
 class Inputs(nn.Module):
@@ -63,7 +75,7 @@ class Inputs(nn.Module):
                 nn.Conv1d(_CHANNELS, _CHANNELS, kernel_size=5, stride=2, padding=2),
                 nn.ReLU(),
             )
-            self.condense = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(2 * _CHANNELS, _CHANNELS))
+            self.condense = nn.Sequential(Dropout(_DROPOUT), nn.Linear(2 * _CHANNELS, _CHANNELS))
 
     def forward(self, rows_BTF: Tensor) -> Tensor:
         """Values of shape (B, T, width), from rows of `sleepstage.engine.features.mark_known`."""
@@ -116,8 +128,7 @@ class RecurrentConfig:
     def __post_init__(self) -> None:
         require_positive(self, "hidden", "layers")
         if self.cell not in _CELLS:
-            msg = f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}"
-            raise DataError(msg)
+            raise DataError(f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}")
 
     def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> RecurrentNetwork:
         """Make a new network; see `Inputs` for the rest."""
@@ -138,7 +149,7 @@ class RecurrentNetwork(CausalNetwork):
             batch_first=True,
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(config.hidden, n_classes)
 
     def initial_state(self, n_nights: int) -> State:
@@ -235,7 +246,7 @@ class TransformerNetwork(CausalNetwork):
         self.embed = nn.Linear(inputs.width, config.width)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(config.width, n_classes)
 
     @property
@@ -310,9 +321,9 @@ class _Layer(nn.Module):
             nn.LayerNorm(config.width),
             nn.Linear(config.width, 2 * config.width),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(2 * config.width, config.width),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
         )
 
     def forward(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from sleepstage.core.hypnogram import temper
+from sleepstage.core.hypnogram import Hypnogram, temper
 from sleepstage.core.recording import person_of
 from sleepstage.engine.model_info import ModelInfo
 from sleepstage.engine.prior_correction import PriorCorrection
@@ -19,22 +21,18 @@ from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep
 from sleepstage.io.sleep_accel import read as sleep_accel
+from sleepstage.ml.classifier import Groups
 from sleepstage.ml.config import TrainingConfig
+from sleepstage.ml.dataset import PreparedNight
 from sleepstage.ml.export import export_graph, model_file
 from sleepstage.ml.fit import fit_members
 from sleepstage.ml.networks import TransformerConfig
 from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import onnx
-    from numpy.typing import NDArray
 
-    from sleepstage.core.hypnogram import Hypnogram
     from sleepstage.io.source import Progress
-    from sleepstage.ml.classifier import Groups
-    from sleepstage.ml.dataset import PreparedNight
 
 REM_TARGET: Final = 0.70
 """Share of REM epochs that the operating point is to find, in the mean over people."""
@@ -83,8 +81,7 @@ class Ensemble:
         """
         for name in ("columns", "scheme", "whole_night", "look_ahead", "prior_correction"):
             if getattr(self.lstm, name) != getattr(self.transformer, name):
-                msg = f"{name} of lstm and transformer differ: set both to the same"
-                raise DataError(msg)
+                raise DataError(f"{name} of lstm and transformer differ: set both to the same")
         kinds = [replace(kind, seed=self.seed) for kind in (self.lstm, self.transformer)]
         return _fit(nights, groups, kinds, asdict(self), on_epoch)
 

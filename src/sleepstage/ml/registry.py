@@ -5,23 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from traceback import extract_tb
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from sleepstage.errors import DataError
-from sleepstage.ml.baselines import ElapsedTime, Logistic, Majority, Walch
-from sleepstage.ml.boosting import Boosting
+from sleepstage.ml.baselines import Boosting, ElapsedTime, Logistic, Majority, Walch
+from sleepstage.ml.classifier import Classifier
 from sleepstage.ml.config import HEART_RATE_FEATURES
 from sleepstage.ml.networks import RecurrentConfig, TransformerConfig
 from sleepstage.ml.neural import Ensemble, Neural
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sleepstage.ml.classifier import Classifier
 
 DEFAULT: Final = "ensemble"
 

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
-from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.simulate.waking import waking_heart_rate, waking_motion
 from sleepstage.stages import EPOCH_SECONDS, UNSCORED, WAKE
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    from sleepstage.core.recording import Recording
-
-    Codes = NDArray[np.int8]
-    Variant = tuple[Recording, Codes]
+Codes = NDArray[np.int8]
+Variant = tuple[Recording, Codes]
 
 SPARSE: Final = (60.0, 300.0)
 """Seconds between two heart rates of watches that measure now and then; Apple's without a workout

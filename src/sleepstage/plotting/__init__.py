@@ -1,6 +1,5 @@
 """Pictures of a night. Knows arrays and stages only."""
 
-from sleepstage.plotting.explanation import plot_explanation
-from sleepstage.plotting.nights import STAGE_COLOURS, plot_night, save_figure
+from sleepstage.plotting.nights import STAGE_COLOURS, plot_explanation, plot_night, save_figure
 
 __all__ = ["STAGE_COLOURS", "plot_explanation", "plot_night", "save_figure"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from numpy.typing import NDArray
+
 from sleepstage.errors import needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 INK: Final = "#1f4e79"
 ACCENT: Final = "#d64550"

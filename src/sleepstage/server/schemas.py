@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from sleepstage.core.statistics import SleepStatistics  # noqa: TC001 - pydantic reads it
+from sleepstage.core.statistics import SleepStatistics
 from sleepstage.server.admission import describe_warnings
 from sleepstage.server.records import Shown, ShownGrant
 

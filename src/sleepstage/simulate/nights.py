@@ -6,8 +6,9 @@ over to real ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -16,13 +17,9 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
 from sleepstage.simulate import physiology
+from sleepstage.simulate.physiology import Tables
 from sleepstage.simulate.waking import Day, extend
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sleepstage.simulate.physiology import Tables
 
 _NOTICE: Final = "The nights in this folder are simulated by sleepstage; no person was measured.\n"
 _FIRST_ID: Final = 900001
@@ -99,8 +96,7 @@ def write_dataset(
     Raises `DataError` if an argument is out of range, or `directory` holds other nights.
     """
     if n_subjects < 1:
-        msg = f"n_subjects is {n_subjects}: at least one night must be simulated"
-        raise DataError(msg)
+        raise DataError(f"n_subjects is {n_subjects}: at least one night must be simulated")
     _check(seed, hours, day, raw_motion=raw_motion)
     directory = Path(directory)
     marker = directory / SIMULATED_MARKER
@@ -123,8 +119,7 @@ def _check(seed: int, hours: float, day: Day, *, raw_motion: bool) -> None:
         msg = f"a night of {hours} hours: expected more than {_MORE_THAN} and at most {_AT_MOST}"
         raise DataError(msg)
     if seed < 0:
-        msg = f"seed is {seed}: expected 0 or more"
-        raise DataError(msg)
+        raise DataError(f"seed is {seed}: expected 0 or more")
     if raw_motion and day != _NO_DAY:
         msg = "raw motion is simulated for nights only: leave out raw motion, or the day around it"
         raise DataError(msg)

@@ -8,9 +8,11 @@ share of windows with movement.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from sleepstage.core.motion import WINDOW_SECONDS
 from sleepstage.core.samples import Samples
@@ -18,15 +20,11 @@ from sleepstage.core.signals import PLAUSIBLE_BPM
 from sleepstage.io.sleep_accel.read import STEP_BIN_SECONDS
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Stages = NDArray[np.int8]
-    Signal = tuple[Floats, Floats]  # times and values
-    Tables = dict[str, Samples]  # by names of `LAYOUT`; steps at the ends of their bins
-    Bouts = list[tuple[Stage, float]]  # a stage and the minutes it lasts
+Floats = NDArray[np.float64]
+Stages = NDArray[np.int8]
+Signal = tuple[Floats, Floats]  # times and values
+Tables = dict[str, Samples]  # by names of `LAYOUT`; steps at the ends of their bins
+Bouts = list[tuple[Stage, float]]  # a stage and the minutes it lasts
 
 _DAY: Final = 86_400  # s, before the night
 GETTING_UP: Final = -16 * 3600  # s before lights out

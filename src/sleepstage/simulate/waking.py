@@ -7,9 +7,10 @@ waking life has a count, against a quarter awake in bed and a fiftieth asleep.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
 from sleepstage.core.recording import LONGEST_NIGHT
@@ -17,13 +18,8 @@ from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import STEP_BIN_SECONDS
 from sleepstage.simulate import physiology
-from sleepstage.simulate.physiology import GRID, Movements
+from sleepstage.simulate.physiology import GRID, Movements, Person, Tables
 from sleepstage.stages import EPOCH_SECONDS, Stage
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-
-    from sleepstage.simulate.physiology import Person, Tables
 
 # Bouts of quiet hands and of busy ones. Set by eye; more than half of waking life is sedentary
 # (Matthews et al. 2008, Am J Epidemiol 167:875-881).
@@ -121,8 +117,7 @@ class Day(NamedTuple):
             if not begin <= first < last <= end:
                 msg = f"expected {first:g} to {last:g} in order and between {begin:g} and {end:g}"
         if msg:
-            msg = f"before={self.before:g}, after={self.after:g}: {msg}"
-            raise DataError(msg)
+            raise DataError(f"before={self.before:g}, after={self.after:g}: {msg}")
 
 
 def extend(rng: Generator, person: Person, night: Tables, day: Day) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sleepstage.core.agreement import NUMBERS
+from sleepstage.core.agreement import NUMBERS, Agreement, Report
+from sleepstage.evaluation import schema
 from sleepstage.evaluation.report.people import plot_models, plot_people
 from sleepstage.evaluation.report.tables import (
     Cell,
@@ -27,14 +30,8 @@ from sleepstage.plotting.style import panels
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from sleepstage.core.agreement import Agreement, Report
-    from sleepstage.evaluation import schema
 
 _DARK: Final = 0.55  # share from which the number on a cell is white
 

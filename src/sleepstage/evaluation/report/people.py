@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sleepstage.core.agreement import NUMBERS, agreement
+from sleepstage.core.agreement import NUMBERS, Agreement, ScoredNight, agreement
 from sleepstage.evaluation.report.tables import (
     Picture,
     Section,
@@ -21,18 +22,14 @@ from sleepstage.evaluation.report.tables import (
     scheme_words,
     section,
 )
+from sleepstage.evaluation.schema import BlandAltman, Estimate, Numbers
 from sleepstage.plotting import STAGE_COLOURS, plot_night
 from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from sleepstage.core.agreement import Agreement, ScoredNight
-    from sleepstage.evaluation.schema import BlandAltman, Estimate, Numbers
 
 _DRAWN: Final = ("kappa", "accuracy")  # a panel for each; people are sorted by the first
 _SIGNIFICANT: Final = 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -9,18 +10,15 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import numpy as np
 
 from sleepstage.core.agreement import pooled
+from sleepstage.evaluation import schema
 from sleepstage.evaluation.report.tables import Picture, Section, Table, class_label, section
 from sleepstage.plotting import STAGE_COLOURS
 from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, panels
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from sleepstage.evaluation import schema
 
     _Corner = Literal["lower left", "lower right"]
 

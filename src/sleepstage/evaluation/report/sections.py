@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from sleepstage._utils.files import render, write_atomically
+from sleepstage.core.agreement import ScoredNight
 from sleepstage.evaluation.report import agreement, people, probabilities
 from sleepstage.evaluation.report.tables import (
     Picture,
@@ -24,13 +27,7 @@ from sleepstage.evaluation.report.tables import (
     section,
     texts,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from sleepstage.core.agreement import ScoredNight
-    from sleepstage.evaluation.schema import Results, Spread
+from sleepstage.evaluation.schema import Results, Spread
 
 DATASET: Final = "https://doi.org/10.13026/hmhs-py35"
 

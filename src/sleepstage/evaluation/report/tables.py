@@ -5,20 +5,18 @@ from __future__ import annotations
 import html
 import re
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from sleepstage.evaluation.schema import Numbers
 from sleepstage.plotting.style import mark_simulated
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from matplotlib.figure import Figure
-
-    from sleepstage.evaluation.schema import Numbers
 
 Cell = str | float | None
 _MARKS = re.compile(r"([\\`*_\[\]|])")
