@@ -222,7 +222,7 @@ def test_the_columns_of_a_table_that_nobody_knows_are_named(tmp_path: Path) -> N
     path = tmp_path / "signal.csv"
     path.write_text("when,heart_rat\n0,60\n")
     with pytest.raises(
-        DataError, match="signal.csv has columns when, heart_rat .rename to heartrate"
+        DataError, match=r"signal.csv has columns when, heart_rat .rename to heartrate"
     ):
         find_sources(path)
     with pytest.raises(DataError, match=r"signal\.csv has columns when"):

@@ -94,20 +94,18 @@ def seconds_of_texts(
             if day_first is None and spans[0] != spans[1]:
                 day_first = bool(spans[0] < spans[1])  # a table has days in sequence
         if day_first is None:
-            msg = (
+            raise DataError(
                 f"{place(0)}: {texts[0]!r:.60} may have the day first or the month: choose with "
                 "--dates day-first or --dates month-first, or write dates as 2026-03-29"
             )
-            raise DataError(msg)
         days, valid = by_day if day_first else by_month
     right &= valid
     if not right.all():
         at = int(np.argmin(right))
-        msg = (
+        raise DataError(
             f"{place(at)}: expected seconds or a time as 2026-03-29T01:30:00+01:00 as "
             f"{texts.name!r}, found {texts[at]!r:.60}; correct or delete the row"
         )
-        raise DataError(msg)
     return _in_utc(days * 86400.0 + of_day, zone, options)
 
 

@@ -294,11 +294,10 @@ def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
     wrong = numbers.is_null() if numbers.is_null().any() else numbers.is_finite().not_()
     if wrong.any():
         at = wrong.arg_max() or 0
-        msg = (
+        raise DataError(
             f"{place(at)}: expected a number as {column.name!r}, found {column[at]!r:.60}; correct "
             "it, or leave it blank where nothing was measured"
         )
-        raise DataError(msg)
     return np.asarray(numbers.to_numpy(), dtype=np.float64)
 
 
@@ -340,8 +339,7 @@ def _times(
         return elapsed, 0, False
     if columns[0].dtype in (pl.Date, pl.Time) or re.match(TIME_OF_DAY, texts[0][0] or ""):
         found = f"{columns[0].name!r}, found {columns[0][0]}"
-        msg = f"{place(0)}: expected a date and a time as {found}"
-        raise DataError(msg)
+        raise DataError(f"{place(0)}: expected a date and a time as {found}")
     if _as_numbers(texts[0])[0] is not None:
         return _numbers(texts[0], place), 0, False
     return seconds_of_texts(texts[0], options, place)
@@ -364,12 +362,11 @@ def _require_one_heart(path: Path, times: NDArray[np.float64], bpm: NDArray[np.f
     apart = np.abs(np.diff(bpm[order]))[np.diff(times[order]) == 0]
     n_mixed = np.count_nonzero(apart > _APART)
     if n_mixed > _MIXED * len(times):
-        msg = (
+        raise DataError(
             f"{path}: {n_mixed} of {len(times)} heart rates are at the time of another one and "
             f"more than {_APART:g} beats per minute apart: is it of two people? name them in a "
             "column 'person', or give a file for each"
         )
-        raise DataError(msg)
 
 
 def signals_of(path: Path, named: str | None) -> list[str]:
@@ -442,8 +439,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         if (lengths > _LONGEST_TEXT).any():
             at = lengths.arg_max() or 0
             found = f"{lengths[at]} bytes of text as {column.name!r}"
-            msg = f"{path}, row {at + 1}: expected a number, found {found}; correct it"
-            raise DataError(msg)
+            raise DataError(f"{path}, row {at + 1}: expected a number, found {found}; correct it")
     return frame
 
 

@@ -55,11 +55,10 @@ class Limit(NamedTuple):
         `found` is how many there are, or how many were seen when reading stopped.
         """
         if found > self.value:
-            msg = (
+            raise DataError(
                 f"{what}: {found} {self.unit}, more than the limit of {self.value}, which no night "
                 f"reaches; if it is right all the same, raise the limit with {self.variable}"
             )
-            raise DataError(msg)
 
 
 MAX_ROWS: Final = Limit("SLEEPSTAGE_MAX_ROWS", 64_000_000, "rows")
@@ -142,12 +141,10 @@ def _read_slowly(
     with reading(path):
         for line in text_lines(path, columns, separator=separator, header=header):
             if line.values is None:
-                msg = f"{path}, line {line.number}: {line.describe(columns)}"
-                raise DataError(msg)
+                raise DataError(f"{path}, line {line.number}: {line.describe(columns)}")
             rows.extend(line.values)
     if not rows:
-        msg = f"{path}: the file is empty; expected lines of {', '.join(columns)}"
-        raise DataError(msg)
+        raise DataError(f"{path}: the file is empty; expected lines of {', '.join(columns)}")
     return np.frombuffer(rows).reshape(-1, len(columns))
 
 
@@ -185,8 +182,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"{path}: can't be read ({error.strerror or error})"
-        raise DataError(msg) from error
+        raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
 def first_fields(path: Path) -> tuple[str, list[str]]:
@@ -195,8 +191,7 @@ def first_fields(path: Path) -> tuple[str, list[str]]:
         lines = (line.strip() for line in bounded_lines(file, path))
         first = next((line for line in lines if line and not line.startswith("#")), "")
     if not first:
-        msg = f"{path}: the file is empty"
-        raise DataError(msg)
+        raise DataError(f"{path}: the file is empty")
     separator = next((mark for mark in (",", ";", "\t") if mark in first), " ")
     return separator, [field.strip().strip('"') for field in first.split(separator)]
 
@@ -205,8 +200,7 @@ def require_header(path: Path, columns: Sequence[str]) -> None:
     """Refuse a text file whose first line, after blank ones and remarks, has other names."""
     _, header = first_fields(path)
     if header != list(columns):
-        msg = f"{path}: header {','.join(header)[:200]}; expected {','.join(columns)}"
-        raise DataError(msg)
+        raise DataError(f"{path}: header {','.join(header)[:200]}; expected {','.join(columns)}")
 
 
 def text_lines(
@@ -273,5 +267,4 @@ def open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
             MAX_UNPACKED.require(size, f"{path}, {name}")
             yield member, size
     except _BROKEN as error:
-        msg = f"{path}: {name} is damaged ({error}); copy or export it again"
-        raise DataError(msg) from error
+        raise DataError(f"{path}: {name} is damaged ({error}); copy or export it again") from error

@@ -104,8 +104,7 @@ def _night_named(
             if night.name == name:
                 return night
     known = ", ".join(source.name for source in sources[:5])
-    msg = f"{directory}: no night {name!r}; there are {known}, …"
-    raise DataError(msg)
+    raise DataError(f"{directory}: no night {name!r}; there are {known}, …")
 
 
 def read_source(
@@ -129,8 +128,7 @@ def find_sources(
     nothing of a known format is in one of them.
     """
     if as_format is not None and as_format not in FORMATS:
-        msg = f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}"
-        raise DataError(msg)
+        raise DataError(f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}")
     formats = [FORMATS[as_format]] if as_format else list(FORMATS.values())
     path = paths[0]
     with reading(path):
@@ -139,8 +137,7 @@ def find_sources(
         elif path.exists():
             folders, top = [(path.parent, [*paths])], path.parent
         else:
-            msg = f"{path}: no such file or folder"
-            raise DataError(msg)
+            raise DataError(f"{path}: no such file or folder")
         sources, broken = _find_in(folders, formats, top)
     if options:
         sources = [replace(source, options=options) for source in sources]

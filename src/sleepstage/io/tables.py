@@ -101,11 +101,10 @@ def _compare_clocks(
     """Refuse signals of which one is hours ahead of the other; steps may be of a day before."""
     if signals[0].local != signals[1].local:
         local, other = files if signals[0].local else files[::-1]
-        msg = (
+        raise DataError(
             f"{local}: has clock times without a time zone, and {other} has Unix time or a zone: "
             "name the zone with --timezone, as Europe/London"
         )
-        raise DataError(msg)
     starts, ends = zip(*((one.times.min(), one.times.max()) for one in signals), strict=True)
     shortest = min(end - start for start, end in zip(starts, ends, strict=True))
     overlap = max(0.0, min(ends) - max(starts))
@@ -114,11 +113,10 @@ def _compare_clocks(
             f"{path} from {show_time(start)} to {show_time(end)}"
             for path, start, end in zip(files, starts, ends, strict=True)
         )
-        msg = (
+        raise DataError(
             f"{spans}: these overlap by only {overlap / 3600:.1f} h; is one of them in another "
             "time zone, or of another night?"
         )
-        raise DataError(msg)
 
 
 def _recording(

@@ -67,8 +67,7 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     if stated:
         del lines[0]
     if not lines:
-        msg = f"{path}: the file is empty"
-        raise DataError(msg)
+        raise DataError(f"{path}: the file is empty")
     separator = stated[1] if stated else _separator([line for _, line in lines])
     rows = [(number, split(line, separator)) for number, line in lines]
     data = next((at for at, (_, fields) in enumerate(rows) if _is_data(fields)), None)
@@ -170,8 +169,7 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     if frame is None or frame.width > layout.width:
         _blame(path, layout)
     if not layout or frame is None or not len(frame):
-        msg = f"{path}: the file is empty below its header"
-        raise DataError(msg)
+        raise DataError(f"{path}: the file is empty below its header")
     text = pl.col(pl.String)
     stripped = text.str.strip_chars()
     decimal = text.str.contains(_QUOTED_COMMA if layout.separator == "," else _COMMA)
@@ -191,13 +189,11 @@ def _blame(path: Path, layout: Layout) -> None:
         fields = split(line, layout.separator)
         wrong = len(fields) > layout.width or line.count('"') % 2
         if number >= layout.first and wrong:
-            msg = (
+            raise DataError(
                 f"{path}, line {number}: expected {layout.width} fields, found {len(fields)} in "
                 f"{line!r:.60}; correct or delete the line"
             )
-            raise DataError(msg)
-    msg = f"{path}: not a table of text; was it damaged? export it again"
-    raise DataError(msg)
+    raise DataError(f"{path}: not a table of text; was it damaged? export it again")
 
 
 def line_of(path: Path, layout: Layout, row: int) -> int | None:

@@ -105,8 +105,7 @@ def _read(
     names = member_names(path)
     member = "" if names is None else _export_in(names)
     if member is None:
-        msg = f"{path}: has no export.xml; give the export.zip that the app Health makes"
-        raise DataError(msg)
+        raise DataError(f"{path}: has no export.xml; give the export.zip that the app Health makes")
     with open_member(path, member) as (file, size):
         name = f"{path}, {member}" if member else str(path)
         export = read_export(file, size, name, on_progress)

@@ -150,11 +150,10 @@ def read_export(
             chunk = file.read(_CHUNK)
         records.parse(b"", final=True)
     except expat.ExpatError as error:
-        msg = (
+        raise DataError(
             f"{name}, {records.describe(error)}; was the file changed, or copied only in part? "
             "export it again"
-        )
-        raise DataError(msg) from error
+        ) from error
     except DataError:
         raise
     except (LookupError, ValueError) as error:  # raised by expat for encodings
@@ -176,8 +175,7 @@ def _without_dtd(file: IO[bytes], name: str) -> bytes:
         head += more
         end = head.find(b"]>", bracket)
         if end < 0 and (not more or len(head) > _LONGEST_DTD):
-            msg = f"{name}: the document type definition does not end; export it again"
-            raise DataError(msg)
+            raise DataError(f"{name}: the document type definition does not end; export it again")
     definition = head[begin : end + 2]
     if b"<!ENTITY" in definition:
         _refuse_entities(name)
@@ -307,24 +305,20 @@ class _Records:
     def _take_heart_rate(self, attributes: dict[str, str]) -> None:
         factor = _BPM.get(attributes["unit"])
         if factor is None:
-            msg = f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}"
-            raise ValueError(msg)
+            raise ValueError(f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}")
         _append(self._heart_rate, factor, attributes)
 
     def _take_sleep(self, attributes: dict[str, str]) -> None:
         value = attributes["value"].removeprefix(_SLEEP_PREFIX)
         if value not in _SLEEP_VALUES:
-            msg = f"unknown sleep {attributes['value']!r}"
-            raise ValueError(msg)
+            raise ValueError(f"unknown sleep {attributes['value']!r}")
         start, offset = _time(attributes["startDate"])
         end, _ = _time(attributes["endDate"])
         source = _source(attributes)
         if not end >= start:
-            msg = f"sleep that ends, {attributes['endDate']}, before it begins"
-            raise ValueError(msg)
+            raise ValueError(f"sleep that ends, {attributes['endDate']}, before it begins")
         if end - start > _LONGEST_SLEEP:
-            msg = f"sleep of {(end - start) / 3600:.0f} h"
-            raise ValueError(msg)
+            raise ValueError(f"sleep of {(end - start) / 3600:.0f} h")
         self._sleep.append(SleepRecord(start, end, value, source, offset * 60))
 
     def require_bounded(self) -> None:
@@ -358,8 +352,7 @@ class _Records:
 def _source(attributes: dict[str, str]) -> str:
     source = attributes["sourceName"]
     if len(source) > _LONGEST_NAME:
-        msg = f"a source's name of {len(source)} characters"
-        raise ValueError(msg)
+        raise ValueError(f"a source's name of {len(source)} characters")
     return source
 
 
@@ -369,8 +362,7 @@ def _append(sources: defaultdict[str, _Columns], factor: float, attributes: dict
     end, offset = _time(attributes["endDate"])
     value = float(attributes["value"]) * factor
     if not (0 <= value <= MAX_STEPS and start <= end):
-        msg = f"value {attributes['value']:.60} from {attributes['startDate']}"
-        raise ValueError(msg)
+        raise ValueError(f"value {attributes['value']:.60} from {attributes['startDate']}")
     sample = (start, end, value, offset)
     for column, part in zip(sources[_source(attributes)], sample, strict=True):
         column.append(part)
@@ -391,6 +383,5 @@ def _hour(text: str, zone: str) -> tuple[float, int]:
     if offset is None:  # pragma: no cover - %z gives one or raises
         raise ValueError(text)
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        msg = f"the year {moment.year}"
-        raise ValueError(msg)
+        raise ValueError(f"the year {moment.year}")
     return moment.timestamp(), int(offset.total_seconds()) // 60

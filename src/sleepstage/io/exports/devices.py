@@ -90,8 +90,7 @@ def _values(series: _Series) -> Signal:
             lines = bounded_lines(text, place.path)
             table = np.loadtxt(lines, delimiter=",", skiprows=2, ndmin=2, comments=None)
     except ValueError as error:  # it names the row
-        msg = f"{place}, below line 2: {error}; export it again"
-        raise DataError(msg) from error
+        raise DataError(f"{place}, below line 2: {error}; export it again") from error
     if not table.size or table.shape[1] != width or not np.isfinite(table).all():
         msg = f"{place}, below line 2: expected lines of {width} numbers; export it again"
         raise DataError(msg)
@@ -134,8 +133,7 @@ def _layout(path: Path) -> _Layout:
     lines = [line.strip() for line in Place(path).beginning().splitlines()[:12]]
     said = dict(line.rsplit(maxsplit=1) for line in lines if " " in line)
     if said.get("Epoch Period (hh:mm:ss)", "00:00:00") != "00:00:00":
-        msg = f"{path}: holds counts per epoch; export raw data, which are in g"
-        raise DataError(msg)
+        raise DataError(f"{path}: holds counts per epoch; export raw data, which are in g")
     form = dates[1] if (dates := _DATES.search(lines[0])) else "yyyy-MM-dd"
     for letter, code in (("y", "%Y"), ("M", "%m"), ("d", "%d")):
         form = re.sub(f"{letter}+", code, form)

@@ -65,8 +65,7 @@ def load_json(place: Place) -> Any:
     try:
         return json.loads(content)
     except (RecursionError, ValueError) as error:
-        msg = f"{place}: malformed JSON ({str(error)[:100]}); export it again"
-        raise DataError(msg) from error
+        raise DataError(f"{place}: malformed JSON ({str(error)[:100]}); export it again") from error
 
 
 def csv_rows(place: Place) -> Iterator[tuple[int, dict[str, str]]]:

@@ -102,8 +102,7 @@ class _Decoder:
 
     def _row(self, kind: str, start: float, end: float, value: float | str) -> Row:
         if start < _ABSOLUTE:
-            msg = f"time {start:g} counts from an unknown start"
-            raise ValueError(msg)
+            raise ValueError(f"time {start:g} counts from an unknown start")
         return Row(kind, start + _EPOCH, end + _EPOCH, value, self._offset, self._source)
 
     def rows(self, message: _Message) -> Iterator[Row]:

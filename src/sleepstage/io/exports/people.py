@@ -223,11 +223,10 @@ def _take_auto_export(place: Place, records: Records) -> None:
         for data, parse in found:
             records.take(place, enumerate(data, 1), parse)
     except (AttributeError, KeyError, TypeError) as error:
-        msg = (
+        raise DataError(
             f"{place}: not as Health Auto Export writes it ({error!r:.60}); heart rate is expected "
             f"in {', '.join(_BPM)}"
-        )
-        raise DataError(msg) from error
+        ) from error
 
 
 def _auto_value(kind: str, factor: float, width: float, record: dict[str, Any]) -> Iterator[Row]:
@@ -264,8 +263,7 @@ def _takeout_value(kind: str, zone: tzinfo, record: dict[str, Any]) -> Iterator[
     value, end = record["value"], start + _MINUTE
     if kind == HEART_RATE:
         if value.get("confidence") == 0:
-            msg = "of confidence 0: not measured"
-            raise ValueError(msg)
+            raise ValueError("of confidence 0: not measured")
         value, end = value["bpm"], start
     ahead = datetime.fromtimestamp(start, zone).utcoffset()
     yield Row(kind, start, end, value, int(ahead.total_seconds()) if ahead else 0)

@@ -131,20 +131,17 @@ class Records:
 
     def _add(self, row: Row) -> None:
         if not 0 < row.start <= row.end < _LAST:
-            msg = f"from {row.start:.10g} to {row.end:.10g} s"
-            raise ValueError(msg)
+            raise ValueError(f"from {row.start:.10g} to {row.end:.10g} s")
         if row.kind == SLEEP:
             stage = stage_of(str(row.value))
             if not stage:
-                msg = f"unknown stage {row.value!r:.60}"
-                raise ValueError(msg)
+                raise ValueError(f"unknown stage {row.value!r:.60}")
             one = SleepRecord(row.start, row.end, stage, row.source, row.offset)
             self._sleep[row.person].append(one)
             return
         value = float(row.value)
         if not 0 <= value <= MAX_STEPS or row.kind not in (HEART_RATE, STEPS):
-            msg = f"value {row.value!r:.60}"
-            raise ValueError(msg)
+            raise ValueError(f"value {row.value!r:.60}")
         columns = self._signals[row.person, row.kind].setdefault(row.source, array("d"))
         columns.extend((row.start, row.end, value, row.offset))
 
@@ -172,8 +169,7 @@ class Records:
     def _nights_of(self, person: str, name: str) -> list[StoredNight]:
         beats, steps = (_series(self._signals[person, kind]) for kind in (HEART_RATE, STEPS))
         if not beats:
-            msg = f"{name}: has no heart rate; export it as well"
-            raise DataError(msg)
+            raise DataError(f"{name}: has no heart rate; export it as well")
         if steps or self._sleep[person]:
             export = Export(beats, steps, sorted(self._sleep[person]), {})
             return nights_of(export, name, self._options)
@@ -206,8 +202,7 @@ def nights_in(
     main = [signals[one][0] for one in (HEART_RATE, "motion") if one in signals]
     times = np.concatenate([np.empty(0), *main])
     if not len(times):
-        msg = f"{name}: has neither heart rate nor motion"
-        raise DataError(msg)
+        raise DataError(f"{name}: has neither heart rate nor motion")
     if np.ptp(times) <= LONGEST_NIGHT:
         return [_night("", signals, name, utc_offset)]
     days = np.unique(np.floor((times + utc_offset) / _DAY - 0.5))

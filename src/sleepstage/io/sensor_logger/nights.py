@@ -140,8 +140,7 @@ def _read_night(files: Sequence[Path]) -> Recording:
     for path in files:
         sensor = _sensor_in(path)
         if sensor in FIELDS and sensor in places:
-            msg = f"{path}: is of the same sensor as {places[sensor]}; keep one of them"
-            raise DataError(msg)
+            raise DataError(f"{path}: is of the same sensor as {places[sensor]}; keep one of them")
         places[sensor] = _Place(path)
     return _recording(_read_csv(places), first.parent)
 
@@ -150,11 +149,10 @@ def _recording(content: _Content, path: Path) -> Recording:
     tables = {sensor: table.joined() for sensor, table in content.tables.items()}
     pairs = {sensor: times_and_values(rows) for sensor, rows in tables.items() if len(rows)}
     if _NEEDED.isdisjoint(pairs):
-        msg = (
+        raise DataError(
             f"{path}: has {', '.join(content.has)[:200] or 'nothing'}, and no samples of Heart "
             "Rate or Wrist Motion; record at least one of them with the app on the watch"
         )
-        raise DataError(msg)
     names = {sensor: table.name for sensor, table in content.tables.items()}
     steps = None
     if "pedometer" in pairs:
@@ -195,8 +193,7 @@ def _members(path: Path, names: Sequence[str]) -> dict[str, _Place]:
             folders.setdefault(folder, {})[sensor] = _Place(path, name)
     usable = [places for places in folders.values() if not _NEEDED.isdisjoint(places)]
     if len(usable) > 1:
-        msg = f"{path}: holds {len(usable)} recordings; unpack it, and give the folder"
-        raise DataError(msg)
+        raise DataError(f"{path}: holds {len(usable)} recordings; unpack it, and give the folder")
     return usable[0] if usable else {}
 
 

@@ -150,11 +150,10 @@ class SensorTable:
         rows = np.concatenate(self._parts) if self._parts else np.empty((0, 2))
         n_unknown = self._n_read - len(rows)
         if n_unknown > len(rows):
-            msg = (
+            raise DataError(
                 f"{self.name}: gravity is neither 1 g nor {_GRAVITY} m/s² long in {n_unknown} of "
                 f"{self._n_read} samples, so that the unit is not known; are the columns swapped?"
             )
-            raise DataError(msg)
         if n_unknown:
             _log.warning("%s: left out %d samples of unknown unit", self.name, n_unknown)
         return rows

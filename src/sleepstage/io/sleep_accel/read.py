@@ -99,11 +99,10 @@ def find_data(given: str | Path | None = None) -> Path:
     for place in places:
         if place.is_dir():
             return place
-    msg = (
+    raise DataError(
         f"no dataset at {' or '.join(map(str, places))}; name its folder with --data or "
         f"${ENVIRONMENT_VARIABLE}, or get it with: sleepstage data fetch"
     )
-    raise DataError(msg)
 
 
 def find_subjects(directory: str | Path) -> list[str]:
@@ -115,8 +114,7 @@ def find_subjects(directory: str | Path) -> list[str]:
     subjects = [found.name for found in _find(directory, ())]
     if not subjects:
         folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
-        msg = f"{directory}: not a sleep-accel dataset; expected files in {folders}"
-        raise DataError(msg)
+        raise DataError(f"{directory}: not a sleep-accel dataset; expected files in {folders}")
     return subjects
 
 
@@ -135,8 +133,7 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
     files = subject_files(directory, subject)
     if not files:
         known = ", ".join(find_subjects(directory)[:5])
-        msg = f"{directory}: no subject {subject!r}; there are {known}, …"
-        raise DataError(msg)
+        raise DataError(f"{directory}: no subject {subject!r}; there are {known}, …")
     beats, steps = (
         LAYOUT[name].read(files[name]) if name in files else None
         for name in ("heart_rate", "steps")
@@ -144,8 +141,7 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
     start, stages = read_labels(files["labels"]) if "labels" in files else (None, None)
     motion_file, motion = _read_motion(files)
     if beats is None and motion is None and stages is None:
-        msg = f"{directory}, subject {subject}: a recording needs heart rate or motion"
-        raise DataError(msg)
+        raise DataError(f"{directory}, subject {subject}: a recording needs heart rate or motion")
     return Recording.from_arrays(
         heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
         motion=motion,
@@ -196,13 +192,11 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     position = np.round(epochs).astype(np.int64)
     if len(np.unique(position)) < len(position):
         repeated = float(times[np.argmax(np.bincount(position)[position] > 1)])
-        msg = f"{path}: the epoch at {repeated:g} s is labelled twice"
-        raise DataError(msg)
+        raise DataError(f"{path}: the epoch at {repeated:g} s is labelled twice")
     try:
         known = stages_from_codes(codes)
     except DataError as error:
-        msg = f"{path}: {error}"
-        raise DataError(msg) from error
+        raise DataError(f"{path}: {error}") from error
     stages = np.full(int(position.max()) + 1, Stage.UNSCORED, dtype=np.int8)
     stages[position] = known
     return start, stages
