@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
+from sleepstage.io.archives import member_names
 from sleepstage.io.columns import described
 from sleepstage.io.exports import binary, devices, garmin, people
-from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
+from sleepstage.io.files import MAX_DEPTH, MAX_FILES, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
 from sleepstage.io.source import Format, Options, Source, StoredNight

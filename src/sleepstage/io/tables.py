@@ -26,7 +26,7 @@ from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.columns import may_hold_several, read_columns, signals_of
-from sleepstage.io.files import table_errors
+from sleepstage.io.files import beginning_of, table_errors
 from sleepstage.io.source import Format, Found, Options, StoredNight, one_night
 from sleepstage.stages import UNIX_TIME
 
@@ -262,10 +262,8 @@ def _find_app(_: Path, files: Sequence[Path]) -> list[Found]:
 
 
 def _is_app_motion(path: Path) -> bool:
-    if not path.name.endswith("_acceleration.csv"):
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_APP_HEADER)) == _APP_HEADER
+    is_named_so = path.name.endswith("_acceleration.csv")
+    return is_named_so and beginning_of(path, len(_APP_HEADER)) == _APP_HEADER
 
 
 def _read_app(files: Sequence[Path]) -> Recording:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sleepstage.errors import DataError
 from sleepstage.io.clocks import DATE
-from sleepstage.io.files import MAX_ROWS, bounded_lines, reading, require_rows, table_errors
+from sleepstage.io.files import (
+    MAX_ROWS,
+    beginning_of,
+    bounded_lines,
+    reading,
+    require_rows,
+    table_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,8 +64,8 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     Its header is the first line with known names; without one, the line above the first row.
     Raises `DataError` if the file can't be read or is empty.
     """
-    with reading(path), path.open("rb") as file:
-        beginning = file.read(_BEGINNING)
+    with reading(path):
+        beginning = beginning_of(path, _BEGINNING)
     encoding = next((name for mark, name in _MARKS if beginning.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in beginning[:4]:
         encoding = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"
@@ -168,7 +175,7 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
                 break
     if frame is None or frame.width > layout.width:
         _blame(path, layout)
-    if not layout or frame is None or not len(frame):
+    if frame is None or not len(frame):
         raise DataError(f"{path}: the file is empty below its header")
     text = pl.col(pl.String)
     stripped = text.str.strip_chars()

@@ -24,8 +24,9 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.apple_health.xml import BEGINNING, is_export, read_export
+from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.files import member_names, open_member
+from sleepstage.io.files import beginning_of
 from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, StoredNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
@@ -77,10 +78,7 @@ def _holds_export(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
         names = member_names(path)
         return names is not None and _export_in(names) is not None
-    if path.suffix.lower() != ".xml":
-        return False
-    with path.open("rb") as file:
-        return is_export(file.read(BEGINNING))
+    return path.suffix.lower() == ".xml" and is_export(beginning_of(path, BEGINNING))
 
 
 def _export_in(names: Sequence[str]) -> str | None:
@@ -106,9 +104,9 @@ def _read(
     member = "" if names is None else _export_in(names)
     if member is None:
         raise DataError(f"{path}: has no export.xml; give the export.zip that the app Health makes")
-    with open_member(path, member) as (file, size):
-        name = f"{path}, {member}" if member else str(path)
-        export = read_export(file, size, name, on_progress)
+    place = Place(path, member)
+    with place.open() as (file, size):
+        export = read_export(file, size, str(place), on_progress)
     return _nights(export, str(path), options)
 
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.io.exports.files import Place, places_in
+from sleepstage.io.archives import Place, places_in
 from sleepstage.io.exports.records import nights_in
-from sleepstage.io.files import MAX_ROWS, bounded_lines, table_errors
+from sleepstage.io.files import MAX_ROWS, beginning_of, bounded_lines, table_errors
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:
@@ -203,8 +203,8 @@ def _find_sqlite(_: Path, files: Sequence[Path]) -> list[Found]:
 
 
 def _is_recording(path: Path) -> bool:
-    with path.open("rb") as file:  # the first pages declare the tables
-        return file.read(len(_SQLITE)) == _SQLITE and b"seconds_elapsed" in file.read(1 << 16)
+    pages = beginning_of(path, 1 << 16)  # the first declare the tables
+    return pages.startswith(_SQLITE) and b"seconds_elapsed" in pages
 
 
 def _refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:

@@ -21,13 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sleepstage.errors import DataError
-from sleepstage.io.exports.files import (
-    Place,
-    csv_rows,
-    first_row,
-    load_json,
-    places_in,
-)
+from sleepstage.io.archives import Place, places_in
 from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row, moment, stage_of
 from sleepstage.io.source import Format, Found, StoredNight
 
@@ -129,7 +123,7 @@ def _kinds(place: Place) -> set[str]:
     if name.endswith(".json"):
         text = place.beginning()
         return {_ALL} if _AUTO_EXPORT.match(text) else {HEART_RATE} if _BEATS.match(text) else set()
-    row = first_row(place) if name.endswith(".csv") else {}
+    row = place.first_row() if name.endswith(".csv") else {}
     kinds = {_apple_kind(row) if one is _APPLE else one.kind for one in _tables_of(row)}
     return {_ALL if kind == _OTHER else kind for kind in kinds if kind}  # a table of all types
 
@@ -165,8 +159,8 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     n_unplaced = 0
     for place, kinds in places.items():
         if place.name.lower().endswith(".csv"):
-            for table in _tables_of(first_row(place)) if kinds != {_ZONE} else ():
-                records.take(place, csv_rows(place), partial(_of_table, table, stated or UTC))
+            for table in _tables_of(place.first_row()) if kinds != {_ZONE} else ():
+                records.take(place, place.rows(), partial(_of_table, table, stated or UTC))
         elif kinds == {_ALL}:
             _take_auto_export(place, records)
         elif kinds == {SLEEP} and zone is None:
@@ -180,7 +174,7 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
 
 
 def _zone_in(profile: Place) -> tzinfo | None:
-    name = first_row(profile).get("timezone") or ""
+    name = profile.first_row().get("timezone") or ""
     try:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
@@ -212,7 +206,7 @@ def _of_table(table: _Table, zone: tzinfo, row: dict[str, str]) -> Iterator[Row]
 
 def _take_auto_export(place: Place, records: Records) -> None:
     try:
-        metrics = {one["name"]: one for one in load_json(place)["data"]["metrics"]}
+        metrics = {one["name"]: one for one in place.json()["data"]["metrics"]}
         unit = metrics.get("heart_rate", {}).get("units", "bpm")
         parsers: dict[str, _Parse] = {
             "heart_rate": partial(_auto_value, HEART_RATE, _BPM[unit], 0.0),
@@ -249,7 +243,7 @@ def _auto_sleep(record: dict[str, Any]) -> Iterator[Row]:
 
 
 def _take_takeout(place: Place, records: Records, kinds: set[str], zone: tzinfo) -> None:
-    content = load_json(place)
+    content = place.json()
     if not isinstance(content, list):
         msg = f"{place}: expected a list of records, found {str(content)[:60]!r}; export it again"
         raise DataError(msg)

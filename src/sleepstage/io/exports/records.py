@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sleepstage.io.exports.files import Place
+    from sleepstage.io.archives import Place
     from sleepstage.io.source import Options
 
     Signal = tuple[NDArray[np.float64], NDArray[np.float64]]

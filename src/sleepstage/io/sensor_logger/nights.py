@@ -19,8 +19,9 @@ from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
+from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.files import member_names, open_member
+from sleepstage.io.files import beginning_of
 from sleepstage.io.sensor_logger.samples import (
     BEGINNING,
     ELAPSED,
@@ -53,16 +54,6 @@ _ARRAY: Final = re.compile(rb"\s*\[\s*\{")
 _KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
 
 
-class _Place(NamedTuple):
-    """A file, or one in an archive."""
-
-    path: Path
-    member: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}, {self.member}" if self.member else str(self.path)
-
-
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     found = [Found(path.stem, (path,)) for path in files if _holds_recording(path)]
     return [*found, *_unpacked(files)]
@@ -79,8 +70,7 @@ def _holds_recording(path: Path) -> bool:
         )
     if path.suffix.lower() != ".json":
         return False
-    with path.open("rb") as file:
-        beginning = file.read(BEGINNING)
+    beginning = beginning_of(path, BEGINNING)
     return _ARRAY.match(beginning) is not None and all(key.search(beginning) for key in _KEYS)
 
 
@@ -136,12 +126,12 @@ def _read_night(files: Sequence[Path]) -> Recording:
         return _recording(_read_csv(_members(first, names)), first)
     if first.suffix.lower() == ".json":
         return _recording(_read_json(first), first)
-    places: dict[str, _Place] = {}
+    places: dict[str, Place] = {}
     for path in files:
         sensor = _sensor_in(path)
         if sensor in FIELDS and sensor in places:
             raise DataError(f"{path}: is of the same sensor as {places[sensor]}; keep one of them")
-        places[sensor] = _Place(path)
+        places[sensor] = Place(path)
     return _recording(_read_csv(places), first.parent)
 
 
@@ -184,13 +174,13 @@ def _utc_offset(zone: str, time: float, path: Path) -> int:
         return 0
 
 
-def _members(path: Path, names: Sequence[str]) -> dict[str, _Place]:
+def _members(path: Path, names: Sequence[str]) -> dict[str, Place]:
     """Tables in an archive by sensor; those of one folder, which has what is needed."""
-    folders: dict[PurePosixPath, dict[str, _Place]] = {}
+    folders: dict[PurePosixPath, dict[str, Place]] = {}
     for name in names:
         sensor, folder = _sensor_of(name)
         if sensor:
-            folders.setdefault(folder, {})[sensor] = _Place(path, name)
+            folders.setdefault(folder, {})[sensor] = Place(path, name)
     usable = [places for places in folders.values() if not _NEEDED.isdisjoint(places)]
     if len(usable) > 1:
         raise DataError(f"{path}: holds {len(usable)} recordings; unpack it, and give the folder")
@@ -207,18 +197,18 @@ def _zone_of(file: IO[bytes]) -> str:
     return (row.get(ZONE) or "").strip()
 
 
-def _read_csv(places: dict[str, _Place]) -> _Content:
+def _read_csv(places: dict[str, Place]) -> _Content:
     tables = {}
     for sensor, fields in FIELDS.items():
         if sensor in places:
             table = tables[sensor] = SensorTable(sensor, str(places[sensor]))
-            with open_member(*places[sensor]) as (file, _):
+            with places[sensor].open() as (file, _):
                 read_table(file, ("time", *fields), table)
     zone = ""
     if _METADATA in places:
-        with open_member(*places[_METADATA]) as (file, _):
+        with places[_METADATA].open() as (file, _):
             zone = _zone_of(file)
-    return _Content(tables, zone, [one.member or one.path.name for one in places.values()])
+    return _Content(tables, zone, [one.member or one.name for one in places.values()])
 
 
 def _read_json(path: Path) -> _Content:
