@@ -160,7 +160,7 @@ def test_counts_and_broken_lines_of_actigraph_are_refused(tmp_path: Path) -> Non
         list(open_nights(path))
     path.write_text(actigraph([*STILL[:3], "0.1,?,0.9"]))
     with pytest.raises(
-        DataError, match=r"accel.csv, line 15: expected x, y, z, found '0.1,\?,0.9'"
+        DataError, match=r"accel.csv, line 15: expected a number as 'Accelerometer Y', found '\?'"
     ):
         list(open_nights(path))
     path.write_text(actigraph(STILL, date="2024-03-12"))

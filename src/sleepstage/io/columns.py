@@ -52,6 +52,9 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("bpm", "heartrate", "hr", "pulse", "pulserate", "heartbeat"), "bpm"),
     **dict.fromkeys(("steps", "stepcount", "step", "stepscount", "numberofsteps"), "steps"),
     **{name.removesuffix("_g").replace("_", ""): name for name in MOTION_COLUMNS},
+    "axis1": "x",
+    "axis2": "y",
+    "axis3": "z",
 }
 _AXIS: Final = re.compile(r"(?:a|acc|accel|acceleration|accelerometer|gf|gforce)?([xyz])(?:axis)?")
 _ANY: Final = ("value", "values", "val")  # of a file that is named after its signal
@@ -145,17 +148,24 @@ def _units(meaning: str) -> dict[str, float]:
     return _UNITS.get(meaning, _IN_G) if meaning else {}
 
 
-def read_columns(path: Path, signal: str, options: Options = NO_OPTIONS) -> Columns:
+def read_columns(
+    path: Path,
+    signal: str,
+    options: Options = NO_OPTIONS,
+    *,
+    sampling: tuple[float, float] | None = None,
+) -> Columns:
     """Times and values of a signal, by the first way to call it whose columns the file has.
 
-    The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps. Raises
-    `DataError` if they are missing or broken; names the line.
+    The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps. Rows
+    without times have a `sampling`: the Unix time of the first, and Hz. Raises `DataError` if
+    columns are missing or broken; names the line.
     """
     import polars as pl
 
     names, layout = _header(path)
     parsed = [_parsed(name) for name in names]
-    times, values = _chosen(path, parsed, names, layout, signal)
+    times, values = _chosen(path, parsed, names, layout, signal, n_times=0 if sampling else 1)
     people = [at for at, one in enumerate(parsed) if one.plain in _PEOPLE]
     frame = _frame(path, names, layout, [*times, *values, *people])
     dated = (pl.Date, pl.Time, pl.Datetime)
@@ -170,8 +180,13 @@ def read_columns(path: Path, signal: str, options: Options = NO_OPTIONS) -> Colu
     def columns(chosen: Sequence[int]) -> list[pl.Series]:
         return [measured[str(at)].alias(names[at] or str(at + 1)) for at in chosen]
 
-    units = [parsed[at].unit for at in times]
-    seconds, utc_offset, local = _times(columns(times), units, options, place)
+    if sampling:
+        start, rate = sampling
+        seconds = start + measured[_ROW].to_numpy() / rate
+        utc_offset, local = 0, False
+    else:
+        units = [parsed[at].unit for at in times]
+        seconds, utc_offset, local = _times(columns(times), units, options, place)
     signals = [
         _numbers(column, place) * _factor(path, column.name, parsed[at])
         for at, column in zip(values, columns(values), strict=True)
@@ -200,17 +215,23 @@ def _no_parquet(path: Path, error: BaseException) -> DataError:
 
 
 def _chosen(
-    path: Path, parsed: Sequence[_Name], names: Sequence[str], layout: Layout | None, signal: str
+    path: Path,
+    parsed: Sequence[_Name],
+    names: Sequence[str],
+    layout: Layout | None,
+    signal: str,
+    *,
+    n_times: int,
 ) -> tuple[list[int], list[int]]:
     """Columns of time and of a signal; without a header, all in their order."""
     times, values = _columns(parsed, signal, value=True)
-    if times and values:
-        return times, values
+    if len(times) >= n_times and values:
+        return times if n_times else [], values
     expected = " or ".join(", ".join(("time", *way)) for way in _SIGNALS[signal])
     if layout is None or any(names):
         msg = f"{path}: has columns {_describe(names)}; expected {expected}"
-    elif len(names) - 1 in map(len, _SIGNALS[signal]):
-        return [0], list(range(1, len(names)))
+    elif len(names) - n_times in map(len, _SIGNALS[signal]):
+        return list(range(n_times)), list(range(n_times, len(names)))
     else:
         found = f"expected numbers ({expected}), found {layout.found!r:.60}"
         msg = f"{path}, line {layout.first}: {found}"

@@ -10,11 +10,9 @@ and with a header, and ``<start>_hr.csv`` without one.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import defaultdict
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -23,24 +21,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.core.hypnogram import show_time
-from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.io.columns import may_hold_several, read_columns, signals_of
 from sleepstage.io.files import beginning_of, table_errors
-from sleepstage.io.source import Format, Found, Options, StoredNight, one_night
-from sleepstage.stages import UNIX_TIME
+from sleepstage.io.source import Format, Found, Options, StoredNight, days_in, one_night
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sleepstage.core.samples import Time
     from sleepstage.io.columns import Columns
     from sleepstage.io.source import Progress
 
-_log = logging.getLogger(__name__)
-
 _DAY: Final = 86400.0
-_SHORTEST: Final = 2 * 3600.0  # s of a day that are staged
 _COMPARED: Final = 3600.0  # s that signals last whose clocks are compared
 
 _ENDINGS: Final = {
@@ -148,29 +142,6 @@ def _people(files: Mapping[str, Path], signals: Mapping[str, Columns]) -> set[st
     return {str(one) for column in people for one in np.unique(column.astype(str))} or {""}
 
 
-def _days(signals: Mapping[str, Columns]) -> Iterator[tuple[str, float | None, float | None]]:
-    """Name, start and end of each day, noon to noon, in which two hours were measured.
-
-    Only one, without a name, where there is a day or less.
-    """
-    times = np.sort(np.concatenate([signals[one].times for one in signals if one != "steps"]))
-    if not len(times) or times[-1] - times[0] <= LONGEST_NIGHT:
-        yield "", None, None
-        return
-    is_unix = times[0] >= UNIX_TIME
-    ahead = next(iter(signals.values())).utc_offset
-    first_noon = ahead - _DAY / 2 if is_unix else -times[0]
-    numbers = np.floor((times + first_noon) / _DAY).astype(int)
-    for number in np.unique(numbers).tolist():
-        start, end = times[numbers == number][[0, -1]].tolist()
-        morning = datetime.fromtimestamp((number + 1) * _DAY, UTC)
-        name = morning.date().isoformat() if is_unix else f"day-{number + 1}"
-        if end - start >= _SHORTEST:
-            yield name, start, end
-        else:
-            _log.warning("left out %s, of which less than 2 h were measured", name)
-
-
 def table_signals(path: Path) -> list[str]:
     """Signals that a file can hold, by its columns or its name."""
     return signals_of(path, _split(path)[1])
@@ -231,7 +202,10 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     nights = []
     for person in sorted(_people(chosen, signals)):
         own = {name: one.of(person) for name, one in signals.items()}
-        for day, start, end in _days(own):
+        main = [one.times for name, one in own.items() if name != "steps"]
+        ahead = next(iter(own.values())).utc_offset
+        for day, *span in days_in(np.concatenate([[], *main]), str(files[0]), ahead):
+            start, end = span if day else (None, None)
             part = own
             if start is not None and end is not None:
                 part = {name: one.between(start - _DAY, end) for name, one in own.items()}

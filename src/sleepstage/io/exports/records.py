@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.recording import Recording
 from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
 from sleepstage.io.apple_health.nights import _nights as nights_of
 from sleepstage.io.apple_health.xml import Export, Series, SleepRecord
 from sleepstage.io.files import MAX_ROWS
-from sleepstage.io.source import NO_OPTIONS, StoredNight
+from sleepstage.io.source import NO_OPTIONS, StoredNight, days_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,8 +43,6 @@ HEART_RATE, STEPS, SLEEP = "heart_rate", "steps", "sleep"
 """Kinds of records."""
 
 _LAST: Final = 4e9  # Unix seconds, in 2096
-_DAY: Final = 86400.0
-_SHORTEST: Final = 2 * 3600.0  # s of a day's recording
 _LONG: Final = 12 * 3600.0  # s: who measures for longer measured more than a night
 _ODD: Final = (AttributeError, KeyError, IndexError, OverflowError, TypeError, ValueError)
 _APPLE: Final = "hkcategoryvaluesleepanalysis"
@@ -194,29 +192,18 @@ def _series(sources: Mapping[str, array[float]]) -> dict[str, Series]:
 def nights_in(
     name: str, signals: Mapping[str, Signal], *, utc_offset: int = 0
 ) -> list[StoredNight]:
-    """A recording as one night; one longer than a day from noon to noon of its clock.
+    """A recording as one night, or from noon to noon if it is longer than a day.
 
-    Days are named after their mornings; those of less than two hours are left out and counted. The
-    `signals` are by the names that `Recording.from_arrays` has for them.
+    The `signals` are by the names that `Recording.from_arrays` has for them.
     """
-    main = [signals[one][0] for one in (HEART_RATE, "motion") if one in signals]
-    times = np.concatenate([np.empty(0), *main])
-    if not len(times):
-        raise DataError(f"{name}: has neither heart rate nor motion")
-    if np.ptp(times) <= LONGEST_NIGHT:
-        return [_night("", signals, name, utc_offset)]
-    days = np.unique(np.floor((times + utc_offset) / _DAY - 0.5))
+    main = [times for times, _ in signals.values()]
     found = []
-    for noon in days * _DAY + _DAY / 2 - utc_offset:
+    for day, start, end in days_in(np.concatenate([[], *main]), name, utc_offset):
         part = {}
-        for signal, (at, values) in signals.items():
-            inside = (at >= noon) & (at < noon + _DAY)
-            part[signal] = at[inside], values[inside]
-        if any(len(at) and np.ptp(at) >= _SHORTEST for at, _ in part.values()):
-            morning = datetime.fromtimestamp(noon + utc_offset + _DAY / 2, UTC)
-            found.append(_night(morning.date().isoformat(), part, name, utc_offset))
-    if len(found) < len(days):
-        _log.warning("%s: left out %d days of less than 2 h", name, len(days) - len(found))
+        for signal, (times, values) in signals.items():
+            inside = (times >= start) & (times <= end)
+            part[signal] = times[inside], values[inside]
+        found.append(_night(day, part, name, utc_offset))
     return found
 
 
