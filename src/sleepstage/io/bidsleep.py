@@ -21,8 +21,8 @@ import numpy as np
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading, require_header
-from sleepstage.io.source import Format, Found, attribution, one_night
+from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading
+from sleepstage.io.source import Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def _read_signals(folder: Path) -> dict[str, NDArray[np.float64]]:
     path = folder / _MOTION
     if path.exists():
         columns = ("Timestamp", "x", "y", "z")
-        require_header(path, columns)
         signals[_MOTION] = read_text_table(path, columns, separator=",", header=True)
     path = folder / _HEART_RATE
     if path.exists():
@@ -211,6 +210,9 @@ def _read(files: Sequence[Path]) -> Recording:
     return read_night(files[0].parent)
 
 
-FORMAT: Final = Format(
-    "bidsleep", "a night of BIDSleep (motion.csv, hr.csv, labels.mat)", _find, one_night(_read)
+FORMAT: Final = one_night(
+    "bidsleep",
+    "a night of BIDSleep (motion.csv, hr.csv, labels.mat)",
+    _find,
+    _read,
 )

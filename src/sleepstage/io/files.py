@@ -73,31 +73,20 @@ _BLOCK: Final = 1 << 20  # bytes
 _SHORTEST: Final = 2  # bytes of a row with its line end
 
 
-class Line(NamedTuple):
-    """A line of a table: its numbers, or None if it is broken."""
-
-    number: int
-    text: str
-    values: list[float] | None
-
-    def describe(self, columns: Sequence[str]) -> str:
-        """What is wrong with a broken line."""
-        expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
-        return f"{expected}, found {self.text[:60]!r}; correct or delete the line"
-
-
 def read_text_table(
     path: str | Path, columns: Sequence[str], *, separator: str, header: bool = False
 ) -> NDArray[np.float64]:
     """Read a table of finite numbers, shape (n_lines, n_columns), from a text file.
 
-    With a `header` the first line holds names, and lines that start with ``#`` are skipped. Raises
-    `DataError` if the file is missing, empty, has too many rows or a line that is not one number
-    for each of `columns`; names the line.
+    With a `header` the first line holds the names, and lines that start with ``#`` are skipped.
+    Raises `DataError` if the file is missing, empty, has other names, too many rows or a line that
+    is not one number for each of `columns`; names the line.
     """
     import polars as pl
 
     path = Path(path)
+    if header:
+        _require_header(path, columns)
     with suppress(*table_errors()), reading(path):
         require_rows(path)
         frame = pl.read_csv(
@@ -113,19 +102,13 @@ def read_text_table(
             table = np.asarray(frame.to_numpy(), dtype=np.float64)
             if np.isfinite(table).all():
                 return table
-    return _read_slowly(path, columns, separator=separator, header=header)
-
-
-def _read_slowly(
-    path: Path, columns: Sequence[str], *, separator: str, header: bool
-) -> NDArray[np.float64]:
-    """Read line by line: finds the line to blame, and takes what only the fast way stumbles on."""
+    # Line by line: finds the line to blame, and takes what only the fast way stumbles on.
     rows = array("d")
     with reading(path):
-        for line in text_lines(path, columns, separator=separator, header=header):
-            if line.values is None:
-                raise DataError(f"{path}, line {line.number}: {line.describe(columns)}")
-            rows.extend(line.values)
+        for number, values in text_lines(path, columns, separator=separator, header=header):
+            if isinstance(values, str):
+                raise DataError(f"{path}, line {number}: {values}")
+            rows.extend(values)
     if not rows:
         raise DataError(f"{path}: the file is empty; expected lines of {', '.join(columns)}")
     return np.frombuffer(rows).reshape(-1, len(columns))
@@ -174,22 +157,19 @@ def beginning_of(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def require_header(path: Path, columns: Sequence[str]) -> None:
+def _require_header(path: Path, columns: Sequence[str]) -> None:
     """Refuse a CSV file whose first line, after blank ones and remarks, has other names."""
     with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
         lines = (line.strip() for line in bounded_lines(file, path))
         first = next((line for line in lines if line and not line.startswith("#")), "")
-    if not first:
-        raise DataError(f"{path}: the file is empty")
-    if [field.strip().strip('"') for field in first.split(",")] != list(columns):
+    if first and [field.strip().strip('"') for field in first.split(",")] != list(columns):
         raise DataError(f"{path}: header {first[:200]}; expected {','.join(columns)}")
 
 
 def text_lines(
-    path: str | Path, columns: Sequence[str], *, separator: str, header: bool = False
-) -> Iterator[Line]:
-    """Lines that should hold numbers, in the file's order; blank lines are passed over."""
-    path = Path(path)
+    path: Path, columns: Sequence[str], *, separator: str, header: bool = False
+) -> Iterator[tuple[int, list[float] | str]]:
+    """Numbers of each line, or what is wrong with it, in the file's order, without blank lines."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(bounded_lines(file, path), start=1):
             if not text.strip() or (header and text.startswith("#")):
@@ -197,14 +177,18 @@ def text_lines(
             if header:
                 header = False  # the first line that is no remark holds the names
                 continue
-            yield Line(number, text.rstrip("\n"), _numbers(text.strip().split(separator), columns))
+            values = _numbers(text.strip().split(separator))
+            if len(values) == len(columns) and all(map(math.isfinite, values)):
+                yield number, values
+            else:
+                expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
+                found = repr(text.rstrip("\n")[:60])
+                yield number, f"{expected}, found {found}; correct or delete the line"
 
 
-def _numbers(fields: list[str], columns: Sequence[str]) -> list[float] | None:
-    if len(fields) != len(columns) or any("_" in field for field in fields):  # float takes 1_000
-        return None
+def _numbers(fields: list[str]) -> list[float]:
+    """What the fields hold; nothing if one is no number."""
     try:
-        values = [float(field) for field in fields]
+        return [] if "_" in "".join(fields) else list(map(float, fields))  # float takes 1_000
     except ValueError:
-        return None
-    return values if all(map(math.isfinite, values)) else None
+        return []

@@ -81,7 +81,7 @@ class Format:
     read: Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]
     """Takes local files that `find` put together, a callable for progress, and what the user
     states; gives the nights in them. Raises `DataError` where there can be none."""
-    several: Callable[[Sequence[Path], Options], bool] = lambda *_: False
+    several: Callable[[Sequence[Path], Options], bool] = lambda *_: True
     """Whether files hold several nights, which are best found in one go; they may be remote."""
 
 
@@ -117,10 +117,17 @@ def days_in(
 
 
 def one_night(
+    name: str,
+    title: str,
+    find: Callable[[Path, Sequence[Path]], list[Found]],
     read: Callable[[Sequence[Path]], Recording],
-) -> Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]:
-    """`Format.read` of a format whose sources are one night each; `read` can be pickled."""
-    return lambda files, *_: [StoredNight("", partial(read, tuple(files)))]
+) -> Format:
+    """A format whose sources are one night each; `read` can be pickled."""
+
+    def nights(files: Sequence[Path], *_: object) -> list[StoredNight]:
+        return [StoredNight("", partial(read, tuple(files)))]
+
+    return Format(name, title, find, nights, several=lambda *_: False)
 
 
 def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -24,8 +25,8 @@ from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.io.columns import may_hold_several, read_columns, signals_of
-from sleepstage.io.files import beginning_of, table_errors
-from sleepstage.io.source import Format, Found, Options, StoredNight, days_in, one_night
+from sleepstage.io.files import table_errors
+from sleepstage.io.source import Format, Found, Options, StoredNight, days_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,8 +43,7 @@ _ENDINGS: Final = {
     "motion": "motion|acc|accel|acceleration|accelerometer",
     "steps": "steps?",
 }
-_APP_NAME: Final = re.compile(r"(\d{9,10})_(?:acceleration|hr)\.csv")
-_APP_HEADER: Final = b"Timestamp,x,y,z"
+_APP_NAME: Final = re.compile(r"\d{9,10}_(?:acceleration|hr)\.csv")
 
 
 def read_tables(
@@ -224,29 +224,14 @@ FORMAT: Final = Format(
 )
 
 
-def _find_app(_: Path, files: Sequence[Path]) -> list[Found]:
-    nights = defaultdict(list)
-    for path in files:
-        found = _APP_NAME.fullmatch(path.name)
-        if found:
-            nights[found[1]].append(path)
-    return [
-        Found(name, tuple(one)) for name, one in nights.items() if any(map(_is_app_motion, one))
-    ]
+def _find_app(folder: Path, files: Sequence[Path]) -> list[Found]:
+    named = _find(folder, [path for path in files if _APP_NAME.fullmatch(path.name)])
+    return [one for one in named if any("_acceleration" in path.name for path in one.files)]
 
 
-def _is_app_motion(path: Path) -> bool:
-    is_named_so = path.name.endswith("_acceleration.csv")
-    return is_named_so and beginning_of(path, len(_APP_HEADER)) == _APP_HEADER
-
-
-def _read_app(files: Sequence[Path]) -> Recording:
-    return read_tables(**{_split(path)[1]: path for path in files})  # type: ignore[arg-type]
-
-
-APP_FORMAT: Final = Format(
-    "sleep-accel-app",
-    "a night of the app sleep_accel (<start>_acceleration.csv, <start>_hr.csv)",
-    _find_app,
-    one_night(_read_app),
+APP_FORMAT: Final = replace(
+    FORMAT,
+    name="sleep-accel-app",
+    title="a night of the app sleep_accel (<start>_acceleration.csv, <start>_hr.csv)",
+    find=_find_app,
 )

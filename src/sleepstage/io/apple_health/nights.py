@@ -340,5 +340,4 @@ FORMAT: Final = Format(
     "an export of Apple Health (export.zip or export.xml)",
     _find,
     _read,
-    several=lambda *_: True,
 )

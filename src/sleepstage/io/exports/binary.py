@@ -112,5 +112,4 @@ FORMAT: Final = Format(
     "raw acceleration of Axivity (.cwa), ActiGraph (.gt3x) or Empatica EmbracePlus (.avro)",
     _find,
     _read,
-    several=lambda *_: True,
 )

@@ -104,7 +104,6 @@ E4: Final = Format(
     "a session of Empatica E4 (ACC.csv, HR.csv, or their zip)",
     _find_e4,
     _read_e4,
-    several=lambda *_: True,
 )
 
 _MADE: Final = re.compile(r"-+ *Data File Created By ActiGraph|Time,Accel-X \(g\)", re.IGNORECASE)
@@ -154,7 +153,6 @@ RAW: Final = Format(
     "raw acceleration of ActiGraph or Axivity (CSV below a preamble, or with units in its names)",
     _find_raw,
     _read_raw,
-    several=lambda *_: True,
 )
 
 _SQLITE: Final = b"SQLite format 3\x00"
@@ -179,5 +177,4 @@ SQLITE: Final = Format(
     "SQLite of Sensor Logger (to be exported as zip or JSON)",
     _find_sqlite,
     _refuse_sqlite,
-    several=lambda *_: True,
 )

@@ -175,5 +175,4 @@ FORMAT: Final = Format(
     "FIT files of Garmin (monitoring, sleep, activities)",
     _find,
     _read,
-    several=lambda *_: True,
 )

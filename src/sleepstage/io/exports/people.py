@@ -278,5 +278,4 @@ FORMAT: Final = Format(
     "records of Health Auto Export, Fitbit (Google Takeout), Fitabase, or Apple Health as CSV",
     _find,
     _read,
-    several=lambda *_: True,
 )

@@ -37,7 +37,7 @@ from sleepstage.io.sensor_logger.samples import (
     sensor_named,
     times_and_values,
 )
-from sleepstage.io.source import Format, Found, one_night
+from sleepstage.io.source import Found, one_night
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,9 +244,9 @@ def _json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | No
     return row
 
 
-FORMAT: Final = Format(
+FORMAT: Final = one_night(
     "sensor-logger",
     "a recording of Sensor Logger (zip, folder of CSV or JSON)",
     _find,
-    one_night(_read_night),
+    _read_night,
 )

@@ -22,8 +22,8 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
-from sleepstage.io.files import read_text_table, reading, require_header, table_errors
-from sleepstage.io.source import Format, Found, attribution, one_night
+from sleepstage.io.files import read_text_table, reading, table_errors
+from sleepstage.io.source import Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:
@@ -229,9 +229,7 @@ def summarise_file(path: Path) -> Samples:
 def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
-        table = LAYOUT["summary_csv"].read(path)
-        require_header(path, _SUMMARY_COLUMNS)
-        return table
+        return LAYOUT["summary_csv"].read(path)
     import polars as pl
 
     try:
@@ -278,9 +276,9 @@ def _read(files: Sequence[Path]) -> Recording:
     return read_subject(path.parents[1], path.name.removesuffix(ending))
 
 
-FORMAT: Final = Format(
+FORMAT: Final = one_night(
     "sleep-accel",
     "people of the dataset sleep-accel (heart_rate/, motion/, ...)",
     _find,
-    one_night(_read),
+    _read,
 )
