@@ -228,7 +228,6 @@ def test_any_size_of_blocks_gives_the_same(
     told = write_json(tmp_path / "night.json", objects(samples))
     expected = read(files)
     monkeypatch.setattr("sleepstage.io.sensor_logger.samples._BLOCK", size)
-    monkeypatch.setattr("sleepstage.io.sensor_logger.samples._ROWS", size // 100)
     assert same(read(files), expected)
     assert same(read(told), expected)
 

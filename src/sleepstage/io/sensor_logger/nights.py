@@ -6,14 +6,16 @@ The app and its formats are described at https://github.com/tszheichoi/awesome-s
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import re
+from array import array
+from collections import defaultdict
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
@@ -21,7 +23,7 @@ from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.files import beginning_of
+from sleepstage.io.files import beginning_of, reading
 from sleepstage.io.sensor_logger.samples import (
     BEGINNING,
     ELAPSED,
@@ -80,28 +82,25 @@ def _unpacked(files: Sequence[Path]) -> list[Found]:
     Tables are recognised by their columns, for people rename them; what precedes the sensor in a
     name distinguishes recordings.
     """
-    sensors = {path: sensor for path in files if (sensor := _sensor_in(path))}
-    groups: dict[str, list[Path]] = {}
-    for path, sensor in sensors.items():
-        if sensor in _NEEDED:
-            groups.setdefault(_SENSOR.sub("", path.stem), []).append(path)
-    for path, sensor in sensors.items():
+    tables = {path: _table_of(path) for path in files if path.suffix.lower() == ".csv"}
+    needed = [path for path, (sensor, ours) in tables.items() if ours and sensor in _NEEDED]
+    groups: dict[str, list[Path]] = {_SENSOR.sub("", path.stem): [] for path in needed}
+    for path, (sensor, ours) in tables.items():
         fitting = [prefix for prefix in groups if path.stem.startswith(prefix)]
-        if sensor not in _NEEDED and fitting:
+        if fitting and (ours or sensor in (*FIELDS, _METADATA)):
             groups[max(fitting, key=len)].append(path)
     return [Found(prefix, tuple(paths)) for prefix, paths in groups.items()]
 
 
-def _sensor_in(path: Path) -> str:
-    """Sensor whose table a file is, by its columns; empty if it is none of the app."""
-    if path.suffix.lower() != ".csv":
-        return ""
-    with path.open("rb") as file:
+def _table_of(path: Path) -> tuple[str, bool]:
+    """Sensor of a table by its columns, else by its name; whether it has columns of the app."""
+    with reading(path), path.open("rb") as file:
         header = set(header_of(file))
     named = sensor_named(path.stem)
     if not {"time", ELAPSED} <= header:
-        return _METADATA if named.endswith(_METADATA) else ""
-    return next((sensor for sensor, fields in FIELDS.items() if set(fields) <= header), named)
+        return _METADATA if named.endswith(_METADATA) else named, False
+    known = (sensor for sensor, fields in FIELDS.items() if set(fields) <= header)
+    return next(known, named), True
 
 
 def _sensor_of(name: str) -> tuple[str, PurePosixPath]:
@@ -128,7 +127,7 @@ def _read_night(files: Sequence[Path]) -> Recording:
         return _recording(_read_json(first), first)
     places: dict[str, Place] = {}
     for path in files:
-        sensor = _sensor_in(path)
+        sensor, _ = _table_of(path)
         if sensor in FIELDS and sensor in places:
             raise DataError(f"{path}: is of the same sensor as {places[sensor]}; keep one of them")
         places[sensor] = Place(path)
@@ -187,16 +186,6 @@ def _members(path: Path, names: Sequence[str]) -> dict[str, Place]:
     return usable[0] if usable else {}
 
 
-def _zone_of(file: IO[bytes]) -> str:
-    """Time zone that the app's table of metadata names; empty if it names none."""
-    text = file.read(BEGINNING).decode("utf-8-sig", errors="replace")
-    try:
-        row = next(csv.DictReader(StringIO(text, newline="")), {})
-    except csv.Error:
-        return ""
-    return (row.get(ZONE) or "").strip()
-
-
 def _read_csv(places: dict[str, Place]) -> _Content:
     tables = {}
     for sensor, fields in FIELDS.items():
@@ -204,15 +193,14 @@ def _read_csv(places: dict[str, Place]) -> _Content:
             table = tables[sensor] = SensorTable(sensor, str(places[sensor]))
             with places[sensor].open() as (file, _):
                 read_table(file, ("time", *fields), table)
-    zone = ""
-    if _METADATA in places:
-        with places[_METADATA].open() as (file, _):
-            zone = _zone_of(file)
+    metadata = places[_METADATA].first_row() if _METADATA in places else {}
+    zone = (metadata.get(ZONE) or "").strip()
     return _Content(tables, zone, [one.member or one.name for one in places.values()])
 
 
 def _read_json(path: Path) -> _Content:
     tables: dict[str, SensorTable] = {}
+    rows: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
     has: dict[str, None] = {}  # in the order of the file
     zone = ""
     for position, item in enumerate(objects_of(path), start=1):
@@ -223,11 +211,13 @@ def _read_json(path: Path) -> _Content:
             table.note_start(item.get("time"), item.get(ELAPSED))
             row = _json_row(item, sensor, f"{path}, object {position}")
             if row is not None:
-                table.add_row(row)
+                rows[sensor].extend(row)
         elif sensor == _METADATA:
             zone = str(item.get(ZONE) or "")
         if len(has) < _NAMED:
             has[str(name)[:_NAMED]] = None
+    for sensor, values in rows.items():
+        tables[sensor].add(np.frombuffer(values).reshape(-1, 1 + len(FIELDS[sensor])))
     return _Content(tables, zone, list(has))
 
 
