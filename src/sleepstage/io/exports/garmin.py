@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.archives import Place
-from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row
+from sleepstage.io.exports.records import Records, Row
 from sleepstage.io.files import beginning_of
+from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:

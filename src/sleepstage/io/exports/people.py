@@ -22,7 +22,9 @@ from zoneinfo import ZoneInfo
 
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
-from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row, moment, stage_of
+from sleepstage.io.clocks import moment
+from sleepstage.io.exports.records import Records, Row, stage_of
+from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:

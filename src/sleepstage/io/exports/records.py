@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import logging
 import re
-from array import array
 from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
 from sleepstage.core.recording import Recording
-from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
-from sleepstage.io.apple_health.nights import _nights as nights_of
-from sleepstage.io.apple_health.xml import Export, Series, SleepRecord
+from sleepstage.io.apple_health.nights import nights_of
 from sleepstage.io.files import MAX_ROWS
+from sleepstage.io.health import (
+    HEART_RATE,
+    SLEEP,
+    STEPS,
+    Collector,
+    Odd,
+    SleepRecord,
+    add_sample,
+)
 from sleepstage.io.source import NO_OPTIONS, StoredNight, days_in
 
 if TYPE_CHECKING:
@@ -38,9 +43,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _Record = TypeVar("_Record")
-
-HEART_RATE, STEPS, SLEEP = "heart_rate", "steps", "sleep"
-"""Kinds of records."""
 
 _LAST: Final = 4e9  # Unix seconds, in 2096
 _LONG: Final = 12 * 3600.0  # s: who measures for longer measured more than a night
@@ -76,38 +78,13 @@ def stage_of(text: str) -> str:
     return _STAGES.get(re.sub("[^a-z]", "", text.lower()).removeprefix(_APPLE), "")
 
 
-def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
-    """Unix seconds and offset from UTC of a time, which is in `zone` if it names no offset.
-
-    It is ISO 8601, with spaces, or as in America: ``3/12/2024 10:15:30 PM``, ``03/12/24 22:15:30``.
-    """
-    plain = text.strip().replace("\u202f", " ").replace(" +", "+").replace(" -", "-")
-    try:
-        time = _american(plain) if "/" in plain else datetime.fromisoformat(plain)
-    except ValueError:  # on phones that show 12 hours
-        time = datetime.strptime(plain, "%Y-%m-%d %I:%M:%S %p%z")
-    time = time.replace(tzinfo=time.tzinfo or zone)
-    return time.timestamp(), int((time.utcoffset() or timedelta()).total_seconds())
-
-
-def _american(text: str) -> datetime:
-    date, clock, *half = text.split(" ")
-    month, day, year = map(int, date.split("/"))
-    hour, minute, second = map(int, clock.split(":"))
-    if half:
-        hour = hour % 12 + {"AM": 0, "PM": 12}[half[0].upper()]
-    return datetime(year + 2000 if year < 100 else year, month, day, hour, minute, second)
-
-
 class Records:
     """Records of an export as they are read, by person; those that can't be are counted."""
 
     def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
         self._name, self._options = name, options
-        # By person and kind, and then by the source that wrote them.
-        self._signals: defaultdict[tuple[str, str], dict[str, array[float]]] = defaultdict(dict)
-        self._sleep: defaultdict[str, list[SleepRecord]] = defaultdict(list)
-        self._n_odd, self._first_odd = 0, ""
+        self._people: defaultdict[str, Collector] = defaultdict(Collector)
+        self._odd = Odd()
 
     def take(
         self,
@@ -122,54 +99,48 @@ class Records:
                 for row in parse(record):
                     self._add(row)
             except _ODD as error:
-                self._n_odd += 1
-                what = f"no {error}" if isinstance(error, KeyError) else str(error)
-                self._first_odd = self._first_odd or f"{place}, record {number}: {what[:200]}"
+                self._odd.count(f"{place}, record {number}", error)
         MAX_ROWS.require(number, str(place))
 
     def _add(self, row: Row) -> None:
         if not 0 < row.start <= row.end < _LAST:
             raise ValueError(f"from {row.start:.10g} to {row.end:.10g} s")
+        person = self._people[row.person]
         if row.kind == SLEEP:
             stage = stage_of(str(row.value))
             if not stage:
                 raise ValueError(f"unknown stage {row.value!r:.60}")
-            one = SleepRecord(row.start, row.end, stage, row.source, row.offset)
-            self._sleep[row.person].append(one)
+            person.add_sleep(SleepRecord(row.start, row.end, stage, row.source, row.offset))
             return
-        value = float(row.value)
-        if not 0 <= value <= MAX_STEPS or row.kind not in (HEART_RATE, STEPS):
+        if row.kind not in (HEART_RATE, STEPS):
             raise ValueError(f"value {row.value!r:.60}")
-        columns = self._signals[row.person, row.kind].setdefault(row.source, array("d"))
-        columns.extend((row.start, row.end, value, row.offset))
+        sources = person.heart_rate if row.kind == HEART_RATE else person.steps
+        add_sample(sources[row.source], row.start, row.end, float(row.value), row.offset // 60)
 
     def nights(self) -> list[StoredNight]:
         """Nights of everybody, named after the person too if there are several; logs what is not.
 
         Raises `DataError` if nobody has heart rate.
         """
-        if self._n_odd:
-            message = "%s: left out %d records, the first of them %s"
-            _log.warning(message, self._name, self._n_odd, self._first_odd)
-        people = dict.fromkeys((*(person for person, _ in self._signals), *self._sleep))
-        if len(people) < 2:
-            return self._nights_of(next(iter(people), ""), self._name)
+        self._odd.report(self._name)
+        if len(self._people) < 2:
+            return self._nights_of(next(iter(self._people), ""), self._name)
         found = []
-        for person in people:
+        for person in self._people:
             try:
                 nights = self._nights_of(person, f"{self._name}, {person}")
             except DataError as error:
                 _log.warning("left out %s", error)
                 continue
-            found += [StoredNight(f"{person}-{one.name}".rstrip("-"), one.read) for one in nights]
+            found += [replace(one, name=f"{person}-{one.name}".rstrip("-")) for one in nights]
         return found
 
     def _nights_of(self, person: str, name: str) -> list[StoredNight]:
-        beats, steps = (_series(self._signals[person, kind]) for kind in (HEART_RATE, STEPS))
+        export = self._people[person].export()
+        beats = export.heart_rate
         if not beats:
             raise DataError(f"{name}: has no heart rate; export it as well")
-        if steps or self._sleep[person]:
-            export = Export(beats, steps, sorted(self._sleep[person]), {})
+        if export.steps or export.sleep:
             return nights_of(export, name, self._options)
         most = max(beats.values(), key=lambda series: len(series.ends))
         if len(beats) > 1:
@@ -178,15 +149,6 @@ class Records:
             _log.warning("%s: add records of sleep or steps, which tell nights from days", name)
         signal = most.ends, most.values.astype(np.float64)
         return nights_in(name, {HEART_RATE: signal}, utc_offset=60 * int(most.offsets[0]))
-
-
-def _series(sources: Mapping[str, array[float]]) -> dict[str, Series]:
-    found = {}
-    for source, rows in sources.items():
-        starts, ends, values, offsets = np.frombuffer(rows).reshape(-1, 4).T
-        minutes = (offsets / 60).astype(np.int16)
-        found[source] = Series(starts, ends, values.astype(np.float32), minutes).in_order()
-    return found
 
 
 def nights_in(
