@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import logging
 import re
+import tomllib
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, tzinfo
 from functools import partial
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -68,26 +70,8 @@ class _Table(NamedTuple):
     beside: str = ""  # another column that there must be
 
 
-_APPLE: Final = _Table(_ALL, "startDate", "endDate", "value")
-_TABLES: Final = (
-    _APPLE,
-    _Table(HEART_RATE, "timestamp", 0.0, "beats per minute"),
-    _Table(STEPS, "timestamp", _MINUTE, "steps", "data source"),
-    _Table(SLEEP, "sleep_stage_start", "sleep_stage_end", "sleep_stage_type"),
-    _Table(HEART_RATE, "Time", 0.0, "Value"),
-    _Table(STEPS, "ActivityMinute", _MINUTE, "Steps"),
-    _Table(SLEEP, "date", _MINUTE, "value", "logId"),
-    _Table(SLEEP, "Time", _MINUTE / 2, "SleepStage", "LogId"),
-    *(
-        _Table(kind, time, width, value)
-        for time in ("Date/Time", "Date")
-        for kind, width, value in (
-            (HEART_RATE, 0.0, "Heart Rate [Avg] (count/min)"),
-            (HEART_RATE, 0.0, "Heart Rate [Avg] (bpm)"),
-            (STEPS, _MINUTE, "Step Count (count)"),
-        )
-    ),
-)
+_SOURCE: Final = files(__package__).joinpath("tables.toml").read_text(encoding="utf-8")
+_TABLES: Final = tuple(_Table(**one) for one in tomllib.loads(_SOURCE)["tables"])
 
 
 def _tables_of(row: dict[str, str]) -> list[_Table]:
@@ -126,7 +110,7 @@ def _kinds(place: Place) -> set[str]:
         text = place.beginning()
         return {_ALL} if _AUTO_EXPORT.match(text) else {HEART_RATE} if _BEATS.match(text) else set()
     row = place.first_row() if name.endswith(".csv") else {}
-    kinds = {_apple_kind(row) if one is _APPLE else one.kind for one in _tables_of(row)}
+    kinds = {_apple_kind(row) if one.kind == _ALL else one.kind for one in _tables_of(row)}
     return {_ALL if kind == _OTHER else kind for kind in kinds if kind}  # a table of all types
 
 
@@ -186,7 +170,7 @@ def _zone_in(profile: Place) -> tzinfo | None:
 
 def _of_table(table: _Table, zone: tzinfo, row: dict[str, str]) -> Iterator[Row]:
     kind, value = table.kind, row[table.value]
-    if table is _APPLE:
+    if kind == _ALL:
         kind = _apple_kind(row)
         if kind == HEART_RATE:
             value = str(float(value) * _BPM[row.get("unit") or "bpm"])
