@@ -164,17 +164,13 @@ def nights_in(
         part = {}
         for signal, (times, values) in signals.items():
             inside = (times >= start) & (times <= end)
-            part[signal] = times[inside], values[inside]
-        found.append(_night(day, part, name, utc_offset))
+            if inside.any():
+                part[signal] = times[inside], values[inside]
+        recording = Recording.from_arrays(
+            **part,  # type: ignore[arg-type]  # its keywords are the signals
+            subject=day,
+            utc_offset=utc_offset,
+            names=dict.fromkeys(part, name),
+        )
+        found.append(StoredNight(day, partial(replace, recording), whole_day=bool(day)))
     return found
-
-
-def _night(label: str, signals: Mapping[str, Signal], name: str, utc_offset: int) -> StoredNight:
-    given = {signal: one for signal, one in signals.items() if len(one[0])}
-    recording = Recording.from_arrays(
-        **given,  # type: ignore[arg-type]  # its keywords are the signals
-        subject=label,
-        utc_offset=utc_offset,
-        names=dict.fromkeys(given, name),
-    )
-    return StoredNight(label, partial(replace, recording), whole_day=bool(label))
