@@ -27,6 +27,14 @@ def test_files_are_named_and_read_without_being_unpacked(archive: Path) -> None:
     assert list(archive.parent.iterdir()) == [archive]
 
 
+def test_what_finder_adds_to_an_archive_is_no_file_of_it(archive: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("__MACOSX/folder/._a.bin", "x")
+        file.writestr("folder/.DS_Store", "x")
+        file.writestr(".", "x")
+    assert member_names(archive) == ["folder/a.bin"]
+
+
 def test_what_is_no_archive_has_no_names(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("time,bpm\n")
     assert member_names(tmp_path / "a.zip") is None

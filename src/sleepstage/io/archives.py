@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ MAX_JSON: Final = Limit("SLEEPSTAGE_MAX_JSON_BYTES", 1 << 27, "bytes of JSON")
 
 _BEGINNING: Final = 1 << 14  # bytes in which it shows what a file is
 _MAGIC: Final = b"PK\x03\x04"  # of zip
+_HIDDEN: Final = re.compile(r"^__MACOSX/|(^|/)\.[^/]*$")  # Finder's files beside each, and others
 # NotImplementedError is an unknown compression, RuntimeError a password, UnicodeDecodeError a name.
 _BROKEN: Final = (
     *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError),
@@ -123,7 +125,7 @@ class Place(NamedTuple):
 
 
 def member_names(path: Path) -> list[str] | None:
-    """Names of the files in a zip archive; None if the file is none.
+    """Names of the files in a zip archive, without hidden ones; None if the file is none.
 
     A `DataError` if it begins like an archive and can't be read as one, or a name leads out of it.
     """
@@ -132,18 +134,20 @@ def member_names(path: Path) -> list[str] | None:
             if beginning_of(path, len(_MAGIC)) != _MAGIC:
                 return None
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                names = [one.filename for one in archive.infolist() if not one.is_dir()]
+                names = [
+                    one.filename for one in archive.infolist() if not one.filename.endswith("/")
+                ]
     except _BROKEN as error:
         raise DataError(
             f"{path}: a damaged zip archive ({error}); was it copied to its end? copy it again"
         ) from error
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+        if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
             raise DataError(
                 f"{path}: holds {name!r}, which leads out of the archive; it is not to be trusted"
             )
-    return names
+    return [name for name in names if PurePosixPath(name).name and not _HIDDEN.search(name)]
 
 
 def places_in(path: Path) -> list[Place]:
@@ -152,5 +156,4 @@ def places_in(path: Path) -> list[Place]:
         names = member_names(path) if path.suffix.lower() == ".zip" else None
     except DataError:  # the search for files reports it
         return []
-    places = [Place(path)] if names is None else [Place(path, name) for name in names]
-    return [one for one in places if not one.name.startswith(".") and "__MACOSX" not in one.member]
+    return [Place(path)] if names is None else [Place(path, name) for name in names]
