@@ -14,6 +14,7 @@ from sleepstage import open_nights
 from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.io.registry import find_sources
+from sleepstage.io.source import Options
 
 START = 1710280800.0  # 2024-03-12 22:00:00 UTC
 
@@ -132,6 +133,18 @@ def test_actigraph_without_times_begins_when_its_preamble_says(tmp_path: Path, t
     assert night.start == START
     assert night.end == pytest.approx(START + 60 - 1 / 30)
     assert peaks(night) == [0.012, 0.6, 0.8]
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_clocks_of_actigraph_are_of_the_zone_that_is_stated(tmp_path: Path, *, timed: bool) -> None:
+    text = actigraph(STILL)
+    if timed:
+        rows = [f"3/12/2024 22:00:{n:02d}.000,0.01,0.6,0.8" for n in range(60)]
+        text = actigraph(rows, "Timestamp,Accelerometer X,Accelerometer Y,Accelerometer Z")
+    (tmp_path / "accel.csv").write_text(text)
+    options = Options(timezone="America/New_York")
+    (night,) = (one.read() for one in open_nights(tmp_path, options=options))
+    assert (night.start, night.utc_offset) == (START + 4 * 3600, -4 * 3600)
 
 
 def test_gaps_between_timestamps_of_actigraph_stay_gaps(tmp_path: Path) -> None:

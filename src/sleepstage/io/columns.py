@@ -152,7 +152,8 @@ def read_columns(
         return [measured[str(at)].alias(header.label(at)) for at in chosen]
 
     if sampling:
-        seconds, utc_offset, local = sampling[0] + rows.to_numpy() / sampling[1], 0, False
+        seconds, local = sampling[0] + rows.to_numpy() / sampling[1], not options.timezone
+        utc_offset = 0 if local else offset_at(sampling[0], options.timezone)
     else:
         factors = [names[at].factor for at in times]
         seconds, utc_offset, local = _times(columns(times), factors, options, place)

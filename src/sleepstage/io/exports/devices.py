@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -128,19 +129,22 @@ def _read_raw(files: Sequence[Path], _: Progress | None, options: Options) -> li
         path,
         "motion",
         options._replace(day_first=form.startswith("d")),
-        sampling=None if timed else _sampling(path, lines[0], said, form),
+        sampling=None if timed else _sampling(path, lines[0], said, form, options),
     )
     motion = found.times, found.values
     return nights_in(str(path), {"motion": motion}, utc_offset=found.utc_offset)
 
 
-def _sampling(path: Path, line: str, said: dict[str, str], form: str) -> tuple[float, float]:
+def _sampling(
+    path: Path, line: str, said: dict[str, str], form: str, options: Options
+) -> tuple[float, float]:
     """Unix seconds of the first row and Hz, as a preamble has them."""
+    zone = ZoneInfo(options.timezone or "UTC")
     for letter, code in (("y", "%Y"), ("M", "%m"), ("d", "%d")):
         form = re.sub(f"{letter}+", code, form)
     try:
         clock = f"{said['Start Date']} {said['Start Time']}"
-        start = datetime.strptime(clock, f"{form} %H:%M:%S").replace(tzinfo=UTC).timestamp()
+        start = datetime.strptime(clock, f"{form} %H:%M:%S").replace(tzinfo=zone).timestamp()
         return start, float(_RATE.findall(line)[0])
     except (IndexError, KeyError, ValueError) as error:
         raise DataError(

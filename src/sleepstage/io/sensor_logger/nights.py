@@ -21,7 +21,7 @@ from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
-from sleepstage.io.archives import Place, member_names
+from sleepstage.io.archives import Place, member_names, places_in
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import beginning_of, reading
 from sleepstage.io.sensor_logger.samples import (
@@ -63,13 +63,8 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
 
 def _holds_recording(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
-        try:
-            names = member_names(path)
-        except DataError:  # whoever looked for files reports it
-            return False
-        return names is not None and not _NEEDED.isdisjoint(
-            sensor for sensor, _ in map(_sensor_of, names)
-        )
+        sensors = [_sensor_of(place.member)[0] for place in places_in(path)]
+        return not _NEEDED.isdisjoint(sensors)
     if path.suffix.lower() != ".json":
         return False
     beginning = beginning_of(path, BEGINNING)
