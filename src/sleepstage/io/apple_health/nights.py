@@ -27,7 +27,7 @@ from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import beginning_of
 from sleepstage.io.health import Series
-from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, StoredNight
+from sleepstage.io.source import Format, Found, Options, StoredNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _export_in(names: Sequence[str]) -> str | None:
 
 
 def _read(
-    files: Sequence[Path], on_progress: Progress | None, options: Options = NO_OPTIONS
+    files: Sequence[Path], on_progress: Progress | None, options: Options
 ) -> list[StoredNight]:
     (path,) = files
     names = member_names(path)
