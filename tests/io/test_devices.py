@@ -147,11 +147,14 @@ def test_clocks_of_actigraph_are_of_the_zone_that_is_stated(tmp_path: Path, *, t
     assert (night.start, night.utc_offset) == (START + 4 * 3600, -4 * 3600)
 
 
-def test_gaps_between_timestamps_of_actigraph_stay_gaps(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "axes", ["Accelerometer X,Accelerometer Y,Accelerometer Z", "Axis1,Axis2,Axis3"]
+)
+def test_gaps_between_timestamps_of_actigraph_stay_gaps(tmp_path: Path, axes: str) -> None:
     clock = "%m/%d/%Y %H:%M:%S.000"
     times = [START + n + (7200 if n >= 600 else 0) for n in range(1200)]
     rows = [f"{datetime.fromtimestamp(time, UTC).strftime(clock)},0.01,0.6,0.8" for time in times]
-    names = "Timestamp,Accelerometer X,Accelerometer Y,Accelerometer Z"
+    names = f"Timestamp,{axes}"
     (tmp_path / "accel.csv").write_text(actigraph(rows, names))
     night = only(tmp_path, "raw-csv")
     assert night.end == START + 7200 + 1199

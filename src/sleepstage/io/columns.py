@@ -121,19 +121,25 @@ def read_columns(
     signal: str,
     options: Options = NO_OPTIONS,
     *,
+    in_order: bool = False,
     sampling: tuple[float, float] | None = None,
 ) -> Columns:
     """Times and values of a signal, by the first way to call it whose columns the file has.
 
-    The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps. Rows
-    without times have a `sampling`: the Unix time of the first, and Hz. Raises `DataError` if
-    columns are missing or broken; names the line.
+    The file is text or, by its ending, Parquet; the signal is heart_rate, motion or steps. If its
+    columns are `in_order`, time first, their names mean nothing. Rows without times have a
+    `sampling`: the Unix time of the first, and Hz. Raises `DataError` if columns are missing or
+    broken; names the line.
     """
     import polars as pl
 
     header = _header(path)
     names = header.names
-    times, values = _chosen(header, signal, n_times=0 if sampling else 1)
+    n_times, width = 0 if sampling else 1, len(SIGNALS[signal][0])
+    if in_order and len(names) >= n_times + width:
+        times, values = list(range(n_times)), list(range(n_times, n_times + width))
+    else:
+        times, values = _chosen(header, signal)
     people = [at for at, one in enumerate(names) if one.meaning == "person"]
     frame = header.frame([*times, *values, *people])
     dated = (pl.Date, pl.Time, pl.Datetime)
@@ -168,19 +174,19 @@ def read_columns(
     return Columns(seconds, array, utc_offset, local, whose)
 
 
-def _chosen(header: _Header, signal: str, *, n_times: int) -> tuple[list[int], list[int]]:
+def _chosen(header: _Header, signal: str) -> tuple[list[int], list[int]]:
     """Columns of time and of a signal; without a header, all in their order."""
     path, names, layout = header
     times, values = columns_for(names, signal)
-    if len(times) >= n_times and values:
-        return times if n_times else [], values
+    if times and values:
+        return times, values
     expected = " or ".join(", ".join(("time", *way)) for way in SIGNALS[signal])
     if layout is None or header.is_named:
         raise DataError(f"{path}: has columns {describe(names)}; expected {expected}")
-    if len(names) - n_times not in map(len, SIGNALS[signal]):
+    if len(names) - 1 not in map(len, SIGNALS[signal]):
         found = f"expected numbers ({expected}), found {layout.found!r:.60}"
         raise DataError(f"{path}, line {layout.first}: {found}")
-    return list(range(n_times)), list(range(n_times, len(names)))
+    return [0], list(range(1, len(names)))
 
 
 def _factor(path: Path, name: Name) -> float:

@@ -129,6 +129,7 @@ def _read_raw(files: Sequence[Path], _: Progress | None, options: Options) -> li
         path,
         "motion",
         options._replace(day_first=form.startswith("d")),
+        in_order=True,
         sampling=None if timed else _sampling(path, lines[0], said, form, options),
     )
     motion = found.times, found.values
