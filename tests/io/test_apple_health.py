@@ -36,7 +36,7 @@ DAY = 86400.0
 
 
 def nights(path: Path) -> list[StoredNight]:
-    return FORMAT.read([path], None)
+    return FORMAT.read([path], None, Options())
 
 
 def in_bed(start: float = BED, end: float = UP, **more: object) -> str:
@@ -424,7 +424,7 @@ def test_a_long_definition_of_the_document_is_cut_out(tmp_path: Path) -> None:
 def test_progress_is_told_in_megabytes(tmp_path: Path) -> None:
     path = write_xml(tmp_path / "export.xml", beats(BED - 2 * DAY, UP, every=20), in_bed())
     seen: list[tuple[int, int]] = []
-    FORMAT.read([path], lambda done, total, _: seen.append((done, total)))
+    FORMAT.read([path], lambda done, total, _: seen.append((done, total)), Options())
     assert len(seen) > 5
     assert seen[-1][1] == path.stat().st_size // 10**6
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sleepstage.errors import DataError
-from sleepstage.io.files import member_names, open_member
+from sleepstage.io.archives import Place, member_names
 
 CONTENT = bytes(range(256)) * 400
 
@@ -22,9 +22,17 @@ def archive(tmp_path: Path) -> Path:
 
 def test_files_are_named_and_read_without_being_unpacked(archive: Path) -> None:
     assert member_names(archive) == ["folder/a.bin"]
-    with open_member(archive, "folder/a.bin") as (file, size):
+    with Place(archive, "folder/a.bin").open() as (file, size):
         assert (file.read(), size) == (CONTENT, len(CONTENT))
     assert list(archive.parent.iterdir()) == [archive]
+
+
+def test_what_finder_adds_to_an_archive_is_no_file_of_it(archive: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("__MACOSX/folder/._a.bin", "x")
+        file.writestr("folder/.DS_Store", "x")
+        file.writestr(".", "x")
+    assert member_names(archive) == ["folder/a.bin"]
 
 
 def test_what_is_no_archive_has_no_names(tmp_path: Path) -> None:
@@ -45,7 +53,7 @@ def test_a_damaged_member_is_told(archive: Path) -> None:
     archive.write_bytes(content)
     with (
         pytest.raises(DataError, match=r"one\.zip: folder/a\.bin is damaged"),
-        open_member(archive, "folder/a.bin") as (file, _),
+        Place(archive, "folder/a.bin").open() as (file, _),
     ):
         file.read()
 

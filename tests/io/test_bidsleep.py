@@ -14,6 +14,7 @@ from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.evaluation.run import load_nights
 from sleepstage.io.bidsleep import FORMAT
 from sleepstage.io.registry import find_sources, open_nights
+from sleepstage.io.source import Options
 from sleepstage.simulate.nights import simulate_night
 from tests.helpers.apple_export import moment
 from tests.helpers.command import invoke
@@ -58,7 +59,7 @@ def write_night(
 
 def read(folder: Path) -> Recording:
     (found,) = FORMAT.find(folder, sorted(folder.iterdir()))
-    (night,) = FORMAT.read(found.files, None)
+    (night,) = FORMAT.read(found.files, None, Options())
     return night.read()
 
 

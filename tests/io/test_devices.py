@@ -14,6 +14,7 @@ from sleepstage import open_nights
 from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.io.registry import find_sources
+from sleepstage.io.source import Options
 
 START = 1710280800.0  # 2024-03-12 22:00:00 UTC
 
@@ -134,11 +135,26 @@ def test_actigraph_without_times_begins_when_its_preamble_says(tmp_path: Path, t
     assert peaks(night) == [0.012, 0.6, 0.8]
 
 
-def test_gaps_between_timestamps_of_actigraph_stay_gaps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("timed", [True, False])
+def test_clocks_of_actigraph_are_of_the_zone_that_is_stated(tmp_path: Path, *, timed: bool) -> None:
+    text = actigraph(STILL)
+    if timed:
+        rows = [f"3/12/2024 22:00:{n:02d}.000,0.01,0.6,0.8" for n in range(60)]
+        text = actigraph(rows, "Timestamp,Accelerometer X,Accelerometer Y,Accelerometer Z")
+    (tmp_path / "accel.csv").write_text(text)
+    options = Options(timezone="America/New_York")
+    (night,) = (one.read() for one in open_nights(tmp_path, options=options))
+    assert (night.start, night.utc_offset) == (START + 4 * 3600, -4 * 3600)
+
+
+@pytest.mark.parametrize(
+    "axes", ["Accelerometer X,Accelerometer Y,Accelerometer Z", "Axis1,Axis2,Axis3"]
+)
+def test_gaps_between_timestamps_of_actigraph_stay_gaps(tmp_path: Path, axes: str) -> None:
     clock = "%m/%d/%Y %H:%M:%S.000"
     times = [START + n + (7200 if n >= 600 else 0) for n in range(1200)]
     rows = [f"{datetime.fromtimestamp(time, UTC).strftime(clock)},0.01,0.6,0.8" for time in times]
-    names = "Timestamp,Accelerometer X,Accelerometer Y,Accelerometer Z"
+    names = f"Timestamp,{axes}"
     (tmp_path / "accel.csv").write_text(actigraph(rows, names))
     night = only(tmp_path, "raw-csv")
     assert night.end == START + 7200 + 1199
@@ -160,7 +176,7 @@ def test_counts_and_broken_lines_of_actigraph_are_refused(tmp_path: Path) -> Non
         list(open_nights(path))
     path.write_text(actigraph([*STILL[:3], "0.1,?,0.9"]))
     with pytest.raises(
-        DataError, match=r"accel.csv, line 15: expected x, y, z, found '0.1,\?,0.9'"
+        DataError, match=r"accel.csv, line 15: expected a number as 'Accelerometer Y', found '\?'"
     ):
         list(open_nights(path))
     path.write_text(actigraph(STILL, date="2024-03-12"))

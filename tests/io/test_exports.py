@@ -120,7 +120,7 @@ def test_twelve_hour_clocks_are_read_and_odd_records_counted(
         night = only(path, "records")
     assert night.heart_rate.times[0] == BED
     assert len(night.heart_rate) == len(TIMES) - 1
-    assert "left out 1 records, the first of them" in caplog.text
+    assert "left out 1 records that can't be read, the first in" in caplog.text
     assert "a.json, record 2: could not convert string to float: 'none'" in caplog.text
 
 

@@ -26,6 +26,7 @@ from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.io.sensor_logger.nights import FORMAT
 from sleepstage.io.sensor_logger.samples import sample_row
+from sleepstage.io.source import Options
 from sleepstage.server.sensor_logger import read_push
 
 T0 = 1_711_843_200_123_456_789  # ns: 2024-03-31 01:00 in Berlin, where clocks change at 02:00
@@ -122,7 +123,7 @@ def write_json(path: Path, said: Any) -> tuple[Path, ...]:
 
 
 def read(files: Sequence[Path]) -> Recording:
-    (night,) = FORMAT.read(files, None)
+    (night,) = FORMAT.read(files, None, Options())
     assert night.name == ""
     return night.read()
 
@@ -228,7 +229,6 @@ def test_any_size_of_blocks_gives_the_same(
     told = write_json(tmp_path / "night.json", objects(samples))
     expected = read(files)
     monkeypatch.setattr("sleepstage.io.sensor_logger.samples._BLOCK", size)
-    monkeypatch.setattr("sleepstage.io.sensor_logger.samples._ROWS", size // 100)
     assert same(read(files), expected)
     assert same(read(told), expected)
 
@@ -296,7 +296,7 @@ def test_a_night_can_be_sent_elsewhere(tmp_path: Path, kind: str) -> None:
         "folder": lambda: write_folder(tmp_path / "night", csv_files(recorded())),
         "json": lambda: write_json(tmp_path / "night.json", objects(recorded())),
     }[kind]()
-    (night,) = FORMAT.read(files, None)
+    (night,) = FORMAT.read(files, None, Options())
     sent = pickle.dumps(night)
     assert len(sent) < 2000
     assert same(pickle.loads(sent).read(), night.read())
@@ -447,7 +447,7 @@ def test_a_file_that_has_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"WristMotion\.csv: can't be read"):
         read(files)
     (told,) = write_json(tmp_path / "night.json", objects(recorded()))
-    (night,) = FORMAT.read([told], None)
+    (night,) = FORMAT.read([told], None, Options())
     told.unlink()
     with pytest.raises(DataError, match=r"night\.json: can't be read"):
         night.read()
@@ -548,7 +548,9 @@ def test_recordings_are_found_by_what_is_in_them(tmp_path: Path, kind: type[Path
         ("two", ["two.zip"]),
         ("", [path.name for path in ours]),
     ]
-    nights = [FORMAT.read([Path(str(path)) for path in one.files], None) for one in found]
+    nights = [
+        FORMAT.read([Path(str(path)) for path in one.files], None, Options()) for one in found
+    ]
     assert len({night.read().fingerprint() for (night,) in nights}) == 1
 
 

@@ -120,6 +120,13 @@ def test_start_and_end_may_be_given(tmp_path: Path) -> None:
     assert (night.start, night.end) == (-60, 60)
 
 
+def test_counts_of_axes_are_not_taken_for_acceleration(tmp_path: Path) -> None:
+    rows = [f"{t},{t % 7},3,40,60" for t in range(0, 600, 60)]
+    path = text(tmp_path, "time,axis1,axis2,axis3,hr", *rows)
+    (night,) = open_nights(path)
+    assert (len(night.read().heart_rate), len(night.read().motion)) == (10, 0)
+
+
 def test_nothing_is_no_night() -> None:
     with pytest.raises(DataError, match="needs heart rate or motion"):
         read_tables()

@@ -59,12 +59,16 @@ def test_tables_that_differ_only_in_form_are_the_same(path: Path, text: str) -> 
         "# source abc\r\nseconds,bpm\r\n0,60\r\n5.5,61\r\n",
         "seconds,bpm\n0,60\n# a remark\n5.5,61\n",
         "\nseconds,bpm\n0,60\n5.5,61\n",
-        "bpm,bpm\n0,60\n5.5,61\n",
     ],
     ids=ascii,
 )
 def test_header_and_remarks_are_passed_over(path: Path, text: str) -> None:
     assert read(path, text, header=True) == GOOD
+
+
+def test_a_header_of_other_names_is_refused(path: Path) -> None:
+    with pytest.raises(DataError, match="header bpm,bpm; expected seconds,bpm"):
+        read(path, "bpm,bpm\n0,60\n5.5,61\n", header=True)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ import numpy as np
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading, require_header
-from sleepstage.io.source import Format, Found, attribution, one_night
+from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading
+from sleepstage.io.source import Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def _read_signals(folder: Path) -> dict[str, NDArray[np.float64]]:
     path = folder / _MOTION
     if path.exists():
         columns = ("Timestamp", "x", "y", "z")
-        require_header(path, columns)
         signals[_MOTION] = read_text_table(path, columns, separator=",", header=True)
     path = folder / _HEART_RATE
     if path.exists():
@@ -103,12 +102,11 @@ def _require_overlap(
 ) -> None:
     times = np.concatenate([rows[:, 0] for rows in signals.values()])
     if not ((times >= start) & (times < end)).any():
-        msg = (
+        raise DataError(
             f"{folder}: no sample while it was scored: labels go from {show_time(start)} to "
             f"{show_time(end)}, signals from {show_time(times.min())} to {show_time(times.max())}; "
             "are they of one night?"
         )
-        raise DataError(msg)
 
 
 def _moment(clock: datetime, first: float) -> tuple[float, int]:
@@ -147,8 +145,7 @@ def _read_labels(path: Path) -> tuple[datetime, NDArray[np.int8]]:
         raise DataError(msg) from error
     for name in wanted:
         if name not in found:
-            msg = f"{path}: has no {name}; expected {' and '.join(wanted)}"
-            raise DataError(msg)
+            raise DataError(f"{path}: has no {name}; expected {' and '.join(wanted)}")
     return _clock(path, found["recStart"]), _stages(path, found["expert_label"])
 
 
@@ -164,15 +161,13 @@ def _unpacked_size(content: bytes) -> int:
     while at < len(content):
         kind, size = struct.unpack_from(f"{order}II", content, at)
         if kind not in (_MATRIX, _COMPRESSED):
-            msg = f"unknown element {kind}"
-            raise ValueError(msg)
+            raise ValueError(f"unknown element {kind}")
         if kind == _COMPRESSED and total < most:
             packed = content[at + 8 : at + 8 + size]
             total += len(zlib.decompressobj().decompress(packed, most - total))
         at += 8 + size
     if at != len(content):
-        msg = "cut short"
-        raise ValueError(msg)
+        raise ValueError("cut short")
     return total
 
 
@@ -184,10 +179,9 @@ def _clock(path: Path, value: Any) -> datetime:
     except (TypeError, ValueError):
         clock = datetime.min
     if not _FIRST_YEAR <= clock.year <= _LAST_YEAR:
-        msg = (
+        raise DataError(
             f"{path}: expected a time such as 2024-03-12 23:00:00 as recStart, found {value!r:.60}"
         )
-        raise DataError(msg)
     return clock
 
 
@@ -199,10 +193,9 @@ def _stages(path: Path, codes: NDArray[Any]) -> NDArray[np.int8]:
     unknown = ~np.isin(codes, range(len(_STAGES)))
     if unknown.any():
         at = int(np.argmax(unknown))
-        msg = (
+        raise DataError(
             f"{path}: unknown code {codes[at]:g} at epoch {at + 1} of expert_label; expected 0 to 5"
         )
-        raise DataError(msg)
     return np.array(_STAGES, dtype=np.int8)[codes.astype(np.intp)]
 
 
@@ -217,6 +210,9 @@ def _read(files: Sequence[Path]) -> Recording:
     return read_night(files[0].parent)
 
 
-FORMAT: Final = Format(
-    "bidsleep", "a night of BIDSleep (motion.csv, hr.csv, labels.mat)", _find, one_night(_read)
+FORMAT: Final = one_night(
+    "bidsleep",
+    "a night of BIDSleep (motion.csv, hr.csv, labels.mat)",
+    _find,
+    _read,
 )

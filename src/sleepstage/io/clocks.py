@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -22,20 +22,7 @@ _LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since
 any start, and Unix seconds until the year 5138, are less than the last."""
 
-_MONTHS: Final = (
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "may",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
-)
+_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec"
 TIME_OF_DAY: Final = r"^\s*\d{1,2}:\d{2}(:\d{2}([.,:]\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*$"
 DATE: Final = r"^\s*\d{1,4}[-/.](\d{1,2}|[A-Za-z]{3})[-/.]\d{1,4}"
 _MOMENT: Final = (
@@ -65,7 +52,7 @@ def seconds_of_texts(
     first, dot, second, third, hour, minute, second_, fraction, half, zone = (
         parts.field(str(number)) for number in range(1, 11)
     )
-    names = {name: str(number) for number, name in enumerate(_MONTHS, 1)}
+    names = {name: str(number) for number, name in enumerate(_MONTHS.split(), 1)}
     month_named = second.is_in(list(names))
     ints = [
         np.nan_to_num(column.cast(pl.Float64, strict=False).to_numpy(), nan=-1).astype(np.int64)
@@ -94,20 +81,18 @@ def seconds_of_texts(
             if day_first is None and spans[0] != spans[1]:
                 day_first = bool(spans[0] < spans[1])  # a table has days in sequence
         if day_first is None:
-            msg = (
+            raise DataError(
                 f"{place(0)}: {texts[0]!r:.60} may have the day first or the month: choose with "
                 "--dates day-first or --dates month-first, or write dates as 2026-03-29"
             )
-            raise DataError(msg)
         days, valid = by_day if day_first else by_month
     right &= valid
     if not right.all():
         at = int(np.argmin(right))
-        msg = (
+        raise DataError(
             f"{place(at)}: expected seconds or a time as 2026-03-29T01:30:00+01:00 as "
             f"{texts.name!r}, found {texts[at]!r:.60}; correct or delete the row"
         )
-        raise DataError(msg)
     return _in_utc(days * 86400.0 + of_day, zone, options)
 
 
@@ -140,6 +125,29 @@ def _in_utc(
         signed = digits.fill_null("+0000").cast(pl.Int64).to_numpy()
         ahead = np.sign(signed) * (np.abs(signed) // 100 * 3600.0 + np.abs(signed) % 100 * 60)
     return local - ahead, int(ahead[0]) if len(ahead) else 0, False
+
+
+def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
+    """Unix seconds and offset from UTC of a time, which is in `zone` if it names no offset.
+
+    It is ISO 8601, with spaces, or as in America: ``3/12/2024 10:15:30 PM``, ``03/12/24 22:15:30``.
+    """
+    plain = text.strip().replace("\u202f", " ").replace(" +", "+").replace(" -", "-")
+    try:
+        time = _american(plain) if "/" in plain else datetime.fromisoformat(plain)
+    except ValueError:  # on phones that show 12 hours
+        time = datetime.strptime(plain, "%Y-%m-%d %I:%M:%S %p%z")
+    time = time.replace(tzinfo=time.tzinfo or zone)
+    return time.timestamp(), int((time.utcoffset() or timedelta()).total_seconds())
+
+
+def _american(text: str) -> datetime:
+    date, clock, *half = text.split(" ")
+    month, day, year = map(int, date.split("/"))
+    hour, minute, second = map(int, clock.split(":"))
+    if half:
+        hour = hour % 12 + {"AM": 0, "PM": 12}[half[0].upper()]
+    return datetime(year + 2000 if year < 100 else year, month, day, hour, minute, second)
 
 
 def offset_at(time: float, zone: str) -> int:

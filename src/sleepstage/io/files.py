@@ -1,30 +1,22 @@
 """Files from strangers: bounded, so that none takes all memory or time, and read as streams.
 
-Text tables are read fast; where that fails, the line to blame is reported. Zip archives are never
-unpacked. Real nights stay far below the limits; each can be set in the environment, which is read
-at every use.
+Text tables are read fast; where that fails, the line to blame is reported. Real nights stay far
+below the limits; each can be set in the environment, which is read at every use.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import zipfile
-import zlib
 from array import array
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from sleepstage.errors import DataError
-
-try:
-    from lzma import LZMAError
-except ImportError:  # pragma: no cover - Python can be built without it
-    LZMAError = zlib.error  # type: ignore[misc, assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,11 +47,10 @@ class Limit(NamedTuple):
         `found` is how many there are, or how many were seen when reading stopped.
         """
         if found > self.value:
-            msg = (
+            raise DataError(
                 f"{what}: {found} {self.unit}, more than the limit of {self.value}, which no night "
                 f"reaches; if it is right all the same, raise the limit with {self.variable}"
             )
-            raise DataError(msg)
 
 
 MAX_ROWS: Final = Limit("SLEEPSTAGE_MAX_ROWS", 64_000_000, "rows")
@@ -67,9 +58,6 @@ MAX_ROWS: Final = Limit("SLEEPSTAGE_MAX_ROWS", 64_000_000, "rows")
 
 MAX_VALUE: Final = Limit("SLEEPSTAGE_MAX_VALUE_BYTES", 1 << 20, "bytes in one piece")
 """A line of text, or a value, a name or a tag in JSON and XML."""
-
-MAX_UNPACKED: Final = Limit("SLEEPSTAGE_MAX_UNPACKED_BYTES", 32 << 30, "bytes unpacked")
-"""Of one file in a zip archive: decades of Apple Health have some 10 GB."""
 
 MAX_MATLAB_BYTES: Final = Limit("SLEEPSTAGE_MAX_MATLAB_BYTES", 16 << 20, "bytes unpacked")
 """Of one ``labels.mat``: a night of labels has some kilobytes."""
@@ -83,25 +71,6 @@ MAX_DEPTH: Final = Limit("SLEEPSTAGE_MAX_DEPTH", 32, "folders within each other"
 
 _BLOCK: Final = 1 << 20  # bytes
 _SHORTEST: Final = 2  # bytes of a row with its line end
-_MAGIC: Final = b"PK\x03\x04"  # of zip
-# NotImplementedError is an unknown compression, RuntimeError a password, UnicodeDecodeError a name.
-_BROKEN: Final = (
-    *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError),
-    *(NotImplementedError, RuntimeError, UnicodeDecodeError),
-)
-
-
-class Line(NamedTuple):
-    """A line of a table: its numbers, or None if it is broken."""
-
-    number: int
-    text: str
-    values: list[float] | None
-
-    def describe(self, columns: Sequence[str]) -> str:
-        """What is wrong with a broken line."""
-        expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
-        return f"{expected}, found {self.text[:60]!r}; correct or delete the line"
 
 
 def read_text_table(
@@ -109,13 +78,15 @@ def read_text_table(
 ) -> NDArray[np.float64]:
     """Read a table of finite numbers, shape (n_lines, n_columns), from a text file.
 
-    With a `header` the first line holds names, and lines that start with ``#`` are skipped. Raises
-    `DataError` if the file is missing, empty, has too many rows or a line that is not one number
-    for each of `columns`; names the line.
+    With a `header` the first line holds the names, and lines that start with ``#`` are skipped.
+    Raises `DataError` if the file is missing, empty, has other names, too many rows or a line that
+    is not one number for each of `columns`; names the line.
     """
     import polars as pl
 
     path = Path(path)
+    if header:
+        _require_header(path, columns)
     with suppress(*table_errors()), reading(path):
         require_rows(path)
         frame = pl.read_csv(
@@ -131,23 +102,15 @@ def read_text_table(
             table = np.asarray(frame.to_numpy(), dtype=np.float64)
             if np.isfinite(table).all():
                 return table
-    return _read_slowly(path, columns, separator=separator, header=header)
-
-
-def _read_slowly(
-    path: Path, columns: Sequence[str], *, separator: str, header: bool
-) -> NDArray[np.float64]:
-    """Read line by line: finds the line to blame, and takes what only the fast way stumbles on."""
+    # Line by line: finds the line to blame, and takes what only the fast way stumbles on.
     rows = array("d")
     with reading(path):
-        for line in text_lines(path, columns, separator=separator, header=header):
-            if line.values is None:
-                msg = f"{path}, line {line.number}: {line.describe(columns)}"
-                raise DataError(msg)
-            rows.extend(line.values)
+        for number, values in text_lines(path, columns, separator=separator, header=header):
+            if isinstance(values, str):
+                raise DataError(f"{path}, line {number}: {values}")
+            rows.extend(values)
     if not rows:
-        msg = f"{path}: the file is empty; expected lines of {', '.join(columns)}"
-        raise DataError(msg)
+        raise DataError(f"{path}: the file is empty; expected lines of {', '.join(columns)}")
     return np.frombuffer(rows).reshape(-1, len(columns))
 
 
@@ -185,35 +148,28 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"{path}: can't be read ({error.strerror or error})"
-        raise DataError(msg) from error
+        raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
-def first_fields(path: Path) -> tuple[str, list[str]]:
-    """Separator and fields of the first line that is neither blank nor a remark."""
+def beginning_of(path: Path, size: int) -> bytes:
+    """The first bytes of a file, local or remote, by which it shows what it is."""
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _require_header(path: Path, columns: Sequence[str]) -> None:
+    """Refuse a CSV file whose first line, after blank ones and remarks, has other names."""
     with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
         lines = (line.strip() for line in bounded_lines(file, path))
         first = next((line for line in lines if line and not line.startswith("#")), "")
-    if not first:
-        msg = f"{path}: the file is empty"
-        raise DataError(msg)
-    separator = next((mark for mark in (",", ";", "\t") if mark in first), " ")
-    return separator, [field.strip().strip('"') for field in first.split(separator)]
-
-
-def require_header(path: Path, columns: Sequence[str]) -> None:
-    """Refuse a text file whose first line, after blank ones and remarks, has other names."""
-    _, header = first_fields(path)
-    if header != list(columns):
-        msg = f"{path}: header {','.join(header)[:200]}; expected {','.join(columns)}"
-        raise DataError(msg)
+    if first and [field.strip().strip('"') for field in first.split(",")] != list(columns):
+        raise DataError(f"{path}: header {first[:200]}; expected {','.join(columns)}")
 
 
 def text_lines(
-    path: str | Path, columns: Sequence[str], *, separator: str, header: bool = False
-) -> Iterator[Line]:
-    """Lines that should hold numbers, in the file's order; blank lines are passed over."""
-    path = Path(path)
+    path: Path, columns: Sequence[str], *, separator: str, header: bool = False
+) -> Iterator[tuple[int, list[float] | str]]:
+    """Numbers of each line, or what is wrong with it, in the file's order, without blank lines."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(bounded_lines(file, path), start=1):
             if not text.strip() or (header and text.startswith("#")):
@@ -221,57 +177,18 @@ def text_lines(
             if header:
                 header = False  # the first line that is no remark holds the names
                 continue
-            yield Line(number, text.rstrip("\n"), _numbers(text.strip().split(separator), columns))
+            values = _numbers(text.strip().split(separator))
+            if len(values) == len(columns) and all(map(math.isfinite, values)):
+                yield number, values
+            else:
+                expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
+                found = repr(text.rstrip("\n")[:60])
+                yield number, f"{expected}, found {found}; correct or delete the line"
 
 
-def _numbers(fields: list[str], columns: Sequence[str]) -> list[float] | None:
-    if len(fields) != len(columns) or any("_" in field for field in fields):  # float takes 1_000
-        return None
+def _numbers(fields: list[str]) -> list[float]:
+    """What the fields hold; nothing if one is no number."""
     try:
-        values = [float(field) for field in fields]
+        return [] if "_" in "".join(fields) else list(map(float, fields))  # float takes 1_000
     except ValueError:
-        return None
-    return values if all(map(math.isfinite, values)) else None
-
-
-def member_names(path: Path) -> list[str] | None:
-    """Names of the files in a zip archive; None if the file is none.
-
-    A `DataError` if it begins like an archive and can't be read as one, or a name leads out of it.
-    """
-    try:
-        with reading(path), path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return None
-            file.seek(0)
-            with zipfile.ZipFile(file) as archive:
-                names = [one.filename for one in archive.infolist() if not one.is_dir()]
-    except _BROKEN as error:
-        msg = f"{path}: a damaged zip archive ({error}); was it copied to its end? copy it again"
-        raise DataError(msg) from error
-    for name in names:
-        parts = PurePosixPath(name.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-            msg = f"{path}: holds {name!r}, which leads out of the archive; it is not to be trusted"
-            raise DataError(msg)
-    return names
-
-
-@contextmanager
-def open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a file in an archive or, where `name` is empty, a plain file; give also its size.
-
-    A `DataError` if it can't be read, is too large, or turns out to be damaged while it is read.
-    """
-    if not name:
-        with reading(path), path.open("rb") as file:
-            yield file, path.stat().st_size
-        return
-    try:
-        with reading(path), zipfile.ZipFile(path) as archive, archive.open(name) as member:
-            size = archive.getinfo(name).file_size  # no more is read, whatever is packed
-            MAX_UNPACKED.require(size, f"{path}, {name}")
-            yield member, size
-    except _BROKEN as error:
-        msg = f"{path}: {name} is damaged ({error}); copy or export it again"
-        raise DataError(msg) from error
+        return []

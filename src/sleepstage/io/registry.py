@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
 from sleepstage.io.apple_health import nights as apple_health
+from sleepstage.io.archives import member_names
 from sleepstage.io.columns import described
 from sleepstage.io.exports import binary, devices, garmin, people
-from sleepstage.io.files import MAX_DEPTH, MAX_FILES, member_names, reading
+from sleepstage.io.files import MAX_DEPTH, MAX_FILES, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
 from sleepstage.io.source import Format, Options, Source, StoredNight
@@ -104,8 +105,7 @@ def _night_named(
             if night.name == name:
                 return night
     known = ", ".join(source.name for source in sources[:5])
-    msg = f"{directory}: no night {name!r}; there are {known}, …"
-    raise DataError(msg)
+    raise DataError(f"{directory}: no night {name!r}; there are {known}, …")
 
 
 def read_source(
@@ -129,8 +129,7 @@ def find_sources(
     nothing of a known format is in one of them.
     """
     if as_format is not None and as_format not in FORMATS:
-        msg = f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}"
-        raise DataError(msg)
+        raise DataError(f"unknown format {as_format!r}; choose from {', '.join(FORMATS)}")
     formats = [FORMATS[as_format]] if as_format else list(FORMATS.values())
     path = paths[0]
     with reading(path):
@@ -139,8 +138,7 @@ def find_sources(
         elif path.exists():
             folders, top = [(path.parent, [*paths])], path.parent
         else:
-            msg = f"{path}: no such file or folder"
-            raise DataError(msg)
+            raise DataError(f"{path}: no such file or folder")
         sources, broken = _find_in(folders, formats, top)
     if options:
         sources = [replace(source, options=options) for source in sources]

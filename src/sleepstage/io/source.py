@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.errors import DataError
+from sleepstage.stages import UNIX_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from sleepstage.core.recording import Recording
 
     Progress = Callable[[int, int, str], None]
     """Called with what is done, of all, and a remark."""
+
+_log = logging.getLogger(__name__)
+
+_DAY: Final = 86400.0
+_SHORTEST: Final = 2 * 3600.0  # s of a day that are staged
 
 
 class Options(NamedTuple):
@@ -66,15 +81,53 @@ class Format:
     read: Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]
     """Takes local files that `find` put together, a callable for progress, and what the user
     states; gives the nights in them. Raises `DataError` where there can be none."""
-    several: Callable[[Sequence[Path], Options], bool] = lambda *_: False
+    several: Callable[[Sequence[Path], Options], bool] = lambda *_: True
     """Whether files hold several nights, which are best found in one go; they may be remote."""
 
 
+def days_in(
+    times: NDArray[np.float64], name: str, utc_offset: int = 0
+) -> list[tuple[str, float, float]]:
+    """Name, start and end of each day, noon to noon, in which two hours were measured.
+
+    The times are of all signals but steps, in any order. Where they are within a day, it is one
+    without a name; other days are named after their mornings. Those that are left out are counted.
+    """
+    if not len(times):
+        raise DataError(f"{name}: has neither heart rate nor motion")
+    first, last = float(times.min()), float(times.max())
+    if last - first <= LONGEST_NIGHT:
+        return [("", first, last)]
+    is_unix = first >= UNIX_TIME
+    days = np.floor((times - (_DAY / 2 - utc_offset if is_unix else first)) / _DAY)
+    spans = {
+        day: (float(times[days == day].min()), float(times[days == day].max()))
+        for day in np.unique(days).tolist()
+    }
+    found = []
+    for day, (start, end) in spans.items():
+        if end - start >= _SHORTEST:
+            morning = datetime.fromtimestamp((day + 1) * _DAY, UTC)
+            label = morning.date().isoformat() if is_unix else f"day-{day + 1:.0f}"
+            found.append((label, start, end))
+    if len(found) < len(spans):
+        n_left = len(spans) - len(found)
+        _log.warning("%s: left out %d days of less than 2 h", name, n_left)
+    return found
+
+
 def one_night(
+    name: str,
+    title: str,
+    find: Callable[[Path, Sequence[Path]], list[Found]],
     read: Callable[[Sequence[Path]], Recording],
-) -> Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]:
-    """`Format.read` of a format whose sources are one night each; `read` can be pickled."""
-    return lambda files, *_: [StoredNight("", partial(read, tuple(files)))]
+) -> Format:
+    """A format whose sources are one night each; `read` can be pickled."""
+
+    def nights(files: Sequence[Path], *_: object) -> list[StoredNight]:
+        return [StoredNight("", partial(read, tuple(files)))]
+
+    return Format(name, title, find, nights, several=lambda *_: False)
 
 
 def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:

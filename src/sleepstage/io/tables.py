@@ -10,11 +10,10 @@ and with a header, and ``<start>_hr.csv`` without one.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import defaultdict
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -23,24 +22,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.core.hypnogram import show_time
-from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.io.columns import may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
-from sleepstage.io.source import Format, Found, Options, StoredNight, one_night
-from sleepstage.stages import UNIX_TIME
+from sleepstage.io.source import Format, Found, Options, StoredNight, days_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sleepstage.core.samples import Time
     from sleepstage.io.columns import Columns
     from sleepstage.io.source import Progress
 
-_log = logging.getLogger(__name__)
-
 _DAY: Final = 86400.0
-_SHORTEST: Final = 2 * 3600.0  # s of a day that are staged
 _COMPARED: Final = 3600.0  # s that signals last whose clocks are compared
 
 _ENDINGS: Final = {
@@ -48,8 +43,7 @@ _ENDINGS: Final = {
     "motion": "motion|acc|accel|acceleration|accelerometer",
     "steps": "steps?",
 }
-_APP_NAME: Final = re.compile(r"(\d{9,10})_(?:acceleration|hr)\.csv")
-_APP_HEADER: Final = b"Timestamp,x,y,z"
+_APP_NAME: Final = re.compile(r"\d{9,10}_(?:acceleration|hr)\.csv")
 
 
 def read_tables(
@@ -101,11 +95,10 @@ def _compare_clocks(
     """Refuse signals of which one is hours ahead of the other; steps may be of a day before."""
     if signals[0].local != signals[1].local:
         local, other = files if signals[0].local else files[::-1]
-        msg = (
+        raise DataError(
             f"{local}: has clock times without a time zone, and {other} has Unix time or a zone: "
             "name the zone with --timezone, as Europe/London"
         )
-        raise DataError(msg)
     starts, ends = zip(*((one.times.min(), one.times.max()) for one in signals), strict=True)
     shortest = min(end - start for start, end in zip(starts, ends, strict=True))
     overlap = max(0.0, min(ends) - max(starts))
@@ -114,11 +107,10 @@ def _compare_clocks(
             f"{path} from {show_time(start)} to {show_time(end)}"
             for path, start, end in zip(files, starts, ends, strict=True)
         )
-        msg = (
+        raise DataError(
             f"{spans}: these overlap by only {overlap / 3600:.1f} h; is one of them in another "
             "time zone, or of another night?"
         )
-        raise DataError(msg)
 
 
 def _recording(
@@ -148,29 +140,6 @@ def _people(files: Mapping[str, Path], signals: Mapping[str, Columns]) -> set[st
         raise DataError(msg)
     people = [one.people for one in named.values() if one.people is not None]
     return {str(one) for column in people for one in np.unique(column.astype(str))} or {""}
-
-
-def _days(signals: Mapping[str, Columns]) -> Iterator[tuple[str, float | None, float | None]]:
-    """Name, start and end of each day, noon to noon, in which two hours were measured.
-
-    Only one, without a name, where there is a day or less.
-    """
-    times = np.sort(np.concatenate([signals[one].times for one in signals if one != "steps"]))
-    if not len(times) or times[-1] - times[0] <= LONGEST_NIGHT:
-        yield "", None, None
-        return
-    is_unix = times[0] >= UNIX_TIME
-    ahead = next(iter(signals.values())).utc_offset
-    first_noon = ahead - _DAY / 2 if is_unix else -times[0]
-    numbers = np.floor((times + first_noon) / _DAY).astype(int)
-    for number in np.unique(numbers).tolist():
-        start, end = times[numbers == number][[0, -1]].tolist()
-        morning = datetime.fromtimestamp((number + 1) * _DAY, UTC)
-        name = morning.date().isoformat() if is_unix else f"day-{number + 1}"
-        if end - start >= _SHORTEST:
-            yield name, start, end
-        else:
-            _log.warning("left out %s, of which less than 2 h were measured", name)
 
 
 def table_signals(path: Path) -> list[str]:
@@ -233,7 +202,10 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     nights = []
     for person in sorted(_people(chosen, signals)):
         own = {name: one.of(person) for name, one in signals.items()}
-        for day, start, end in _days(own):
+        main = [one.times for name, one in own.items() if name != "steps"]
+        ahead = next(iter(own.values())).utc_offset
+        for day, *span in days_in(np.concatenate([[], *main]), str(files[0]), ahead):
+            start, end = span if day else (None, None)
             part = own
             if start is not None and end is not None:
                 part = {name: one.between(start - _DAY, end) for name, one in own.items()}
@@ -252,31 +224,14 @@ FORMAT: Final = Format(
 )
 
 
-def _find_app(_: Path, files: Sequence[Path]) -> list[Found]:
-    nights = defaultdict(list)
-    for path in files:
-        found = _APP_NAME.fullmatch(path.name)
-        if found:
-            nights[found[1]].append(path)
-    return [
-        Found(name, tuple(one)) for name, one in nights.items() if any(map(_is_app_motion, one))
-    ]
+def _find_app(folder: Path, files: Sequence[Path]) -> list[Found]:
+    named = _find(folder, [path for path in files if _APP_NAME.fullmatch(path.name)])
+    return [one for one in named if any("_acceleration" in path.name for path in one.files)]
 
 
-def _is_app_motion(path: Path) -> bool:
-    if not path.name.endswith("_acceleration.csv"):
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_APP_HEADER)) == _APP_HEADER
-
-
-def _read_app(files: Sequence[Path]) -> Recording:
-    return read_tables(**{_split(path)[1]: path for path in files})  # type: ignore[arg-type]
-
-
-APP_FORMAT: Final = Format(
-    "sleep-accel-app",
-    "a night of the app sleep_accel (<start>_acceleration.csv, <start>_hr.csv)",
-    _find_app,
-    one_night(_read_app),
+APP_FORMAT: Final = replace(
+    FORMAT,
+    name="sleep-accel-app",
+    title="a night of the app sleep_accel (<start>_acceleration.csv, <start>_hr.csv)",
+    find=_find_app,
 )

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sleepstage.errors import DataError
 from sleepstage.io.clocks import DATE
-from sleepstage.io.files import MAX_ROWS, bounded_lines, reading, require_rows, table_errors
+from sleepstage.io.files import (
+    MAX_ROWS,
+    beginning_of,
+    bounded_lines,
+    reading,
+    require_rows,
+    table_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,8 +64,8 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     Its header is the first line with known names; without one, the line above the first row.
     Raises `DataError` if the file can't be read or is empty.
     """
-    with reading(path), path.open("rb") as file:
-        beginning = file.read(_BEGINNING)
+    with reading(path):
+        beginning = beginning_of(path, _BEGINNING)
     encoding = next((name for mark, name in _MARKS if beginning.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in beginning[:4]:
         encoding = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"
@@ -67,8 +74,7 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     if stated:
         del lines[0]
     if not lines:
-        msg = f"{path}: the file is empty"
-        raise DataError(msg)
+        raise DataError(f"{path}: the file is empty")
     separator = stated[1] if stated else _separator([line for _, line in lines])
     rows = [(number, split(line, separator)) for number, line in lines]
     data = next((at for at, (_, fields) in enumerate(rows) if _is_data(fields)), None)
@@ -168,8 +174,7 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
                 )
                 break
     if not layout.found:
-        msg = f"{path}: the file is empty below its header"
-        raise DataError(msg)
+        raise DataError(f"{path}: the file is empty below its header")
     if frame is None or frame.width > layout.width:
         raise _misfit(path, layout)
     text = pl.col(pl.String)
@@ -191,11 +196,10 @@ def _misfit(path: Path, layout: Layout) -> DataError:
         fields = split(line, layout.separator)
         wrong = len(fields) > layout.width or line.count('"') % 2
         if number >= layout.first and wrong:
-            msg = (
+            return DataError(
                 f"{path}, line {number}: expected {layout.width} fields, found {len(fields)} in "
                 f"{line!r:.60}; correct or delete the line"
             )
-            return DataError(msg)
     return DataError(f"{path}: not a table of text; was it damaged? export it again")
 
 

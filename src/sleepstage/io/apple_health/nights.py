@@ -21,21 +21,22 @@ import numpy as np
 
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
-from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.apple_health.xml import BEGINNING, is_export, read_export
+from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.files import member_names, open_member
-from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, StoredNight
+from sleepstage.io.files import beginning_of
+from sleepstage.io.health import Series
+from sleepstage.io.source import Format, Found, Options, StoredNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from sleepstage.io.apple_health.xml import Export, Series, SleepRecord
+    from sleepstage.io.health import Export, SleepRecord
     from sleepstage.io.source import Progress
 
 _log = logging.getLogger(__name__)
@@ -77,10 +78,7 @@ def _holds_export(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
         names = member_names(path)
         return names is not None and _export_in(names) is not None
-    if path.suffix.lower() != ".xml":
-        return False
-    with path.open("rb") as file:
-        return is_export(file.read(BEGINNING))
+    return path.suffix.lower() == ".xml" and is_export(beginning_of(path, BEGINNING))
 
 
 def _export_in(names: Sequence[str]) -> str | None:
@@ -99,18 +97,17 @@ def _export_in(names: Sequence[str]) -> str | None:
 
 
 def _read(
-    files: Sequence[Path], on_progress: Progress | None, options: Options = NO_OPTIONS
+    files: Sequence[Path], on_progress: Progress | None, options: Options
 ) -> list[StoredNight]:
     (path,) = files
     names = member_names(path)
     member = "" if names is None else _export_in(names)
     if member is None:
-        msg = f"{path}: has no export.xml; give the export.zip that the app Health makes"
-        raise DataError(msg)
-    with open_member(path, member) as (file, size):
-        name = f"{path}, {member}" if member else str(path)
-        export = read_export(file, size, name, on_progress)
-    return _nights(export, str(path), options)
+        raise DataError(f"{path}: has no export.xml; give the export.zip that the app Health makes")
+    place = Place(path, member)
+    with place.open() as (file, size):
+        export = read_export(file, size, str(place), on_progress)
+    return nights_of(export, str(path), options)
 
 
 class _Clock:
@@ -142,7 +139,7 @@ class _Clock:
         return span
 
 
-def _nights(export: Export, name: str, options: Options) -> list[StoredNight]:
+def nights_of(export: Export, name: str, options: Options) -> list[StoredNight]:
     """Nights that have heart rate during half of their time; logs how many do not."""
     clock = _Clock(export, options)
     spans = _find_spans(export, clock)
@@ -191,40 +188,30 @@ def _join(records: Sequence[SleepRecord]) -> list[_Span]:
 
 def _rests(export: Export, recorded: Sequence[_Span], clock: _Clock) -> list[_Span]:
     """The longest rest of each day of which no sleep is recorded."""
-    ends, bpm = (
-        _joined(getattr(series, name) for series in export.heart_rate.values())
-        for name in ("ends", "values")
-    )
-    order = np.argsort(ends, kind="stable")
-    beats = Samples(ends[order], bpm[order])
+    beats = Series.joined(*export.heart_rate.values())
+    walked = Series.joined(*export.steps.values()).above_zero()
     taken = {_day(span) for span in recorded if span.end - span.start >= _SHORTEST_NIGHT}
     longest: dict[int, _Span] = {}
-    rests = _stepless(list(export.steps.values()), beats)
-    for found in sorted(rests, key=lambda span: span.start - span.end):
-        if _share_worn(found, beats.times) >= _WORN:
+    for found in sorted(_stepless(walked, beats), key=lambda span: span.start - span.end):
+        if _share_worn(found, beats.ends) >= _WORN:
             span = found._replace(utc_offset=clock.set(found).utc_offset)
             if _day(span) not in {*taken, *longest}:
                 longest[_day(span)] = span
     return list(longest.values())
 
 
-def _stepless(sources: Sequence[Series], beats: Samples) -> list[_Span]:
+def _stepless(walked: Series, beats: Series) -> list[_Span]:
     """Stretches between steps of whatever source, long enough for a night.
 
     Two with few steps between them are one, unless the heart rate of one is higher: whoever goes
     to bed after an evening on the sofa takes few steps, too.
     """
-    starts, ends = (_joined(getattr(one, name) for one in sources) for name in ("starts", "ends"))
-    offsets = _joined(one.offsets for one in sources)
-    walked = _joined(one.values for one in sources) > 0
-    order = np.argsort(starts[walked], kind="stable")
-    starts, ends, offsets = (column[walked][order] for column in (starts, ends, offsets))
-    until = np.maximum.accumulate(ends) if len(ends) else ends
-    n_steps = np.cumsum(_joined(one.values for one in sources)[walked][order])
+    nexts = np.minimum.accumulate(walked.starts[::-1])[::-1]  # the first start of what ends later
+    n_steps = np.cumsum(walked.values, dtype=np.float64)
     spans: list[_Span] = []
     taken = 0.0  # steps up to the end of the last of them
-    for at in np.flatnonzero(starts[1:] - until[:-1] >= _PIECE):
-        span = _Span(float(until[at]), float(starts[at + 1]), 60 * int(offsets[at]))
+    for at in np.flatnonzero(nexts[1:] - walked.ends[:-1] >= _PIECE):
+        span = _Span(float(walked.ends[at]), float(nexts[at + 1]), 60 * int(walked.offsets[at]))
         if (
             spans
             and span.start - spans[-1].end <= _BREAK
@@ -238,17 +225,13 @@ def _stepless(sources: Sequence[Series], beats: Samples) -> list[_Span]:
     return [span for span in spans if _LEAST_REST <= span.end - span.start < _DAY]
 
 
-def _are_alike(first: _Span, second: _Span, beats: Samples) -> bool:
+def _are_alike(first: _Span, second: _Span, beats: Series) -> bool:
     """Whether the heart rate of two rests is about the same."""
     bpm = [beats.between(span.start, span.end).values for span in (first, second)]
     if not all(map(len, bpm)):
         return False
     low, high = sorted(float(np.median(one)) for one in bpm)
     return high <= _ALIKE * low
-
-
-def _joined(columns: Iterable[NDArray[np.generic]]) -> NDArray[np.float64]:
-    return np.concatenate([np.empty(0), *columns])
 
 
 def _day(span: _Span) -> int:
@@ -286,7 +269,7 @@ def _heart_rate(export: Export, span: _Span) -> Series | None:
         return None
     taken = sources[0]
     for other in sources[1:]:
-        taken = taken.joined(other.apart_from(taken, _TURN))
+        taken = Series.joined(taken, other.apart_from(taken, _TURN))
     return taken if _share_worn(span, taken.ends) >= _WORN else None
 
 
@@ -343,5 +326,4 @@ FORMAT: Final = Format(
     "an export of Apple Health (export.zip or export.xml)",
     _find,
     _read,
-    several=lambda *_: True,
 )

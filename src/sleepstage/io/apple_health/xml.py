@@ -8,32 +8,20 @@ well-formed, and an honest one holds nothing that is needed.
 
 from __future__ import annotations
 
-import logging
-from array import array
-from collections import defaultdict
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final
 from xml.parsers import expat
 
-import numpy as np
-
-from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
 from sleepstage.io.files import MAX_ROWS, MAX_VALUE
+from sleepstage.io.health import Collector, Odd, SleepRecord, add_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from sleepstage.io.health import Columns, Export
     from sleepstage.io.source import Progress
-
-    # Starts, ends, values and offsets of one source as they come; see `Series`.
-    _Columns = tuple[array[Any], array[Any], array[Any], array[Any]]
-
-_log = logging.getLogger(__name__)
 
 BEGINNING: Final = 4096
 """Bytes within which an export names itself."""
@@ -51,74 +39,10 @@ _LONGEST_NAME: Final = 1000  # characters, of a source
 _MOST_SLEEP: Final = 1_000_000  # records of sleep: a century of stages
 _MOST_BROKEN: Final = 10_000  # records: each costs a new parser
 _BPM: Final = {"count/min": 1.0, "count/s": 60.0}
-_LONGEST_SLEEP: Final = 86400.0  # s: some apps begin records and never end them
 _SLEEP_PREFIX: Final = "HKCategoryValueSleepAnalysis"
 _SLEEP_VALUES: Final = frozenset(
     ("InBed", "Awake", "Asleep", "AsleepUnspecified", "AsleepCore", "AsleepDeep", "AsleepREM")
 )
-
-
-class SleepRecord(NamedTuple):
-    """Somebody in bed, awake or asleep."""
-
-    start: float
-    end: float
-    value: str
-    """``InBed``, ``Awake``, ``Asleep``, ``AsleepCore``, ..."""
-    source: str
-    utc_offset: int
-    """Seconds, at the start."""
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """Samples of one source, in order of their ends; all columns are of shape (n,)."""
-
-    starts: NDArray[np.float64]
-    ends: NDArray[np.float64]
-    """Unix seconds, like `starts`: each sample was measured between the two."""
-    values: NDArray[np.float32]
-    """Beats per minute, or steps."""
-    offsets: NDArray[np.int16]
-    """Minutes by which clocks were ahead of UTC."""
-
-    def between(self, start: float, end: float) -> Series:
-        """Samples that end within, as views."""
-        first, last = np.searchsorted(self.ends, [start, end])
-        return self._take(slice(int(first), int(last)))
-
-    def apart_from(self, other: Series, seconds: float) -> Series:
-        """Those samples that are further than this from any of another series."""
-        after = other.ends.searchsorted(self.ends)
-        known = np.concatenate([[-np.inf], other.ends, [np.inf]])
-        distance = np.minimum(self.ends - known[after], known[after + 1] - self.ends)
-        return self._take(distance > seconds)
-
-    def joined(self, other: Series) -> Series:
-        """The samples of both."""
-        columns = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Series(*map(np.concatenate, columns)).in_order()
-
-    def in_order(self) -> Series:
-        """The same samples, sorted."""
-        if (self.ends[1:] >= self.ends[:-1]).all():
-            return self
-        return self._take(np.argsort(self.ends, kind="stable"))
-
-    def _take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Series:
-        return Series(self.starts[rows], self.ends[rows], self.values[rows], self.offsets[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class Export:
-    """What an export holds of sleep, by the names of the sources that wrote it."""
-
-    heart_rate: dict[str, Series]
-    steps: dict[str, Series]
-    sleep: list[SleepRecord]
-    zones: dict[int, str]
-    """Time zones that records name, by hours of Unix time. The offsets that times are written with
-    say little: they are those in force where and when the export was made."""
 
 
 def is_export(beginning: bytes) -> bool:
@@ -150,11 +74,10 @@ def read_export(
             chunk = file.read(_CHUNK)
         records.parse(b"", final=True)
     except expat.ExpatError as error:
-        msg = (
-            f"{name}, {records.describe(error)}; was the file changed, or copied only in part? "
-            "export it again"
-        )
-        raise DataError(msg) from error
+        raise DataError(
+            f"{name}, {': '.join(records.describe(error))}; was the file changed, or copied only "
+            "in part? export it again"
+        ) from error
     except DataError:
         raise
     except (LookupError, ValueError) as error:  # raised by expat for encodings
@@ -176,8 +99,7 @@ def _without_dtd(file: IO[bytes], name: str) -> bytes:
         head += more
         end = head.find(b"]>", bracket)
         if end < 0 and (not more or len(head) > _LONGEST_DTD):
-            msg = f"{name}: the document type definition does not end; export it again"
-            raise DataError(msg)
+            raise DataError(f"{name}: the document type definition does not end; export it again")
     definition = head[begin : end + 2]
     if b"<!ENTITY" in definition:
         _refuse_entities(name)
@@ -189,27 +111,13 @@ def _refuse_entities(name: str) -> None:
     raise DataError(msg)
 
 
-def _new_columns() -> _Columns:
-    return array("d"), array("d"), array("f"), array("h")
-
-
-def _series(sources: Mapping[str, _Columns]) -> dict[str, Series]:
-    return {
-        source: Series(*(np.frombuffer(column, column.typecode) for column in columns)).in_order()
-        for source, columns in sources.items()
-    }
-
-
 class _Records:
     """Takes elements as the parser meets them."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._heart_rate: defaultdict[str, _Columns] = defaultdict(_new_columns)
-        self._steps: defaultdict[str, _Columns] = defaultdict(_new_columns)
-        self._sleep: list[SleepRecord] = []
-        self._n_odd = self._n_broken = 0
-        self._first_odd = ""
+        self._found, self._odd = Collector(), Odd()
+        self._n_broken = 0
         self._zones: dict[int, str] = {}
         self._begun = ""  # start of the newest record
         self._depth = 0
@@ -219,7 +127,7 @@ class _Records:
         self._passed = b""  # the last bytes of what was passed over
         self._takers: dict[str | None, Callable[[dict[str, str]], None]] = {
             "HKQuantityTypeIdentifierHeartRate": self._take_heart_rate,
-            "HKQuantityTypeIdentifierStepCount": partial(_append, self._steps, 1.0),
+            "HKQuantityTypeIdentifierStepCount": partial(_append, self._found.steps, 1.0),
             "HKCategoryTypeIdentifierSleepAnalysis": self._take_sleep,
         }
         self._begin()
@@ -234,10 +142,10 @@ class _Records:
     def _line(self) -> int:
         return self._lines + self._parser.CurrentLineNumber
 
-    def describe(self, error: expat.ExpatError) -> str:
+    def describe(self, error: expat.ExpatError) -> tuple[str, str]:
         """Where and what an error of the parser is."""
         reason = expat.ErrorString(error.code)
-        return f"line {self._lines + error.lineno}: malformed XML ({reason})"
+        return f"line {self._lines + error.lineno}", f"malformed XML ({reason})"
 
     def parse(self, data: bytes, *, final: bool = False) -> None:
         """Take the next bytes. After an error, go on with the next record."""
@@ -251,7 +159,7 @@ class _Records:
             except expat.ExpatError as error:
                 if final or not self._depth:
                     raise
-                self._count_odd(self.describe(error))
+                self._odd.count(*self.describe(error))
                 self._n_broken += 1
                 self._error, self._passed = error, b""
                 self._lines += error.lineno - 1
@@ -273,10 +181,6 @@ class _Records:
             raise self._error
         self._passed = seen[-2 * len(_ROOT) :]
         return False
-
-    def _count_odd(self, problem: str) -> None:
-        self._n_odd += 1
-        self._first_odd = self._first_odd or problem
 
     def _root(self, element: str, _: dict[str, str]) -> None:
         if element != "HealthData":
@@ -301,31 +205,21 @@ class _Records:
             elif element == "MetadataEntry" and attributes.get("key") == "HKTimeZone":
                 self._zones[int(_time(self._begun)[0] // 3600)] = attributes["value"]
         except (KeyError, ValueError) as error:
-            problem = f"no {error}" if isinstance(error, KeyError) else str(error)
-            self._count_odd(f"line {self._line}: {problem[:200]}")
+            self._odd.count(f"line {self._line}", error)
 
     def _take_heart_rate(self, attributes: dict[str, str]) -> None:
         factor = _BPM.get(attributes["unit"])
         if factor is None:
-            msg = f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}"
-            raise ValueError(msg)
-        _append(self._heart_rate, factor, attributes)
+            raise ValueError(f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}")
+        _append(self._found.heart_rate, factor, attributes)
 
     def _take_sleep(self, attributes: dict[str, str]) -> None:
         value = attributes["value"].removeprefix(_SLEEP_PREFIX)
         if value not in _SLEEP_VALUES:
-            msg = f"unknown sleep {attributes['value']!r}"
-            raise ValueError(msg)
+            raise ValueError(f"unknown sleep {attributes['value']!r}")
         start, offset = _time(attributes["startDate"])
         end, _ = _time(attributes["endDate"])
-        source = _source(attributes)
-        if not end >= start:
-            msg = f"sleep that ends, {attributes['endDate']}, before it begins"
-            raise ValueError(msg)
-        if end - start > _LONGEST_SLEEP:
-            msg = f"sleep of {(end - start) / 3600:.0f} h"
-            raise ValueError(msg)
-        self._sleep.append(SleepRecord(start, end, value, source, offset * 60))
+        self._found.add_sleep(SleepRecord(start, end, value, _source(attributes), offset * 60))
 
     def require_bounded(self) -> None:
         """Check between chunks that nothing grows without end."""
@@ -334,12 +228,12 @@ class _Records:
         place = f"{self._name}, line {self._line}"
         if self._error is None:
             MAX_VALUE.require(self._given - self._parsed, place)
-        series = [*self._heart_rate.values(), *self._steps.values()]
+        series = [*self._found.heart_rate.values(), *self._found.steps.values()]
         MAX_ROWS.require(sum(len(ends) for _, ends, *_ in series), place)
         for found, limit, what in (
             (self._depth, _DEEPEST, "elements within each other"),
             (len(series), _MOST_SOURCES, "sources of heart rate and steps"),
-            (len(self._sleep), _MOST_SLEEP, "records of sleep"),
+            (len(self._found.sleep), _MOST_SLEEP, "records of sleep"),
             (self._n_broken, _MOST_BROKEN, "records that are not well-formed"),
         ):
             if found > limit:
@@ -348,32 +242,23 @@ class _Records:
 
     def export(self) -> Export:
         """All that was taken; logs what was not."""
-        if self._n_odd:
-            message = "%s: left out %d records that can't be read, the first in %s"
-            _log.warning(message, self._name, self._n_odd, self._first_odd)
-        series = _series(self._heart_rate), _series(self._steps)
-        return Export(*series, sorted(self._sleep), self._zones)
+        self._odd.report(self._name)
+        return self._found.export(self._zones)
 
 
 def _source(attributes: dict[str, str]) -> str:
     source = attributes["sourceName"]
     if len(source) > _LONGEST_NAME:
-        msg = f"a source's name of {len(source)} characters"
-        raise ValueError(msg)
+        raise ValueError(f"a source's name of {len(source)} characters")
     return source
 
 
-def _append(sources: defaultdict[str, _Columns], factor: float, attributes: dict[str, str]) -> None:
+def _append(sources: dict[str, Columns], factor: float, attributes: dict[str, str]) -> None:
     """One sample; nothing is appended where a part of it can't be read."""
     start, _ = _time(attributes["startDate"])
     end, offset = _time(attributes["endDate"])
     value = float(attributes["value"]) * factor
-    if not (0 <= value <= MAX_STEPS and start <= end):
-        msg = f"value {attributes['value']:.60} from {attributes['startDate']}"
-        raise ValueError(msg)
-    sample = (start, end, value, offset)
-    for column, part in zip(sources[_source(attributes)], sample, strict=True):
-        column.append(part)
+    add_sample(sources[_source(attributes)], start, end, value, offset)
 
 
 def _time(text: str) -> tuple[float, int]:
@@ -391,6 +276,5 @@ def _hour(text: str, zone: str) -> tuple[float, int]:
     if offset is None:  # pragma: no cover - %z gives one or raises
         raise ValueError(text)
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        msg = f"the year {moment.year}"
-        raise ValueError(msg)
+        raise ValueError(f"the year {moment.year}")
     return moment.timestamp(), int(offset.total_seconds()) // 60

@@ -16,7 +16,7 @@ import numpy as np
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.exports.records import nights_in
-from sleepstage.io.files import MAX_ROWS
+from sleepstage.io.files import MAX_ROWS, beginning_of
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:
@@ -36,15 +36,10 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     groups: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files:
         magic = _MAGIC.get(path.suffix.lower())
-        if magic and _begins(path, magic):
+        if magic and beginning_of(path, len(magic)) == magic:
             is_part = path.suffix.lower() == ".avro"
             groups[path.stem.rpartition("_")[0] if is_part else path.stem].append(path)
     return [Found(name or one[0].stem, tuple(one)) for name, one in groups.items()]
-
-
-def _begins(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic
 
 
 def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
@@ -117,5 +112,4 @@ FORMAT: Final = Format(
     "raw acceleration of Axivity (.cwa), ActiGraph (.gt3x) or Empatica EmbracePlus (.avro)",
     _find,
     _read,
-    several=lambda *_: True,
 )

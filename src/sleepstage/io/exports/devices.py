@@ -3,9 +3,8 @@
 - Empatica E4: ``ACC.csv`` in 1/64 g and ``HR.csv`` in a folder or the zip of a session; each begins
   with the Unix time of its first sample and its rate in Hz, once a column
   (https://support.empatica.com/hc/en-us/articles/201608896).
-- ActiGraph's ActiLife, and Axivity's omconvert: raw acceleration in g, below ten lines with the
-  start, the rate and the form of dates, or below names with units; of the local clock, taken as
-  UTC, with or without timestamps. Counts per epoch are refused.
+- ActiGraph's ActiLife, and Axivity's omconvert: tables of raw acceleration in g, with times or
+  below a preamble with the start, the rate and the form of dates. Counts per epoch are refused.
 - Sensor Logger's SQLite, whose columns are not documented: what to export instead.
 """
 
@@ -14,16 +13,18 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from sleepstage.errors import DataError
-from sleepstage.io.exports.files import Place, places_in
+from sleepstage.io.archives import Place, places_in
+from sleepstage.io.columns import read_columns
 from sleepstage.io.exports.records import nights_in
-from sleepstage.io.files import MAX_ROWS, bounded_lines, table_errors
+from sleepstage.io.files import beginning_of, bounded_lines
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sleepstage.io.exports.records import Signal
+    from sleepstage.io.source import Options, Progress
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
@@ -90,8 +92,7 @@ def _values(series: _Series) -> Signal:
             lines = bounded_lines(text, place.path)
             table = np.loadtxt(lines, delimiter=",", skiprows=2, ndmin=2, comments=None)
     except ValueError as error:  # it names the row
-        msg = f"{place}, below line 2: {error}; export it again"
-        raise DataError(msg) from error
+        raise DataError(f"{place}, below line 2: {error}; export it again") from error
     if not table.size or table.shape[1] != width or not np.isfinite(table).all():
         msg = f"{place}, below line 2: expected lines of {width} numbers; export it again"
         raise DataError(msg)
@@ -104,25 +105,11 @@ E4: Final = Format(
     "a session of Empatica E4 (ACC.csv, HR.csv, or their zip)",
     _find_e4,
     _read_e4,
-    several=lambda *_: True,
 )
 
 _MADE: Final = re.compile(r"-+ *Data File Created By ActiGraph|Time,Accel-X \(g\)", re.IGNORECASE)
-_NAMES: Final = re.compile(
-    r"(Timestamp,|Time,)?(?:(?:Accelerometer |Axis| ?Accel-)[XYZ123][^,]*,?){3}.*"
-)
 _RATE: Final = re.compile(r"\bat (\d+) Hz")
 _DATES: Final = re.compile(r"date format ([Mdy/.-]+)")
-
-
-class _Layout(NamedTuple):
-    """What the beginning of a file of ActiGraph or Axivity says."""
-
-    n_before: int  # lines above the first values
-    names: list[str]  # of the columns
-    form: str  # of dates and times, as polars has it
-    start: float  # Unix seconds, and
-    rate: float  # Hz, where there are no times
 
 
 def _find_raw(_: Path, files: Sequence[Path]) -> list[Found]:
@@ -130,63 +117,40 @@ def _find_raw(_: Path, files: Sequence[Path]) -> list[Found]:
     return [Found(one.stem, (one,)) for one in tables if _MADE.match(Place(one).beginning())]
 
 
-def _layout(path: Path) -> _Layout:
+def _read_raw(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
+    (path,) = files
     lines = [line.strip() for line in Place(path).beginning().splitlines()[:12]]
     said = dict(line.rsplit(maxsplit=1) for line in lines if " " in line)
     if said.get("Epoch Period (hh:mm:ss)", "00:00:00") != "00:00:00":
-        msg = f"{path}: holds counts per epoch; export raw data, which are in g"
-        raise DataError(msg)
+        raise DataError(f"{path}: holds counts per epoch; export raw data, which are in g")
     form = dates[1] if (dates := _DATES.search(lines[0])) else "yyyy-MM-dd"
+    timed = any(line.lower().startswith(("timestamp,", "time,")) for line in lines)
+    found = read_columns(
+        path,
+        "motion",
+        options._replace(day_first=form.startswith("d")),
+        in_order=True,
+        sampling=None if timed else _sampling(path, lines[0], said, form, options),
+    )
+    motion = found.times, found.values
+    return nights_in(str(path), {"motion": motion}, utc_offset=found.utc_offset)
+
+
+def _sampling(
+    path: Path, line: str, said: dict[str, str], form: str, options: Options
+) -> tuple[float, float]:
+    """Unix seconds of the first row and Hz, as a preamble has them."""
+    zone = ZoneInfo(options.timezone or "UTC")
     for letter, code in (("y", "%Y"), ("M", "%m"), ("d", "%d")):
         form = re.sub(f"{letter}+", code, form)
-    named = [(n, found) for n, line in enumerate(lines, 1) if (found := _NAMES.fullmatch(line))]
-    n_before, found = named[0] if named else (10, None)
-    if found and found[1]:
-        return _Layout(n_before, ["time", "x", "y", "z"], f"{form} %H:%M:%S%.f", 0.0, 1.0)
     try:
         clock = f"{said['Start Date']} {said['Start Time']}"
-        start = datetime.strptime(clock, f"{form} %H:%M:%S").replace(tzinfo=UTC).timestamp()
-        rate = float(_RATE.findall(lines[0])[0])
+        start = datetime.strptime(clock, f"{form} %H:%M:%S").replace(tzinfo=zone).timestamp()
+        return start, float(_RATE.findall(line)[0])
     except (IndexError, KeyError, ValueError) as error:
-        msg = f"{path}: expected a rate (at 30 Hz), Start Time, and Start Date as {form}, above"
-        raise DataError(msg) from error
-    return _Layout(n_before, ["x", "y", "z"], "", start, rate)
-
-
-def _read_raw(files: Sequence[Path], *_: object) -> list[StoredNight]:
-    import polars as pl
-
-    (path,) = files
-    n_before, names, form, start, rate = _layout(path)
-    try:
-        texts = pl.read_csv(
-            path,
-            has_header=False,
-            skip_rows=n_before,
-            columns=list(range(len(names))),
-            new_columns=names,
-            infer_schema=False,
-            glob=False,
-        )
-    except table_errors() as error:
-        what = str(error).splitlines()[0][:100]
-        msg = f"{path}, below line {n_before}: no table ({what}); export it again"
-        raise DataError(msg) from error
-    MAX_ROWS.require(len(texts), str(path))
-    table = texts.select(pl.col("x", "y", "z").str.strip_chars().cast(pl.Float64, strict=False))
-    times = start + np.arange(len(texts)) / rate
-    if form:
-        clock = texts["time"].str.to_datetime(form, time_unit="us", strict=False)
-        times = (clock.dt.epoch("us") / 1e6).to_numpy()
-    xyz = table.to_numpy()
-    wrong = ~np.isfinite(np.column_stack([times, xyz])).all(axis=1)
-    if wrong.any():
-        row = int(wrong.argmax())
-        found = ",".join(map(str, texts.row(row)))[:60]
-        place = f"{path}, line {n_before + row + 1}"
-        msg = f"{place}: expected {', '.join(names)}, found {found!r}; correct or delete the line"
-        raise DataError(msg)
-    return nights_in(str(path), {"motion": (times, xyz)})
+        raise DataError(
+            f"{path}: expected a rate (at 30 Hz), Start Time, and Start Date as {form}, above"
+        ) from error
 
 
 RAW: Final = Format(
@@ -194,7 +158,6 @@ RAW: Final = Format(
     "raw acceleration of ActiGraph or Axivity (CSV below a preamble, or with units in its names)",
     _find_raw,
     _read_raw,
-    several=lambda *_: True,
 )
 
 _SQLITE: Final = b"SQLite format 3\x00"
@@ -205,8 +168,8 @@ def _find_sqlite(_: Path, files: Sequence[Path]) -> list[Found]:
 
 
 def _is_recording(path: Path) -> bool:
-    with path.open("rb") as file:  # the first pages declare the tables
-        return file.read(len(_SQLITE)) == _SQLITE and b"seconds_elapsed" in file.read(1 << 16)
+    pages = beginning_of(path, 1 << 16)  # the first declare the tables
+    return pages.startswith(_SQLITE) and b"seconds_elapsed" in pages
 
 
 def _refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
@@ -219,5 +182,4 @@ SQLITE: Final = Format(
     "SQLite of Sensor Logger (to be exported as zip or JSON)",
     _find_sqlite,
     _refuse_sqlite,
-    several=lambda *_: True,
 )

@@ -12,8 +12,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.exports.files import Place
-from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row
+from sleepstage.io.archives import Place
+from sleepstage.io.exports.records import Records, Row
+from sleepstage.io.files import beginning_of
+from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:
@@ -39,13 +41,12 @@ _LEVELS: Final = ("unmeasurable", "awake", "light", "deep", "rem")
 
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     """The files of a folder, of which a watch writes several a day, are one person's."""
-    ours = tuple(path for path in files if path.suffix.lower() == ".fit" and _is_fit(path))
+    ours = tuple(path for path in files if _is_fit(path))
     return [Found(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
 
 
 def _is_fit(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(12)[8:] == b".FIT"
+    return path.suffix.lower() == ".fit" and beginning_of(path, 12)[8:] == b".FIT"
 
 
 def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
@@ -102,8 +103,7 @@ class _Decoder:
 
     def _row(self, kind: str, start: float, end: float, value: float | str) -> Row:
         if start < _ABSOLUTE:
-            msg = f"time {start:g} counts from an unknown start"
-            raise ValueError(msg)
+            raise ValueError(f"time {start:g} counts from an unknown start")
         return Row(kind, start + _EPOCH, end + _EPOCH, value, self._offset, self._source)
 
     def rows(self, message: _Message) -> Iterator[Row]:
@@ -176,5 +176,4 @@ FORMAT: Final = Format(
     "FIT files of Garmin (monitoring, sleep, activities)",
     _find,
     _read,
-    several=lambda *_: True,
 )

@@ -14,21 +14,19 @@ from __future__ import annotations
 
 import logging
 import re
+import tomllib
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, tzinfo
 from functools import partial
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sleepstage.errors import DataError
-from sleepstage.io.exports.files import (
-    Place,
-    csv_rows,
-    first_row,
-    load_json,
-    places_in,
-)
-from sleepstage.io.exports.records import HEART_RATE, SLEEP, STEPS, Records, Row, moment, stage_of
+from sleepstage.io.archives import Place, places_in
+from sleepstage.io.clocks import moment
+from sleepstage.io.exports.records import Records, Row, stage_of
+from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
 from sleepstage.io.source import Format, Found, StoredNight
 
 if TYPE_CHECKING:
@@ -72,26 +70,8 @@ class _Table(NamedTuple):
     beside: str = ""  # another column that there must be
 
 
-_APPLE: Final = _Table(_ALL, "startDate", "endDate", "value")
-_TABLES: Final = (
-    _APPLE,
-    _Table(HEART_RATE, "timestamp", 0.0, "beats per minute"),
-    _Table(STEPS, "timestamp", _MINUTE, "steps", "data source"),
-    _Table(SLEEP, "sleep_stage_start", "sleep_stage_end", "sleep_stage_type"),
-    _Table(HEART_RATE, "Time", 0.0, "Value"),
-    _Table(STEPS, "ActivityMinute", _MINUTE, "Steps"),
-    _Table(SLEEP, "date", _MINUTE, "value", "logId"),
-    _Table(SLEEP, "Time", _MINUTE / 2, "SleepStage", "LogId"),
-    *(
-        _Table(kind, time, width, value)
-        for time in ("Date/Time", "Date")
-        for kind, width, value in (
-            (HEART_RATE, 0.0, "Heart Rate [Avg] (count/min)"),
-            (HEART_RATE, 0.0, "Heart Rate [Avg] (bpm)"),
-            (STEPS, _MINUTE, "Step Count (count)"),
-        )
-    ),
-)
+_SOURCE: Final = files(__package__).joinpath("tables.toml").read_text(encoding="utf-8")
+_TABLES: Final = tuple(_Table(**one) for one in tomllib.loads(_SOURCE)["tables"])
 
 
 def _tables_of(row: dict[str, str]) -> list[_Table]:
@@ -129,8 +109,8 @@ def _kinds(place: Place) -> set[str]:
     if name.endswith(".json"):
         text = place.beginning()
         return {_ALL} if _AUTO_EXPORT.match(text) else {HEART_RATE} if _BEATS.match(text) else set()
-    row = first_row(place) if name.endswith(".csv") else {}
-    kinds = {_apple_kind(row) if one is _APPLE else one.kind for one in _tables_of(row)}
+    row = place.first_row() if name.endswith(".csv") else {}
+    kinds = {_apple_kind(row) if one.kind == _ALL else one.kind for one in _tables_of(row)}
     return {_ALL if kind == _OTHER else kind for kind in kinds if kind}  # a table of all types
 
 
@@ -165,8 +145,8 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     n_unplaced = 0
     for place, kinds in places.items():
         if place.name.lower().endswith(".csv"):
-            for table in _tables_of(first_row(place)) if kinds != {_ZONE} else ():
-                records.take(place, csv_rows(place), partial(_of_table, table, stated or UTC))
+            for table in _tables_of(place.first_row()) if kinds != {_ZONE} else ():
+                records.take(place, place.rows(), partial(_of_table, table, stated or UTC))
         elif kinds == {_ALL}:
             _take_auto_export(place, records)
         elif kinds == {SLEEP} and zone is None:
@@ -180,7 +160,7 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
 
 
 def _zone_in(profile: Place) -> tzinfo | None:
-    name = first_row(profile).get("timezone") or ""
+    name = profile.first_row().get("timezone") or ""
     try:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
@@ -190,7 +170,7 @@ def _zone_in(profile: Place) -> tzinfo | None:
 
 def _of_table(table: _Table, zone: tzinfo, row: dict[str, str]) -> Iterator[Row]:
     kind, value = table.kind, row[table.value]
-    if table is _APPLE:
+    if kind == _ALL:
         kind = _apple_kind(row)
         if kind == HEART_RATE:
             value = str(float(value) * _BPM[row.get("unit") or "bpm"])
@@ -212,7 +192,7 @@ def _of_table(table: _Table, zone: tzinfo, row: dict[str, str]) -> Iterator[Row]
 
 def _take_auto_export(place: Place, records: Records) -> None:
     try:
-        metrics = {one["name"]: one for one in load_json(place)["data"]["metrics"]}
+        metrics = {one["name"]: one for one in place.json()["data"]["metrics"]}
         unit = metrics.get("heart_rate", {}).get("units", "bpm")
         parsers: dict[str, _Parse] = {
             "heart_rate": partial(_auto_value, HEART_RATE, _BPM[unit], 0.0),
@@ -223,11 +203,10 @@ def _take_auto_export(place: Place, records: Records) -> None:
         for data, parse in found:
             records.take(place, enumerate(data, 1), parse)
     except (AttributeError, KeyError, TypeError) as error:
-        msg = (
+        raise DataError(
             f"{place}: not as Health Auto Export writes it ({error!r:.60}); heart rate is expected "
             f"in {', '.join(_BPM)}"
-        )
-        raise DataError(msg) from error
+        ) from error
 
 
 def _auto_value(kind: str, factor: float, width: float, record: dict[str, Any]) -> Iterator[Row]:
@@ -250,7 +229,7 @@ def _auto_sleep(record: dict[str, Any]) -> Iterator[Row]:
 
 
 def _take_takeout(place: Place, records: Records, kinds: set[str], zone: tzinfo) -> None:
-    content = load_json(place)
+    content = place.json()
     if not isinstance(content, list):
         msg = f"{place}: expected a list of records, found {str(content)[:60]!r}; export it again"
         raise DataError(msg)
@@ -264,8 +243,7 @@ def _takeout_value(kind: str, zone: tzinfo, record: dict[str, Any]) -> Iterator[
     value, end = record["value"], start + _MINUTE
     if kind == HEART_RATE:
         if value.get("confidence") == 0:
-            msg = "of confidence 0: not measured"
-            raise ValueError(msg)
+            raise ValueError("of confidence 0: not measured")
         value, end = value["bpm"], start
     ahead = datetime.fromtimestamp(start, zone).utcoffset()
     yield Row(kind, start, end, value, int(ahead.total_seconds()) if ahead else 0)
@@ -286,5 +264,4 @@ FORMAT: Final = Format(
     "records of Health Auto Export, Fitbit (Google Takeout), Fitabase, or Apple Health as CSV",
     _find,
     _read,
-    several=lambda *_: True,
 )

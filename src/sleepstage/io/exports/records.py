@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import logging
 import re
-from array import array
 from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from sleepstage.core.recording import LONGEST_NIGHT, Recording
-from sleepstage.core.signals import MAX_STEPS
+from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
-from sleepstage.io.apple_health.nights import _nights as nights_of
-from sleepstage.io.apple_health.xml import Export, Series, SleepRecord
+from sleepstage.io.apple_health.nights import nights_of
 from sleepstage.io.files import MAX_ROWS
-from sleepstage.io.source import NO_OPTIONS, StoredNight
+from sleepstage.io.health import (
+    HEART_RATE,
+    SLEEP,
+    STEPS,
+    Collector,
+    Odd,
+    SleepRecord,
+    add_sample,
+)
+from sleepstage.io.source import NO_OPTIONS, StoredNight, days_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from sleepstage.io.exports.files import Place
+    from sleepstage.io.archives import Place
     from sleepstage.io.source import Options
 
     Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -39,12 +44,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _Record = TypeVar("_Record")
 
-HEART_RATE, STEPS, SLEEP = "heart_rate", "steps", "sleep"
-"""Kinds of records."""
-
 _LAST: Final = 4e9  # Unix seconds, in 2096
-_DAY: Final = 86400.0
-_SHORTEST: Final = 2 * 3600.0  # s of a day's recording
 _LONG: Final = 12 * 3600.0  # s: who measures for longer measured more than a night
 _ODD: Final = (AttributeError, KeyError, IndexError, OverflowError, TypeError, ValueError)
 _APPLE: Final = "hkcategoryvaluesleepanalysis"
@@ -78,38 +78,13 @@ def stage_of(text: str) -> str:
     return _STAGES.get(re.sub("[^a-z]", "", text.lower()).removeprefix(_APPLE), "")
 
 
-def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
-    """Unix seconds and offset from UTC of a time, which is in `zone` if it names no offset.
-
-    It is ISO 8601, with spaces, or as in America: ``3/12/2024 10:15:30 PM``, ``03/12/24 22:15:30``.
-    """
-    plain = text.strip().replace("\u202f", " ").replace(" +", "+").replace(" -", "-")
-    try:
-        time = _american(plain) if "/" in plain else datetime.fromisoformat(plain)
-    except ValueError:  # on phones that show 12 hours
-        time = datetime.strptime(plain, "%Y-%m-%d %I:%M:%S %p%z")
-    time = time.replace(tzinfo=time.tzinfo or zone)
-    return time.timestamp(), int((time.utcoffset() or timedelta()).total_seconds())
-
-
-def _american(text: str) -> datetime:
-    date, clock, *half = text.split(" ")
-    month, day, year = map(int, date.split("/"))
-    hour, minute, second = map(int, clock.split(":"))
-    if half:
-        hour = hour % 12 + {"AM": 0, "PM": 12}[half[0].upper()]
-    return datetime(year + 2000 if year < 100 else year, month, day, hour, minute, second)
-
-
 class Records:
     """Records of an export as they are read, by person; those that can't be are counted."""
 
     def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
         self._name, self._options = name, options
-        # By person and kind, and then by the source that wrote them.
-        self._signals: defaultdict[tuple[str, str], dict[str, array[float]]] = defaultdict(dict)
-        self._sleep: defaultdict[str, list[SleepRecord]] = defaultdict(list)
-        self._n_odd, self._first_odd = 0, ""
+        self._people: defaultdict[str, Collector] = defaultdict(Collector)
+        self._odd = Odd()
 
     def take(
         self,
@@ -124,58 +99,48 @@ class Records:
                 for row in parse(record):
                     self._add(row)
             except _ODD as error:
-                self._n_odd += 1
-                what = f"no {error}" if isinstance(error, KeyError) else str(error)
-                self._first_odd = self._first_odd or f"{place}, record {number}: {what[:200]}"
+                self._odd.count(f"{place}, record {number}", error)
         MAX_ROWS.require(number, str(place))
 
     def _add(self, row: Row) -> None:
         if not 0 < row.start <= row.end < _LAST:
-            msg = f"from {row.start:.10g} to {row.end:.10g} s"
-            raise ValueError(msg)
+            raise ValueError(f"from {row.start:.10g} to {row.end:.10g} s")
+        person = self._people[row.person]
         if row.kind == SLEEP:
             stage = stage_of(str(row.value))
             if not stage:
-                msg = f"unknown stage {row.value!r:.60}"
-                raise ValueError(msg)
-            one = SleepRecord(row.start, row.end, stage, row.source, row.offset)
-            self._sleep[row.person].append(one)
+                raise ValueError(f"unknown stage {row.value!r:.60}")
+            person.add_sleep(SleepRecord(row.start, row.end, stage, row.source, row.offset))
             return
-        value = float(row.value)
-        if not 0 <= value <= MAX_STEPS or row.kind not in (HEART_RATE, STEPS):
-            msg = f"value {row.value!r:.60}"
-            raise ValueError(msg)
-        columns = self._signals[row.person, row.kind].setdefault(row.source, array("d"))
-        columns.extend((row.start, row.end, value, row.offset))
+        if row.kind not in (HEART_RATE, STEPS):
+            raise ValueError(f"value {row.value!r:.60}")
+        sources = person.heart_rate if row.kind == HEART_RATE else person.steps
+        add_sample(sources[row.source], row.start, row.end, float(row.value), row.offset // 60)
 
     def nights(self) -> list[StoredNight]:
         """Nights of everybody, named after the person too if there are several; logs what is not.
 
         Raises `DataError` if nobody has heart rate.
         """
-        if self._n_odd:
-            message = "%s: left out %d records, the first of them %s"
-            _log.warning(message, self._name, self._n_odd, self._first_odd)
-        people = dict.fromkeys((*(person for person, _ in self._signals), *self._sleep))
-        if len(people) < 2:
-            return self._nights_of(next(iter(people), ""), self._name)
+        self._odd.report(self._name)
+        if len(self._people) < 2:
+            return self._nights_of(next(iter(self._people), ""), self._name)
         found = []
-        for person in people:
+        for person in self._people:
             try:
                 nights = self._nights_of(person, f"{self._name}, {person}")
             except DataError as error:
                 _log.warning("left out %s", error)
                 continue
-            found += [StoredNight(f"{person}-{one.name}".rstrip("-"), one.read) for one in nights]
+            found += [replace(one, name=f"{person}-{one.name}".rstrip("-")) for one in nights]
         return found
 
     def _nights_of(self, person: str, name: str) -> list[StoredNight]:
-        beats, steps = (_series(self._signals[person, kind]) for kind in (HEART_RATE, STEPS))
+        export = self._people[person].export()
+        beats = export.heart_rate
         if not beats:
-            msg = f"{name}: has no heart rate; export it as well"
-            raise DataError(msg)
-        if steps or self._sleep[person]:
-            export = Export(beats, steps, sorted(self._sleep[person]), {})
+            raise DataError(f"{name}: has no heart rate; export it as well")
+        if export.steps or export.sleep:
             return nights_of(export, name, self._options)
         most = max(beats.values(), key=lambda series: len(series.ends))
         if len(beats) > 1:
@@ -186,51 +151,26 @@ class Records:
         return nights_in(name, {HEART_RATE: signal}, utc_offset=60 * int(most.offsets[0]))
 
 
-def _series(sources: Mapping[str, array[float]]) -> dict[str, Series]:
-    found = {}
-    for source, rows in sources.items():
-        starts, ends, values, offsets = np.frombuffer(rows).reshape(-1, 4).T
-        minutes = (offsets / 60).astype(np.int16)
-        found[source] = Series(starts, ends, values.astype(np.float32), minutes).in_order()
-    return found
-
-
 def nights_in(
     name: str, signals: Mapping[str, Signal], *, utc_offset: int = 0
 ) -> list[StoredNight]:
-    """A recording as one night; one longer than a day from noon to noon of its clock.
+    """A recording as one night, or from noon to noon if it is longer than a day.
 
-    Days are named after their mornings; those of less than two hours are left out and counted. The
-    `signals` are by the names that `Recording.from_arrays` has for them.
+    The `signals` are by the names that `Recording.from_arrays` has for them.
     """
-    main = [signals[one][0] for one in (HEART_RATE, "motion") if one in signals]
-    times = np.concatenate([np.empty(0), *main])
-    if not len(times):
-        msg = f"{name}: has neither heart rate nor motion"
-        raise DataError(msg)
-    if np.ptp(times) <= LONGEST_NIGHT:
-        return [_night("", signals, name, utc_offset)]
-    days = np.unique(np.floor((times + utc_offset) / _DAY - 0.5))
+    main = [times for times, _ in signals.values()]
     found = []
-    for noon in days * _DAY + _DAY / 2 - utc_offset:
+    for day, start, end in days_in(np.concatenate([[], *main]), name, utc_offset):
         part = {}
-        for signal, (at, values) in signals.items():
-            inside = (at >= noon) & (at < noon + _DAY)
-            part[signal] = at[inside], values[inside]
-        if any(len(at) and np.ptp(at) >= _SHORTEST for at, _ in part.values()):
-            morning = datetime.fromtimestamp(noon + utc_offset + _DAY / 2, UTC)
-            found.append(_night(morning.date().isoformat(), part, name, utc_offset))
-    if len(found) < len(days):
-        _log.warning("%s: left out %d days of less than 2 h", name, len(days) - len(found))
+        for signal, (times, values) in signals.items():
+            inside = (times >= start) & (times <= end)
+            if inside.any():
+                part[signal] = times[inside], values[inside]
+        recording = Recording.from_arrays(
+            **part,  # type: ignore[arg-type]  # its keywords are the signals
+            subject=day,
+            utc_offset=utc_offset,
+            names=dict.fromkeys(part, name),
+        )
+        found.append(StoredNight(day, partial(replace, recording), whole_day=bool(day)))
     return found
-
-
-def _night(label: str, signals: Mapping[str, Signal], name: str, utc_offset: int) -> StoredNight:
-    given = {signal: one for signal, one in signals.items() if len(one[0])}
-    recording = Recording.from_arrays(
-        **given,  # type: ignore[arg-type]  # its keywords are the signals
-        subject=label,
-        utc_offset=utc_offset,
-        names=dict.fromkeys(given, name),
-    )
-    return StoredNight(label, partial(replace, recording), whole_day=bool(label))

@@ -6,21 +6,24 @@ The app and its formats are described at https://github.com/tszheichoi/awesome-s
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import re
+from array import array
+from collections import defaultdict
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
 from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
+from sleepstage.io.archives import Place, member_names, places_in
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.files import member_names, open_member
+from sleepstage.io.files import beginning_of, reading
 from sleepstage.io.sensor_logger.samples import (
     BEGINNING,
     ELAPSED,
@@ -36,7 +39,7 @@ from sleepstage.io.sensor_logger.samples import (
     sensor_named,
     times_and_values,
 )
-from sleepstage.io.source import Format, Found, one_night
+from sleepstage.io.source import Found, one_night
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,16 +56,6 @@ _ARRAY: Final = re.compile(rb"\s*\[\s*\{")
 _KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
 
 
-class _Place(NamedTuple):
-    """A file, or one in an archive."""
-
-    path: Path
-    member: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}, {self.member}" if self.member else str(self.path)
-
-
 def _find(_: Path, files: Sequence[Path]) -> list[Found]:
     found = [Found(path.stem, (path,)) for path in files if _holds_recording(path)]
     return [*found, *_unpacked(files)]
@@ -70,17 +63,11 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
 
 def _holds_recording(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
-        try:
-            names = member_names(path)
-        except DataError:  # whoever looked for files reports it
-            return False
-        return names is not None and not _NEEDED.isdisjoint(
-            sensor for sensor, _ in map(_sensor_of, names)
-        )
+        sensors = [_sensor_of(place.member)[0] for place in places_in(path)]
+        return not _NEEDED.isdisjoint(sensors)
     if path.suffix.lower() != ".json":
         return False
-    with path.open("rb") as file:
-        beginning = file.read(BEGINNING)
+    beginning = beginning_of(path, BEGINNING)
     return _ARRAY.match(beginning) is not None and all(key.search(beginning) for key in _KEYS)
 
 
@@ -90,28 +77,25 @@ def _unpacked(files: Sequence[Path]) -> list[Found]:
     Tables are recognised by their columns, for people rename them; what precedes the sensor in a
     name distinguishes recordings.
     """
-    sensors = {path: sensor for path in files if (sensor := _sensor_in(path))}
-    groups: dict[str, list[Path]] = {}
-    for path, sensor in sensors.items():
-        if sensor in _NEEDED:
-            groups.setdefault(_SENSOR.sub("", path.stem), []).append(path)
-    for path, sensor in sensors.items():
+    tables = {path: _table_of(path) for path in files if path.suffix.lower() == ".csv"}
+    needed = [path for path, (sensor, ours) in tables.items() if ours and sensor in _NEEDED]
+    groups: dict[str, list[Path]] = {_SENSOR.sub("", path.stem): [] for path in needed}
+    for path, (sensor, ours) in tables.items():
         fitting = [prefix for prefix in groups if path.stem.startswith(prefix)]
-        if sensor not in _NEEDED and fitting:
+        if fitting and (ours or sensor in (*FIELDS, _METADATA)):
             groups[max(fitting, key=len)].append(path)
     return [Found(prefix, tuple(paths)) for prefix, paths in groups.items()]
 
 
-def _sensor_in(path: Path) -> str:
-    """Sensor whose table a file is, by its columns; empty if it is none of the app."""
-    if path.suffix.lower() != ".csv":
-        return ""
-    with path.open("rb") as file:
+def _table_of(path: Path) -> tuple[str, bool]:
+    """Sensor of a table by its columns, else by its name; whether it has columns of the app."""
+    with reading(path), path.open("rb") as file:
         header = set(header_of(file.read(BEGINNING)))  # remote files limit no readline
     named = sensor_named(path.stem)
     if not {"time", ELAPSED} <= header:
-        return _METADATA if named.endswith(_METADATA) else ""
-    return next((sensor for sensor, fields in FIELDS.items() if set(fields) <= header), named)
+        return _METADATA if named.endswith(_METADATA) else named, False
+    known = (sensor for sensor, fields in FIELDS.items() if set(fields) <= header)
+    return next(known, named), True
 
 
 def _sensor_of(name: str) -> tuple[str, PurePosixPath]:
@@ -136,13 +120,12 @@ def _read_night(files: Sequence[Path]) -> Recording:
         return _recording(_read_csv(_members(first, names)), first)
     if first.suffix.lower() == ".json":
         return _recording(_read_json(first), first)
-    places: dict[str, _Place] = {}
+    places: dict[str, Place] = {}
     for path in files:
-        sensor = _sensor_in(path)
+        sensor, _ = _table_of(path)
         if sensor in FIELDS and sensor in places:
-            msg = f"{path}: is of the same sensor as {places[sensor]}; keep one of them"
-            raise DataError(msg)
-        places[sensor] = _Place(path)
+            raise DataError(f"{path}: is of the same sensor as {places[sensor]}; keep one of them")
+        places[sensor] = Place(path)
     return _recording(_read_csv(places), first.parent)
 
 
@@ -150,11 +133,10 @@ def _recording(content: _Content, path: Path) -> Recording:
     tables = {sensor: table.joined() for sensor, table in content.tables.items()}
     pairs = {sensor: times_and_values(rows) for sensor, rows in tables.items() if len(rows)}
     if _NEEDED.isdisjoint(pairs):
-        msg = (
+        raise DataError(
             f"{path}: has {', '.join(content.has)[:200] or 'nothing'}, and no samples of Heart "
             "Rate or Wrist Motion; record at least one of them with the app on the watch"
         )
-        raise DataError(msg)
     names = {sensor: table.name for sensor, table in content.tables.items()}
     steps = None
     if "pedometer" in pairs:
@@ -186,46 +168,34 @@ def _utc_offset(zone: str, time: float, path: Path) -> int:
         return 0
 
 
-def _members(path: Path, names: Sequence[str]) -> dict[str, _Place]:
+def _members(path: Path, names: Sequence[str]) -> dict[str, Place]:
     """Tables in an archive by sensor; those of one folder, which has what is needed."""
-    folders: dict[PurePosixPath, dict[str, _Place]] = {}
+    folders: dict[PurePosixPath, dict[str, Place]] = {}
     for name in names:
         sensor, folder = _sensor_of(name)
         if sensor:
-            folders.setdefault(folder, {})[sensor] = _Place(path, name)
+            folders.setdefault(folder, {})[sensor] = Place(path, name)
     usable = [places for places in folders.values() if not _NEEDED.isdisjoint(places)]
     if len(usable) > 1:
-        msg = f"{path}: holds {len(usable)} recordings; unpack it, and give the folder"
-        raise DataError(msg)
+        raise DataError(f"{path}: holds {len(usable)} recordings; unpack it, and give the folder")
     return usable[0] if usable else {}
 
 
-def _zone_of(file: IO[bytes]) -> str:
-    """Time zone that the app's table of metadata names; empty if it names none."""
-    text = file.read(BEGINNING).decode("utf-8-sig", errors="replace")
-    try:
-        row = next(csv.DictReader(StringIO(text, newline="")), {})
-    except csv.Error:
-        return ""
-    return (row.get(ZONE) or "").strip()
-
-
-def _read_csv(places: dict[str, _Place]) -> _Content:
+def _read_csv(places: dict[str, Place]) -> _Content:
     tables = {}
     for sensor, fields in FIELDS.items():
         if sensor in places:
             table = tables[sensor] = SensorTable(sensor, str(places[sensor]))
-            with open_member(*places[sensor]) as (file, _):
+            with places[sensor].open() as (file, _):
                 read_table(file, ("time", *fields), table)
-    zone = ""
-    if _METADATA in places:
-        with open_member(*places[_METADATA]) as (file, _):
-            zone = _zone_of(file)
-    return _Content(tables, zone, [one.member or one.path.name for one in places.values()])
+    metadata = places[_METADATA].first_row() if _METADATA in places else {}
+    zone = (metadata.get(ZONE) or "").strip()
+    return _Content(tables, zone, [one.member or one.name for one in places.values()])
 
 
 def _read_json(path: Path) -> _Content:
     tables: dict[str, SensorTable] = {}
+    rows: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
     has: dict[str, None] = {}  # in the order of the file
     zone = ""
     for position, item in enumerate(objects_of(path), start=1):
@@ -236,11 +206,13 @@ def _read_json(path: Path) -> _Content:
             table.note_start(item.get("time"), item.get(ELAPSED))
             row = _json_row(item, sensor, f"{path}, object {position}")
             if row is not None:
-                table.add_row(row)
+                rows[sensor].extend(row)
         elif sensor == _METADATA:
             zone = str(item.get(ZONE) or "")
         if len(has) < _NAMED:
             has[str(name)[:_NAMED]] = None
+    for sensor, values in rows.items():
+        tables[sensor].add(np.frombuffer(values).reshape(-1, 1 + len(FIELDS[sensor])))
     return _Content(tables, zone, list(has))
 
 
@@ -257,9 +229,9 @@ def _json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | No
     return row
 
 
-FORMAT: Final = Format(
+FORMAT: Final = one_night(
     "sensor-logger",
     "a recording of Sensor Logger (zip, folder of CSV or JSON)",
     _find,
-    one_night(_read_night),
+    _read_night,
 )

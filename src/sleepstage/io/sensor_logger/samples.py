@@ -20,7 +20,7 @@ from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import MAX_ROWS, MAX_VALUE, reading, table_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -57,7 +57,6 @@ _BEGINS: Final = frozenset(("start_map", "start_array"))
 _ENDS: Final = frozenset(("end_map", "end_array"))
 _DEEPEST: Final = 100  # a recording has 3
 _USED: Final = frozenset(("sensor", "time", ELAPSED, ZONE, *chain(*FIELDS.values())))
-_ROWS: Final = 1 << 14  # that wait as lists: in an array, a night of motion takes a third
 
 
 def sensor_named(name: object) -> str:
@@ -120,7 +119,6 @@ class SensorTable:
     """When the recording began, in Unix seconds; a sensor may give older values first."""
     _n_read: int = 0
     _parts: list[NDArray[np.float64]] = field(default_factory=list)
-    _waiting: list[list[float]] = field(default_factory=list)
 
     def note_start(self, time: Any, elapsed: Any) -> None:
         """Take the start of the recording from a row's time and seconds since then."""
@@ -133,28 +131,15 @@ class SensorTable:
         self._n_read += len(rows)
         self._parts.append(motion_in_g(rows) if self.sensor == "wristmotion" else rows)
 
-    def add_row(self, row: list[float]) -> None:
-        """Add a single row; many are kept in an array, which takes less."""
-        self._waiting.append(row)
-        if len(self._waiting) == _ROWS:
-            self._settle()
-
-    def _settle(self) -> None:
-        if self._waiting:
-            self.add(np.array(self._waiting))
-            self._waiting.clear()
-
     def joined(self) -> NDArray[np.float64]:
         """Rows of time and values, motion in g."""
-        self._settle()
         rows = np.concatenate(self._parts) if self._parts else np.empty((0, 2))
         n_unknown = self._n_read - len(rows)
         if n_unknown > len(rows):
-            msg = (
+            raise DataError(
                 f"{self.name}: gravity is neither 1 g nor {_GRAVITY} m/s² long in {n_unknown} of "
                 f"{self._n_read} samples, so that the unit is not known; are the columns swapped?"
             )
-            raise DataError(msg)
         if n_unknown:
             _log.warning("%s: left out %d samples of unknown unit", self.name, n_unknown)
         return rows
@@ -251,14 +236,19 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
     """
     with needs_extra("reading JSON recordings", "score"):
         import ijson
-    n_read = 0
+    depth = n_read = 0
     item: dict[str, Any] = {}
     key = ""
     try:
         with reading(path), path.open("rb") as file:
             stream = _Stream(file, path)
-            events = ijson.basic_parse(stream, use_float=True)
-            for depth, event, value in _with_depth(events, stream):
+            for event, value in ijson.basic_parse(stream, use_float=True):
+                stream.n_unparsed = 0
+                depth += (event in _BEGINS) - (event in _ENDS)
+                if depth > _DEEPEST:
+                    raise DataError(
+                        f"{path}: arrays or objects more than {_DEEPEST} deep; export it again"
+                    )
                 if event in _ENDS:
                     if depth == 1:
                         yield item
@@ -273,29 +263,15 @@ def objects_of(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(msg) from error
 
 
-def _with_depth(
-    events: Iterable[tuple[str, Any]], stream: _Stream
-) -> Iterator[tuple[int, str, Any]]:
-    """Events of a stream, and within how many arrays and objects each leaves it."""
-    depth = 0
-    for event, value in events:
-        stream.n_unparsed = 0
-        depth += (event in _BEGINS) - (event in _ENDS)
-        if depth > _DEEPEST:
-            msg = f"{stream.path}: arrays or objects more than {_DEEPEST} deep; export it again"
-            raise DataError(msg)
-        yield depth, event, value
-
-
 class _Stream:
     """A file for the parser, which keeps in memory what it has read and not yet parsed."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        self._file, self.path = file, path
+        self._file, self._path = file, path
         self.n_unparsed = 0
 
     def read(self, size: int) -> bytes:
-        MAX_VALUE.require(self.n_unparsed, f"{self.path}, at byte {self._file.tell()}")
+        MAX_VALUE.require(self.n_unparsed, f"{self._path}, at byte {self._file.tell()}")
         data = self._file.read(size)
         self.n_unparsed += len(data)
         return data

@@ -78,8 +78,7 @@ def check_subject(directory: str | Path, subject: str) -> SubjectReport:
     """
     files = sleep_accel.subject_files(directory, subject)
     if not files:
-        msg = f"{directory}: no file of subject {subject!r}; is the name right?"
-        raise DataError(msg)
+        raise DataError(f"{directory}: no file of subject {subject!r}; is the name right?")
     night = _Night(list(_missing_files(Path(directory), subject, files)))
     with np.errstate(all="ignore"):  # absurd numbers are just what is looked for
         if "labels" in files:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
-from sleepstage.io.files import Line, text_lines
+from sleepstage.io.files import text_lines
 from sleepstage.io.sleep_accel.read import LAYOUT, read_summary
 from sleepstage.stages import FOUR_CLASS
 
@@ -166,7 +166,7 @@ class Source:
         """Line of a row, None in binary files; looked up anew, for few are ever asked for."""
         if self.path.suffix == ".parquet":
             return None
-        good = (line.number for line in self._lines() if line.values is not None)
+        good = (number for number, values in self._lines() if not isinstance(values, str))
         return next(islice(good, int(self.stored[row]), None), None)
 
     def put_time_first(self, is_value: Callable[[Floats], Mask]) -> None:
@@ -206,15 +206,16 @@ class Source:
 
     def _read_good_lines(self) -> Floats:
         columns = self.layout.columns
-        broken = [line for line in self._lines() if line.values is None]
-        good = [line.values for line in self._lines() if line.values is not None]
+        broken = [line for line in self._lines() if isinstance(line[1], str)]
+        good = [values for _, values in self._lines() if not isinstance(values, str)]
         if broken:
-            message = f"{broken[0].describe(columns)} ({len(broken)} broken, {len(good)} good)"
-            self.report("error", "parse", message, broken[0].number, len(broken))
+            line, what = broken[0]
+            message = f"{what} ({len(broken)} broken, {len(good)} good)"
+            self.report("error", "parse", message, line, len(broken))
         elif not good:
             self.report("error", "empty-file", f"the file is empty; expected {', '.join(columns)}")
         return np.array(good, dtype=np.float64).reshape(-1, len(columns))
 
-    def _lines(self) -> Iterator[Line]:
+    def _lines(self) -> Iterator[tuple[int, list[float] | str]]:
         one = self.layout
         return text_lines(self.path, one.columns, separator=one.separator, header=one.header)

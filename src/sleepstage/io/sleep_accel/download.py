@@ -102,8 +102,7 @@ def _fetch_sums(url: str, directory: Path) -> Sums:
     except DataError:
         raise
     except _TROUBLE as error:
-        msg = f"{url}: {_reason(error)}; {_MEND}"
-        raise DataError(msg) from error
+        raise DataError(f"{url}: {_reason(error)}; {_MEND}") from error
     return sums
 
 
@@ -128,8 +127,7 @@ def _parse_sums(text: str) -> Sums:
         match = _SUMS_LINE.fullmatch(line.rstrip())
         if match is None:
             expected = "'<sha256> <path>', the path inside the directory, and no login page"
-            msg = f"line {number} is {line[:99]!r}, expected {expected}"
-            raise ValueError(msg)
+            raise ValueError(f"line {number} is {line[:99]!r}, expected {expected}")
         sums[match[2]] = match[1]
     return sums
 

@@ -22,8 +22,8 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
-from sleepstage.io.files import read_text_table, reading, require_header, table_errors
-from sleepstage.io.source import Format, Found, attribution, one_night
+from sleepstage.io.files import read_text_table, reading, table_errors
+from sleepstage.io.source import Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 if TYPE_CHECKING:
@@ -99,11 +99,10 @@ def find_data(given: str | Path | None = None) -> Path:
     for place in places:
         if place.is_dir():
             return place
-    msg = (
+    raise DataError(
         f"no dataset at {' or '.join(map(str, places))}; name its folder with --data or "
         f"${ENVIRONMENT_VARIABLE}, or get it with: sleepstage data fetch"
     )
-    raise DataError(msg)
 
 
 def find_subjects(directory: str | Path) -> list[str]:
@@ -115,8 +114,7 @@ def find_subjects(directory: str | Path) -> list[str]:
     subjects = [found.name for found in _find(directory, ())]
     if not subjects:
         folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
-        msg = f"{directory}: not a sleep-accel dataset; expected files in {folders}"
-        raise DataError(msg)
+        raise DataError(f"{directory}: not a sleep-accel dataset; expected files in {folders}")
     return subjects
 
 
@@ -135,8 +133,7 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
     files = subject_files(directory, subject)
     if not files:
         known = ", ".join(find_subjects(directory)[:5])
-        msg = f"{directory}: no subject {subject!r}; there are {known}, …"
-        raise DataError(msg)
+        raise DataError(f"{directory}: no subject {subject!r}; there are {known}, …")
     beats, steps = (
         LAYOUT[name].read(files[name]) if name in files else None
         for name in ("heart_rate", "steps")
@@ -144,8 +141,7 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
     start, stages = read_labels(files["labels"]) if "labels" in files else (None, None)
     motion_file, motion = _read_motion(files)
     if beats is None and motion is None and stages is None:
-        msg = f"{directory}, subject {subject}: a recording needs heart rate or motion"
-        raise DataError(msg)
+        raise DataError(f"{directory}, subject {subject}: a recording needs heart rate or motion")
     return Recording.from_arrays(
         heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
         motion=motion,
@@ -196,13 +192,11 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     position = np.round(epochs).astype(np.int64)
     if len(np.unique(position)) < len(position):
         repeated = float(times[np.argmax(np.bincount(position)[position] > 1)])
-        msg = f"{path}: the epoch at {repeated:g} s is labelled twice"
-        raise DataError(msg)
+        raise DataError(f"{path}: the epoch at {repeated:g} s is labelled twice")
     try:
         known = stages_from_codes(codes)
     except DataError as error:
-        msg = f"{path}: {error}"
-        raise DataError(msg) from error
+        raise DataError(f"{path}: {error}") from error
     stages = np.full(int(position.max()) + 1, Stage.UNSCORED, dtype=np.int8)
     stages[position] = known
     return start, stages
@@ -235,9 +229,7 @@ def summarise_file(path: Path) -> Samples:
 def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
-        table = LAYOUT["summary_csv"].read(path)
-        require_header(path, _SUMMARY_COLUMNS)
-        return table
+        return LAYOUT["summary_csv"].read(path)
     import polars as pl
 
     try:
@@ -284,9 +276,9 @@ def _read(files: Sequence[Path]) -> Recording:
     return read_subject(path.parents[1], path.name.removesuffix(ending))
 
 
-FORMAT: Final = Format(
+FORMAT: Final = one_night(
     "sleep-accel",
     "people of the dataset sleep-accel (heart_rate/, motion/, ...)",
     _find,
-    one_night(_read),
+    _read,
 )

@@ -93,11 +93,10 @@ def _copy_small_files(directory: Path, target: Path) -> None:
     missing = {path: copy for path, copy in copies.items() if not copy.exists()}
     for path, copy in copies.items():
         if path not in missing and fingerprint(path) != fingerprint(copy):
-            msg = (
+            raise DataError(
                 f"{copy} differs from {path}: remove it if it is an old copy, or name another "
                 "folder with --out"
             )
-            raise DataError(msg)
     for path, copy in missing.items():
         with write_atomically(copy) as temporary:
             shutil.copyfile(path, temporary)
@@ -109,8 +108,7 @@ def _prepare_one(raw: Path, summary: Path) -> bool:
     if summary.is_file() and summary_source(summary) == source:
         return False
     if _is_of_others(summary):
-        msg = f"{summary} was not made from raw motion by this program: move it away"
-        raise DataError(msg)
+        raise DataError(f"{summary} was not made from raw motion by this program: move it away")
     summaries = summarise_file(raw)
     columns = LAYOUT["summary"].columns
     frame = pl.DataFrame(dict(zip(columns, (summaries.times, *summaries.values.T), strict=True)))
