@@ -345,6 +345,18 @@ def test_clocks_that_are_hours_apart_are_refused(tmp_path: Path) -> None:
 # Several people and days
 
 
+def test_motion_says_when_the_night_was_where_heart_rate_goes_on_by_day(tmp_path: Path) -> None:
+    text(tmp_path, "time,bpm", *table(TEN - 3 * 86400, 80, every=600), name="one_hr.csv")
+    summaries = [f"{TEN + 15 * n},0,0.1,0.1,0.9" for n in range(1, 1921)]
+    header = "time,counts,peak_x_g,peak_y_g,peak_z_g"
+    text(tmp_path, header, *summaries, name="one_motion.csv")
+    (found,) = open_nights(tmp_path)
+    night = found.read()
+    assert (night.start, night.end - night.start) == (TEN, 8 * 3600)
+    assert night.heart_rate.times[0] < TEN - 86400
+    assert not found.whole_day
+
+
 def test_each_person_of_a_table_has_a_night(tmp_path: Path) -> None:
     rows = [f"{who},{row}" for who, bpm in (("A", 55), ("B", 90)) for row in table(TEN, 1, bpm=bpm)]
     found = list(open_nights(text(tmp_path, "subject,time,bpm", *rows, name="hr.csv")))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sleepstage.core.hypnogram import show_time
-from sleepstage.core.recording import Recording
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.columns import may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
@@ -30,6 +30,8 @@ from sleepstage.io.source import Format, Found, Options, StoredNight, days_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from sleepstage.core.samples import Time
     from sleepstage.io.columns import Columns
@@ -194,6 +196,14 @@ def _hold_several(files: Sequence[Path], options: Options) -> bool:
     return False
 
 
+def _times_of_nights(signals: Mapping[str, Columns]) -> NDArray[np.float64]:
+    """Of heart rate and motion; of motion alone if that is of one night and heart rate of days."""
+    main = {name: one.times for name, one in signals.items() if name != "steps" and len(one.times)}
+    if "motion" in main and np.ptp(main["motion"]) <= LONGEST_NIGHT:
+        return main["motion"]
+    return np.concatenate([[], *main.values()])
+
+
 def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
     if not _hold_several(files, options):
         return [StoredNight("", partial(_read_together, tuple(files), options))]
@@ -202,9 +212,8 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     nights = []
     for person in sorted(_people(chosen, signals)):
         own = {name: one.of(person) for name, one in signals.items()}
-        main = [one.times for name, one in own.items() if name != "steps"]
         ahead = next(iter(own.values())).utc_offset
-        for day, *span in days_in(np.concatenate([[], *main]), str(files[0]), ahead):
+        for day, *span in days_in(_times_of_nights(own), str(files[0]), ahead):
             start, end = span if day else (None, None)
             part = own
             if start is not None and end is not None:
