@@ -1,8 +1,8 @@
 """The live model on other runtimes: ``python benchmarks/runtimes.py [--people N] [--write]``.
 
-Each pinned runtime is installed from its registry in an environment of its own, and steps the model
-with shapes fixed to one night and one epoch through the nights of the dataset. With ``--write``, the
-table goes into docs/edge.md.
+Each pinned runtime is installed from its registry in an environment of its own, and steps the
+model, its shapes fixed to one night and one epoch, through the nights of the dataset. With
+``--write`` the table goes into docs/edge.md.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import onnx
+
 from environments import HOME, THREADS, Peer, PeerError, install, reason
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(HOME))
 
@@ -28,6 +28,9 @@ from sleepstage.engine.features import FEATURE_NAMES, extract_features, mark_kno
 from sleepstage.engine.prior_correction import PriorCorrection
 from sleepstage.engine.stager import SHIPPED_MODELS, Stager
 from sleepstage.io.sleep_accel.read import find_data, find_subjects, read_subject
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ADAPTER: Final = Path(__file__).parent / "adapters" / "runtime.py"
 PAGE: Final = HOME / "docs" / "edge.md"
@@ -75,7 +78,8 @@ class Nights(NamedTuple):
         begin = correction.initial_state(predicted.shape[1])
         nights = np.split(predicted, np.flatnonzero(self.first)[1:])
         centred = [correction.apply(night, begin)[0] for night in nights]
-        return temper(np.concatenate(centred), stager.info.temperature).argmax(axis=1)
+        shares = temper(np.concatenate(centred), stager.info.temperature)
+        return np.asarray(shares.argmax(axis=1))
 
 
 def read_nights(stager: Stager, n_people: int) -> Nights:
@@ -90,8 +94,8 @@ def read_nights(stager: Stager, n_people: int) -> Nights:
 
 def step(runtime: Runtime, python: Path, folder: Path) -> dict[str, Any]:
     """Step all rows in the runtime's environment; raises `PeerError` where that fails."""
-    out, model = folder / "out.npz", folder / "model.onnx"
-    command = [python, ADAPTER, runtime.method, model, folder / "rows.npz", out]
+    model, rows, out = (folder / name for name in ("model.onnx", "rows.npz", "out.npz"))
+    command = [str(one) for one in (python, ADAPTER, runtime.method, model, rows, out)]
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment = clean | dict.fromkeys(THREADS, "1")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

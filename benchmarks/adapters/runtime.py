@@ -1,8 +1,8 @@
 """Step a model of fixed shapes with one runtime: ``runtime.py NAME MODEL.onnx ROWS.npz OUT.npz``.
 
 Run in the runtime's own environment, which has none of this package. ROWS has ``rows`` (n, 2 F) and
-``first``, 1 where a night begins; OUT gets ``predicted`` (n, C) and ``microseconds``
-of processor time a step.
+``first``, true where a night begins, and the shape of each input; OUT gets ``predicted`` (n, C) and
+``microseconds`` of processor time a step.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def openvino(path: str, names: list[str], precision: str = "f32") -> Any:
     return step
 
 
-def tract(path: str, names: list[str]) -> Any:
+def tract(path: str, _: list[str]) -> Any:
     """Sonos's, in Rust."""
     import tract
 
@@ -56,7 +56,7 @@ def mnn(path: str, names: list[str]) -> Any:
 
     converted = str(Path(path).with_suffix(".mnn"))
     convert = Path(sys.executable).with_name("mnnconvert")
-    command = [convert, "-f", "ONNX", "--modelFile", path, "--MNNModel", converted]
+    command = [str(convert), "-f", "ONNX", "--modelFile", path, "--MNNModel", converted]
     done = subprocess.run([*command, "--bizCode", "x"], capture_output=True, text=True, check=False)
     if not Path(converted).exists():
         raise RuntimeError(done.stderr or done.stdout)
@@ -77,11 +77,11 @@ def mnn(path: str, names: list[str]) -> Any:
     return step
 
 
-def iree(path: str, names: list[str]) -> Any:
+def iree(path: str, _: list[str]) -> Any:
     """IREE, compiled for this processor."""
     from iree import compiler, runtime
 
-    mlir = Path(path).with_suffix(".mlir")
+    mlir = str(Path(path).with_suffix(".mlir"))
     command = [sys.executable, "-m", "iree.compiler.tools.import_onnx", path, "-o", mlir]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -91,7 +91,7 @@ def iree(path: str, names: list[str]) -> Any:
         "--iree-hal-local-target-device-backends=llvm-cpu",
         "--iree-llvmcpu-target-cpu=host",
     ]
-    code = compiler.compile_file(str(mlir), input_type="onnx", extra_args=flags)
+    code = compiler.compile_file(mlir, input_type="onnx", extra_args=flags)
     config = runtime.Config("local-sync")
     context = runtime.SystemContext(config=config)
     context.add_vm_module(runtime.VmModule.copy_buffer(context.instance, code))
