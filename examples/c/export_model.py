@@ -257,6 +257,7 @@ def convert(content: bytes) -> tuple[str, str]:
         "",
     ]
     body += [f"{name} = {write_c(value)};" for name, value in tables.items()]
+    body += [f'_Static_assert(N_FEATURES == {len(FEATURE_NAMES)}, "features of another version");']
     return "\n".join([*head, "", "#endif", ""]), "\n".join([*body, ""])
 
 

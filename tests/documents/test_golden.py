@@ -57,7 +57,10 @@ def test_a_session_stages_them_alike() -> None:
     end = golden.ABOUT["start"] + 30 * golden.ABOUT["epochs"]
     epochs = []
     for now in np.arange(end % 1000, end + 1, 1000):
-        passed = {name: one.between(now - 1000, now) for name, one in signals.items()}
+        passed = {
+            name: one.between(now - 1000, now, window_ends=name == "motion")
+            for name, one in signals.items()
+        }
         given: dict[str, Any] = {name: (one.times, one.values) for name, one in passed.items()}
         epochs += session.push(**given, now=now)
     assert [epoch.stage for epoch in epochs] == golden.column("stage")
