@@ -120,11 +120,10 @@ def score(
     if wanted.find_rem:
         hypnogram = hypnogram.decide(stager.info.class_weights)
     if (hypnogram.codes == UNSCORED).all():
-        msg = (
+        raise DataError(
             f"none of the {len(hypnogram)} epochs has heart rate or motion of a wrist: was the "
             "watch worn, and are all times on one clock?"
         )
-        raise DataError(msg)
     others = _others(recording, len(hypnogram))
     return hypnogram, {
         "subject": recording.subject,

@@ -199,8 +199,7 @@ def score_all(
         If the cluster is not there, or the folder of results holds an input or can't be written to.
     """
     if (folder := shown(work.out)) != str(work.out):
-        msg = f"{folder}: this folder's name is not Unicode: name another one with --out"
-        raise DataError(msg)
+        raise DataError(f"{folder}: this folder's name is not Unicode: name another one with --out")
     _refuse_inputs(tasks, work.out)
     work.out.mkdir(parents=True, exist_ok=True)
     recover(work.out)
@@ -234,11 +233,10 @@ def _refuse_inputs(tasks: Iterable[StagingTask], out: Path) -> None:
         # elsewhere leads to.
         paths = (file.absolute(), file.resolve()) if is_local(file) else (file,)
         if any(resolve(one) == folder for path in paths for one in path.parents):
-            msg = (
+            raise DataError(
                 f"{out} holds an input, {file}: name another folder for the results with --out, "
                 "such as one beside the inputs"
             )
-            raise DataError(msg)
 
 
 def _full(path: Path) -> str:
@@ -289,11 +287,10 @@ def _around_sleep(recording: Recording, stager: Stager) -> Recording:
     longest = max(periods, key=lambda one: one.end - one.start, default=None)
     rare = not len(recording.motion) and np.median(np.diff(recording.heart_rate.times)) > _RARE
     if longest is None or longest.nap or longest.end - longest.start > _LONGEST_SLEEP or rare:
-        msg = (
+        raise DataError(
             "no night can be found in this day: cut the table to nights, or give --start and --end "
             "of one to sleepstage predict"
         )
-        raise DataError(msg)
     start = max(recording.start, longest.start - _MARGIN)
     return replace(recording, start=start, end=min(recording.end, longest.end + _MARGIN))
 

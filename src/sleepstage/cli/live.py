@@ -96,8 +96,7 @@ def live(
         else:
             n_refused = _listen(sys.stdin, begin, show)
     if n_refused:
-        msg = f"lines refused: {n_refused}; the others were taken in"
-        raise DataError(msg)
+        raise DataError(f"lines refused: {n_refused}; the others were taken in")
 
 
 def _view(
@@ -162,8 +161,7 @@ def parse_line(line: str) -> dict[str, Any]:
     try:
         said = json.loads(line)
     except (RecursionError, ValueError) as error:
-        msg = f"not JSON ({error})"
-        raise DataError(msg) from error
+        raise DataError(f"not JSON ({error})") from error
     known = ("time", *_SIGNALS, "now")
     if not isinstance(said, dict) or not said or not set(said) <= set(known):
         msg = f"expected an object with some of {', '.join(known)}; got {line.strip()[:80]}"
@@ -172,8 +170,7 @@ def parse_line(line: str) -> dict[str, Any]:
         name: (said.get("time"), said[name]) for name in _SIGNALS if name in said
     }
     if given and said.get("time") is None:
-        msg = f"{', '.join(given)} without a time; say when it was measured, in seconds"
-        raise DataError(msg)
+        raise DataError(f"{', '.join(given)} without a time; say when it was measured, in seconds")
     if "now" in said:
         given["now"] = said["now"]
     return given

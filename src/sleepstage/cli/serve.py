@@ -91,8 +91,7 @@ def list_(store: str | None) -> None:
 def revoke(token_id: str, store: str | None) -> None:
     """Revoke the token that is listed as TOKEN_ID."""
     if not _with_store(store, lambda opened: opened.remove_grant(token_id)):
-        msg = f"there is no token {token_id}; see sleepstage token list"
-        raise DataError(msg)
+        raise DataError(f"there is no token {token_id}; see sleepstage token list")
     console.print(f"token {token_id} is revoked")
 
 

@@ -102,8 +102,7 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
     motion; `OverError` if the session ended before some samples, and no other can count.
     """
     if record.watch is not None:
-        msg = f"this night was found in session {record.watch}: push samples there"
-        raise OverError(msg)
+        raise OverError(f"this night was found in session {record.watch}: push samples there")
     _check_motion(record, message)
     if is_ahead(message, now):
         raise DataError(_all_ahead(message, now))
@@ -113,12 +112,11 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
     in_night = in_time.between(-math.inf, end)
     kept = in_night.between(_beginning(record, in_night), math.inf)
     if kept.span is None and in_night.n_samples < in_time.n_samples:
-        msg = (
+        raise OverError(
             f"the session ended at {end:.10g} s, after a silence of {LONGEST_SILENCE // 3600:.0f} "
             f"h, before the newest sample, at {in_time.newest:.10g} s: open another session, or "
             "give times in seconds"
         )
-        raise OverError(msg)
     receipt = Receipt(kept)
     receipt.warn(
         "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {message.oldest:.10g} s"
@@ -150,28 +148,25 @@ def confirm(
     if delivery is Delivery.REPEATED:
         return Receipt(receipt.message, repeated=True)
     if delivery is Delivery.CONFLICT:
-        msg = (
+        raise OverError(
             f"message {message_id}: the session has had another message with this id, and nothing "
             "was changed; give each message an id of its own, as a random UUID (a counter must not "
             "begin again when the sender restarts)"
         )
-        raise OverError(msg)
     # Without samples a message can't open a night again that silence has closed. What follows it
     # may, so its sender does not learn that the night is over.
     if delivery is Delivery.CLOSED and not record.reopens:
-        msg = "the night is over; open another session"
-        raise OverError(msg)
+        raise OverError("the night is over; open another session")
     return receipt
 
 
 def _check_motion(record: SessionRecord, message: Message) -> None:
     columns = message.motion.values.shape[1] if len(message.motion) else 0
     if columns and record.motion_columns not in (0, columns):
-        msg = (
+        raise DataError(
             f"motion: {columns} values a sample, and {record.motion_columns} before; a session "
             "takes either acceleration (3) or summaries (4)"
         )
-        raise DataError(msg)
 
 
 def _beginning(record: SessionRecord, message: Message) -> float:

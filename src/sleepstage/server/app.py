@@ -109,8 +109,7 @@ def _add_operation(app: FastAPI) -> None:
     async def readyz(service: Given) -> Response:
         """Whether it can take messages now."""
         if service.nights.changes.stopped:
-            msg = "the server is about to stop"
-            raise BusyError(msg)
+            raise BusyError("the server is about to stop")
         service.requests.check()
         await service.nights.store.ping()
         return Response("ready\n", media_type="text/plain")
@@ -211,11 +210,10 @@ def _listen(settings: Settings) -> socket.socket:
             (settings.host, settings.port), family=family, backlog=2048
         )
     except OSError as error:
-        msg = (
+        raise DataError(
             f"{settings.host}:{settings.port}: can't listen there ({error.strerror}); choose "
             "another --port or --host"
-        )
-        raise DataError(msg) from error
+        ) from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: who takes nothing must go
         milliseconds = int(1000 * settings.slow_seconds)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
@@ -242,9 +240,8 @@ def _allow_connections(wanted: int) -> int:
 async def _check_store(settings: Settings) -> None:
     async with aclosing(await open_store(settings.store)) as store:
         if not settings.loopback and not await store.grants():
-            msg = (
+            raise DataError(
                 f"{settings.host} can be reached from elsewhere, and there is no token: make one, "
                 f"where the server runs, with sleepstage token add <name> --store {settings.store} "
                 "(with Docker Compose: docker compose run --rm server sleepstage token add <name>)"
             )
-            raise DataError(msg)

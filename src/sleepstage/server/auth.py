@@ -64,11 +64,10 @@ class Authenticator:
             if local and not proxied and await self._is_open():
                 return _LOCAL
             why = f" for what comes through a proxy ({proxied})" if proxied else ""
-            msg = (
+            raise UnauthorizedError(
                 f"a token is needed{why}: Authorization: Bearer <token>; sleepstage token add "
                 "makes one"
             )
-            raise UnauthorizedError(msg)
         kind, _, secret = authorization.partition(" ")
         grant = await self._grant(secret.strip()) if kind.lower() == "bearer" else None
         if grant is None or (grant.expires is not None and grant.expires <= self._clock()):
@@ -125,8 +124,7 @@ def make_grant(
         msg = f"owner {owner[:40]!r}: expected 1 to {_LONGEST_OWNER} printable characters"
         raise DataError(msg)
     if days is not None and not 0 < days <= 36_500:
-        msg = f"days={days}: expected more than 0 and at most 36500"
-        raise DataError(msg)
+        raise DataError(f"days={days}: expected more than 0 and at most 36500")
     now = time.time() if now is None else now
     ends = [now + days * _DAY] if days is not None else []
     if token.expires is not None:

@@ -92,8 +92,7 @@ class Message:
         given: dict[str, tuple[Any, Any]] = {}
         for name, times, values in _blocks(body):
             if name in given:
-                msg = f"two blocks of {name}; put all its samples into one"
-                raise DataError(msg)
+                raise DataError(f"two blocks of {name}; put all its samples into one")
             given[name] = times, values
         check_count(sum(len(times) for times, _ in given.values()), limit)
         return cls.clean(**given)
@@ -158,8 +157,7 @@ def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
         for name, times, values in _blocks(body):
             parts.setdefault(name, []).append((times, values))
     if len({values.shape[1] for _, values in parts.get("motion", [])}) > 1:
-        msg = "motion: acceleration and summaries are mixed; a session takes either"
-        raise DataError(msg)
+        raise DataError("motion: acceleration and summaries are mixed; a session takes either")
     return {
         name: (np.concatenate([one for one, _ in pairs]), np.concatenate([two for _, two in pairs]))
         for name, pairs in parts.items()
@@ -171,15 +169,13 @@ def read_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        msg = f"not JSON ({error})"
-        raise DataError(msg) from error
+        raise DataError(f"not JSON ({error})") from error
 
 
 def check_count(count: int, limit: float) -> None:
     """Refuse too many samples. Raises `TooManyError` if there are more than `limit`."""
     if count > limit:
-        msg = f"{count} samples; a message has at most {limit:.0f}: divide it"
-        raise TooManyError(msg)
+        raise TooManyError(f"{count} samples; a message has at most {limit:.0f}: divide it")
 
 
 def _clean(name: str, pair: tuple[Any, Any]) -> Samples:
@@ -202,14 +198,12 @@ def _columns(name: str, rows: Any) -> tuple[Any, Any]:
         raise DataError(expected)
     width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
     if rows and width not in widths:
-        msg = f"{expected}, time first; got {str(rows[0])[:60]}"
-        raise DataError(msg)
+        raise DataError(f"{expected}, time first; got {str(rows[0])[:60]}")
     if not rows:
         return [], []
     if not _are_rows(rows, width):
         number = next(at for at, row in enumerate(rows) if not _are_rows([row], width))
-        msg = f"{expected}, all alike; row {number} is {str(rows[number])[:60]}"
-        raise DataError(msg)
+        raise DataError(f"{expected}, all alike; row {number} is {str(rows[number])[:60]}")
     numbers = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width)
     table = numbers.reshape(-1, width)
     return table[:, 0], table[:, 1] if width == 2 else table[:, 1:]

@@ -194,8 +194,7 @@ class Slots:
     def check(self) -> None:
         """Refuse if there are as many as allowed. Raises `BusyError` if so."""
         if self.n_open >= self._limit:
-            msg = f"{self.n_open} {self._what}, as many as the server takes; try again"
-            raise BusyError(msg)
+            raise BusyError(f"{self.n_open} {self._what}, as many as the server takes; try again")
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -235,8 +234,7 @@ def _unpack(body: bytes, limit: int) -> bytes:
         raise HTTPException(413, msg)
     if not stream.eof or stream.unused_data:
         wrong = "more follows after its end" if stream.eof else "it is cut short"
-        msg = f"body: {wrong}; expected one gzip stream of {len(body)} bytes"
-        raise DataError(msg)
+        raise DataError(f"body: {wrong}; expected one gzip stream of {len(body)} bytes")
     return unpacked
 
 

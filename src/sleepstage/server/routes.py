@@ -66,8 +66,7 @@ def only_owner(visitor: Grant) -> Grant:
     Raises `ForbiddenError` if they did.
     """
     if visitor.session is not None:
-        msg = "a link is to look at its session only"
-        raise ForbiddenError(msg)
+        raise ForbiddenError("a link is to look at its session only")
     return visitor
 
 

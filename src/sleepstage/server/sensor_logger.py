@@ -57,8 +57,7 @@ def read_push(body: bytes, limit: float = math.inf) -> Push:
     """
     content = read_json(body)
     if not isinstance(content, dict):
-        msg = "expected an object with messageId, sessionId, deviceId and payload"
-        raise DataError(msg)
+        raise DataError("expected an object with messageId, sessionId, deviceId and payload")
     items = _items(content)
     check_count(len(items), limit)
     signals = _signals(items)
@@ -77,8 +76,7 @@ def _items(content: dict[str, Any]) -> list[dict[str, Any]]:
     if items is None:
         return []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        msg = "payload: expected an array of objects with name, time and values"
-        raise DataError(msg)
+        raise DataError("payload: expected an array of objects with name, time and values")
     return items
 
 
@@ -92,8 +90,7 @@ def _id(content: dict[str, Any], name: str, *, needed: bool) -> str:
             raise DataError(msg)
         return ""
     if not isinstance(value, str) or len(value) > _MAX_ID:
-        msg = f"{name}: expected a number or a text of {_MAX_ID} characters or fewer"
-        raise DataError(msg)
+        raise DataError(f"{name}: expected a number or a text of {_MAX_ID} characters or fewer")
     return value
 
 

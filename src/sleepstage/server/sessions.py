@@ -87,15 +87,13 @@ class SessionService:
         then would count; `OverError` if the owner has as many open sessions as are allowed.
         """
         if await self.store.count_open(owner) >= self._settings.max_open:
-            msg = f"{self._settings.max_open} sessions are open; close or delete some"
-            raise OverError(msg)
+            raise OverError(f"{self._settings.max_open} sessions are open; close or delete some")
         now = self.clock()
         if start is not None and start > now + LONGEST_NIGHT:
-            msg = (
+            raise DataError(
                 f"start={start:.10g} s is over a day ahead of the server's clock, {now:.10g} s; "
                 "give Unix time in seconds"
             )
-            raise DataError(msg)
         record = SessionRecord(
             id=session_id or secrets.token_urlsafe(16),
             owner=owner,
@@ -131,8 +129,7 @@ class SessionService:
         `UnknownSessionError` if there is no such session.
         """
         if message.span is None:
-            msg = "no samples; give some of heart_rate, motion, steps"
-            raise DataError(msg)
+            raise DataError("no samples; give some of heart_rate, motion, steps")
         before = await self._current(session_id, message.span)
         receipt = admit(before, message, now=self.clock())
         kept, now = receipt.message, self.clock()

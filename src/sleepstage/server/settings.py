@@ -104,5 +104,4 @@ def read_settings(**flags: object) -> Settings:
         where = f"{PREFIX}{name.upper()}"
         if name in flags:
             where = f"--{name.replace('_', '-')} or {where}"
-        msg = f"{where}: {first['msg']}, not {first['input']!r:.60}"
-        raise DataError(msg) from error
+        raise DataError(f"{where}: {first['msg']}, not {first['input']!r:.60}") from error

@@ -155,8 +155,7 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
 
 def _read_bytes(body: bytes, limit: int) -> tuple[str, Message]:
     if len(body) <= _NUMBER:
-        msg = f"{len(body)} bytes: expected a number of {_NUMBER} bytes, and samples"
-        raise DataError(msg)
+        raise DataError(f"{len(body)} bytes: expected a number of {_NUMBER} bytes, and samples")
     number = int.from_bytes(body[:_NUMBER], "little")
     return str(number), Message.from_bytes(body[_NUMBER:], limit)
 
@@ -165,8 +164,7 @@ def _read_json(body: bytes, limit: int) -> tuple[str, Message]:
     content = read_json(body)
     name = content.pop("id", None) if isinstance(content, dict) else None
     if not isinstance(name, str | int) or not 0 < len(str(name)) <= _LONGEST_ID:
-        msg = f"expected an object with an id, of 1 to {_LONGEST_ID} characters"
-        raise DataError(msg)
+        raise DataError(f"expected an object with an id, of 1 to {_LONGEST_ID} characters")
     return str(name), Message.from_object(content, limit)
 
 

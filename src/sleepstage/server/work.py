@@ -48,11 +48,10 @@ class Models:
             msg = "to stage live, a model must predict each epoch at its end; this one looks ahead"
             raise DataError(msg)
         if self.live.scheme != self.night.scheme:
-            msg = (
+            raise DataError(
                 f"the models predict different classes, {self.live.scheme.name} and "
                 f"{self.night.scheme.name}; use two that were trained on the same classes"
             )
-            raise DataError(msg)
 
     @classmethod
     def load(cls, live: str, night: str) -> Models:

@@ -68,8 +68,7 @@ class Workers:
             if executor is self._executor:
                 _log.error("a process that stages has died; another one is begun")
                 self._executor = self._make()
-            msg = "a process that stages has died; try again"
-            raise WorkerDiedError(msg) from error
+            raise WorkerDiedError("a process that stages has died; try again") from error
 
     async def start(self) -> None:
         """Have the processes ready, so that the first epoch need not wait for them."""

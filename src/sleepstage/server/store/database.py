@@ -101,11 +101,10 @@ class Database:
         except (FileNotFoundError, NotADirectoryError):
             found = None
         if found != self._opened:
-            msg = (
+            raise StoreError(
                 f"{self._path}: it was moved, deleted or replaced while the server had it open; "
                 "put it back, or restart the server"
             )
-            raise StoreError(msg)
 
     async def read(self, step: Step[T]) -> T:
         """Read with a connection, in a thread. Raises `StoreError` if it can't be read."""
@@ -215,11 +214,10 @@ def _prepare(path: Path) -> None:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if version > len(_VERSIONS) or (tables and not version):
-                msg = (
+                raise StoreError(
                     f"{path}: its tables are of version {version}, and this program knows "
                     f"{len(_VERSIONS)}; use another folder, or the program that made them"
                 )
-                raise StoreError(msg)
             if version < len(_VERSIONS):
                 for statement in ";".join(_VERSIONS[version:]).split(";"):
                     db.execute(statement)
@@ -249,5 +247,4 @@ def _errors(path: Path) -> Iterator[None]:
         raise
     except (sqlite3.Error, OSError) as error:
         fix = "the folder can be written to, the disk has room, and no program holds the file"
-        msg = f"{path}: {error}; see that {fix}"
-        raise StoreError(msg) from error
+        raise StoreError(f"{path}: {error}; see that {fix}") from error

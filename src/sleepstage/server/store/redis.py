@@ -119,10 +119,9 @@ class RedisStore(Store):
             async with asyncio.timeout(_CALL_SECONDS), self._turns:
                 yield
         except (RedisError, OSError) as error:
-            msg = (
+            raise StoreError(
                 f"{self._where}: {str(error) or 'no answer'}; see that Redis runs and takes writes"
-            )
-            raise StoreError(msg) from error
+            ) from error
 
     async def _run(self, step: str, *values: str | bytes | int) -> Any:
         """Do a step of the script."""
@@ -233,8 +232,7 @@ class RedisStore(Store):
         )
         if replies != b"added":
             wrong = "its id or digest is taken" if replies == b"taken" else "its session is gone"
-            msg = f"grant {grant.id}: {wrong}; make another"
-            raise StoreError(msg)
+            raise StoreError(f"grant {grant.id}: {wrong}; make another")
 
     async def grant(self, digest: str) -> Grant | None:
         reply = await self._ask("HGET", f"{_PREFIX}grants", digest)

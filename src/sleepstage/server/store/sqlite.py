@@ -262,8 +262,7 @@ def _add_grant(db: Connection, grant: Grant) -> None:
         row = db.execute(sql, (grant.id,)).fetchone()
         if row is not None and _grant(row) == grant:
             return
-    msg = f"grant {grant.id}: {wrong}; make another"
-    raise StoreError(msg)
+    raise StoreError(f"grant {grant.id}: {wrong}; make another")
 
 
 def _remove_grant(db: Connection, grant_id: str) -> bool:
