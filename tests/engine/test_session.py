@@ -435,14 +435,17 @@ def test_a_snapshot_cut_short_is_refused(
 
 
 @given(data=st.data())
-def test_a_snapshot_that_was_changed_is_refused(
+def test_a_snapshot_that_was_changed_is_refused_or_means_the_same(
     small_run: Run, snapshot: bytes, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(2, len(snapshot) - 1))
     changed = bytearray(snapshot)
     changed[at] ^= 1 << data.draw(st.integers(0, 7))
-    with pytest.raises(SnapshotError):
-        Stager(small_run.model).restore(bytes(changed))
+    try:
+        restored = Stager(small_run.model).restore(bytes(changed))
+    except SnapshotError:
+        return
+    assert restored.snapshot() == snapshot  # some bits of zlib change no byte of the content
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, zlib.compress(b"{}"), "text", None, 5])
