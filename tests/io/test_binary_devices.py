@@ -13,20 +13,12 @@ import numpy as np
 import pytest
 
 from sleepstage import open_nights
-from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError, MissingExtraError
+from tests.helpers.recordings import only, peaks
 
 START = 1710280800  # 2024-03-12 22:00:00 UTC
 XYZ = (0.25, -0.5, 0.75)
-
-
-def only(path: Path) -> Recording:
-    (night,) = open_nights(path)
-    return night.read()
-
-
-def peaks(recording: Recording) -> list[float]:
-    return [round(float(peak), 3) for peak in recording.motion.values[:, 1:].max(axis=0)]
+KIND = "raw-binary"
 
 
 # Axivity
@@ -61,7 +53,7 @@ def test_axivity_is_in_g_and_its_gaps_stay(tmp_path: Path) -> None:
     pytest.importorskip("cwa_reader_rs")
     seconds = [*range(60), *range(660, 720)]
     (tmp_path / "wrist.cwa").write_bytes(cwa(seconds))
-    night = only(tmp_path)
+    night = only(tmp_path, KIND)
     assert (round(night.start), round(night.end)) == (START, START + 720)
     assert peaks(night) == [0.25, 0.5, 0.75]
     assert np.diff(night.motion.times).max() == 615
@@ -101,7 +93,7 @@ def write_gt3x(path: Path, seconds: list[int], idle: tuple[int, int]) -> Path:
 def test_actigraph_in_idle_sleep_mode_is_not_worn(tmp_path: Path) -> None:
     pytest.importorskip("pygt3x")
     seconds = [*range(60), *range(660, 720)]
-    night = only(write_gt3x(tmp_path / "a.gt3x", seconds, (60, 660)))
+    night = only(write_gt3x(tmp_path / "a.gt3x", seconds, (60, 660)), KIND)
     assert night.start == START
     assert night.end == pytest.approx(START + 720 - 1 / 30)
     assert peaks(night) == [0.25, 0.5, 0.75]
@@ -143,7 +135,7 @@ RANGES = {"physicalMin": -16.0, "physicalMax": 16.0, "digitalMin": -32768.0, "di
 def test_parts_of_embrace_are_one_recording_in_g(tmp_path: Path, scale: dict[str, float]) -> None:
     for start in (START, START + 1800):
         write_avro(tmp_path / f"1-1-001_{start}.avro", start, scale)
-    night = only(tmp_path)
+    night = only(tmp_path, KIND)
     assert (night.start, night.utc_offset) == (START, 3600)
     assert peaks(night) == [0.25, 0.5, 0.75]
     assert np.diff(night.motion.times).max() == 1800 - 60 + 15

@@ -11,29 +11,11 @@ import numpy as np
 import pytest
 
 from sleepstage import open_nights
-from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
-from sleepstage.io.registry import find_sources
 from sleepstage.io.source import Options
+from tests.helpers.recordings import nights, only, peaks
 
 START = 1710280800.0  # 2024-03-12 22:00:00 UTC
-
-
-def nights(path: Path, kind: str) -> dict[str, Recording]:
-    sources, broken = find_sources(path)
-    assert not broken
-    assert {source.format for source in sources} == {kind}
-    return {night.name: night.read() for night in open_nights(path)}
-
-
-def only(path: Path, kind: str) -> Recording:
-    (night,) = nights(path, kind).values()
-    return night
-
-
-def peaks(recording: Recording) -> list[float]:
-    """Largest length of acceleration in each axis, of all summaries, in g."""
-    return [round(float(peak), 3) for peak in recording.motion.values[:, 1:].max(axis=0)]
 
 
 # Empatica E4

@@ -15,8 +15,8 @@ import pytest
 from sleepstage import open_nights
 from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
-from sleepstage.io.registry import find_sources
 from tests.helpers.apple_export import moment
+from tests.helpers.recordings import nights, only
 
 BED = moment("2024-03-12 23:00:00 +0100")
 HOURS = 3
@@ -26,18 +26,6 @@ BERLIN = timezone(timedelta(hours=1))
 
 def stamp(time: float, form: str = "%Y-%m-%d %H:%M:%S %z", zone: timezone = BERLIN) -> str:
     return datetime.fromtimestamp(time, zone).strftime(form)
-
-
-def nights(path: Path, kind: str) -> dict[str, Recording]:
-    sources, broken = find_sources(path)
-    assert not broken
-    assert {source.format for source in sources} == {kind}
-    return {night.name: night.read() for night in open_nights(path)}
-
-
-def only(path: Path, kind: str) -> Recording:
-    (night,) = nights(path, kind).values()
-    return night
 
 
 def minutes(recording: Recording) -> dict[str, float]:
