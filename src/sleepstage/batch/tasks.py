@@ -24,6 +24,7 @@ from sleepstage.core.periods import sleep_periods
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.io.registry import FORMATS, find_sources, read_source
+from sleepstage.io.source import NO_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -86,7 +87,7 @@ def find_tasks(
     addresses: Sequence[str],
     *,
     as_format: str | None = None,
-    options: Options | None = None,
+    options: Options = NO_OPTIONS,
     on_progress: Progress | None = None,
 ) -> tuple[list[StagingTask], list[Summary]]:
     """All nights at some addresses, and what can't be read as summaries with an error.

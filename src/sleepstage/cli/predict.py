@@ -27,7 +27,7 @@ from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.io import open_nights
 from sleepstage.io.sleep_accel.read import find_data
-from sleepstage.io.source import Options, StoredNight
+from sleepstage.io.source import NO_OPTIONS, Options, StoredNight
 from sleepstage.io.tables import read_tables
 from sleepstage.plotting import save_figure
 from sleepstage.stages import EPOCH_SECONDS
@@ -123,7 +123,7 @@ def _save_explanation(explanation: Explanation, paths: tuple[Path, ...]) -> None
         console.print(f"explanation: {path}")
 
 
-def one_night(recording: str, options: Options | None = None) -> StoredNight:
+def one_night(recording: str, options: Options = NO_OPTIONS) -> StoredNight:
     """The night of a path, of DIR:SUBJECT, or of SUBJECT in the dataset where it usually lies."""
     if ":" not in recording and not Path(recording).exists():
         try:

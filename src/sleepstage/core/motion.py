@@ -108,6 +108,7 @@ def summarise_motion(
     Samples, values of shape (n_windows, 4)
         `MOTION_COLUMNS` at the end of each window; a window without samples has no row.
     MotionState
+        For the next call.
 
     Raises
     ------

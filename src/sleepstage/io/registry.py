@@ -17,7 +17,7 @@ from sleepstage.io.exports import binary, devices, garmin, people
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
-from sleepstage.io.source import Format, Options, Source, StoredNight
+from sleepstage.io.source import NO_OPTIONS, Format, Options, Source, StoredNight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ def open_nights(
     path: str | Path,
     format: str | None = None,  # noqa: A002 - the word that users expect
     *,
-    options: Options | None = None,
+    options: Options = NO_OPTIONS,
     on_progress: Progress | None = None,
 ) -> Iterator[StoredNight]:
     """Nights in a file, or in a folder and all folders below it.
@@ -97,7 +97,7 @@ def open_nights(
 
 
 def _night_named(
-    name: str, directory: Path, as_format: str | None, options: Options | None
+    name: str, directory: Path, as_format: str | None, options: Options
 ) -> StoredNight:
     sources, _ = find_sources(directory, as_format=as_format, options=options)
     for source in sources:
@@ -120,7 +120,7 @@ def read_source(
 
 
 def find_sources(
-    *paths: Path, as_format: str | None = None, options: Options | None = None
+    *paths: Path, as_format: str | None = None, options: Options = NO_OPTIONS
 ) -> tuple[list[Source], list[tuple[str, DataError]]]:
     """Files that are read together, and those that are damaged, in a folder or some of its files.
 
@@ -140,8 +140,7 @@ def find_sources(
         else:
             raise DataError(f"{path}: no such file or folder")
         sources, broken = _find_in(folders, formats, top)
-    if options:
-        sources = [replace(source, options=options) for source in sources]
+    sources = [replace(source, options=options) for source in sources]
     if not sources and not broken:
         raise _nothing_in(path, formats, [one for _, files in folders for one in files])
     if path.is_file():

@@ -26,7 +26,7 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.columns import may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
-from sleepstage.io.source import Format, Found, Options, StoredNight, days_in
+from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, StoredNight, days_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def read_tables(
     start: float | None = None,
     end: float | None = None,
     subject: str = "",
-    options: Options | None = None,
+    options: Options = NO_OPTIONS,
 ) -> Recording:
     """Read a night from up to three files, which may be one and the same.
 
@@ -74,7 +74,7 @@ def read_tables(
     """
     given = {"heart_rate": heart_rate, "motion": motion, "steps": steps}
     files = {name: Path(path) for name, path in given.items() if path is not None}
-    signals = _read_signals(files, options or Options())
+    signals = _read_signals(files, options)
     if people := _people(files, signals) - {""}:
         msg = f"{next(iter(files.values()))}: is of {len(people)} people; give a table for each"
         raise DataError(msg)
