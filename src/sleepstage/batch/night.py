@@ -6,28 +6,24 @@ import hashlib
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.batch.exports import write_edf, write_yasa
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import agreement
 from sleepstage.core.hypnogram import Hypnogram, clock_time, stage_runs
 from sleepstage.core.periods import sleep_periods
+from sleepstage.core.recording import Recording
+from sleepstage.core.samples import Samples
+from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNIX_TIME, UNSCORED
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sleepstage.core.recording import Recording
-    from sleepstage.core.samples import Samples
-    from sleepstage.engine.stager import Stager
 
 HYPNOGRAM: Final = "hypnogram.csv"
 PICTURE: Final = "night.png"

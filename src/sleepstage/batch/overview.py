@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from sleepstage._utils.files import render, text_cell
 from sleepstage.batch.night import HYPNOGRAM, PICTURE, Summary
 from sleepstage.batch.outputs import read_results
 from sleepstage.batch.places import write_text
-from sleepstage.core.agreement import pooled
+from sleepstage.core.agreement import Agreement, pooled
 from sleepstage.core.statistics import SleepStatistics
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from sleepstage.core.agreement import Agreement
 
 OVERVIEW: Final = "index.html"
 TABLE: Final = "nights.csv"

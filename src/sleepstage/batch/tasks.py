@@ -7,31 +7,26 @@ import json
 import logging
 import unicodedata
 from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from sleepstage._utils.files import visible
 from sleepstage._utils.parallel import run_tasks, time_limit
-from sleepstage.batch.night import Summary, score, write_night
+from sleepstage.batch.night import Summary, Wanted, score, write_night
 from sleepstage.batch.outputs import publish, read_result, recover, refuse_others
 from sleepstage.batch.overview import OVERVIEW, TABLE
 from sleepstage.batch.places import is_local, local_copies, place, scratch, shown, stamp
 from sleepstage.core.periods import sleep_periods
+from sleepstage.core.recording import Recording
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.io.registry import FORMATS, find_sources, read_source
-from sleepstage.io.source import NO_OPTIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-
-    from sleepstage.batch.night import Wanted
-    from sleepstage.core.recording import Recording
-    from sleepstage.io.source import Options, Progress, Source, StoredNight
+from sleepstage.io.source import NO_OPTIONS, Options, Progress, Source, StoredNight
 
 _log = logging.getLogger(__name__)
 _load = lru_cache(maxsize=2)(Stager)  # models are kept from night to night within a process

@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -17,21 +18,16 @@ from rich.text import Text
 
 from sleepstage.cli.console import console, errors
 from sleepstage.cli.predict import one_night
+from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.periods import SleepEvent
+from sleepstage.core.recording import Recording
+from sleepstage.engine.session import Session
 from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS
+from sleepstage.stages import EPOCH_SECONDS, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-
     from rich.console import Console
-
-    from sleepstage.core.hypnogram import Epoch, Hypnogram
-    from sleepstage.core.recording import Recording
-    from sleepstage.engine.session import Session
-    from sleepstage.stages import Scheme
 
     Show = Callable[[Epoch | SleepEvent], None]
 

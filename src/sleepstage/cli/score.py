@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from sleepstage._utils.files import refuse_other_files
-from sleepstage.batch.night import Wanted
+from sleepstage.batch.night import Summary, Wanted
 from sleepstage.batch.overview import MARKS, TABLE, agreements, hours, write_overview
 from sleepstage.batch.places import place
-from sleepstage.batch.tasks import HEART_RATE_MODEL, NIGHT_SECONDS, Work, find_tasks, score_all
+from sleepstage.batch.tasks import (
+    HEART_RATE_MODEL,
+    NIGHT_SECONDS,
+    StagingTask,
+    Work,
+    find_tasks,
+    score_all,
+)
 from sleepstage.cli.console import (
     console,
     errors,
@@ -29,11 +37,7 @@ from sleepstage.errors import needs_extra
 from sleepstage.io.registry import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
     from types import FrameType
-
-    from sleepstage.batch.night import Summary
-    from sleepstage.batch.tasks import StagingTask
 
 _AUTO: Final = "auto"
 _SHOWN: Final = 30  # nights in the terminal; all are on the page

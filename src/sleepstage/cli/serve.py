@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from sleepstage.cli.console import console, errors, table
 from sleepstage.errors import DataError, needs_extra
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from sleepstage.server.store import Store
+from sleepstage.server.store import Store
 
 _Result = TypeVar("_Result")
 

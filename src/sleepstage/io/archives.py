@@ -10,7 +10,7 @@ import zlib
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 from sleepstage.errors import DataError
 from sleepstage.io.files import Limit, beginning_of, bounded_lines, reading
@@ -19,9 +19,7 @@ try:
     from lzma import LZMAError
 except ImportError:  # pragma: no cover - Python can be built without it
     LZMAError = zlib.error  # type: ignore[misc, assignment]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
 
 MAX_UNPACKED: Final = Limit("SLEEPSTAGE_MAX_UNPACKED_BYTES", 32 << 30, "bytes unpacked")
 """Of one file in a zip archive: decades of Apple Health have some 10 GB."""

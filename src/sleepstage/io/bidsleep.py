@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
@@ -24,11 +26,6 @@ from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading
 from sleepstage.io.source import Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 ATTRIBUTION: Final = attribution(
     "PhysioNet BIDSleep 1.0.0",

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
+from sleepstage.io.source import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import polars as pl
-    from numpy.typing import NDArray
-
-    from sleepstage.io.source import Options
 
 _LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.errors import DataError
@@ -18,20 +21,13 @@ from sleepstage.io.clocks import (
     seconds_of_texts,
 )
 from sleepstage.io.files import MAX_ROWS, reading, table_errors
-from sleepstage.io.names import SIGNALS, columns_for, describe, is_header, parse_name
+from sleepstage.io.names import SIGNALS, Name, columns_for, describe, is_header, parse_name
 from sleepstage.io.source import NO_OPTIONS, Options
-from sleepstage.io.text import layout_of, line_of, read_frame, split
+from sleepstage.io.text import Layout, layout_of, line_of, read_frame, split
 from sleepstage.stages import UNIX_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
     import polars as pl
-    from numpy.typing import NDArray
-
-    from sleepstage.io.names import Name
-    from sleepstage.io.text import Layout
 
     _Place = Callable[[int], str]
 

@@ -9,20 +9,16 @@ from __future__ import annotations
 import math
 import os
 from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import IO, AnyStr, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import AnyStr
-
-    from numpy.typing import NDArray
 
 
 class Limit(NamedTuple):

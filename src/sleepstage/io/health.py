@@ -9,18 +9,16 @@ import logging
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.signals import MAX_STEPS
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Columns = tuple[array[Any], array[Any], array[Any], array[Any]]
-    """Starts, ends, values and offsets of one source as they come; see `Series`."""
+Columns: TypeAlias = "tuple[array[Any], array[Any], array[Any], array[Any]]"
+"""Starts, ends, values and offsets of one source as they come; see `Series`."""
 
 _log = logging.getLogger(__name__)
 

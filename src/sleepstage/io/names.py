@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sleepstage.core.motion import MOTION_COLUMNS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 SIGNALS: Final = {
     "heart_rate": (("bpm",),),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep, tables
@@ -17,12 +18,7 @@ from sleepstage.io.exports import binary, devices, garmin, people
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
-from sleepstage.io.source import NO_OPTIONS, Format, Options, Source, StoredNight
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sleepstage.io.source import Progress
+from sleepstage.io.source import NO_OPTIONS, Format, Options, Progress, Source, StoredNight
 
 _IN_ORDER: Final = (
     apple_health.FORMAT,

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.stages import UNIX_TIME
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sleepstage.core.recording import Recording
-
-    Progress = Callable[[int, int, str], None]
-    """Called with what is done, of all, and a remark."""
+Progress = Callable[[int, int, str], None]
+"""Called with what is done, of all, and a remark."""
 
 _log = logging.getLogger(__name__)
 

@@ -12,30 +12,24 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.core.samples import Time
 from sleepstage.errors import DataError
-from sleepstage.io.columns import may_hold_several, read_columns, signals_of
+from sleepstage.io.columns import Columns, may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
-from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, StoredNight, days_in
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sleepstage.core.samples import Time
-    from sleepstage.io.columns import Columns
-    from sleepstage.io.source import Progress
+from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, Progress, StoredNight, days_in
 
 _DAY: Final = 86400.0
 _COMPARED: Final = 3600.0  # s that signals last whose clocks are compared

@@ -8,9 +8,11 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sleepstage.errors import DataError
@@ -25,9 +27,6 @@ from sleepstage.io.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
     import polars as pl
 
 BLANKS: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", ".")

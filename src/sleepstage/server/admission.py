@@ -8,23 +8,20 @@ motion that does not fit, a clock ahead of the server's, a session that is over.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from sleepstage.core.recording import LONGEST_NIGHT
+from sleepstage.core.samples import Samples
 from sleepstage.core.signals import is_plausible
 from sleepstage.engine.session import AHEAD_SECONDS, LONGEST_SILENCE
 from sleepstage.errors import DataError
+from sleepstage.server.message import Message
 from sleepstage.server.problems import OverError
 from sleepstage.server.records import Delivery, SessionRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sleepstage.core.samples import Samples
-    from sleepstage.server.message import Message
 
 _HISTORY: Final = 8 * 24 * 3600  # s before a night that samples may reach back: a week of steps
 _EARLIEST: Final = -1e10  # s; as for a session's start. Much further off, seconds are no more exact

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from sleepstage.server.problems import BusyError, add_handlers
 from sleepstage.server.protocol import HttpProtocol, WebSocketProtocol
 from sleepstage.server.routes import Given, Owner, Service, api
 from sleepstage.server.sessions import SessionService
+from sleepstage.server.settings import Settings
 from sleepstage.server.store import open_store
 from sleepstage.server.streaming import streams
 from sleepstage.server.upkeep import Upkeep
@@ -37,10 +39,7 @@ from sleepstage.simulate.nights import simulate_night
 from sleepstage.simulate.waking import Day
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from types import FrameType
-
-    from sleepstage.server.settings import Settings
 
 _log = logging.getLogger(__name__)
 

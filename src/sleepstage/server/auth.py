@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from cachetools import TTLCache
@@ -13,13 +14,10 @@ from sleepstage.errors import DataError
 from sleepstage.server.problems import UnauthorizedError
 from sleepstage.server.records import Grant
 from sleepstage.server.settings import is_loopback
+from sleepstage.server.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.requests import HTTPConnection
-
-    from sleepstage.server.store import Store
 
 _TRUST_SECONDS: Final = 5.0
 """So long a server goes by what it has read: a revoked token works that long at most."""

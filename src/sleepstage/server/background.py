@@ -6,17 +6,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from cachetools import LRUCache
 
 from sleepstage.errors import StoreError
+from sleepstage.server.store import Store
 from sleepstage.server.workers import WorkerDiedError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sleepstage.server.store import Store
 
 _log = logging.getLogger(__name__)
 

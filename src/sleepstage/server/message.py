@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -23,9 +24,6 @@ from sleepstage.core.motion import MOTION_COLUMNS, UNIT_SAMPLES, check_unit
 from sleepstage.core.samples import Samples
 from sleepstage.core.signals import clean_motion, clean_steps
 from sleepstage.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _HEADER: Final = struct.Struct("<BBBxI")
 _CODES: Final = {"heart_rate": 1, "motion": 2, "steps": 3, "step_counts": 4}

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,15 +20,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from sleepstage.errors import DataError, SleepstageError
+from sleepstage.server.monitoring import Metrics
 from sleepstage.server.problems import BusyError, TooFastError, answer, problem
+from sleepstage.server.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from sleepstage.server.monitoring import Metrics
-    from sleepstage.server.settings import Settings
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

@@ -9,16 +9,13 @@ import logging
 import threading
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Literal
 
 from cachetools import TTLCache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from pythonjsonlogger.json import JsonFormatter
-
-if TYPE_CHECKING:
-    from typing import Any, Literal
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # s
 _WINDOW: Final = 60  # s over which lines are counted

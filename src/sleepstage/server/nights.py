@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from sleepstage.core.hypnogram import Epoch
 from sleepstage.core.periods import PERIOD_OVER, SleepPeriod, sleep_periods
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
+from sleepstage.engine.stager import Stager
 from sleepstage.errors import SleepstageError, SnapshotMismatchError
 from sleepstage.server.message import join
-from sleepstage.server.records import Advance, SessionRecord, describe_statistics, read_epochs
+from sleepstage.server.records import (
+    Advance,
+    Backlog,
+    SessionRecord,
+    describe_statistics,
+    read_epochs,
+)
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sleepstage.core.hypnogram import Epoch
-    from sleepstage.engine.stager import Stager
-    from sleepstage.server.records import Backlog
 
 _BEFORE: Final = 2 * 3600.0  # s before sleep that the model for nights reads as well
 _INHERITED: Final = ("owner", "label", "source", "simulated", "find_rem", "lateness")

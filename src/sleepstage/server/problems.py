@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +16,6 @@ from sleepstage.errors import DataError, SleepstageError, SnapshotError, StoreEr
 from sleepstage.server.message import TooManyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fastapi import FastAPI
     from starlette.requests import Request
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sleepstage.server.middleware import SECURITY_HEADERS
 from sleepstage.server.problems import problem
+from sleepstage.server.settings import Settings
 
 if TYPE_CHECKING:
     import asyncio
 
     from uvicorn._types import ASGISendEvent
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from websockets.frames import Frame
-
-    from sleepstage.server.settings import Settings
 
 _MAX_HEADERS: Final = 100
 _MAX_PIPELINED: Final = 20

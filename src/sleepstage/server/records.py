@@ -6,7 +6,7 @@ Epochs and nights are stored as the API describes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from functools import partial
@@ -17,17 +17,10 @@ import orjson
 import pydantic.dataclasses
 from pydantic import BeforeValidator
 
-from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.periods import PERIOD_OVER
+from sleepstage.core.hypnogram import Epoch, Hypnogram
+from sleepstage.core.periods import PERIOD_OVER, SleepEvent
+from sleepstage.engine.buffer import SampleBuffer
 from sleepstage.stages import EPOCH_SECONDS, REASONS, UNSCORED, Scheme
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sleepstage.core.hypnogram import Epoch
-    from sleepstage.core.periods import SleepEvent
-    from sleepstage.engine.buffer import SampleBuffer
-
 
 _MOST_EPOCHS: Final = 3 * 24 * 120  # that a session keeps, three days
 

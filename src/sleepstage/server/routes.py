@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -15,17 +15,12 @@ from sleepstage.server import schemas
 from sleepstage.server.admission import describe_warnings, is_ahead
 from sleepstage.server.auth import Authenticator, make_grant
 from sleepstage.server.message import Message
-from sleepstage.server.middleware import read_aside, read_body
+from sleepstage.server.middleware import Rate, Slots, read_aside, read_body
 from sleepstage.server.problems import ForbiddenError, UnknownSessionError
-from sleepstage.server.records import Grant, ShownGrant
-from sleepstage.server.sensor_logger import read_push
-
-if TYPE_CHECKING:
-    from sleepstage.server.middleware import Rate, Slots
-    from sleepstage.server.records import SessionRecord
-    from sleepstage.server.sensor_logger import Push
-    from sleepstage.server.sessions import SessionService
-    from sleepstage.server.settings import Settings
+from sleepstage.server.records import Grant, SessionRecord, ShownGrant
+from sleepstage.server.sensor_logger import Push, read_push
+from sleepstage.server.sessions import SessionService
+from sleepstage.server.settings import Settings
 
 _LISTED: Final = 1000
 BINARY: Final = "application/octet-stream"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from sleepstage.core.statistics import SleepStatistics
 from sleepstage.server.admission import describe_warnings
-from sleepstage.server.records import Shown, ShownGrant
-
-if TYPE_CHECKING:
-    from sleepstage.server.records import SessionRecord
+from sleepstage.server.records import SessionRecord, Shown, ShownGrant
 
 _Seconds = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
@@ -24,9 +25,6 @@ from sleepstage.io.sensor_logger.samples import (
     times_and_values,
 )
 from sleepstage.server.message import Message, check_count, read_json
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _MAX_ID: Final = 200  # characters
 

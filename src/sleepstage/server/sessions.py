@@ -11,9 +11,10 @@ import asyncio
 import math
 import secrets
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cachetools import LRUCache
 
@@ -22,25 +23,20 @@ from sleepstage.engine.session import LONGEST_SILENCE
 from sleepstage.errors import DataError, StoreError
 from sleepstage.server.admission import Receipt, admit, confirm
 from sleepstage.server.background import Changes, Erasing, Failing
+from sleepstage.server.message import Message
+from sleepstage.server.monitoring import Metrics
 from sleepstage.server.problems import OverError, UnknownSessionError
 from sleepstage.server.records import (
     Advance,
+    Backlog,
     Incoming,
     SessionRecord,
     describe_statistics,
     number_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from sleepstage.server.message import Message
-    from sleepstage.server.monitoring import Metrics
-    from sleepstage.server.records import Backlog
-    from sleepstage.server.settings import Settings
-    from sleepstage.server.store import Store
-    from sleepstage.server.workers import Workers
-
+from sleepstage.server.settings import Settings
+from sleepstage.server.store import Store
+from sleepstage.server.workers import Workers
 
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0

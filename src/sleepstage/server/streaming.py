@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,8 +21,6 @@ from sleepstage.server.records import SessionRecord
 from sleepstage.server.routes import After, Given, Id, Seen, Service, only_owner, see
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.requests import HTTPConnection
 
 _NUMBER: Final = 8  # bytes that name a message, before its binary form

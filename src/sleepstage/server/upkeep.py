@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sleepstage.errors import StoreError
 from sleepstage.server.problems import UnknownSessionError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from sleepstage.server.sessions import SessionService
-    from sleepstage.server.settings import Settings
+from sleepstage.server.sessions import SessionService
+from sleepstage.server.settings import Settings
 
 _log = logging.getLogger(__name__)
 

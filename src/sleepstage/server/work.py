@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from sleepstage.core.hypnogram import Epoch
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
 from sleepstage.core.periods import SleepPeriod
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.core.samples import Samples
 from sleepstage.core.signals import Pedometer, count_steps
-from sleepstage.engine.session import LONGEST_SILENCE
+from sleepstage.engine.session import LONGEST_SILENCE, Session
 from sleepstage.engine.snapshot import unpack
 from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, SnapshotMismatchError
 from sleepstage.server import nights
 from sleepstage.server.message import Message, join
-from sleepstage.server.records import Advance, describe_epochs
+from sleepstage.server.records import Advance, Backlog, SessionRecord, describe_epochs
 from sleepstage.stages import EPOCH_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sleepstage.core.hypnogram import Epoch
-    from sleepstage.engine.session import Session
-    from sleepstage.server.records import Backlog, SessionRecord
 
 _log = logging.getLogger(__name__)
 

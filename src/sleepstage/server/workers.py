@@ -7,21 +7,18 @@ import logging
 import multiprocessing
 import signal
 import traceback
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sleepstage._utils.parallel import end_with_parent
 from sleepstage.errors import SleepstageError, StoreError
 from sleepstage.server import nights, work
+from sleepstage.server.records import Advance
 from sleepstage.server.work import Models
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sleepstage.server.records import Advance
 
 T = TypeVar("T")
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
@@ -26,18 +28,9 @@ from sleepstage.io.apple_health.xml import BEGINNING, is_export, read_export
 from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import beginning_of
-from sleepstage.io.health import Series
-from sleepstage.io.source import Format, Found, Options, StoredNight
+from sleepstage.io.health import Export, Series, SleepRecord
+from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sleepstage.io.health import Export, SleepRecord
-    from sleepstage.io.source import Progress
 
 _log = logging.getLogger(__name__)
 

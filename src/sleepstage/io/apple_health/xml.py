@@ -8,20 +8,16 @@ well-formed, and an honest one holds nothing that is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 from xml.parsers import expat
 
 from sleepstage.errors import DataError
 from sleepstage.io.files import MAX_ROWS, MAX_VALUE
-from sleepstage.io.health import Collector, Odd, SleepRecord, add_sample
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sleepstage.io.health import Columns, Export
-    from sleepstage.io.source import Progress
+from sleepstage.io.health import Collector, Columns, Export, Odd, SleepRecord, add_sample
+from sleepstage.io.source import Progress
 
 BEGINNING: Final = 4096
 """Bytes within which an export names itself."""

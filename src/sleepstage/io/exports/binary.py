@@ -10,23 +10,20 @@ The first two have the clock of the computer that started them, which is taken a
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.exports.records import nights_in
 from sleepstage.io.files import MAX_ROWS, beginning_of
 from sleepstage.io.source import Format, Found, StoredNight
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
-    """Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""
+_Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
+"""Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""
 
 _MAGIC: Final = {".cwa": b"MD", ".gt3x": b"PK", ".avro": b"Obj\x01"}
 

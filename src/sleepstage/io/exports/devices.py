@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -23,16 +24,9 @@ import numpy as np
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.columns import read_columns
-from sleepstage.io.exports.records import nights_in
+from sleepstage.io.exports.records import Signal, nights_in
 from sleepstage.io.files import beginning_of, bounded_lines
-from sleepstage.io.source import Format, Found, StoredNight
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from sleepstage.io.exports.records import Signal
-    from sleepstage.io.source import Options, Progress
+from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at

@@ -8,8 +8,10 @@ for UTC and halves steps whose activity is packed with its intensity.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.archives import Place
@@ -18,14 +20,10 @@ from sleepstage.io.files import beginning_of
 from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
 from sleepstage.io.source import Format, Found, StoredNight
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    _Message = tuple[int, dict[int, Any]]
-    """Kind of a message, and raw values of its fields by number."""
-    _Level = tuple[int, int]
-    """FIT's seconds and a level of sleep, up to the next."""
+_Message = tuple[int, dict[int, Any]]
+"""Kind of a message, and raw values of its fields by number."""
+_Level = tuple[int, int]
+"""FIT's seconds and a level of sleep, up to the next."""
 
 _log = logging.getLogger(__name__)
 

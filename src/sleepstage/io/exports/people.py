@@ -16,10 +16,12 @@ import logging
 import re
 import tomllib
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sleepstage.errors import DataError
@@ -27,15 +29,9 @@ from sleepstage.io.archives import Place, places_in
 from sleepstage.io.clocks import moment
 from sleepstage.io.exports.records import Records, Row, stage_of
 from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
-from sleepstage.io.source import Format, Found, StoredNight
+from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from sleepstage.io.source import Options, Progress
-
-    _Parse = Callable[[Any], Iterator[Row]]
+_Parse = Callable[[Any], Iterator[Row]]
 
 _log = logging.getLogger(__name__)
 

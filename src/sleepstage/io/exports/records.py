@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.io.apple_health.nights import nights_of
+from sleepstage.io.archives import Place
 from sleepstage.io.files import MAX_ROWS
 from sleepstage.io.health import (
     HEART_RATE,
@@ -28,18 +31,10 @@ from sleepstage.io.health import (
     SleepRecord,
     add_sample,
 )
-from sleepstage.io.source import NO_OPTIONS, StoredNight, days_in
+from sleepstage.io.source import NO_OPTIONS, Options, StoredNight, days_in
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from numpy.typing import NDArray
-
-    from sleepstage.io.archives import Place
-    from sleepstage.io.source import Options
-
-    Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
-    """Times in seconds and values, as `Recording.from_arrays` takes them."""
+Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Times in seconds and values, as `Recording.from_arrays` takes them."""
 
 _log = logging.getLogger(__name__)
 _Record = TypeVar("_Record")

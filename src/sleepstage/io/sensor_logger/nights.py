@@ -11,9 +11,10 @@ import math
 import re
 from array import array
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -40,9 +41,6 @@ from sleepstage.io.sensor_logger.samples import (
     times_and_values,
 )
 from sleepstage.io.source import Found, one_night
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _log = logging.getLogger(__name__)
 

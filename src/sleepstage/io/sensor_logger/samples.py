@@ -10,21 +10,20 @@ from __future__ import annotations
 import csv
 import logging
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import MAX_ROWS, MAX_VALUE, reading, table_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     import polars as pl
-    from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
 

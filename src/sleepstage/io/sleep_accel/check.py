@@ -7,9 +7,10 @@ without. An *error* is something that the reader refuses or that makes its resul
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -30,9 +31,6 @@ from sleepstage.io.sleep_accel.check_files import (
     SubjectReport,
 )
 from sleepstage.stages import EPOCH_SECONDS, FILE_CODES, FOUR_CLASS, UNSCORED, stages_from_codes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 MAX_UNSCORED: Final = 0.05  # of the epochs: the time until lights off is up to 3 %
 MIN_SCORABLE: Final = 0.8  # of the scored epochs: below, it is no longer the night that was scored

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,6 @@ from sleepstage.errors import DataError
 from sleepstage.io.files import text_lines
 from sleepstage.io.sleep_accel.read import LAYOUT, read_summary
 from sleepstage.stages import FOUR_CLASS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 Severity = Literal["error", "warning"]
 """An error must be corrected; a warning should be known before trusting a night."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,12 +15,10 @@ from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.sleep_accel.read import CHECKSUMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from pooch import Pooch
 
-    Progress = Callable[[int, int, str], None]
-    Sums = dict[str, str]  # checksums of paths
+Progress = Callable[[int, int, str], None]
+Sums = dict[str, str]  # checksums of paths
 
 BASE_URL: Final = "https://physionet.org/files/sleep-accel/1.0.0/"
 MIRROR_VARIABLE: Final = "SLEEPSTAGE_MIRROR"

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage._utils.files import fingerprint
 from sleepstage.core.motion import MOTION_COLUMNS, summarise_night
@@ -25,11 +27,6 @@ from sleepstage.io.columns import read_parquet, require_numbers
 from sleepstage.io.files import read_text_table, reading, table_errors
 from sleepstage.io.source import Found, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 ATTRIBUTION: Final = attribution(
     "PhysioNet sleep-accel 1.0.0",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import polars as pl
 
@@ -23,9 +24,6 @@ from sleepstage.io.sleep_accel.read import (
     summarise_file,
     summary_source,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _KINDS: Final = {"parquet": LAYOUT["summary"], "csv": LAYOUT["summary_csv"]}
 

@@ -5,12 +5,10 @@ One battery of tests holds both to what the service asks of a store.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from sleepstage.server.records import Advance, Backlog, Delivery, Grant, Incoming, SessionRecord
+from sleepstage.server.records import Advance, Backlog, Delivery, Grant, Incoming, SessionRecord
 
 __all__ = ["Store", "open_store"]
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -18,13 +19,16 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from sleepstage.errors import StoreError
-from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
+from sleepstage.server.records import (
+    ADVANCED,
+    Advance,
+    Backlog,
+    Delivery,
+    Grant,
+    Incoming,
+    SessionRecord,
+)
 from sleepstage.server.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-
-    from sleepstage.server.records import Advance, Incoming
 
 _PREFIX: Final = "sleepstage:"
 _DELETED: Final = f"{_PREFIX}deleted"  # how many sessions ever were

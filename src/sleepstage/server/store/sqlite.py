@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from sleepstage.errors import StoreError
-from sleepstage.server.records import ADVANCED, Backlog, Delivery, Grant, SessionRecord
+from sleepstage.server.records import (
+    ADVANCED,
+    Advance,
+    Backlog,
+    Delivery,
+    Grant,
+    Incoming,
+    SessionRecord,
+)
 from sleepstage.server.store import Store
 from sleepstage.server.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
     from sqlite3 import Connection
 
-    from sleepstage.server.records import Advance, Incoming
 _FILE: Final = "sessions.sqlite"
 
 _NAMES: Final = tuple(one.name for one in fields(SessionRecord))
