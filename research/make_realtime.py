@@ -16,6 +16,7 @@ import sleepstage
 from research import DOCS
 from research.cold_start import cold_start
 from research.conditions import EVERYTHING, under_conditions
+from research.days import days, gaps
 from research.eight_bits import cost_of_int8
 from research.footprint import milliseconds, operations, state_bytes, weight_bytes
 from research.make_results import OUT, SEEDS, real_nights
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from research.cold_start import Window
     from research.conditions import ConditionResult
+    from research.days import Days, Gap
     from research.eight_bits import Cost
     from research.starts import Start
     from sleepstage.ml.dataset import PreparedNight
@@ -99,6 +101,46 @@ def starts_section(found: Sequence[Start]) -> Section:
         "onset is the first of ten minutes of sleep without a break. All nights pooled."
     )
     return Section("starts", "Recorded from the evening on", text, (Table("", head, rows),))
+
+
+def days_section(found: Sequence[Days]) -> Section:
+    """Nights, naps and weeks, with waking life around them."""
+    head = (
+        *("within", "sleep found", "error of sleep onset, min", "90th percentile"),
+        *("error of final awakening, min", "90th percentile"),
+        *("false sleep, min an hour awake", "false sleep periods a day", "kappa of the night"),
+    )
+    rows = tuple(
+        (one.kind, one.found, *one.onset, *one.awakening, one.false_sleep, one.others, one.kappa)
+        for one in found
+    )
+    text = (
+        "Each test night within a day that is staged as it happens: eight hours before lights off "
+        "(four before a nap), with real heart rate and steps and drawn motion, and two hours after "
+        "getting up, with the evening's signals once more. A nap is the night up to 80 minutes "
+        "after the expert's sleep onset. A week is the same day seven times, a day apart, in one "
+        "session, with heart rate rare in the evening and nothing in between, as of a watch that "
+        "is charged. Sleep is found if a sleep period overlaps the expert's; the errors are those "
+        "of its ends. False sleep: minutes called asleep in an hour of waking life."
+    )
+    return Section("days", "Days, naps and weeks", text, (Table("", head, rows),))
+
+
+def gaps_section(found: Sequence[Gap]) -> Section:
+    """A watch that is off for an hour, and one that is silent."""
+    head = (
+        *("for an hour", "staged as sleep, min", "given the right reason"),
+        *("kappa before", "kappa after", "kappa after, without the hour"),
+    )
+    rows = tuple(
+        (one.kind, one.asleep, one.named, one.before, one.after, one.usual) for one in found
+    )
+    text = (
+        "In the middle of each test night the watch lies on a table for an hour, or nothing "
+        "arrives from it. The first five minutes are left out of the first two numbers. All "
+        "nights pooled."
+    )
+    return Section("gaps", "Not worn, no data", text, (Table("", head, rows),))
 
 
 def cold_start_section(found: Mapping[str, Sequence[Window]]) -> Section:
@@ -200,6 +242,10 @@ def main() -> None:
         signals = under_conditions(runs, nights, on_run=progress)
     with progress_bar("starts") as progress:
         begun = starts(runs, nights, on_run=progress)
+    with progress_bar("days") as progress:
+        lived = days(runs, nights, on_run=progress)
+    with progress_bar("not worn") as progress:
+        silent = gaps(runs, nights, on_run=progress)
     with progress_bar("cold start") as progress:
         started = cold_start(runs, nights, on_run=progress)
     with progress_bar("int8") as progress:
@@ -207,6 +253,8 @@ def main() -> None:
     sections = (
         signals_section(signals),
         starts_section(begun),
+        days_section(lived),
+        gaps_section(silent),
         cold_start_section(started),
         size_section([run.model for run in runs], costs, nights[0]),
     )

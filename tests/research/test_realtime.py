@@ -11,6 +11,7 @@ from research import make_realtime as page
 from research import make_results as results
 from research.cold_start import cold_start
 from research.conditions import CONDITIONS, EVERYTHING, under_conditions
+from research.days import DAYS, GAPS, days, gaps
 from research.eight_bits import cost_of_int8
 from sleepstage.evaluation.experiment import plan
 from sleepstage.evaluation.run import load_nights
@@ -37,11 +38,18 @@ def test_sections_hold_what_was_measured(small_run: Run, simulated_data: Path) -
     assert {len(cells) for table in started.tables for cells in table.cells} == {9}
     assert all(len(table.head) == 9 for table in started.tables)
 
+    lived = page.days_section(days(runs, nights, jobs=1))
+    silent = page.gaps_section(gaps(runs, nights, jobs=1))
+    for section, kinds in ((lived, DAYS), (silent, GAPS)):
+        (table,) = section.tables
+        assert [cells[0] for cells in table.cells] == list(kinds)
+        assert {len(cells) for cells in table.cells} == {len(table.head)}
+
     costs = cost_of_int8(runs, nights, jobs=1)
     (sizes,) = page.size_section([small_run.outcome.model], costs, nights[0]).tables
     kappas = next(cells for cells in sizes.cells if cells[0].startswith("kappa"))
     assert kappas[1:] == [f"{costs[0].kappa:z.3f}", f"{costs[0].kappa_int8:z.3f}"]
-    for section in (signals, started):
+    for section in (signals, lived, silent, started):
         assert section.to_markdown().startswith("## ")
 
 

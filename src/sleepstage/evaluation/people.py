@@ -134,6 +134,8 @@ _MEASURES: Final = (
     "sleep_onset_latency",
     "latency_to_persistent_sleep",
     "wake_after_sleep_onset",
+    "rem_latency",
+    "deep_latency",
 )
 _REACH: Final = 1.96  # standard deviations that hold 95 % of a normal distribution
 

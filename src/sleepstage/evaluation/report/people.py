@@ -227,7 +227,7 @@ def bland_altman_section(measures: Mapping[str, BlandAltman]) -> Section:
 def _measure_label(name: str) -> str:
     """Name of a sleep statistic with its unit."""
     unit = "share" if name == "sleep_efficiency" else "min"
-    words = class_label(name.removeprefix("minutes ")).replace("_", " ")
+    words = " ".join(map(class_label, name.removeprefix("minutes ").split("_")))
     return f"{words} ({unit})"
 
 
