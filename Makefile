@@ -25,20 +25,26 @@ run: $(READY)
 # Compiled once, not anew by each of the many processes that the tests start.
 test test-quick: export PYTHONDONTWRITEBYTECODE :=
 
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+SLOW   := slow or browser or redis
+
+# Coverage is of the quick tests: it would cost the others, which start servers and train models, a
+# third of their time.
 test: $(READY) $(EXAMPLE)
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+	$(PYTEST) -m "not ($(SLOW))" --cov --cov-report=term:skip-covered
+	$(PYTEST) -m "$(SLOW)"
 
 test-quick: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not browser and not redis"
+	$(PYTEST) -m "not ($(SLOW))"
 
 # The oldest versions that pyproject.toml promises, on the Python at hand. What is old warns about
 # what is new: no fault of ours.
 LOWEST := .venv-lowest
-QUICK  := tests/core tests/engine tests/io tests/cli tests/ml/test_export.py tests/research/test_quantise.py
+OLDEST := tests/core tests/engine tests/io tests/cli tests/ml/test_export.py tests/research/test_quantise.py
 test-lowest: $(READY)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[dev]'
-	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -W ignore::DeprecationWarning $(QUICK)
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -W ignore::DeprecationWarning $(OLDEST)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -232,7 +232,8 @@ def test_as_many_are_fitted_at_a_time_as_there_are_threads_and_an_error_ends_all
     both, ended = Barrier(2, timeout=60), Event()
 
     def fake_fit(train: list[Example], config: TrainingConfig, *, after: Any) -> Any:
-        both.wait()
+        if config.seed < 2:  # a third may begin before the error is seen
+            both.wait()
         if config.seed == 1:
             raise DataError("broken")
         try:

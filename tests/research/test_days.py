@@ -66,6 +66,7 @@ def test_errors_are_counted_where_they_are(night: PreparedNight, expert: Hypnogr
     assert math.isnan(found.awakening)
 
 
+@pytest.mark.slow
 def test_a_week_is_one_session_that_begins_as_a_day_does(night: PreparedNight) -> None:
     stager, recording = load_model(), night.recording
     first, *later = module._stage_week(stager, recording)

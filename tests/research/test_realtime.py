@@ -21,6 +21,7 @@ from sleepstage.simulate.nights import simulate_night
 from tests.conftest import Run
 
 
+@pytest.mark.slow
 def test_sections_hold_what_was_measured(small_run: Run, simulated_data: Path) -> None:
     nights, runs = load_nights(simulated_data), [small_run.outcome]
     signals = page.signals_section(under_conditions(runs, nights, jobs=1))

@@ -170,6 +170,7 @@ def test_a_server_that_is_killed_as_it_makes_a_night_leaves_one(
         assert (watch.kept, watch.untidy) == (START + 3000, False)
 
 
+@pytest.mark.slow
 def test_a_watch_is_worn_for_days_in_one_session(tmp_path: Path) -> None:
     made = simulate_night(1, Day(before=1, after=1.5), hours=5)
     shift = START - made.start
