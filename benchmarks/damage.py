@@ -3,7 +3,8 @@
 Files of all formats, as the tests write them, are damaged at random, by what they are made of: rows
 and cells of tables, values of JSON, attributes of XML, members of archives, bytes. Counted are
 nights, errors of ours, and what must not be: other exceptions, readings of over ten seconds,
-processes that end. ``python benchmarks/damage.py [--number 200000] [--seed 0]``; exits with 1 if there was any.
+processes that end. ``python benchmarks/damage.py [--number 200000] [--seed 0]``; exits with 1 if
+there was any.
 """
 
 from __future__ import annotations
@@ -46,7 +47,20 @@ ODD: Final = (
     *("", "-1", "0", "nan", "inf", "1e400", "1e18", "-0.5", "99999999999999999999", "x", "null"),
     *("2024-03-12", "2024-03-12T23:00:00Z", "12:00 AM", "true", "é", '"', "'", ";", "\t", "\x00"),
 )
-VALUES: Final = (None, -1, 0, 1e300, "x", "", [], {}, True, "2024-03-12", [1, 2], {"a": 1})
+VALUES: Final[tuple[Any, ...]] = (
+    None,
+    -1,
+    0,
+    1e300,
+    "x",
+    "",
+    [],
+    {},
+    True,
+    "2024-03-12",
+    [1, 2],
+    {"a": 1},
+)
 
 
 @cache
@@ -207,7 +221,9 @@ def work(seed: int, first: int, number: int) -> tuple[Counter[str], dict[str, st
             outcome = _read(folder)
         except BaseException as error:
             outcome = type(error).__name__
-            wrong.setdefault(f"{name}: {outcome}", f"variant {variant}\n{traceback.format_exc()}")
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{name}: {outcome} in {at.name}, line {at.lineno} of {Path(at.filename).name}"
+            wrong.setdefault(where, f"variant {variant}\n{traceback.format_exc()}")
         finally:
             signal.alarm(0)
         counts[f"{name}\t{outcome}"] += 1
