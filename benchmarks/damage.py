@@ -259,7 +259,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     wrong: dict[str, str] = {}
     memory = 0.0
-    with ProcessPoolExecutor(given.jobs, max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(given.jobs) as pool:
         tasks = {
             first: pool.submit(work, given.seed, first, min(BATCH, given.number - first))
             for first in range(0, given.number, BATCH)
