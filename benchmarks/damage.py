@@ -25,6 +25,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -259,7 +260,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     wrong: dict[str, str] = {}
     memory = 0.0
-    with ProcessPoolExecutor(given.jobs) as pool:
+    with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
         tasks = {
             first: pool.submit(work, given.seed, first, min(BATCH, given.number - first))
             for first in range(0, given.number, BATCH)
