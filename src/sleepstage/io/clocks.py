@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -125,6 +126,7 @@ def _in_utc(
     return local - ahead, int(ahead[0]) if len(ahead) else 0, False
 
 
+@lru_cache(maxsize=16)  # records often begin and end in the same second
 def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
     """Unix seconds and offset from UTC of a time, which is in `zone` if it names no offset.
 
@@ -135,7 +137,7 @@ def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
         time = _american(plain) if "/" in plain else datetime.fromisoformat(plain)
     except ValueError:  # on phones that show 12 hours
         time = datetime.strptime(plain, "%Y-%m-%d %I:%M:%S %p%z")
-    time = time.replace(tzinfo=time.tzinfo or zone)
+    time = time if time.tzinfo else time.replace(tzinfo=zone)
     return time.timestamp(), int((time.utcoffset() or timedelta()).total_seconds())
 
 

@@ -182,7 +182,8 @@ def _join(records: Sequence[SleepRecord]) -> list[_Span]:
 def _rests(export: Export, recorded: Sequence[_Span], clock: _Clock) -> list[_Span]:
     """The longest rest of each day of which no sleep is recorded."""
     beats = Series.joined(*export.heart_rate.values())
-    walked = Series.joined(*export.steps.values()).above_zero()
+    walked = Series.joined(*export.steps.values())
+    walked = walked.take(walked.values > 0)
     taken = {_day(span) for span in recorded if span.end - span.start >= _SHORTEST_NIGHT}
     longest: dict[int, _Span] = {}
     for found in sorted(_stepless(walked, beats), key=lambda span: span.start - span.end):

@@ -1,44 +1,38 @@
 """The stream of an Apple Health export: of millions of records, those that sleep is staged from.
 
 Apple describes the values in its documentation of HealthKit (HKQuantityTypeIdentifier.heartRate,
-stepCount; HKCategoryValueSleepAnalysis). The file is read with expat, whose memory does not grow
-with it, and its document type definition is cut out: some versions of iOS write one that is not
-well-formed, and an honest one holds nothing that is needed.
+stepCount; HKCategoryValueSleepAnalysis). All that is needed is in the attributes of single tags. So
+the file is cut into tags, and those that count are parsed one by one: what is not well-formed costs
+its own record alone, and memory does not grow with the file. The document type definition, of which
+some versions of iOS write one that is not well-formed, is passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-from functools import lru_cache, partial
+import re
+from collections.abc import Iterator
+from functools import partial
 from typing import IO, Final
 from xml.parsers import expat
 
 from sleepstage.errors import DataError
-from sleepstage.io.files import MAX_ROWS, MAX_VALUE
-from sleepstage.io.health import Collector, Columns, Export, Odd, SleepRecord, add_sample
+from sleepstage.io.clocks import moment
+from sleepstage.io.files import MAX_VALUE
+from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, Export, Records, Row
 from sleepstage.io.source import Progress
 
 BEGINNING: Final = 4096
 """Bytes within which an export names itself."""
 
-_CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r"})
-_UTF16: Final = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
-_ROOT: Final = b"<HealthData>"
-_RECORD: Final = b"<Record "
-_CHUNK: Final = 1 << 18  # bytes, parsed at a time
-_LONGEST_DTD: Final = 1 << 20
-_DEEPEST: Final = 100  # elements within each other; an export has 5
-_FIRST_YEAR, _LAST_YEAR = 1900, 2262
-_MOST_SOURCES: Final = 1000  # watches, phones and apps
+_CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r"})  # names that apps give themselves hold some
+_CHUNK: Final = 1 << 18  # bytes
+_FIRST: Final = re.compile(rb"<(\w+)")
+_DATED: Final = (b"Record", b"Workout")  # elements with a start, to which a time zone may belong
+_TYPE: Final = re.compile(rb'Record\s[^<]*?\btype\s*=\s*"(\w+)"')
+_ENCODING: Final = re.compile(rb"""\?xml\s.*?encoding\s*=\s*["']([^"']*)""", re.DOTALL)
+_END: Final = re.compile(rb"/HealthData\s*>|HealthData[^>]*/>")
+_ZONE: Final = "zone"
 _LONGEST_NAME: Final = 1000  # characters, of a source
-_MOST_SLEEP: Final = 1_000_000  # records of sleep: a century of stages
-_MOST_BROKEN: Final = 10_000  # records: each costs a new parser
-_BPM: Final = {"count/min": 1.0, "count/s": 60.0}
-_SLEEP_PREFIX: Final = "HKCategoryValueSleepAnalysis"
-_SLEEP_VALUES: Final = frozenset(
-    ("InBed", "Awake", "Asleep", "AsleepUnspecified", "AsleepCore", "AsleepDeep", "AsleepREM")
-)
 
 
 def is_export(beginning: bytes) -> bool:
@@ -55,222 +49,97 @@ def read_export(
     A record that is not well-formed is left out, and counted. Raises `DataError` if the file ends
     too early, declares entities or is no export; names the line.
     """
-    records = _Records(name)
-    done = 0
-    try:
-        chunk = _without_dtd(file, name)
-        # Names that apps give themselves hold some; bytes of UTF-16 are not characters.
-        controls = b"" if chunk[:2] in _UTF16 else _CONTROLS
-        while chunk:
-            records.parse(chunk.translate(None, controls))
-            done += len(chunk)
-            records.require_bounded()
-            if on_progress:
-                on_progress(done // 10**6, size // 10**6, "MB")
-            chunk = file.read(_CHUNK)
-        records.parse(b"", final=True)
-    except expat.ExpatError as error:
+    records = Records(name)
+    zones: dict[int, str] = {}
+    records.take("line", _tags(file, size, name, on_progress), partial(_rows, zones))
+    records.report()
+    return records.export(zones=zones)
+
+
+def _tags(
+    file: IO[bytes], size: int, name: str, on_progress: Progress | None
+) -> Iterator[tuple[int, tuple[str, bytes, bytes]]]:
+    """Tags that count, without their first sign, and the lines on which they begin.
+
+    Each has its kind, and where that is `_ZONE` the tag of its record.
+    """
+    line, done, rest, dated = 1, 0, b"", b""
+    while chunk := file.read(_CHUNK):
+        _require_root(chunk if not done else b"", name)
+        done += len(chunk)
+        *tags, rest = (rest + chunk.translate(None, _CONTROLS)).split(b"<")
+        for tag in tags:
+            if tag.startswith(_DATED):
+                dated = tag
+                found = _TYPE.match(tag)
+                if found and (kind := APPLE_TYPES.get(found[1].decode())):
+                    yield line, (kind, tag, b"")
+            elif tag.startswith(b"MetadataEntry") and b"HKTimeZone" in tag:
+                yield line, (_ZONE, tag, dated)
+            elif tag.startswith((b"?", b"!")):
+                _require_plain(tag, name)
+            line += tag.count(b"\n")
+        if len(rest) > MAX_VALUE.value:
+            tag, end, text = rest.rpartition(b">")
+            MAX_VALUE.require(0 if end else len(rest), f"{name}, line {line}")
+            rest, line = tag + end, line + text.count(b"\n")
+        if on_progress:
+            on_progress(done // 10**6, size // 10**6, "MB")
+    if not _END.match(rest):
         raise DataError(
-            f"{name}, {': '.join(records.describe(error))}; was the file changed, or copied only "
-            "in part? export it again"
-        ) from error
-    except DataError:
-        raise
-    except (LookupError, ValueError) as error:  # raised by expat for encodings
-        msg = f"{name}: the XML names an encoding that can't be read ({error}); export it again"
-        raise DataError(msg) from error
-    return records.export()
+            f"{name}, line {line}: malformed XML (no element found that ends it, </HealthData>); "
+            "was the file changed, or copied only in part? export it again"
+        )
 
 
-def _without_dtd(file: IO[bytes], name: str) -> bytes:
-    """Beginning of the file with the document type definition cut out; its line ends stay."""
-    head = file.read(_CHUNK)
-    begin = head.find(b"<!DOCTYPE", 0, BEGINNING)
-    bracket = head.find(b"[", begin)
-    if begin < 0 or bracket < 0 or b">" in head[begin:bracket]:
-        return head
-    end = head.find(b"]>", bracket)
-    while end < 0:
-        more = file.read(_CHUNK)
-        head += more
-        end = head.find(b"]>", bracket)
-        if end < 0 and (not more or len(head) > _LONGEST_DTD):
-            raise DataError(f"{name}: the document type definition does not end; export it again")
-    definition = head[begin : end + 2]
-    if b"<!ENTITY" in definition:
-        _refuse_entities(name)
-    return head[:begin] + b"\n" * definition.count(b"\n") + head[end + 2 :]
+def _require_root(beginning: bytes, name: str) -> None:
+    first = _FIRST.search(beginning)
+    if first and first[1] != b"HealthData":
+        msg = f"{name}: begins with <{first[1].decode()}>, and an export of Apple Health with "
+        raise DataError(msg + "<HealthData>; give the export.xml or export.zip of the app")
 
 
-def _refuse_entities(name: str) -> None:
-    msg = f"{name}: declares XML entities, which no export of Apple Health does; not read any more"
-    raise DataError(msg)
+def _require_plain(tag: bytes, name: str) -> None:
+    """Refuse what no honest export has: entities, and another encoding than UTF-8."""
+    if tag.startswith(b"!ENTITY"):
+        msg = f"{name}: declares XML entities, which no export of Apple Health does"
+        raise DataError(f"{msg}; not read any more")
+    encoding = _ENCODING.match(tag)
+    if encoding and encoding[1].lower() != b"utf-8":
+        msg = f"{name}: the XML names an encoding that can't be read (unknown here:"
+        raise DataError(f"{msg} {encoding[1].decode(errors='replace')[:40]}); export it again")
 
 
-class _Records:
-    """Takes elements as the parser meets them."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._found, self._odd = Collector(), Odd()
-        self._n_broken = 0
-        self._zones: dict[int, str] = {}
-        self._begun = ""  # start of the newest record
-        self._depth = 0
-        self._given = self._parsed = 0  # bytes of this parser
-        self._lines = 0  # before those of this parser
-        self._error: expat.ExpatError | None = None  # after which the next record is sought
-        self._passed = b""  # the last bytes of what was passed over
-        self._takers: dict[str | None, Callable[[dict[str, str]], None]] = {
-            "HKQuantityTypeIdentifierHeartRate": self._take_heart_rate,
-            "HKQuantityTypeIdentifierStepCount": partial(_append, self._found.steps, 1.0),
-            "HKCategoryTypeIdentifierSleepAnalysis": self._take_sleep,
-        }
-        self._begin()
-
-    def _begin(self) -> None:
-        self._parser = expat.ParserCreate()
-        self._parser.StartElementHandler = self._root
-        self._parser.EndElementHandler = self._end
-        self._parser.EntityDeclHandler = lambda *_: _refuse_entities(self._name)
-
-    @property
-    def _line(self) -> int:
-        return self._lines + self._parser.CurrentLineNumber
-
-    def describe(self, error: expat.ExpatError) -> tuple[str, str]:
-        """Where and what an error of the parser is."""
-        reason = expat.ErrorString(error.code)
-        return f"line {self._lines + error.lineno}", f"malformed XML ({reason})"
-
-    def parse(self, data: bytes, *, final: bool = False) -> None:
-        """Take the next bytes. After an error, go on with the next record."""
-        while self._error is None or self._resume(data, final=final):
-            if self._error is not None:
-                data = _RECORD + (self._passed + data).partition(_RECORD)[2]
-                self._error = None
-            try:
-                self._parser.Parse(data, final)
-                self._given += len(data)
-            except expat.ExpatError as error:
-                if final or not self._depth:
-                    raise
-                self._odd.count(*self.describe(error))
-                self._n_broken += 1
-                self._error, self._passed = error, b""
-                self._lines += error.lineno - 1
-                data = data[max(self._parser.ErrorByteIndex - self._given, 0) + 1 :]
-            else:
-                return
-
-    def _resume(self, data: bytes, *, final: bool) -> bool:
-        """Pass over what is before the next record; whether there is one."""
-        seen = self._passed + data
-        skipped, found, _ = seen.partition(_RECORD)
-        self._lines += skipped.count(b"\n") - self._passed.count(b"\n")
-        if found:
-            self._begin()
-            self._parser.Parse(_ROOT, False)
-            self._given, self._parsed = len(_ROOT), 0
-            return True
-        if final and self._error is not None and b"</HealthData>" not in seen:
-            raise self._error
-        self._passed = seen[-2 * len(_ROOT) :]
-        return False
-
-    def _root(self, element: str, _: dict[str, str]) -> None:
-        if element != "HealthData":
-            msg = f"{self._name}: begins with <{element}>, and an export of Apple Health with "
-            raise DataError(msg + "<HealthData>; give the export.xml or export.zip of the app")
-        self._depth = 1
-        self._parser.StartElementHandler = self._element
-
-    def _end(self, _: str) -> None:
-        self._depth -= 1
-
-    def _element(self, element: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
-        try:
-            if element == "Record":
-                self._begun = attributes.get("startDate", "")
-                take = self._takers.get(attributes.get("type"))
-                if take is not None:
-                    take(attributes)
-            elif element == "Workout":
-                self._begun = attributes.get("startDate", "")
-            elif element == "MetadataEntry" and attributes.get("key") == "HKTimeZone":
-                self._zones[int(_time(self._begun)[0] // 3600)] = attributes["value"]
-        except (KeyError, ValueError) as error:
-            self._odd.count(f"line {self._line}", error)
-
-    def _take_heart_rate(self, attributes: dict[str, str]) -> None:
-        factor = _BPM.get(attributes["unit"])
-        if factor is None:
-            raise ValueError(f"heart rate in {attributes['unit']!r}, not in {' or '.join(_BPM)}")
-        _append(self._found.heart_rate, factor, attributes)
-
-    def _take_sleep(self, attributes: dict[str, str]) -> None:
-        value = attributes["value"].removeprefix(_SLEEP_PREFIX)
-        if value not in _SLEEP_VALUES:
-            raise ValueError(f"unknown sleep {attributes['value']!r}")
-        start, offset = _time(attributes["startDate"])
-        end, _ = _time(attributes["endDate"])
-        self._found.add_sleep(SleepRecord(start, end, value, _source(attributes), offset * 60))
-
-    def require_bounded(self) -> None:
-        """Check between chunks that nothing grows without end."""
-        # The index is -1 where the parser has put off its work.
-        self._parsed = max(self._parsed, self._parser.CurrentByteIndex)
-        place = f"{self._name}, line {self._line}"
-        if self._error is None:
-            MAX_VALUE.require(self._given - self._parsed, place)
-        series = [*self._found.heart_rate.values(), *self._found.steps.values()]
-        MAX_ROWS.require(sum(len(ends) for _, ends, *_ in series), place)
-        for found, limit, what in (
-            (self._depth, _DEEPEST, "elements within each other"),
-            (len(series), _MOST_SOURCES, "sources of heart rate and steps"),
-            (len(self._found.sleep), _MOST_SLEEP, "records of sleep"),
-            (self._n_broken, _MOST_BROKEN, "records that are not well-formed"),
-        ):
-            if found > limit:
-                msg = f"{place}: {found} {what}, more than {limit}: no export of Apple Health"
-                raise DataError(msg)
-
-    def export(self) -> Export:
-        """All that was taken; logs what was not."""
-        self._odd.report(self._name)
-        return self._found.export(self._zones)
-
-
-def _source(attributes: dict[str, str]) -> str:
+def _rows(zones: dict[int, str], element: tuple[str, bytes, bytes]) -> Iterator[Row]:
+    """The row of a record of heart rate, steps or sleep; a time zone is noted."""
+    kind, tag, dated = element
+    attributes = _attributes(tag)
+    value = attributes["value"]
+    if kind == _ZONE:
+        time, _ = moment(_attributes(dated)["startDate"])
+        zones[int(time // 3600)] = value
+        return
     source = attributes["sourceName"]
     if len(source) > _LONGEST_NAME:
         raise ValueError(f"a source's name of {len(source)} characters")
-    return source
+    start, offset = moment(attributes["startDate"])
+    end, ended = moment(attributes["endDate"])
+    if kind == SLEEP:
+        yield Row(kind, start, end, value, offset, source)
+        return
+    factor = BPM.get(attributes["unit"]) if kind == HEART_RATE else 1.0
+    if factor is None:
+        raise ValueError(f"heart rate in {attributes['unit']!r}, not in {' or '.join(BPM)}")
+    yield Row(kind, start, end, float(value) * factor, ended, source)
 
 
-def _append(sources: dict[str, Columns], factor: float, attributes: dict[str, str]) -> None:
-    """One sample; nothing is appended where a part of it can't be read."""
-    start, _ = _time(attributes["startDate"])
-    end, offset = _time(attributes["endDate"])
-    value = float(attributes["value"]) * factor
-    add_sample(sources[_source(attributes)], start, end, value, offset)
-
-
-def _time(text: str) -> tuple[float, int]:
-    """Unix seconds of ``2024-03-31 02:15:00 +0100``, and its offset from UTC in minutes."""
-    # Neighbours lie in the same hour: only the first of them costs a look at the calendar.
-    hour, offset = _hour(text[:13], text[19:])
-    minutes, seconds = int(text[14:16]), int(text[17:19])
-    return hour + 60 * minutes + seconds, offset
-
-
-@lru_cache(maxsize=1024)
-def _hour(text: str, zone: str) -> tuple[float, int]:
-    moment = datetime.strptime(text + zone, "%Y-%m-%d %H %z")
-    offset = moment.utcoffset()
-    if offset is None:  # pragma: no cover - %z gives one or raises
-        raise ValueError(text)
-    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        raise ValueError(f"the year {moment.year}")
-    return moment.timestamp(), int(offset.total_seconds()) // 60
+def _attributes(tag: bytes) -> dict[str, str]:
+    """Attributes of a tag; a ValueError if it is not well-formed."""
+    found: dict[str, str] = {}
+    parser = expat.ParserCreate("utf-8")
+    parser.StartElementHandler = lambda _, attributes: found.update(attributes)
+    try:
+        parser.Parse(b"<" + tag.rpartition(b">")[0].removesuffix(b"/") + b"/>", True)
+    except expat.ExpatError as error:
+        raise ValueError(f"malformed XML ({expat.ErrorString(error.code)})") from error
+    return found

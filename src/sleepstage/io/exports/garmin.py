@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.archives import Place
-from sleepstage.io.exports.records import Records, Row
+from sleepstage.io.exports.records import nights_of_all
 from sleepstage.io.files import beginning_of
-from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
+from sleepstage.io.health import HEART_RATE, SLEEP, STEPS, Records, Row
 from sleepstage.io.source import Format, Found, StoredNight
 
 _Message = tuple[int, dict[int, Any]]
@@ -58,9 +57,9 @@ def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
             _log.warning("left out %s", error)
             continue
         decoder = _Decoder(messages)
-        records.take(Place(path), enumerate(messages, 1), decoder.rows)
-        records.take(Place(path), enumerate(decoder.levels(), 1), decoder.stage)
-    return records.nights()
+        records.take(f"{path}, record", enumerate(messages, 1), decoder.rows)
+        records.take(f"{path}, record", enumerate(decoder.levels(), 1), decoder.stage)
+    return nights_of_all(records)
 
 
 def _messages(path: Path) -> list[_Message]:
