@@ -342,20 +342,21 @@ def test_a_long_piece_of_json_is_refused(
 ) -> None:
     set_limit(monkeypatch, "VALUE_BYTES", 100_000)
     path = write_json(tmp_path / "night.json", inner)
-    refuse(path, r"night\.json, at byte \d+: \d+ bytes in one piece, more than the limit of 100000")
+    said = r"night\.json, after object \d: \d+ bytes in one piece, more than the limit of 100000"
+    refuse(path, said)
 
 
 @pytest.mark.parametrize("sign", ["[", '{"a":'])
 def test_deep_json_is_refused(tmp_path: Path, sign: str) -> None:
-    refuse(write_json(tmp_path / "night.json", sign * 200), "more than 100 deep; export")
+    refuse(write_json(tmp_path / "night.json", sign * 200), "malformed JSON after object 1")
 
 
 @pytest.mark.parametrize(
     ("time", "said"),
     [
         ('"1e999999999"', "object 2: expected Unix time"),
-        ("1e999999999", "malformed JSON after object 1"),
-        ("9" * 5000, "malformed JSON after object 1"),
+        ("1e999999999", "object 2: expected Unix time"),
+        ("9" * 5000, "object 2: expected Unix time"),
         (f'"{"9" * 5000}"', "object 2: expected Unix time"),
     ],
 )
