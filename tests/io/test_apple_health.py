@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
-from sleepstage.io.apple_health.nights import FORMAT
+from sleepstage.io.apple_health import FORMAT
 from sleepstage.io.clocks import moment as read_moment
 from sleepstage.io.source import Options, StoredNight
 from tests.helpers.apple_export import (

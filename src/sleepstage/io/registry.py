@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sleepstage.errors import DataError
-from sleepstage.io import bidsleep, tables
-from sleepstage.io.apple_health import nights as apple_health
+from sleepstage.io import apple_health, bidsleep, tables
 from sleepstage.io.archives import member_names
 from sleepstage.io.columns import described
 from sleepstage.io.exports import binary, devices, garmin, people

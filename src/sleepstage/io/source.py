@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from sleepstage.stages import UNIX_TIME
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, of all, and a remark."""
+
+Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Times in seconds and values, as `Recording.from_arrays` takes them."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +111,31 @@ def days_in(
     if len(found) < len(spans):
         n_left = len(spans) - len(found)
         _log.warning("%s: left out %d days of less than 2 h", name, n_left)
+    return found
+
+
+def nights_in(
+    name: str, signals: Mapping[str, Signal], *, utc_offset: int = 0
+) -> list[StoredNight]:
+    """A recording as one night, or from noon to noon if it is longer than a day.
+
+    The `signals` are by the names that `Recording.from_arrays` has for them.
+    """
+    main = [times for times, _ in signals.values()]
+    found = []
+    for day, start, end in days_in(np.concatenate([[], *main]), name, utc_offset):
+        part = {}
+        for signal, (times, values) in signals.items():
+            inside = (times >= start) & (times <= end)
+            if inside.any():
+                part[signal] = times[inside], values[inside]
+        recording = Recording.from_arrays(
+            **part,  # type: ignore[arg-type]  # its keywords are the signals
+            subject=day,
+            utc_offset=utc_offset,
+            names=dict.fromkeys(part, name),
+        )
+        found.append(StoredNight(day, partial(replace, recording), whole_day=bool(day)))
     return found
 
 

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.exports.records import nights_in
 from sleepstage.io.files import MAX_ROWS, beginning_of
-from sleepstage.io.source import Format, Found, StoredNight
+from sleepstage.io.source import Format, Found, StoredNight, nights_in
 
 _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
 """Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""

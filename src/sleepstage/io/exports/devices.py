@@ -24,9 +24,8 @@ import numpy as np
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.columns import read_columns
-from sleepstage.io.exports.records import Signal, nights_in
 from sleepstage.io.files import beginning_of, bounded_lines
-from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
+from sleepstage.io.source import Format, Found, Options, Progress, Signal, StoredNight, nights_in
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.exports.records import nights_of_all
 from sleepstage.io.files import beginning_of
 from sleepstage.io.health import HEART_RATE, SLEEP, STEPS, Records, Row
+from sleepstage.io.nights import nights_of_all
 from sleepstage.io.source import Format, Found, StoredNight
 
 _Message = tuple[int, dict[int, Any]]

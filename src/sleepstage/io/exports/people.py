@@ -27,7 +27,6 @@ from zoneinfo import ZoneInfo
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.clocks import moment
-from sleepstage.io.exports.records import nights_of_all
 from sleepstage.io.health import (
     APPLE_TYPES,
     BPM,
@@ -38,6 +37,7 @@ from sleepstage.io.health import (
     Row,
     stage_of,
 )
+from sleepstage.io.nights import nights_of_all
 from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
 
 _Parse = Callable[[Any], Iterator[Row]]

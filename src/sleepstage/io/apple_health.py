@@ -1,4 +1,6 @@
-"""The stream of an Apple Health export: of millions of records, those that sleep is staged from.
+"""Exports of Apple Health: ``export.zip`` as the iPhone makes it, or ``export.xml``.
+
+Of millions of records, those that sleep is staged from are taken.
 
 Apple describes the values in its documentation of HealthKit (HKQuantityTypeIdentifier.heartRate,
 stepCount; HKCategoryValueSleepAnalysis). All that is needed is in the attributes of single tags. So
@@ -10,20 +12,21 @@ some versions of iOS write one that is not well-formed, is passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import IO, Final
 from xml.parsers import expat
 
 from sleepstage.errors import DataError
+from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import moment
-from sleepstage.io.files import MAX_VALUE
+from sleepstage.io.files import MAX_VALUE, beginning_of
 from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, Export, Records, Row
-from sleepstage.io.source import Progress
+from sleepstage.io.nights import nights_of
+from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
 
-BEGINNING: Final = 4096
-"""Bytes within which an export names itself."""
-
+_BEGINNING: Final = 4096  # bytes within which an export names itself
 _CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r"})  # names that apps give themselves hold some
 _CHUNK: Final = 1 << 18  # bytes
 _FIRST: Final = re.compile(rb"<(\w+)")
@@ -35,12 +38,7 @@ _ZONE: Final = "zone"
 _LONGEST_NAME: Final = 1000  # characters, of a source
 
 
-def is_export(beginning: bytes) -> bool:
-    """Recognise an export by its first bytes."""
-    return b"<!DOCTYPE HealthData" in beginning or b"<HealthData" in beginning
-
-
-def read_export(
+def _read_export(
     file: IO[bytes], size: int, name: str, on_progress: Progress | None = None
 ) -> Export:
     """Read an export, called `name` in messages, from its beginning to its end.
@@ -143,3 +141,54 @@ def _attributes(tag: bytes) -> dict[str, str]:
     except expat.ExpatError as error:
         raise ValueError(f"malformed XML ({expat.ErrorString(error.code)})") from error
     return found
+
+
+def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+    return [Found(path.stem, (path,)) for path in files if _holds_export(path)]
+
+
+def _holds_export(path: Path) -> bool:
+    if path.suffix.lower() == ".zip":
+        names = member_names(path)
+        return names is not None and _export_in(names) is not None
+    if path.suffix.lower() != ".xml":
+        return False
+    beginning = beginning_of(path, _BEGINNING)
+    return b"<!DOCTYPE HealthData" in beginning or b"<HealthData" in beginning
+
+
+def _export_in(names: Sequence[str]) -> str | None:
+    """The export among the files of an archive: its name depends on the language of the phone.
+
+    Beside it lies ``export_cda.xml``, the same in the form of clinical documents.
+    """
+    found = [
+        name
+        for name in names
+        if name.lower().endswith(".xml")
+        and not name.lower().endswith("_cda.xml")
+        and len(PurePosixPath(name).parts) <= 2
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _read(
+    files: Sequence[Path], on_progress: Progress | None, options: Options
+) -> list[StoredNight]:
+    (path,) = files
+    names = member_names(path)
+    member = "" if names is None else _export_in(names)
+    if member is None:
+        raise DataError(f"{path}: has no export.xml; give the export.zip that the app Health makes")
+    place = Place(path, member)
+    with place.open() as (file, size):
+        export = _read_export(file, size, str(place), on_progress)
+    return nights_of(export, str(path), options)
+
+
+FORMAT: Final = Format(
+    "apple-health",
+    "an export of Apple Health (export.zip or export.xml)",
+    _find,
+    _read,
+)
