@@ -73,18 +73,6 @@ class Row(NamedTuple):
     person: str = ""
 
 
-class SleepRecord(NamedTuple):
-    """Somebody in bed, awake or asleep."""
-
-    start: float
-    end: float
-    value: str
-    """``InBed``, ``Awake``, ``Asleep``, ``AsleepCore``, ..."""
-    source: str
-    utc_offset: int
-    """Seconds, at the start."""
-
-
 @dataclass(frozen=True, eq=False)
 class Series:
     """Samples of one source, in order of their ends; all columns are of shape (n,)."""
@@ -135,7 +123,8 @@ class Export:
 
     heart_rate: dict[str, Series]
     steps: dict[str, Series]
-    sleep: list[SleepRecord]
+    sleep: list[Row]
+    """In order of their starts; values are ``InBed``, ``Awake``, ``Asleep``, ``AsleepCore``, ..."""
     zones: dict[int, str]
     """Time zones that records name, by hours of Unix time. The offsets that times are written with
     say little: they are those in force where and when the export was made."""
@@ -156,7 +145,7 @@ class _Person:
 
     heart_rate: defaultdict[str, _Columns] = field(default_factory=partial(defaultdict, _columns))
     steps: defaultdict[str, _Columns] = field(default_factory=partial(defaultdict, _columns))
-    sleep: list[SleepRecord] = field(default_factory=list)
+    sleep: list[Row] = field(default_factory=list)
 
 
 class Records:
@@ -200,7 +189,7 @@ class Records:
                 raise ValueError(f"unknown sleep {value!r:.60}")
             if end - start > _LONGEST_SLEEP:
                 raise ValueError(f"sleep of {(end - start) / 3600:.0f} h")
-            person.sleep.append(SleepRecord(start, end, stage, source, offset))
+            person.sleep.append(row._replace(value=stage))
             return
         if kind not in (HEART_RATE, STEPS) or not 0 <= (number := float(value)) <= MAX_STEPS:
             raise ValueError(f"value {value!r:.60} at {show_time(start)}")

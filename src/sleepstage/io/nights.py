@@ -26,7 +26,7 @@ from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.health import HEART_RATE, Export, Records, Series, SleepRecord
+from sleepstage.io.health import HEART_RATE, Export, Records, Row, Series
 from sleepstage.io.source import NO_OPTIONS, Options, StoredNight, nights_in
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
@@ -161,7 +161,7 @@ def _find_spans(export: Export, clock: _Clock) -> list[_Span]:
     return sorted([*recorded, *_rests(export, recorded, clock)], key=lambda span: span.start)
 
 
-def _join(records: Sequence[SleepRecord]) -> list[_Span]:
+def _join(records: Sequence[Row]) -> list[_Span]:
     """Records, in order of their starts, put together where they overlap or nearly meet."""
     spans: list[_Span] = []
     for record in records:
@@ -169,7 +169,7 @@ def _join(records: Sequence[SleepRecord]) -> list[_Span]:
             last = spans.pop()
             spans.append(_Span(last.start, max(last.end, record.end), last.utc_offset))
         else:
-            spans.append(_Span(record.start, record.end, record.utc_offset))
+            spans.append(_Span(record.start, record.end, record.offset))
     return spans
 
 
@@ -288,7 +288,7 @@ def _recording(export: Export, span: _Span, beats: Series) -> partial[Recording]
     )
 
 
-def _watch_stages(recorded: Sequence[SleepRecord], span: _Span) -> Hypnogram | None:
+def _watch_stages(recorded: Sequence[Row], span: _Span) -> Hypnogram | None:
     """Stages of the source that has most of them; an epoch has the stage of its middle."""
     minutes: dict[str, float] = {}
     for one in recorded:
@@ -303,7 +303,7 @@ def _watch_stages(recorded: Sequence[SleepRecord], span: _Span) -> Hypnogram | N
     middles = span.start + EPOCH_SECONDS * (np.arange(n_epochs) + 0.5)
     codes = np.full(n_epochs, UNSCORED, dtype=np.int8)
     for one in recorded:
-        if one.source == source and one.value in _CLASSES:
+        if one.source == source and (name := _CLASSES.get(str(one.value))):
             first, last = np.searchsorted(middles, [one.start, one.end])
-            codes[first:last] = FOUR_CLASS.classes.index(_CLASSES[one.value])
+            codes[first:last] = FOUR_CLASS.classes.index(name)
     return Hypnogram(span.start, codes, FOUR_CLASS, subject=source, utc_offset=span.utc_offset)
