@@ -201,14 +201,14 @@ def _find_in(
                 left.append(file)
             except DataError as error:
                 broken.append((_name(folder, file.name, top), error))
-        for one in formats:
-            found = one.find(folder, [file for file in left if file not in claimed])
-            for name, together in found:
-                claimed.update(together)
-                real = frozenset(file.resolve() for file in together)
+        for form in formats:
+            for one in form.find(folder, [file for file in left if file not in claimed]):
+                claimed.update(one.files)
+                real = frozenset(file.resolve() for file in one.files)
                 if real not in known:  # else it is the same night by way of links
                     known.add(real)
-                    sources.append(Source(one.name, _name(folder, name, top), together))
+                    name = _name(folder, one.name, top)
+                    sources.append(replace(one, format=form.name, name=name))
     return sources, broken
 
 

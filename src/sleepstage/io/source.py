@@ -42,12 +42,19 @@ class Options(NamedTuple):
 NO_OPTIONS: Final = Options()
 
 
-class Found(NamedTuple):
-    """Files of one folder that belong together."""
+@dataclass(frozen=True)
+class Source:
+    """Files that are read together."""
 
     name: str
-    """What distinguishes them in the folder; empty where the folder as a whole is meant."""
+    """What it is called in tables and folders; when a format finds it, what distinguishes it in its
+    folder, and empty where the folder as a whole is meant."""
     files: tuple[Path, ...]
+    """Local, or of any file system."""
+    format: str = ""
+    """Name of a `Format`."""
+    options: Options = NO_OPTIONS
+    """What the user states about them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Format:
     """As ``--format`` takes it."""
     title: str
     """For people."""
-    find: Callable[[Path, Sequence[Path]], list[Found]]
+    find: Callable[[Path, Sequence[Path]], list[Source]]
     """Takes a folder and the files directly in it that nobody has claimed, and gives those that
     hold this format, by what is in them. Opens files, and reads their beginnings at most.
     Paths may be local or, by way of `universal_pathlib`, of any file system."""
@@ -142,7 +149,7 @@ def nights_in(
 def one_night(
     name: str,
     title: str,
-    find: Callable[[Path, Sequence[Path]], list[Found]],
+    find: Callable[[Path, Sequence[Path]], list[Source]],
     read: Callable[[Sequence[Path]], Recording],
 ) -> Format:
     """A format whose sources are one night each; `read` can be pickled."""
@@ -160,17 +167,3 @@ def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:
     return MappingProxyType(
         {"name": name, "source": source, "licence": "ODC-By 1.0", "attribution": text}
     )
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files that are read together."""
-
-    format: str
-    """Name of a `Format`."""
-    name: str
-    """What it is called in tables and folders."""
-    files: tuple[Path, ...]
-    """Local, or of any file system."""
-    options: Options = NO_OPTIONS
-    """What the user states about them."""

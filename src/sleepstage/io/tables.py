@@ -29,7 +29,7 @@ from sleepstage.core.samples import Time
 from sleepstage.errors import DataError
 from sleepstage.io.columns import Columns, may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
-from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, Progress, StoredNight, days_in
+from sleepstage.io.source import NO_OPTIONS, Format, Options, Progress, Source, StoredNight, days_in
 
 _DAY: Final = 86400.0
 _COMPARED: Final = 3600.0  # s that signals last whose clocks are compared
@@ -153,7 +153,7 @@ def _split(path: Path) -> tuple[str, str | None]:
     return stem, None
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+def _find(_: Path, files: Sequence[Path]) -> list[Source]:
     """Files whose names differ only in the signal belong together."""
     groups = defaultdict(list)
     for path in files:
@@ -163,7 +163,7 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
             continue
         if signals:
             groups[_split(path)[0]].append(path)
-    return [Found(name, tuple(paths)) for name, paths in groups.items()]
+    return [Source(name, tuple(paths)) for name, paths in groups.items()]
 
 
 def _chosen(files: Sequence[Path]) -> dict[str, Path]:
@@ -227,7 +227,7 @@ FORMAT: Final = Format(
 )
 
 
-def _find_app(folder: Path, files: Sequence[Path]) -> list[Found]:
+def _find_app(folder: Path, files: Sequence[Path]) -> list[Source]:
     named = _find(folder, [path for path in files if _APP_NAME.fullmatch(path.name)])
     return [one for one in named if any("_acceleration" in path.name for path in one.files)]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import MAX_ROWS, beginning_of
-from sleepstage.io.source import Format, Found, StoredNight, nights_in
+from sleepstage.io.source import Format, Source, StoredNight, nights_in
 
 _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
 """Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""
@@ -27,7 +27,7 @@ _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
 _MAGIC: Final = {".cwa": b"MD", ".gt3x": b"PK", ".avro": b"Obj\x01"}
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+def _find(_: Path, files: Sequence[Path]) -> list[Source]:
     """Each file is a recording, but those of Empatica are named ``<participant>_<start>``."""
     groups: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files:
@@ -35,7 +35,7 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
         if magic and beginning_of(path, len(magic)) == magic:
             is_part = path.suffix.lower() == ".avro"
             groups[path.stem.rpartition("_")[0] if is_part else path.stem].append(path)
-    return [Found(name or one[0].stem, tuple(one)) for name, one in groups.items()]
+    return [Source(name or one[0].stem, tuple(one)) for name, one in groups.items()]
 
 
 def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:

@@ -25,7 +25,7 @@ from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.columns import read_columns
 from sleepstage.io.files import beginning_of, bounded_lines
-from sleepstage.io.source import Format, Found, Options, Progress, Signal, StoredNight, nights_in
+from sleepstage.io.source import Format, Options, Progress, Signal, Source, StoredNight, nights_in
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
@@ -58,7 +58,7 @@ def _series(place: Place) -> _Series | None:
     return _Series(place, signal, start, rate) if right and rate > 0 else None
 
 
-def _find_e4(_: Path, files: Sequence[Path]) -> list[Found]:
+def _find_e4(_: Path, files: Sequence[Path]) -> list[Source]:
     """A zip is a session, and so are the files of a folder that are named alike."""
     groups = defaultdict(list)
     for path in files:
@@ -66,7 +66,7 @@ def _find_e4(_: Path, files: Sequence[Path]) -> list[Found]:
         if any(one.name == _E4_ZIPPED for one in places if one.member) or _series(Place(path)):
             named = _E4_NAME.fullmatch(path.name)
             groups[named[1] if named else path.stem].append(path)
-    return [Found(name, tuple(paths)) for name, paths in groups.items()]
+    return [Source(name, tuple(paths)) for name, paths in groups.items()]
 
 
 def _read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
@@ -105,9 +105,9 @@ _RATE: Final = re.compile(r"\bat (\d+) Hz")
 _DATES: Final = re.compile(r"date format ([Mdy/.-]+)")
 
 
-def _find_raw(_: Path, files: Sequence[Path]) -> list[Found]:
+def _find_raw(_: Path, files: Sequence[Path]) -> list[Source]:
     tables = [path for path in files if path.suffix.lower() == ".csv"]
-    return [Found(one.stem, (one,)) for one in tables if _MADE.match(Place(one).beginning())]
+    return [Source(one.stem, (one,)) for one in tables if _MADE.match(Place(one).beginning())]
 
 
 def _read_raw(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
@@ -156,8 +156,8 @@ RAW: Final = Format(
 _SQLITE: Final = b"SQLite format 3\x00"
 
 
-def _find_sqlite(_: Path, files: Sequence[Path]) -> list[Found]:
-    return [Found(path.stem, (path,)) for path in files if _is_recording(path)]
+def _find_sqlite(_: Path, files: Sequence[Path]) -> list[Source]:
+    return [Source(path.stem, (path,)) for path in files if _is_recording(path)]
 
 
 def _is_recording(path: Path) -> bool:

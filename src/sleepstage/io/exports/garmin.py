@@ -17,7 +17,7 @@ from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import beginning_of
 from sleepstage.io.health import HEART_RATE, SLEEP, STEPS, Records, Row
 from sleepstage.io.nights import nights_of_all
-from sleepstage.io.source import Format, Found, StoredNight
+from sleepstage.io.source import Format, Source, StoredNight
 
 _Message = tuple[int, dict[int, Any]]
 """Kind of a message, and raw values of its fields by number."""
@@ -36,10 +36,10 @@ _ON_FOOT: Final = (1, 6)  # activity types whose cycles are steps: running, walk
 _LEVELS: Final = ("unmeasurable", "awake", "light", "deep", "rem")
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+def _find(_: Path, files: Sequence[Path]) -> list[Source]:
     """The files of a folder, of which a watch writes several a day, are one person's."""
     ours = tuple(path for path in files if _is_fit(path))
-    return [Found(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
+    return [Source(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
 
 
 def _is_fit(path: Path) -> bool:

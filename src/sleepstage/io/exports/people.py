@@ -38,7 +38,7 @@ from sleepstage.io.health import (
     stage_of,
 )
 from sleepstage.io.nights import nights_of_all
-from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
+from sleepstage.io.source import Format, Options, Progress, Source, StoredNight
 
 _Parse = Callable[[Any], Iterator[Row]]
 
@@ -113,7 +113,7 @@ def _kinds(place: Place) -> set[str]:
     return {_ALL if kind == _OTHER else kind for kind in kinds if kind}  # a table of all types
 
 
-def _find(folder: Path, files: Sequence[Path]) -> list[Found]:
+def _find(folder: Path, files: Sequence[Path]) -> list[Source]:
     """Files of a person: all, if each has something else, or else those that are named alike."""
     kinds = {path: set().union(*map(_kinds, places_in(path))) - {_ZONE} for path in files}
     ours = [path for path, found in kinds.items() if found]
@@ -129,7 +129,7 @@ def _find(folder: Path, files: Sequence[Path]) -> list[Found]:
             beside = [one for form in _BESIDE for one in folder.parent.glob(form) if takeout]
             more = sorted(set(beside) - set(paths))
             name = paths[0].stem if len(paths) == 1 else person
-            found.append(Found(name, (*paths, *more)))
+            found.append(Source(name, (*paths, *more)))
     return found
 
 

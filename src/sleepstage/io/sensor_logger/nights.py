@@ -40,7 +40,7 @@ from sleepstage.io.sensor_logger.samples import (
     sensor_named,
     times_and_values,
 )
-from sleepstage.io.source import Found, one_night
+from sleepstage.io.source import Source, one_night
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ _ARRAY: Final = re.compile(rb"\s*\[\s*\{")
 _KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
-    found = [Found(path.stem, (path,)) for path in files if _holds_recording(path)]
+def _find(_: Path, files: Sequence[Path]) -> list[Source]:
+    found = [Source(path.stem, (path,)) for path in files if _holds_recording(path)]
     return [*found, *_unpacked(files)]
 
 
@@ -69,7 +69,7 @@ def _holds_recording(path: Path) -> bool:
     return _ARRAY.match(beginning) is not None and all(key.search(beginning) for key in _KEYS)
 
 
-def _unpacked(files: Sequence[Path]) -> list[Found]:
+def _unpacked(files: Sequence[Path]) -> list[Source]:
     """Recordings in a folder: the other sensors' files too, lest they be taken for tables.
 
     Tables are recognised by their columns, for people rename them; what precedes the sensor in a
@@ -82,7 +82,7 @@ def _unpacked(files: Sequence[Path]) -> list[Found]:
         fitting = [prefix for prefix in groups if path.stem.startswith(prefix)]
         if fitting and (ours or sensor in (*FIELDS, _METADATA)):
             groups[max(fitting, key=len)].append(path)
-    return [Found(prefix, tuple(paths)) for prefix, paths in groups.items()]
+    return [Source(prefix, tuple(paths)) for prefix, paths in groups.items()]
 
 
 def _table_of(path: Path) -> tuple[str, bool]:

@@ -25,7 +25,7 @@ from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
 from sleepstage.io.files import read_text_table, reading, table_errors
-from sleepstage.io.source import Found, attribution, one_night
+from sleepstage.io.source import Source, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 ATTRIBUTION: Final = attribution(
@@ -253,7 +253,7 @@ def summary_source(path: Path) -> str | None:
     return None
 
 
-def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
+def _find(directory: Path, _: Sequence[Path]) -> list[Source]:
     """People by the names of their files; the folder is the dataset's own."""
     files = defaultdict(list)
     for table in LAYOUT.values():
@@ -264,7 +264,7 @@ def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
     # Wherever the files are copied to, they must go on saying that they are simulated.
     marker = [one for one in (directory / SIMULATED_MARKER,) if files and one.is_file()]
     subjects = sorted(files, key=lambda name: (len(name), name))
-    return [Found(subject, (*files[subject], *marker)) for subject in subjects]
+    return [Source(subject, (*files[subject], *marker)) for subject in subjects]
 
 
 def _read(files: Sequence[Path]) -> Recording:
