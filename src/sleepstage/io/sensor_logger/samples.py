@@ -171,16 +171,15 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
     if not set(columns) <= set(header):
         msg = f"{table.name}: has columns {', '.join(header)[:200]}; expected {', '.join(columns)}"
         raise DataError(msg)
-    columns = [*columns, ELAPSED] if ELAPSED in header else columns
-    names = [str(number) for number in range(len(header))]
-    chosen = [names[header.index(column)] for column in columns]
+    names = list(map(str, range(len(header))))  # for two may have one name
+    chosen = {names[header.index(name)]: name for name in (*columns, ELAPSED) if name in header}
     line = 2
     for block in _blocks(file, table.name):
         try:
             frame = pl.read_csv(
                 ",".join(names).encode() + b"\n" + block,
                 schema=dict.fromkeys(names, pl.String),
-                columns=chosen,
+                columns=list(chosen),
                 encoding="utf8-lossy",
                 glob=False,
             )
@@ -188,11 +187,10 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
             what = str(error).splitlines()[0][:100]
             msg = f"{table.name}, from line {line} on: no table ({what}); export it again"
             raise DataError(msg) from error
-        texts = frame.select(chosen).rename(dict(zip(chosen, columns, strict=True)))
-        if ELAPSED in columns:
+        texts = frame.rename(chosen)
+        if ELAPSED in header:
             table.note_start(texts["time"][0], texts[ELAPSED][0])
-            texts = texts.drop(ELAPSED)
-        table.add(_rows(texts, line, table.name))
+        table.add(_rows(texts.select(columns), line, table.name))
         line += len(frame)
         MAX_ROWS.require(line - 2, table.name)
 
