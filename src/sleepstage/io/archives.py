@@ -128,13 +128,10 @@ def member_names(path: Path) -> list[str] | None:
     A `DataError` if it begins like an archive and can't be read as one, or a name leads out of it.
     """
     try:
-        with reading(path):
-            if beginning_of(path, len(_MAGIC)) != _MAGIC:
-                return None
-            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                names = [
-                    one.filename for one in archive.infolist() if not one.filename.endswith("/")
-                ]
+        if beginning_of(path, len(_MAGIC)) != _MAGIC:
+            return None
+        with reading(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            names = [one.filename for one in archive.infolist() if not one.is_dir()]
     except _BROKEN as error:
         raise DataError(
             f"{path}: a damaged zip archive ({error}); was it copied to its end? copy it again"

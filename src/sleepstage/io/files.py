@@ -149,7 +149,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def beginning_of(path: Path, size: int) -> bytes:
     """The first bytes of a file, local or remote, by which it shows what it is."""
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return file.read(size)
 
 

@@ -63,8 +63,7 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     Its header is the first line with known names; without one, the line above the first row.
     Raises `DataError` if the file can't be read or is empty.
     """
-    with reading(path):
-        beginning = beginning_of(path, _BEGINNING)
+    beginning = beginning_of(path, _BEGINNING)
     encoding = next((name for mark, name in _MARKS if beginning.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in beginning[:4]:
         encoding = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"

@@ -24,7 +24,7 @@ from sleepstage.core.signals import Pedometer, count_steps
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, member_names, places_in
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.files import beginning_of, reading
+from sleepstage.io.files import beginning_of
 from sleepstage.io.sensor_logger.samples import (
     BEGINNING,
     ELAPSED,
@@ -61,8 +61,7 @@ def _find(_: Path, files: Sequence[Path]) -> list[Source]:
 
 def _holds_recording(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
-        sensors = [_sensor_of(place.member)[0] for place in places_in(path)]
-        return not _NEEDED.isdisjoint(sensors)
+        return not _NEEDED.isdisjoint(_sensor_of(one)[0] for one in places_in(path) if one.member)
     if path.suffix.lower() != ".json":
         return False
     beginning = beginning_of(path, BEGINNING)
@@ -75,7 +74,7 @@ def _unpacked(files: Sequence[Path]) -> list[Source]:
     Tables are recognised by their columns, for people rename them; what precedes the sensor in a
     name distinguishes recordings.
     """
-    tables = {path: _table_of(path) for path in files if path.suffix.lower() == ".csv"}
+    tables = {path: _sensor_of(Place(path)) for path in files if path.suffix.lower() == ".csv"}
     needed = [path for path, (sensor, ours) in tables.items() if ours and sensor in _NEEDED]
     groups: dict[str, list[Path]] = {_SENSOR.sub("", path.stem): [] for path in needed}
     for path, (sensor, ours) in tables.items():
@@ -85,22 +84,21 @@ def _unpacked(files: Sequence[Path]) -> list[Source]:
     return [Source(prefix, tuple(paths)) for prefix, paths in groups.items()]
 
 
-def _table_of(path: Path) -> tuple[str, bool]:
-    """Sensor of a table by its columns, else by its name; whether it has columns of the app."""
-    with reading(path), path.open("rb") as file:
-        header = set(header_of(file.read(BEGINNING)))  # remote files limit no readline
+def _sensor_of(place: Place) -> tuple[str, bool]:
+    """Sensor of a table by its columns, else by its name; whether it has columns of the app.
+
+    In archives, which may be far away, only names are looked at; empty if it is no table.
+    """
+    path = PurePosixPath((place.member or place.name).replace("\\", "/"))
     named = sensor_named(path.stem)
+    if place.member:
+        return named if path.suffix.lower() == ".csv" and len(path.parts) <= 2 else "", False
+    # Remote files limit no readline.
+    header = set(header_of(beginning_of(place.path, BEGINNING)))
     if not {"time", ELAPSED} <= header:
         return _METADATA if named.endswith(_METADATA) else named, False
     known = (sensor for sensor, fields in FIELDS.items() if set(fields) <= header)
     return next(known, named), True
-
-
-def _sensor_of(name: str) -> tuple[str, PurePosixPath]:
-    """Sensor whose table a file is by its name, and where it lies; empty if it is no table."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    known = path.suffix.lower() == ".csv" and len(path.parts) <= 2
-    return sensor_named(path.stem) if known else "", path.parent
 
 
 class _Content(NamedTuple):
@@ -113,18 +111,21 @@ class _Content(NamedTuple):
 
 def _read_night(files: Sequence[Path]) -> Recording:
     first = files[0]
-    names = member_names(first)
-    if names is not None:
-        return _recording(_read_csv(_members(first, names)), first)
     if first.suffix.lower() == ".json":
         return _recording(_read_json(first), first)
-    places: dict[str, Place] = {}
-    for path in files:
-        sensor, _ = _table_of(path)
+    folders: defaultdict[PurePosixPath, dict[str, Place]] = defaultdict(dict)
+    packed = member_names(first)
+    for place in map(Place, files) if packed is None else [Place(first, name) for name in packed]:
+        sensor, _ = _sensor_of(place)
+        places = folders[PurePosixPath(place.member.replace("\\", "/")).parent]
         if sensor in FIELDS and sensor in places:
-            raise DataError(f"{path}: is of the same sensor as {places[sensor]}; keep one of them")
-        places[sensor] = Place(path)
-    return _recording(_read_csv(places), first.parent)
+            raise DataError(f"{place}: is of the same sensor as {places[sensor]}; keep one of them")
+        places[sensor] = place
+    usable = [places for places in folders.values() if not _NEEDED.isdisjoint(places)]
+    if len(usable) > 1:
+        raise DataError(f"{first}: holds {len(usable)} recordings; unpack it, and give the folder")
+    content = _read_csv(usable[0] if usable else {})
+    return _recording(content, first.parent if packed is None else first)
 
 
 def _recording(content: _Content, path: Path) -> Recording:
@@ -164,19 +165,6 @@ def _utc_offset(zone: str, time: float, path: Path) -> int:
     except DataError as error:
         _log.warning("%s: %s; times are shown in UTC", path, error)
         return 0
-
-
-def _members(path: Path, names: Sequence[str]) -> dict[str, Place]:
-    """Tables in an archive by sensor; those of one folder, which has what is needed."""
-    folders: dict[PurePosixPath, dict[str, Place]] = {}
-    for name in names:
-        sensor, folder = _sensor_of(name)
-        if sensor:
-            folders.setdefault(folder, {})[sensor] = Place(path, name)
-    usable = [places for places in folders.values() if not _NEEDED.isdisjoint(places)]
-    if len(usable) > 1:
-        raise DataError(f"{path}: holds {len(usable)} recordings; unpack it, and give the folder")
-    return usable[0] if usable else {}
 
 
 def _read_csv(places: dict[str, Place]) -> _Content:
