@@ -207,12 +207,12 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     for person in sorted(_people(chosen, signals)):
         own = {name: one.of(person) for name, one in signals.items()}
         ahead = next(iter(own.values())).utc_offset
-        for day, *span in days_in(_times_of_nights(own), str(files[0]), ahead):
-            start, end = span if day else (None, None)
-            part = own
-            if start is not None and end is not None:
+        for day, start, end in days_in(_times_of_nights(own), str(files[0]), ahead):
+            part, span = own, {}
+            if day:
                 part = {name: one.between(start - _DAY, end) for name, one in own.items()}
-            read = partial(_recording, part, chosen, start=start, end=end, subject=person)
+                span = {"start": start, "end": end}
+            read = partial(_recording, part, chosen, subject=person, **span)
             name = "-".join(filter(None, (person, day)))
             nights.append(StoredNight(name, read, whole_day=bool(day)))
     return nights
