@@ -24,7 +24,7 @@ from sleepstage.io.clocks import moment
 from sleepstage.io.files import MAX_VALUE, beginning_of
 from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, Export, Records, Row
 from sleepstage.io.nights import nights_of
-from sleepstage.io.source import Format, Options, Progress, Source, StoredNight
+from sleepstage.io.source import Format, Options, Progress, StoredNight, each_file
 
 _BEGINNING: Final = 4096  # bytes within which an export names itself
 _CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r"})  # names that apps give themselves hold some
@@ -143,10 +143,6 @@ def _attributes(tag: bytes) -> dict[str, str]:
     return found
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Source]:
-    return [Source(path.stem, (path,)) for path in files if _holds_export(path)]
-
-
 def _holds_export(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
         names = member_names(path)
@@ -189,6 +185,6 @@ def _read(
 FORMAT: Final = Format(
     "apple-health",
     "an export of Apple Health (export.zip or export.xml)",
-    _find,
+    each_file(_holds_export),
     _read,
 )

@@ -21,6 +21,7 @@ from sleepstage.core.hypnogram import show_time
 from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
 from sleepstage.io.files import MAX_ROWS
+from sleepstage.io.names import KNOWN
 
 _Columns: TypeAlias = "tuple[array[Any], array[Any], array[Any], array[Any]]"
 """Starts, ends, values and offsets of one source as they come; see `Series`."""
@@ -48,13 +49,8 @@ _MOST_SLEEP: Final = 1_000_000  # records: a century of stages
 _CHECKED: Final = 1 << 12  # records after which it is checked that nothing grows without end
 _ODD: Final = (AttributeError, KeyError, IndexError, OverflowError, TypeError, ValueError)
 _APPLE: Final = "hkcategoryvaluesleepanalysis"
-_STAGES: Final = {
-    **dict.fromkeys(("core", "light", "asleepcore"), "AsleepCore"),
-    **dict.fromkeys(("deep", "asleepdeep"), "AsleepDeep"),
-    **dict.fromkeys(("rem", "asleeprem"), "AsleepREM"),
-    **dict.fromkeys(("wake", "awake"), "Awake"),
-    **dict.fromkeys(("asleep", "unspecified", "asleepunspecified"), "Asleep"),
-    **dict.fromkeys(("inbed", "restless", "unmeasurable"), "InBed"),
+_STAGES: Final[dict[str, str]] = {
+    word: stage for stage, words in KNOWN["stages"].items() for word in words
 }
 
 

@@ -46,7 +46,7 @@ _TURN: Final = 900.0  # s without a sample after which another watch is on the w
 _WORN: Final = 0.5  # share of the ten minutes of a rest with heart rate
 _BIN: Final = 600.0
 _CLASSES: Final = {"Awake": "wake", "AsleepCore": "light", "AsleepDeep": "deep", "AsleepREM": "rem"}
-_SLEPT: Final = frozenset(("AsleepCore", "AsleepDeep", "AsleepREM"))
+_SLEPT: Final = _CLASSES.keys() - {"Awake"}
 
 
 class _Span(NamedTuple):

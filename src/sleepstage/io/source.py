@@ -146,6 +146,11 @@ def nights_in(
     return found
 
 
+def each_file(is_one: Callable[[Path], bool]) -> Callable[[Path, Sequence[Path]], list[Source]]:
+    """A way to find a format of which each file is a source of its own."""
+    return lambda _, files: [Source(one.stem, (one,)) for one in files if is_one(one)]
+
+
 def one_night(
     name: str,
     title: str,

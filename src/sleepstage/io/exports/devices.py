@@ -25,7 +25,7 @@ from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.columns import read_columns
 from sleepstage.io.files import beginning_of, bounded_lines
-from sleepstage.io.source import Format, Options, Progress, Signal, Source, StoredNight, nights_in
+from sleepstage.io.source import Format, Options, Signal, Source, StoredNight, each_file, nights_in
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
@@ -105,12 +105,11 @@ _RATE: Final = re.compile(r"\bat (\d+) Hz")
 _DATES: Final = re.compile(r"date format ([Mdy/.-]+)")
 
 
-def _find_raw(_: Path, files: Sequence[Path]) -> list[Source]:
-    tables = [path for path in files if path.suffix.lower() == ".csv"]
-    return [Source(one.stem, (one,)) for one in tables if _MADE.match(Place(one).beginning())]
+def _is_raw(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and bool(_MADE.match(Place(path).beginning()))
 
 
-def _read_raw(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
+def _read_raw(files: Sequence[Path], _: object, options: Options) -> list[StoredNight]:
     (path,) = files
     lines = [line.strip() for line in Place(path).beginning().splitlines()[:12]]
     said = dict(line.rsplit(maxsplit=1) for line in lines if " " in line)
@@ -149,15 +148,11 @@ def _sampling(
 RAW: Final = Format(
     "raw-csv",
     "raw acceleration of ActiGraph or Axivity (CSV below a preamble, or with units in its names)",
-    _find_raw,
+    each_file(_is_raw),
     _read_raw,
 )
 
 _SQLITE: Final = b"SQLite format 3\x00"
-
-
-def _find_sqlite(_: Path, files: Sequence[Path]) -> list[Source]:
-    return [Source(path.stem, (path,)) for path in files if _is_recording(path)]
 
 
 def _is_recording(path: Path) -> bool:
@@ -173,6 +168,6 @@ def _refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
 SQLITE: Final = Format(
     "sensor-logger-sqlite",
     "SQLite of Sensor Logger (to be exported as zip or JSON)",
-    _find_sqlite,
+    each_file(_is_recording),
     _refuse_sqlite,
 )

@@ -25,21 +25,7 @@ from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, member_names, places_in
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import beginning_of
-from sleepstage.io.sensor_logger.samples import (
-    BEGINNING,
-    ELAPSED,
-    FIELDS,
-    ZONE,
-    SensorTable,
-    header_of,
-    no_number,
-    number,
-    objects_of,
-    read_table,
-    sample_row,
-    sensor_named,
-    times_and_values,
-)
+from sleepstage.io.sensor_logger import samples
 from sleepstage.io.source import Source, one_night
 
 _log = logging.getLogger(__name__)
@@ -64,7 +50,7 @@ def _holds_recording(path: Path) -> bool:
         return not _NEEDED.isdisjoint(_sensor_of(one)[0] for one in places_in(path) if one.member)
     if path.suffix.lower() != ".json":
         return False
-    beginning = beginning_of(path, BEGINNING)
+    beginning = beginning_of(path, samples.BEGINNING)
     return _ARRAY.match(beginning) is not None and all(key.search(beginning) for key in _KEYS)
 
 
@@ -79,7 +65,7 @@ def _unpacked(files: Sequence[Path]) -> list[Source]:
     groups: dict[str, list[Path]] = {_SENSOR.sub("", path.stem): [] for path in needed}
     for path, (sensor, ours) in tables.items():
         fitting = [prefix for prefix in groups if path.stem.startswith(prefix)]
-        if fitting and (ours or sensor in (*FIELDS, _METADATA)):
+        if fitting and (ours or sensor in (*samples.FIELDS, _METADATA)):
             groups[max(fitting, key=len)].append(path)
     return [Source(prefix, tuple(paths)) for prefix, paths in groups.items()]
 
@@ -90,21 +76,21 @@ def _sensor_of(place: Place) -> tuple[str, bool]:
     In archives, which may be far away, only names are looked at; empty if it is no table.
     """
     path = PurePosixPath((place.member or place.name).replace("\\", "/"))
-    named = sensor_named(path.stem)
+    named = samples.sensor_named(path.stem)
     if place.member:
         return named if path.suffix.lower() == ".csv" and len(path.parts) <= 2 else "", False
     # Remote files limit no readline.
-    header = set(header_of(beginning_of(place.path, BEGINNING)))
-    if not {"time", ELAPSED} <= header:
+    header = set(samples.header_of(beginning_of(place.path, samples.BEGINNING)))
+    if not {"time", samples.ELAPSED} <= header:
         return _METADATA if named.endswith(_METADATA) else named, False
-    known = (sensor for sensor, fields in FIELDS.items() if set(fields) <= header)
+    known = (sensor for sensor, fields in samples.FIELDS.items() if set(fields) <= header)
     return next(known, named), True
 
 
 class _Content(NamedTuple):
     """What is in a recording: tables by sensor, its time zone, and all sensors it has."""
 
-    tables: dict[str, SensorTable]
+    tables: dict[str, samples.SensorTable]
     zone: str
     has: Sequence[str]
 
@@ -118,7 +104,7 @@ def _read_night(files: Sequence[Path]) -> Recording:
     for place in map(Place, files) if packed is None else [Place(first, name) for name in packed]:
         sensor, _ = _sensor_of(place)
         places = folders[PurePosixPath(place.member.replace("\\", "/")).parent]
-        if sensor in FIELDS and sensor in places:
+        if sensor in samples.FIELDS and sensor in places:
             raise DataError(f"{place}: is of the same sensor as {places[sensor]}; keep one of them")
         places[sensor] = place
     usable = [places for places in folders.values() if not _NEEDED.isdisjoint(places)]
@@ -130,7 +116,7 @@ def _read_night(files: Sequence[Path]) -> Recording:
 
 def _recording(content: _Content, path: Path) -> Recording:
     tables = {sensor: table.joined() for sensor, table in content.tables.items()}
-    pairs = {sensor: times_and_values(rows) for sensor, rows in tables.items() if len(rows)}
+    pairs = {sensor: samples.times_and_values(rows) for sensor, rows in tables.items() if len(rows)}
     if _NEEDED.isdisjoint(pairs):
         raise DataError(
             f"{path}: has {', '.join(content.has)[:200] or 'nothing'}, and no samples of Heart "
@@ -169,49 +155,49 @@ def _utc_offset(zone: str, time: float, path: Path) -> int:
 
 def _read_csv(places: dict[str, Place]) -> _Content:
     tables = {}
-    for sensor, fields in FIELDS.items():
+    for sensor, fields in samples.FIELDS.items():
         if sensor in places:
-            table = tables[sensor] = SensorTable(sensor, str(places[sensor]))
+            table = tables[sensor] = samples.SensorTable(sensor, str(places[sensor]))
             with places[sensor].open() as (file, _):
-                read_table(file, ("time", *fields), table)
+                samples.read_table(file, ("time", *fields), table)
     metadata = places[_METADATA].first_row() if _METADATA in places else {}
-    zone = (metadata.get(ZONE) or "").strip()
+    zone = (metadata.get(samples.ZONE) or "").strip()
     return _Content(tables, zone, [one.member or one.name for one in places.values()])
 
 
 def _read_json(path: Path) -> _Content:
-    tables: dict[str, SensorTable] = {}
+    tables: dict[str, samples.SensorTable] = {}
     rows: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
     has: dict[str, None] = {}  # in the order of the file
     zone = ""
-    for position, item in enumerate(objects_of(path), start=1):
+    for position, item in enumerate(samples.objects_of(path), start=1):
         name = item.get("sensor")
-        sensor = sensor_named(name)
-        if sensor in FIELDS:
-            table = tables.setdefault(sensor, SensorTable(sensor, f"{path}, {name}"))
-            table.note_start(item.get("time"), item.get(ELAPSED))
+        sensor = samples.sensor_named(name)
+        if sensor in samples.FIELDS:
+            table = tables.setdefault(sensor, samples.SensorTable(sensor, f"{path}, {name}"))
+            table.note_start(item.get("time"), item.get(samples.ELAPSED))
             row = _json_row(item, sensor, f"{path}, object {position}")
             if row is not None:
                 rows[sensor].extend(row)
         elif sensor == _METADATA:
-            zone = str(item.get(ZONE) or "")
+            zone = str(item.get(samples.ZONE) or "")
         if len(has) < _NAMED:
             has[str(name)[:_NAMED]] = None
     for sensor, values in rows.items():
-        tables[sensor].add(np.frombuffer(values).reshape(-1, 1 + len(FIELDS[sensor])))
+        tables[sensor].add(np.frombuffer(values).reshape(-1, 1 + len(samples.FIELDS[sensor])))
     return _Content(tables, zone, list(has))
 
 
 def _json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | None:
     """Time in seconds and values; None if nothing was measured."""
-    fields = FIELDS[sensor]
+    fields = samples.FIELDS[sensor]
     if all(item.get(name) in (None, "") for name in fields):
         return None
-    row = sample_row(item.get("time"), item, fields)
+    row = samples.sample_row(item.get("time"), item, fields)
     if row is None:
-        wrong = (name for name in fields if not math.isfinite(number(item.get(name))))
+        wrong = (name for name in fields if not math.isfinite(samples.number(item.get(name))))
         column = next(wrong, "time")
-        raise no_number(place, column, item.get(column))
+        raise samples.no_number(place, column, item.get(column))
     return row
 
 
