@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +20,6 @@ from sleepstage.io.source import Format, Source, StoredNight
 
 _Message = tuple[int, dict[int, Any]]
 """Kind of a message, and raw values of its fields by number."""
-_Level = tuple[int, int]
-"""FIT's seconds and a level of sleep, up to the next."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +53,8 @@ def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
                 raise
             _log.warning("left out %s", error)
             continue
-        decoder = _Decoder(messages)
-        records.take(f"{path}, record", enumerate(messages, 1), decoder.rows)
-        records.take(f"{path}, record", enumerate(decoder.levels(), 1), decoder.stage)
+        numbered = enumerate([*messages, (_LEVEL, {})], 1)  # the end of what is the last level
+        records.take(f"{path}, record", numbered, _Decoder(messages).rows)
     return nights_of_all(records)
 
 
@@ -96,7 +92,7 @@ class _Decoder:
         self._anchor = 0.0, 0  # s, and the count of 1/1024 s then
         self._count = 0  # the last of these counts
         self._walked: dict[int, int] = {}  # by activity type
-        self._levels: list[_Level] = []
+        self._level: tuple[int, int] | None = None  # of sleep: when it began, and which it is
 
     def _row(self, kind: str, start: float, end: float, value: float | str) -> Row:
         if start < _ABSOLUTE:
@@ -104,7 +100,7 @@ class _Decoder:
         return Row(kind, start + _EPOCH, end + _EPOCH, value, self._offset, self._source)
 
     def rows(self, message: _Message) -> Iterator[Row]:
-        """Heart rate and steps of a message."""
+        """Heart rate and steps of a message, and the level of sleep that it ends."""
         kind, fields = message
         self._time = fields.get(_TIME) or self._time
         if kind == _MONITORING:
@@ -117,7 +113,7 @@ class _Decoder:
         if kind == _HR:
             yield from self._beats(fields)
         if kind == _LEVEL:
-            self._levels.append((self._time, fields[0]))
+            yield from self._sleep(fields)
 
     def _steps(self, fields: dict[int, Any]) -> Iterator[Row]:
         """Steps since the message before of that activity; the first of a file has no such."""
@@ -146,15 +142,12 @@ class _Decoder:
             if bpm:
                 yield self._row(HEART_RATE, time, time, bpm)
 
-    def levels(self) -> Iterator[tuple[_Level, _Level]]:
-        """Levels of sleep, each with the next; the last of a file is a minute."""
-        last = [(self._levels[-1][0] + _MINUTE, 0)] if self._levels else []
-        return pairwise([*self._levels, *last])
-
-    def stage(self, pair: tuple[_Level, _Level]) -> Iterator[Row]:
-        """A level of sleep up to the next."""
-        (time, level), (after, _) = pair
-        yield self._row(SLEEP, time, after, _LEVELS[level])
+    def _sleep(self, fields: dict[int, Any]) -> Iterator[Row]:
+        """A level of sleep up to the next; the last of a file is a minute."""
+        before, self._level = self._level, (self._time, fields.get(0, len(_LEVELS)))
+        if before:
+            time, level = before
+            yield self._row(SLEEP, time, self._time if fields else time + _MINUTE, _LEVELS[level])
 
 
 def _utc_offset(message: _Message) -> int:
