@@ -173,18 +173,13 @@ def text_lines(
             if header:
                 header = False  # the first line that is no remark holds the names
                 continue
-            values = _numbers(text.strip().split(separator))
-            if len(values) == len(columns) and all(map(math.isfinite, values)):
+            values: list[float] = []
+            with suppress(ValueError):
+                values = list(map(float, text.strip().split(separator)))
+            right = len(values) == len(columns) and all(map(math.isfinite, values))
+            if right and "_" not in text:  # float takes 1_000
                 yield number, values
             else:
                 expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
                 found = repr(text.rstrip("\n")[:60])
                 yield number, f"{expected}, found {found}; correct or delete the line"
-
-
-def _numbers(fields: list[str]) -> list[float]:
-    """What the fields hold; nothing if one is no number."""
-    try:
-        return [] if "_" in "".join(fields) else list(map(float, fields))  # float takes 1_000
-    except ValueError:
-        return []
