@@ -30,8 +30,8 @@ _BEGINNING: Final = 4096  # bytes within which an export names itself
 _CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r"})  # names that apps give themselves hold some
 _CHUNK: Final = 1 << 18  # bytes
 _FIRST: Final = re.compile(rb"<(\w+)")
-_DATED: Final = (b"Record", b"Workout")  # elements with a start, to which a time zone may belong
-_TYPE: Final = re.compile(rb'Record\s[^<]*?\btype\s*=\s*"(\w+)"')
+_DATED: Final = (b"Record ", b"Workout ")  # elements with a start, to which a time zone may belong
+_TYPE: Final = re.compile(rb"""Record\b.*?\stype\s*=\s*["'](\w+)""", re.DOTALL)
 _ENCODING: Final = re.compile(rb"""\?xml\s.*?encoding\s*=\s*["']([^"']*)""", re.DOTALL)
 _END: Final = re.compile(rb"/HealthData\s*>|HealthData[^>]*/>")
 _ZONE: Final = "zone"
