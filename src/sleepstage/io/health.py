@@ -10,8 +10,7 @@ import re
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -42,7 +41,7 @@ APPLE_TYPES: Final = {
 BPM: Final = {"count/min": 1.0, "count/s": 60.0, "bpm": 1.0}
 """Units of heart rate, and their factors."""
 
-_LONGEST_SLEEP: Final = 86400.0  # s: some apps begin records and never end them
+_DAY: Final = 86400.0  # s: no sleep is longer, but some apps begin records and never end them
 _LAST: Final = 4e9  # Unix seconds, in 2096
 _MOST_SOURCES: Final = 1000  # watches, phones and apps
 _MOST_SLEEP: Final = 1_000_000  # records: a century of stages
@@ -135,13 +134,13 @@ def _columns() -> _Columns:
     return array("d"), array("d"), array("f"), array("h")
 
 
-@dataclass
 class _Person:
-    """Records of somebody, as they come; samples by source."""
+    """Records of somebody, as they come."""
 
-    heart_rate: defaultdict[str, _Columns] = field(default_factory=partial(defaultdict, _columns))
-    steps: defaultdict[str, _Columns] = field(default_factory=partial(defaultdict, _columns))
-    sleep: list[Row] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.samples: defaultdict[tuple[str, str], _Columns] = defaultdict(_columns)
+        """By kind and source."""
+        self.sleep: list[Row] = []
 
 
 class Records:
@@ -176,20 +175,20 @@ class Records:
     def _add(self, row: Row) -> None:
         """Add a row; raises ValueError if it can't be right."""
         kind, start, end, value, offset, source, name = row
-        if not 0 < start <= end < _LAST:
+        if not (0 < start <= end < _LAST and abs(offset) <= _DAY):
             span = f"from {start:.10g} to {end:.10g} s"
             raise ValueError(f"{kind} {span}: ends before it begins, or is not of this age")
         person = self.people[name]
         if kind == SLEEP:
             if not (stage := stage_of(str(value))):
                 raise ValueError(f"unknown sleep {value!r:.60}")
-            if end - start > _LONGEST_SLEEP:
+            if end - start > _DAY:
                 raise ValueError(f"sleep of {(end - start) / 3600:.0f} h")
             person.sleep.append(row._replace(value=stage))
             return
         if kind not in (HEART_RATE, STEPS) or not 0 <= (number := float(value)) <= MAX_STEPS:
             raise ValueError(f"value {value!r:.60} at {show_time(start)}")
-        columns = (person.heart_rate if kind == HEART_RATE else person.steps)[source]
+        columns = person.samples[kind, source]
         for column, part in zip(columns, (start, end, number, offset // 60), strict=True):
             column.append(part)
 
@@ -197,10 +196,9 @@ class Records:
         """Refuse what grows without end."""
         n_rows = 0
         for person in self.people.values():
-            series = [*person.heart_rate.values(), *person.steps.values()]
-            n_rows += sum(len(ends) for _, ends, *_ in series)
+            n_rows += sum(len(ends) for _, ends, *_ in person.samples.values())
             for found, limit, what in (
-                (len(series), _MOST_SOURCES, "sources of heart rate and steps"),
+                (len(person.samples), _MOST_SOURCES, "sources of heart rate and steps"),
                 (len(person.sleep), _MOST_SLEEP, "records of sleep"),
             ):
                 if found > limit:
@@ -210,15 +208,11 @@ class Records:
     def export(self, person: str = "", zones: dict[int, str] | None = None) -> Export:
         """All that was taken of somebody."""
         found = self.people[person]
-        beats, steps = (
-            {
-                source: Series(*(np.frombuffer(one, one.typecode) for one in columns)).in_order()
-                for source, columns in sources.items()
-                if len(columns[0])
-            }
-            for sources in (found.heart_rate, found.steps)
-        )
-        return Export(beats, steps, sorted(found.sleep), zones or {})
+        series: dict[str, dict[str, Series]] = {HEART_RATE: {}, STEPS: {}}
+        for (kind, source), columns in found.samples.items():
+            arrays = (np.frombuffer(one, one.typecode) for one in columns)
+            series[kind][source] = Series(*arrays).in_order()
+        return Export(**series, sleep=sorted(found.sleep), zones=zones or {})
 
     def report(self) -> None:
         """Log how many were left out, if any, and what was wrong with the first."""

@@ -182,7 +182,7 @@ def _rests(export: Export, recorded: Sequence[_Span], clock: _Clock) -> list[_Sp
     longest: dict[int, _Span] = {}
     for found in sorted(_stepless(walked, beats), key=lambda span: span.start - span.end):
         if _share_worn(found, beats.ends) >= _WORN:
-            span = found._replace(utc_offset=clock.set(found).utc_offset)
+            span = clock.set(found)
             if _day(span) not in {*taken, *longest}:
                 longest[_day(span)] = span
     return list(longest.values())

@@ -131,11 +131,11 @@ def nights_in(
     main = [times for times, _ in signals.values()]
     found = []
     for day, start, end in days_in(np.concatenate([[], *main]), name, utc_offset):
-        part = {}
-        for signal, (times, values) in signals.items():
-            inside = (times >= start) & (times <= end)
-            if inside.any():
-                part[signal] = times[inside], values[inside]
+        part = {
+            signal: (times[inside], values[inside])
+            for signal, (times, values) in signals.items()
+            if (inside := (times >= start) & (times <= end)).any()
+        }
         recording = Recording.from_arrays(
             **part,  # type: ignore[arg-type]  # its keywords are the signals
             subject=day,

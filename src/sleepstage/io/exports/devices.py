@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -34,17 +34,8 @@ _E4_SIGNALS: Final = {"ACC": ("motion", 3, 64.0), "HR": ("heart_rate", 1, 1.0)}
 _E4_FIRST: Final = 1.3e9  # Unix seconds, in 2011: no E4 is older
 
 
-class _Series(NamedTuple):
-    """A file of the E4."""
-
-    place: Place
-    signal: str
-    start: float
-    rate: float
-
-
-def _series(place: Place) -> _Series | None:
-    """What a file of the E4 holds; None if it is none."""
+def _series(place: Place) -> tuple[str, float, float] | None:
+    """What a file of the E4 holds, its start and its rate; None if it is none."""
     named = _E4_NAME.fullmatch(place.name)
     if named is None:
         return None
@@ -55,7 +46,7 @@ def _series(place: Place) -> _Series | None:
     except ValueError:
         return None
     right = len(rows[0]) == len(rows[1]) == _E4_SIGNALS[signal][1] and start > _E4_FIRST
-    return _Series(place, signal, start, rate) if right and rate > 0 else None
+    return (signal, start, rate) if right and rate > 0 else None
 
 
 def _find_e4(_: Path, files: Sequence[Path]) -> list[Source]:
@@ -70,16 +61,18 @@ def _find_e4(_: Path, files: Sequence[Path]) -> list[Source]:
 
 
 def _read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
-    found = [one for path in files for place in places_in(path) if (one := _series(place))]
-    folders = {PurePosixPath(one.place.member).parent for one in found}
+    places = [place for path in files for place in places_in(path)]
+    found = {place: series for place in places if (series := _series(place))}
+    folders = {PurePosixPath(place.member).parent for place in found}
     if len(folders) > 1:
         msg = f"{files[0]}: holds {len(folders)} sessions; unpack it, and give the folder"
         raise DataError(msg)
-    return nights_in(str(files[0]), {_E4_SIGNALS[one.signal][0]: _values(one) for one in found})
+    signals = {_E4_SIGNALS[one[0]][0]: _values(place, *one) for place, one in found.items()}
+    return nights_in(str(files[0]), signals)
 
 
-def _values(series: _Series) -> Signal:
-    place, (_, width, units) = series.place, _E4_SIGNALS[series.signal]
+def _values(place: Place, signal: str, start: float, rate: float) -> Signal:
+    _, width, units = _E4_SIGNALS[signal]
     try:
         with place.text() as text, warnings.catch_warnings(action="ignore"):  # of an empty file
             lines = bounded_lines(text, place.path)
@@ -89,7 +82,7 @@ def _values(series: _Series) -> Signal:
     if not table.size or table.shape[1] != width or not np.isfinite(table).all():
         msg = f"{place}, below line 2: expected lines of {width} numbers; export it again"
         raise DataError(msg)
-    times = series.start + np.arange(len(table)) / series.rate
+    times = start + np.arange(len(table)) / rate
     return times, (table[:, 0] if width == 1 else table) / units
 
 
