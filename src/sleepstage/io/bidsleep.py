@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading
+from sleepstage.io.files import MAX_MATLAB_BYTES, explaining, read_text_table, reading
 from sleepstage.io.source import Source, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
@@ -132,14 +132,10 @@ def _read_labels(path: Path) -> tuple[datetime, NDArray[np.int8]]:
     with reading(path):
         MAX_MATLAB_BYTES.require(path.stat().st_size, str(path))
         content = path.read_bytes()
-    try:
+    # scipy fails in many ways over a damaged file.
+    with explaining(f"{path}: can't be read as a file of MATLAB 5", "get it again", Exception):
         MAX_MATLAB_BYTES.require(_unpacked_size(content), str(path))
         found = loadmat(BytesIO(content), variable_names=wanted)
-    except DataError:
-        raise
-    except Exception as error:  # scipy fails in many ways over a damaged file
-        msg = f"{path}: can't be read as a file of MATLAB 5 ({error}); get it again"
-        raise DataError(msg) from error
     for name in wanted:
         if name not in found:
             raise DataError(f"{path}: has no {name}; expected {' and '.join(wanted)}")

@@ -20,7 +20,7 @@ from sleepstage.io.clocks import (
     seconds_of_numbers,
     seconds_of_texts,
 )
-from sleepstage.io.files import MAX_ROWS, reading, table_errors
+from sleepstage.io.files import MAX_ROWS, explaining, reading, table_errors
 from sleepstage.io.names import SIGNALS, Name, columns_for, describe, parse_name
 from sleepstage.io.source import NO_OPTIONS, Options
 from sleepstage.io.text import Layout, layout_of, read_frame, split
@@ -83,12 +83,9 @@ def _frame(layout: Layout, chosen: Sequence[int]) -> pl.DataFrame:
 
 @contextmanager
 def _reading_parquet(path: Path) -> Iterator[None]:
-    try:
-        with reading(path):
-            yield
-    except table_errors() as error:
-        what = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a table of numbers in Parquet ({what})") from error
+    what = f"{path}: not a table of numbers in Parquet"
+    with explaining(what, "write it again", *table_errors()), reading(path):
+        yield
 
 
 def read_columns(

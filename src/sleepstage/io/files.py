@@ -18,7 +18,7 @@ from typing import IO, AnyStr, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.errors import DataError
+from sleepstage.errors import DataError, SleepstageError
 
 
 class Limit(NamedTuple):
@@ -145,6 +145,18 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def explaining(what: str, advice: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Raise a `DataError` in place of these errors of a library."""
+    try:
+        yield
+    except SleepstageError:
+        raise
+    except errors as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:100]
+        raise DataError(f"{what} ({reason}); {advice}") from error
 
 
 def beginning_of(path: Path, size: int) -> bytes:

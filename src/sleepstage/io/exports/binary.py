@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.files import MAX_ROWS, beginning_of
+from sleepstage.errors import needs_extra
+from sleepstage.io.files import MAX_ROWS, beginning_of, explaining
 from sleepstage.io.source import Format, Source, StoredNight, nights_in
 
 _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
@@ -46,14 +46,13 @@ def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
 
 
 def _samples(path: Path) -> _Samples:
-    with needs_extra(f"reading {path.suffix} files", "devices"):
-        try:
-            return _READERS[path.suffix.lower()](path)
-        except (ImportError, DataError):
-            raise
-        except Exception as error:  # these libraries fail in many ways over damaged files
-            msg = f"{path}: can't be read as {path.suffix} ({str(error)[:100]}); copy it again"
-            raise DataError(msg) from error
+    kind = path.suffix
+    # These libraries fail in many ways over damaged files.
+    with (
+        explaining(f"{path}: can't be read as {kind}", "copy it again", Exception),
+        needs_extra(f"reading {kind} files", "devices"),
+    ):
+        return _READERS[kind.lower()](path)
 
 
 def _cwa(path: Path) -> _Samples:

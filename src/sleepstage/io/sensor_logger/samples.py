@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place
-from sleepstage.io.files import MAX_ROWS, MAX_VALUE, table_errors
+from sleepstage.io.files import MAX_ROWS, MAX_VALUE, explaining, table_errors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -175,7 +175,8 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
     chosen = {names[header.index(name)]: name for name in (*columns, ELAPSED) if name in header}
     line = 2
     for block in _blocks(file, table.name):
-        try:
+        what = f"{table.name}, from line {line} on: no table"
+        with explaining(what, "export it again", *table_errors()):
             frame = pl.read_csv(
                 ",".join(names).encode() + b"\n" + block,
                 schema=dict.fromkeys(names, pl.String),
@@ -183,10 +184,6 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
                 encoding="utf8-lossy",
                 glob=False,
             )
-        except table_errors() as error:
-            what = str(error).splitlines()[0][:100]
-            msg = f"{table.name}, from line {line} on: no table ({what}); export it again"
-            raise DataError(msg) from error
         texts = frame.rename(chosen)
         if ELAPSED in header:
             table.note_start(texts["time"][0], texts[ELAPSED][0])

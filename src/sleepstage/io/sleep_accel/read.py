@@ -24,7 +24,7 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
-from sleepstage.io.files import read_text_table, reading, table_errors
+from sleepstage.io.files import explaining, read_text_table, reading, table_errors
 from sleepstage.io.source import Source, attribution, one_night
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
@@ -229,15 +229,11 @@ def read_summary(path: Path) -> NDArray[np.float64]:
         return LAYOUT["summary_csv"].read(path)
     import polars as pl
 
-    try:
-        with reading(path):
-            frame = read_parquet(path, _SUMMARY_COLUMNS)
+    what = f"{path}: not a motion summary"
+    with explaining(what, "prepare it again", *table_errors()), reading(path):
+        frame = read_parquet(path, _SUMMARY_COLUMNS)
         require_numbers(path, frame)
-        frame = frame.cast(pl.Float64)
-    except table_errors() as error:
-        msg = f"{path}: not a motion summary ({str(error).splitlines()[0]}); prepare it again"
-        raise DataError(msg) from error
-    return np.ascontiguousarray(frame.to_numpy())
+        return np.ascontiguousarray(frame.cast(pl.Float64).to_numpy())
 
 
 def summary_source(path: Path) -> str | None:
