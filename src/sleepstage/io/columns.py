@@ -171,9 +171,7 @@ def _factor(path: Path, name: Name) -> float:
 
 def _as_numbers(column: pl.Series) -> pl.Series:
     """Numbers, and null for what is none."""
-    import polars as pl
-
-    return column.cast(pl.Float64, strict=False)
+    return column.cast(float, strict=False)
 
 
 def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
@@ -233,10 +231,8 @@ def _times(
 
 def _people(columns: Sequence[pl.Series]) -> NDArray[np.object_] | None:
     """Who each row is of, by the first column that names several, and each more than once."""
-    import polars as pl
-
     for column in columns:
-        whose = column.cast(pl.String).fill_null("")
+        whose = column.cast(str).fill_null("")
         if 1 < whose.n_unique() <= len(whose) / 2:
             return np.asarray(whose.to_numpy(), dtype=object)
     return None
@@ -323,9 +319,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 def require_numbers(path: Path, frame: pl.DataFrame) -> None:
     """Refuse columns, other than text, of which a cast to numbers fails or gives odd ones."""
-    import polars as pl
-
     for name, kind in frame.schema.items():
-        if not (kind.is_numeric() or isinstance(kind, pl.String | pl.Null)):
+        if not (kind.is_numeric() or str(kind) in ("String", "Null")):
             msg = f"{path}: column {name!r} is of type {str(kind)[:60]}; write it as numbers"
             raise DataError(msg)

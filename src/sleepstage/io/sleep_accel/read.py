@@ -227,13 +227,11 @@ def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
         return LAYOUT["summary_csv"].read(path)
-    import polars as pl
-
     what = f"{path}: not a motion summary"
     with explaining(what, "prepare it again", *table_errors()), reading(path):
         frame = read_parquet(path, _SUMMARY_COLUMNS)
         require_numbers(path, frame)
-        return np.ascontiguousarray(frame.cast(pl.Float64).to_numpy())
+        return np.column_stack([column.cast(float).to_numpy() for column in frame])
 
 
 def summary_source(path: Path) -> str | None:
