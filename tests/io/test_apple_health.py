@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleepstage.errors import DataError
-from sleepstage.io.apple_health import FORMAT
 from sleepstage.io.clocks import moment as read_moment
+from sleepstage.io.registry import FORMATS
 from sleepstage.io.source import Options, StoredNight
 from tests.helpers.apple_export import (
     HEAD,
@@ -29,6 +29,8 @@ from tests.helpers.apple_export import (
     write_xml,
     write_zip,
 )
+
+FORMAT = FORMATS["apple-health"]
 
 BED = moment("2024-03-12 23:00:00 +0100")
 UP = moment("2024-03-13 07:00:00 +0100")

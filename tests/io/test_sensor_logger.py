@@ -23,10 +23,12 @@ from upath import UPath
 from sleepstage.core.motion import summarise_night
 from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
-from sleepstage.io.sensor_logger.nights import FORMAT
+from sleepstage.io.registry import FORMATS
 from sleepstage.io.sensor_logger.samples import sample_row
 from sleepstage.io.source import Options
 from sleepstage.server.sensor_logger import read_push
+
+FORMAT = FORMATS["sensor-logger"]
 
 T0 = 1_711_843_200_123_456_789  # ns: 2024-03-31 01:00 in Berlin, where clocks change at 02:00
 G = 9.80665

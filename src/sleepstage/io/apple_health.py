@@ -24,7 +24,7 @@ from sleepstage.io.clocks import moment
 from sleepstage.io.files import MAX_VALUE, beginning_of
 from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, Export, Records, Row
 from sleepstage.io.nights import nights_of
-from sleepstage.io.source import Format, Options, Progress, StoredNight, each_file
+from sleepstage.io.source import Options, Progress, StoredNight
 
 _BEGINNING: Final = 4096  # bytes within which an export names itself
 _CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r"})  # names that apps give themselves hold some
@@ -143,7 +143,8 @@ def _attributes(tag: bytes) -> dict[str, str]:
     return found
 
 
-def _holds_export(path: Path) -> bool:
+def holds_export(path: Path) -> bool:
+    """Recognise an export."""
     if path.suffix.lower() == ".zip":
         names = member_names(path)
         return names is not None and _export_in(names) is not None
@@ -168,9 +169,10 @@ def _export_in(names: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _read(
+def read(
     files: Sequence[Path], on_progress: Progress | None, options: Options
 ) -> list[StoredNight]:
+    """Nights of an export."""
     (path,) = files
     names = member_names(path)
     member = "" if names is None else _export_in(names)
@@ -180,11 +182,3 @@ def _read(
     with place.open() as (file, size):
         export = _read_export(file, size, str(place), on_progress)
     return nights_of(export, str(path), options)
-
-
-FORMAT: Final = Format(
-    "apple-health",
-    "an export of Apple Health (export.zip or export.xml)",
-    each_file(_holds_export),
-    _read,
-)

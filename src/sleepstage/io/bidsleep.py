@@ -24,7 +24,7 @@ from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import MAX_MATLAB_BYTES, explaining, read_text_table, reading
-from sleepstage.io.source import Source, attribution, one_night
+from sleepstage.io.source import Source, attribution
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 ATTRIBUTION: Final = attribution(
@@ -192,20 +192,14 @@ def _stages(path: Path, codes: NDArray[Any]) -> NDArray[np.int8]:
     return np.array(_STAGES, dtype=np.int8)[codes.astype(np.intp)]
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Source]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
+    """The night of a folder."""
     here = {path.name: path for path in files}
     together = tuple(here[name] for name in (_MOTION, _HEART_RATE, _LABELS) if name in here)
     # By their names: where the labels are damaged, it shall not be taken for a night without any.
     return [Source("", together)] if _LABELS in here and len(together) > 1 else []
 
 
-def _read(files: Sequence[Path]) -> Recording:
+def read_files(files: Sequence[Path]) -> Recording:
+    """The night of a folder, by one of its files."""
     return read_night(files[0].parent)
-
-
-FORMAT: Final = one_night(
-    "bidsleep",
-    "a night of BIDSleep (motion.csv, hr.csv, labels.mat)",
-    _find,
-    _read,
-)

@@ -17,21 +17,30 @@ from sleepstage.io.exports import binary, devices, garmin, people
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
-from sleepstage.io.source import NO_OPTIONS, Format, Options, Progress, Source, StoredNight
+from sleepstage.io.source import (
+    NO_OPTIONS,
+    Format,
+    Options,
+    Progress,
+    Source,
+    StoredNight,
+    each_file,
+    one_night,
+)
 
 _IN_ORDER: Final = (
-    apple_health.FORMAT,
-    sensor_logger.FORMAT,
-    bidsleep.FORMAT,
-    sleep_accel.FORMAT,
-    people.FORMAT,
-    devices.E4,
-    devices.RAW,
-    devices.SQLITE,
-    garmin.FORMAT,
-    binary.FORMAT,
-    tables.APP_FORMAT,
-    tables.FORMAT,
+    Format("apple-health", each_file(apple_health.holds_export), apple_health.read),
+    one_night("sensor-logger", sensor_logger.find, sensor_logger.read_night),
+    one_night("bidsleep", bidsleep.find, bidsleep.read_files),
+    one_night("sleep-accel", sleep_accel.find, sleep_accel.read_files),
+    Format("records", people.find, people.read),
+    Format("empatica-e4", devices.find_e4, devices.read_e4),
+    Format("raw-csv", each_file(devices.is_raw), devices.read_raw),
+    Format("sensor-logger-sqlite", each_file(devices.is_sqlite), devices.refuse_sqlite),
+    Format("garmin-fit", garmin.find, garmin.read),
+    Format("raw-binary", binary.find, binary.read),
+    Format("sleep-accel-app", tables.find_app, tables.read, tables.hold_several),
+    Format("tables", tables.find, tables.read, tables.hold_several),
 )
 _DESCRIBED: Final = 3  # tables that an error describes
 FORMATS: Final = MappingProxyType({one.name: one for one in _IN_ORDER})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -23,6 +25,9 @@ Progress = Callable[[int, int, str], None]
 
 Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Times in seconds and values, as `Recording.from_arrays` takes them."""
+
+_SOURCE: Final = files(__package__).joinpath("formats.toml").read_text(encoding="utf-8")
+_TITLES: Final[dict[str, str]] = tomllib.loads(_SOURCE)
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +82,6 @@ class Format:
 
     name: str
     """As ``--format`` takes it."""
-    title: str
-    """For people."""
     find: Callable[[Path, Sequence[Path]], list[Source]]
     """Takes a folder and the files directly in it that nobody has claimed, and gives those that
     hold this format, by what is in them. Opens files, and reads their beginnings at most.
@@ -88,6 +91,11 @@ class Format:
     states; gives the nights in them. Raises `DataError` where there can be none."""
     several: Callable[[Sequence[Path], Options], bool] = lambda *_: True
     """Whether files hold several nights, which are best found in one go; they may be remote."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return _TITLES[self.name]
 
 
 def days_in(
@@ -153,7 +161,6 @@ def each_file(is_one: Callable[[Path], bool]) -> Callable[[Path, Sequence[Path]]
 
 def one_night(
     name: str,
-    title: str,
     find: Callable[[Path, Sequence[Path]], list[Source]],
     read: Callable[[Sequence[Path]], Recording],
 ) -> Format:
@@ -162,7 +169,7 @@ def one_night(
     def nights(files: Sequence[Path], *_: object) -> list[StoredNight]:
         return [StoredNight("", partial(read, tuple(files)))]
 
-    return Format(name, title, find, nights, several=lambda *_: False)
+    return Format(name, find, nights, several=lambda *_: False)
 
 
 def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sleepstage.errors import needs_extra
 from sleepstage.io.files import MAX_ROWS, beginning_of, explaining
-from sleepstage.io.source import Format, Source, StoredNight, nights_in
+from sleepstage.io.source import Source, StoredNight, nights_in
 
 _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
 """Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""
@@ -27,7 +27,7 @@ _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
 _MAGIC: Final = {".cwa": b"MD", ".gt3x": b"PK", ".avro": b"Obj\x01"}
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Source]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
     """Each file is a recording, but those of Empatica are named ``<participant>_<start>``."""
     groups: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files:
@@ -38,7 +38,8 @@ def _find(_: Path, files: Sequence[Path]) -> list[Source]:
     return [Source(name or one[0].stem, tuple(one)) for name, one in groups.items()]
 
 
-def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+def read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    """The recording, by day if it is longer."""
     parts = [_samples(path) for path in files]
     times, xyz = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
     MAX_ROWS.require(len(times), str(files[0]))
@@ -101,10 +102,3 @@ _READERS: Final[dict[str, Callable[[Path], _Samples]]] = {
     ".gt3x": _gt3x,
     ".avro": _avro,
 }
-
-FORMAT: Final = Format(
-    "raw-binary",
-    "raw acceleration of Axivity (.cwa), ActiGraph (.gt3x) or Empatica EmbracePlus (.avro)",
-    _find,
-    _read,
-)

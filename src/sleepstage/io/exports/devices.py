@@ -25,7 +25,7 @@ from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.columns import read_columns
 from sleepstage.io.files import beginning_of, bounded_lines
-from sleepstage.io.source import Format, Options, Signal, Source, StoredNight, each_file, nights_in
+from sleepstage.io.source import Options, Signal, Source, StoredNight, nights_in
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
@@ -49,7 +49,7 @@ def _series(place: Place) -> tuple[str, float, float] | None:
     return (signal, start, rate) if right and rate > 0 else None
 
 
-def _find_e4(_: Path, files: Sequence[Path]) -> list[Source]:
+def find_e4(_: Path, files: Sequence[Path]) -> list[Source]:
     """A zip is a session, and so are the files of a folder that are named alike."""
     groups = defaultdict(list)
     for path in files:
@@ -60,7 +60,8 @@ def _find_e4(_: Path, files: Sequence[Path]) -> list[Source]:
     return [Source(name, tuple(paths)) for name, paths in groups.items()]
 
 
-def _read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
+def read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    """A session of the E4."""
     places = [place for path in files for place in places_in(path)]
     found = {place: series for place in places if (series := _series(place))}
     folders = {PurePosixPath(place.member).parent for place in found}
@@ -86,23 +87,18 @@ def _values(place: Place, signal: str, start: float, rate: float) -> Signal:
     return times, (table[:, 0] if width == 1 else table) / units
 
 
-E4: Final = Format(
-    "empatica-e4",
-    "a session of Empatica E4 (ACC.csv, HR.csv, or their zip)",
-    _find_e4,
-    _read_e4,
-)
-
 _MADE: Final = re.compile(r"-+ *Data File Created By ActiGraph|Time,Accel-X \(g\)", re.IGNORECASE)
 _RATE: Final = re.compile(r"\bat (\d+) Hz")
 _DATES: Final = re.compile(r"date format ([Mdy/.-]+)")
 
 
-def _is_raw(path: Path) -> bool:
+def is_raw(path: Path) -> bool:
+    """Recognise a table of raw acceleration."""
     return path.suffix.lower() == ".csv" and bool(_MADE.match(Place(path).beginning()))
 
 
-def _read_raw(files: Sequence[Path], _: object, options: Options) -> list[StoredNight]:
+def read_raw(files: Sequence[Path], _: object, options: Options) -> list[StoredNight]:
+    """Its acceleration, by day if it is longer."""
     (path,) = files
     lines = [line.strip() for line in Place(path).beginning().splitlines()[:12]]
     said = dict(line.rsplit(maxsplit=1) for line in lines if " " in line)
@@ -138,29 +134,16 @@ def _sampling(
         ) from error
 
 
-RAW: Final = Format(
-    "raw-csv",
-    "raw acceleration of ActiGraph or Axivity (CSV below a preamble, or with units in its names)",
-    each_file(_is_raw),
-    _read_raw,
-)
-
 _SQLITE: Final = b"SQLite format 3\x00"
 
 
-def _is_recording(path: Path) -> bool:
+def is_sqlite(path: Path) -> bool:
+    """Recognise a recording of Sensor Logger."""
     pages = beginning_of(path, 1 << 16)  # the first declare the tables
     return pages.startswith(_SQLITE) and b"seconds_elapsed" in pages
 
 
-def _refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
+def refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
+    """Say what to export in its place."""
     msg = f"{files[0]}: Sensor Logger's SQLite is not read; export it as zip or JSON from the app"
     raise DataError(msg)
-
-
-SQLITE: Final = Format(
-    "sensor-logger-sqlite",
-    "SQLite of Sensor Logger (to be exported as zip or JSON)",
-    each_file(_is_recording),
-    _refuse_sqlite,
-)

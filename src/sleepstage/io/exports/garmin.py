@@ -16,7 +16,7 @@ from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.files import beginning_of
 from sleepstage.io.health import HEART_RATE, SLEEP, STEPS, Records, Row
 from sleepstage.io.nights import nights_of_all
-from sleepstage.io.source import Format, Source, StoredNight
+from sleepstage.io.source import Source, StoredNight
 
 _Message = tuple[int, dict[int, Any]]
 """Kind of a message, and raw values of its fields by number."""
@@ -33,7 +33,7 @@ _ON_FOOT: Final = (1, 6)  # activity types whose cycles are steps: running, walk
 _LEVELS: Final = ("unmeasurable", "awake", "light", "deep", "rem")
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Source]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
     """The files of a folder, of which a watch writes several a day, are one person's."""
     ours = tuple(path for path in files if _is_fit(path))
     return [Source(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
@@ -43,7 +43,8 @@ def _is_fit(path: Path) -> bool:
     return path.suffix.lower() == ".fit" and beginning_of(path, 12)[8:] == b".FIT"
 
 
-def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+def read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    """Nights of a watch; a damaged file of several is left out."""
     records = Records(str(files[0]))
     for path in files:
         try:
@@ -159,11 +160,3 @@ def _utc_offset(message: _Message) -> int:
 def _values(value: Any) -> Sequence[Any]:
     """Of an array, a single value or none."""
     return () if value is None else value if isinstance(value, tuple | list | bytes) else (value,)
-
-
-FORMAT: Final = Format(
-    "garmin-fit",
-    "FIT files of Garmin (monitoring, sleep, activities)",
-    _find,
-    _read,
-)

@@ -38,7 +38,7 @@ from sleepstage.io.health import (
     stage_of,
 )
 from sleepstage.io.nights import nights_of_all
-from sleepstage.io.source import Format, Options, Progress, Source, StoredNight
+from sleepstage.io.source import Options, Source, StoredNight
 
 _Parse = Callable[[Any], Iterator[Row]]
 
@@ -113,7 +113,7 @@ def _kinds(place: Place) -> set[str]:
     return {_ALL if kind == _OTHER else kind for kind in kinds if kind}  # a table of all types
 
 
-def _find(folder: Path, files: Sequence[Path]) -> list[Source]:
+def find(folder: Path, files: Sequence[Path]) -> list[Source]:
     """Files of a person: all, if each has something else, or else those that are named alike."""
     kinds = {path: set().union(*map(_kinds, places_in(path))) - {_ZONE} for path in files}
     ours = [path for path, found in kinds.items() if found]
@@ -133,7 +133,8 @@ def _find(folder: Path, files: Sequence[Path]) -> list[Source]:
     return found
 
 
-def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
+def read(files: Sequence[Path], _: object, options: Options) -> list[StoredNight]:
+    """Nights of everybody."""
     records = Records(str(files[0]))
     stated = ZoneInfo(options.timezone) if options.timezone else None
     places = {
@@ -258,11 +259,3 @@ def _takeout_sleep(zone: tzinfo, record: dict[str, Any]) -> Iterator[Row]:
     for level in (*levels["data"], *levels.get("shortData", ())):
         time, offset = moment(level["dateTime"], zone)
         yield Row(SLEEP, time, time + float(level["seconds"]), level["level"], offset)
-
-
-FORMAT: Final = Format(
-    "records",
-    "records of Health Auto Export, Fitbit (Google Takeout), Fitabase, or Apple Health as CSV",
-    _find,
-    _read,
-)

@@ -26,7 +26,7 @@ from sleepstage.io.archives import Place, member_names, places_in
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import beginning_of
 from sleepstage.io.sensor_logger import samples
-from sleepstage.io.source import Source, one_night
+from sleepstage.io.source import Source
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ _ARRAY: Final = re.compile(rb"\s*\[\s*\{")
 _KEYS: Final = (re.compile(rb'"sensor"\s*:'), re.compile(rb'"time"\s*:'))
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Source]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
+    """Recordings in archives, in JSON and unpacked."""
     found = [Source(path.stem, (path,)) for path in files if _holds_recording(path)]
     return [*found, *_unpacked(files)]
 
@@ -95,7 +96,8 @@ class _Content(NamedTuple):
     has: Sequence[str]
 
 
-def _read_night(files: Sequence[Path]) -> Recording:
+def read_night(files: Sequence[Path]) -> Recording:
+    """What is recorded in files of one recording."""
     first = files[0]
     if first.suffix.lower() == ".json":
         return _recording(_read_json(first), first)
@@ -199,11 +201,3 @@ def _json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | No
         column = next(wrong, "time")
         raise samples.no_number(place, column, item.get(column))
     return row
-
-
-FORMAT: Final = one_night(
-    "sensor-logger",
-    "a recording of Sensor Logger (zip, folder of CSV or JSON)",
-    _find,
-    _read_night,
-)

@@ -25,7 +25,7 @@ from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
 from sleepstage.io.files import explaining, read_text_table, reading, table_errors
-from sleepstage.io.source import Source, attribution, one_night
+from sleepstage.io.source import Source, attribution
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 ATTRIBUTION: Final = attribution(
@@ -108,7 +108,7 @@ def find_subjects(directory: str | Path) -> list[str]:
     Raises `DataError` if `directory` has none of the dataset's files.
     """
     directory = Path(directory)
-    subjects = [found.name for found in _find(directory, ())]
+    subjects = [found.name for found in find(directory, ())]
     if not subjects:
         folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
         raise DataError(f"{directory}: not a sleep-accel dataset; expected files in {folders}")
@@ -247,7 +247,7 @@ def summary_source(path: Path) -> str | None:
     return None
 
 
-def _find(directory: Path, _: Sequence[Path]) -> list[Source]:
+def find(directory: Path, _: Sequence[Path]) -> list[Source]:
     """People by the names of their files; the folder is the dataset's own."""
     files = defaultdict(list)
     for table in LAYOUT.values():
@@ -261,15 +261,8 @@ def _find(directory: Path, _: Sequence[Path]) -> list[Source]:
     return [Source(subject, (*files[subject], *marker)) for subject in subjects]
 
 
-def _read(files: Sequence[Path]) -> Recording:
+def read_files(files: Sequence[Path]) -> Recording:
+    """The night of somebody, by one of the files."""
     path = files[0]
     (ending,) = (table.ending for table in LAYOUT.values() if path.name.endswith(table.ending))
     return read_subject(path.parents[1], path.name.removesuffix(ending))
-
-
-FORMAT: Final = one_night(
-    "sleep-accel",
-    "people of the dataset sleep-accel (heart_rate/, motion/, ...)",
-    _find,
-    _read,
-)
