@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -25,9 +23,6 @@ Progress = Callable[[int, int, str], None]
 
 Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Times in seconds and values, as `Recording.from_arrays` takes them."""
-
-_SOURCE: Final = files(__package__).joinpath("formats.toml").read_text(encoding="utf-8")
-_TITLES: Final[dict[str, str]] = tomllib.loads(_SOURCE)
 
 _log = logging.getLogger(__name__)
 
@@ -74,28 +69,6 @@ class StoredNight:
     """What it is read from."""
     whole_day: bool = False
     """True if a night is still to be found in it."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """One kind of input."""
-
-    name: str
-    """As ``--format`` takes it."""
-    find: Callable[[Path, Sequence[Path]], list[Source]]
-    """Takes a folder and the files directly in it that nobody has claimed, and gives those that
-    hold this format, by what is in them. Opens files, and reads their beginnings at most.
-    Paths may be local or, by way of `universal_pathlib`, of any file system."""
-    read: Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]
-    """Takes local files that `find` put together, a callable for progress, and what the user
-    states; gives the nights in them. Raises `DataError` where there can be none."""
-    several: Callable[[Sequence[Path], Options], bool] = lambda *_: True
-    """Whether files hold several nights, which are best found in one go; they may be remote."""
-
-    @property
-    def title(self) -> str:
-        """For people."""
-        return _TITLES[self.name]
 
 
 def days_in(
@@ -152,24 +125,6 @@ def nights_in(
         )
         found.append(StoredNight(day, partial(replace, recording), whole_day=bool(day)))
     return found
-
-
-def each_file(is_one: Callable[[Path], bool]) -> Callable[[Path, Sequence[Path]], list[Source]]:
-    """A way to find a format of which each file is a source of its own."""
-    return lambda _, files: [Source(one.stem, (one,)) for one in files if is_one(one)]
-
-
-def one_night(
-    name: str,
-    find: Callable[[Path, Sequence[Path]], list[Source]],
-    read: Callable[[Sequence[Path]], Recording],
-) -> Format:
-    """A format whose sources are one night each; `read` can be pickled."""
-
-    def nights(files: Sequence[Path], *_: object) -> list[StoredNight]:
-        return [StoredNight("", partial(read, tuple(files)))]
-
-    return Format(name, find, nights, several=lambda *_: False)
 
 
 def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:
