@@ -46,16 +46,16 @@ _STAGES: Final = (Stage.WAKE, Stage.N1, Stage.N2, Stage.N3, Stage.REM, Stage.UNS
 """By their codes in ``labels.mat``."""
 
 
-def read_night(folder: str | Path) -> Recording:
+def read_night(files: Sequence[Path]) -> Recording:
     """One night of the dataset, in Unix seconds, from the first labelled epoch to the last.
 
-    The folder is ``<person>/<night>``; either signal may be missing. Samples from before are kept
+    The files are of one folder; either signal may be missing. Samples from before are kept
     as history, those from after are left out. The headband's own labels are not read.
 
     Raises `DataError` if a file is broken, naming it, or if signals and labels are not of the same
     night; `MissingExtraError` if scipy is not installed.
     """
-    folder = Path(folder)
+    folder = files[0].parent
     clock, stages = _read_labels(folder / _LABELS)
     signals = _read_signals(folder)
     first = float(next(iter(signals.values()))[:, 0].min())
@@ -198,8 +198,3 @@ def find(_: Path, files: Sequence[Path]) -> list[Source]:
     together = tuple(here[name] for name in (_MOTION, _HEART_RATE, _LABELS) if name in here)
     # By their names: where the labels are damaged, it shall not be taken for a night without any.
     return [Source("", together)] if _LABELS in here and len(together) > 1 else []
-
-
-def read_files(files: Sequence[Path]) -> Recording:
-    """The night of a folder, by one of its files."""
-    return read_night(files[0].parent)

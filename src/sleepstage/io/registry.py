@@ -70,7 +70,7 @@ def _one_night(name: str, find: _Find, read: Callable[[Sequence[Path]], Recordin
 _IN_ORDER: Final = (
     Format("apple-health", _each_file(apple_health.holds_export), apple_health.read),
     _one_night("sensor-logger", sensor_logger.find, sensor_logger.read_night),
-    _one_night("bidsleep", bidsleep.find, bidsleep.read_files),
+    _one_night("bidsleep", bidsleep.find, bidsleep.read_night),
     _one_night("sleep-accel", sleep_accel.find, sleep_accel.read_files),
     Format("records", people.find, people.read),
     Format("empatica-e4", devices.find_e4, devices.read_e4),

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -88,12 +88,8 @@ def _sensor_of(place: Place) -> tuple[str, bool]:
     return next(known, named), True
 
 
-class _Content(NamedTuple):
-    """What is in a recording: tables by sensor, its time zone, and all sensors it has."""
-
-    tables: dict[str, samples.SensorTable]
-    zone: str
-    has: Sequence[str]
+_Content = tuple[dict[str, samples.SensorTable], str, Sequence[str]]
+"""What is in a recording: tables by sensor, its time zone, and all sensors it has."""
 
 
 def read_night(files: Sequence[Path]) -> Recording:
@@ -117,14 +113,15 @@ def read_night(files: Sequence[Path]) -> Recording:
 
 
 def _recording(content: _Content, path: Path) -> Recording:
-    tables = {sensor: table.joined() for sensor, table in content.tables.items()}
-    pairs = {sensor: samples.times_and_values(rows) for sensor, rows in tables.items() if len(rows)}
+    tables, zone, has = content
+    joined = {sensor: table.joined() for sensor, table in tables.items()}
+    pairs = {sensor: samples.times_and_values(rows) for sensor, rows in joined.items() if len(rows)}
     if _NEEDED.isdisjoint(pairs):
         raise DataError(
-            f"{path}: has {', '.join(content.has)[:200] or 'nothing'}, and no samples of Heart "
+            f"{path}: has {', '.join(has)[:200] or 'nothing'}, and no samples of Heart "
             "Rate or Wrist Motion; record at least one of them with the app on the watch"
         )
-    names = {sensor: table.name for sensor, table in content.tables.items()}
+    names = {sensor: table.name for sensor, table in tables.items()}
     steps = None
     if "pedometer" in pairs:
         counts = Samples.clean(*pairs["pedometer"], name=names["pedometer"])
@@ -134,7 +131,7 @@ def _recording(content: _Content, path: Path) -> Recording:
     start = None
     if "wristmotion" not in pairs:
         times = pairs["heartrate"][0]
-        of_it = times[times >= content.tables["heartrate"].begun]
+        of_it = times[times >= tables["heartrate"].begun]
         start = float(of_it.min()) if len(of_it) else None
     recording = Recording.from_arrays(
         start=start,
@@ -143,7 +140,7 @@ def _recording(content: _Content, path: Path) -> Recording:
         steps=steps,
         names={signal: names[sensor] for signal, sensor in signals.items() if sensor in names},
     )
-    return replace(recording, utc_offset=_utc_offset(content.zone, recording.start, path))
+    return replace(recording, utc_offset=_utc_offset(zone, recording.start, path))
 
 
 def _utc_offset(zone: str, time: float, path: Path) -> int:
@@ -164,7 +161,7 @@ def _read_csv(places: dict[str, Place]) -> _Content:
                 samples.read_table(file, ("time", *fields), table)
     metadata = places[_METADATA].first_row() if _METADATA in places else {}
     zone = (metadata.get(samples.ZONE) or "").strip()
-    return _Content(tables, zone, [one.member or one.name for one in places.values()])
+    return tables, zone, [one.member or one.name for one in places.values()]
 
 
 def _read_json(path: Path) -> _Content:
@@ -187,7 +184,7 @@ def _read_json(path: Path) -> _Content:
             has[str(name)[:_NAMED]] = None
     for sensor, values in rows.items():
         tables[sensor].add(np.frombuffer(values).reshape(-1, 1 + len(samples.FIELDS[sensor])))
-    return _Content(tables, zone, list(has))
+    return tables, zone, list(has)
 
 
 def _json_row(item: dict[str, Any], sensor: str, place: str) -> list[float] | None:
