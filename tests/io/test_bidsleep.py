@@ -12,14 +12,15 @@ from scipy.io import savemat
 from sleepstage.core.recording import Recording, person_of
 from sleepstage.errors import DataError, MissingExtraError
 from sleepstage.evaluation.run import load_nights
-from sleepstage.io.bidsleep import FORMAT
-from sleepstage.io.registry import find_sources, open_nights
+from sleepstage.io.registry import FORMATS, find_sources, open_nights
 from sleepstage.io.source import Options
 from sleepstage.simulate.nights import simulate_night
 from tests.helpers.apple_export import moment
 from tests.helpers.command import invoke
 
 pytestmark = pytest.mark.slow
+
+FORMAT = FORMATS["bidsleep"]
 
 START = moment("2024-03-12 23:00:00 -0400")
 CLOCK = "2024-03-12 23:00:00"

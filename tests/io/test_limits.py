@@ -273,17 +273,13 @@ def test_long_text_between_records_is_no_piece(
     assert n_nights(path) == 1
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("<a>" * 100_000, r"line \d+: 8\d{4} elements within each other, more than 100"),
-        (
-            "".join(beat(BED, 60, source=f"watch {n}") for n in range(1001)),
-            "1001 sources of heart rate and steps, more than 1000",
-        ),
-    ],
-)
-def test_an_export_of_what_no_phone_writes_is_refused(tmp_path: Path, body: str, said: str) -> None:
+def test_elements_within_each_other_cost_nothing(tmp_path: Path) -> None:
+    assert n_nights(export(tmp_path / "export.xml", "<a>" * 100_000 + GOOD)) == 1
+
+
+def test_an_export_of_what_no_phone_writes_is_refused(tmp_path: Path) -> None:
+    body = "".join(beat(BED, 60, source=f"watch {n}") for n in range(1001))
+    said = "1001 sources of heart rate and steps, more than 1000"
     refuse(export(tmp_path / "export.xml", body), said)
 
 
@@ -346,20 +342,21 @@ def test_a_long_piece_of_json_is_refused(
 ) -> None:
     set_limit(monkeypatch, "VALUE_BYTES", 100_000)
     path = write_json(tmp_path / "night.json", inner)
-    refuse(path, r"night\.json, at byte \d+: \d+ bytes in one piece, more than the limit of 100000")
+    said = r"night\.json, after object \d: \d+ bytes in one piece, more than the limit of 100000"
+    refuse(path, said)
 
 
 @pytest.mark.parametrize("sign", ["[", '{"a":'])
 def test_deep_json_is_refused(tmp_path: Path, sign: str) -> None:
-    refuse(write_json(tmp_path / "night.json", sign * 200), "more than 100 deep; export")
+    refuse(write_json(tmp_path / "night.json", sign * 200), "malformed JSON after object 1")
 
 
 @pytest.mark.parametrize(
     ("time", "said"),
     [
         ('"1e999999999"', "object 2: expected Unix time"),
-        ("1e999999999", "malformed JSON after object 1"),
-        ("9" * 5000, "malformed JSON after object 1"),
+        ("1e999999999", "object 2: expected Unix time"),
+        ("9" * 5000, "object 2: expected Unix time"),
         (f'"{"9" * 5000}"', "object 2: expected Unix time"),
     ],
 )

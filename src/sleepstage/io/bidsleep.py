@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.files import MAX_MATLAB_BYTES, read_text_table, reading
-from sleepstage.io.source import Found, attribution, one_night
+from sleepstage.io.files import MAX_MATLAB_BYTES, explaining, read_text_table, reading
+from sleepstage.io.source import Source, attribution
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 ATTRIBUTION: Final = attribution(
@@ -46,16 +46,16 @@ _STAGES: Final = (Stage.WAKE, Stage.N1, Stage.N2, Stage.N3, Stage.REM, Stage.UNS
 """By their codes in ``labels.mat``."""
 
 
-def read_night(folder: str | Path) -> Recording:
+def read_night(files: Sequence[Path]) -> Recording:
     """One night of the dataset, in Unix seconds, from the first labelled epoch to the last.
 
-    The folder is ``<person>/<night>``; either signal may be missing. Samples from before are kept
+    The files are of one folder; either signal may be missing. Samples from before are kept
     as history, those from after are left out. The headband's own labels are not read.
 
     Raises `DataError` if a file is broken, naming it, or if signals and labels are not of the same
     night; `MissingExtraError` if scipy is not installed.
     """
-    folder = Path(folder)
+    folder = files[0].parent
     clock, stages = _read_labels(folder / _LABELS)
     signals = _read_signals(folder)
     first = float(next(iter(signals.values()))[:, 0].min())
@@ -132,14 +132,10 @@ def _read_labels(path: Path) -> tuple[datetime, NDArray[np.int8]]:
     with reading(path):
         MAX_MATLAB_BYTES.require(path.stat().st_size, str(path))
         content = path.read_bytes()
-    try:
+    # scipy fails in many ways over a damaged file.
+    with explaining(f"{path}: can't be read as a file of MATLAB 5", "get it again", Exception):
         MAX_MATLAB_BYTES.require(_unpacked_size(content), str(path))
         found = loadmat(BytesIO(content), variable_names=wanted)
-    except DataError:
-        raise
-    except Exception as error:  # scipy fails in many ways over a damaged file
-        msg = f"{path}: can't be read as a file of MATLAB 5 ({error}); get it again"
-        raise DataError(msg) from error
     for name in wanted:
         if name not in found:
             raise DataError(f"{path}: has no {name}; expected {' and '.join(wanted)}")
@@ -196,20 +192,9 @@ def _stages(path: Path, codes: NDArray[Any]) -> NDArray[np.int8]:
     return np.array(_STAGES, dtype=np.int8)[codes.astype(np.intp)]
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
+    """The night of a folder."""
     here = {path.name: path for path in files}
     together = tuple(here[name] for name in (_MOTION, _HEART_RATE, _LABELS) if name in here)
     # By their names: where the labels are damaged, it shall not be taken for a night without any.
-    return [Found("", together)] if _LABELS in here and len(together) > 1 else []
-
-
-def _read(files: Sequence[Path]) -> Recording:
-    return read_night(files[0].parent)
-
-
-FORMAT: Final = one_night(
-    "bidsleep",
-    "a night of BIDSleep (motion.csv, hr.csv, labels.mat)",
-    _find,
-    _read,
-)
+    return [Source("", together)] if _LABELS in here and len(together) > 1 else []

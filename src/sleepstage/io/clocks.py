@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -44,8 +45,6 @@ def seconds_of_texts(
     Raises `DataError` for a text that is no date and time, and where day and month can't be
     distinguished in the whole column.
     """
-    import polars as pl
-
     parts = texts.str.strip_chars().str.to_lowercase().str.extract_groups(_MOMENT).struct
     first, dot, second, third, hour, minute, second_, fraction, half, zone = (
         parts.field(str(number)) for number in range(1, 11)
@@ -53,7 +52,7 @@ def seconds_of_texts(
     names = {name: str(number) for number, name in enumerate(_MONTHS.split(), 1)}
     month_named = second.is_in(list(names))
     ints = [
-        np.nan_to_num(column.cast(pl.Float64, strict=False).to_numpy(), nan=-1).astype(np.int64)
+        np.nan_to_num(column.cast(float, strict=False).to_numpy(), nan=-1).astype(np.int64)
         for column in (first, second.replace(names), third, hour, minute, second_.fill_null("0"))
     ]
     one, two, three, hours, minutes, whole = ints
@@ -62,7 +61,7 @@ def seconds_of_texts(
         hours = np.where(half.is_null().to_numpy(), hours, hours % 12 + 12 * afternoon)
     of_day = np.asarray(hours * 3600 + minutes * 60 + whole, dtype=np.float64)
     right = (hours < 24) & (minutes < 60) & (whole <= 60)
-    of_day += ("0." + fraction.fill_null("0")).cast(pl.Float64).to_numpy()
+    of_day += ("0." + fraction.fill_null("0")).cast(float).to_numpy()
     if (one > 31).any():
         days, valid = _days(one, two, three)
     else:
@@ -108,8 +107,6 @@ def _days(
 def _in_utc(
     local: NDArray[np.float64], zone: pl.Series, options: Options
 ) -> tuple[NDArray[np.float64], int, bool]:
-    import polars as pl
-
     if zone.is_null().all():
         if not options.timezone:
             return local, 0, True
@@ -120,11 +117,12 @@ def _in_utc(
         ahead = np.array([one.total_seconds() if one else 0.0 for one in known])[at]
     else:
         digits = zone.replace({"z": "+0000", "utc": "+0000", "gmt": "+0000"}).str.replace(":", "")
-        signed = digits.fill_null("+0000").cast(pl.Int64).to_numpy()
+        signed = digits.fill_null("+0000").cast(int).to_numpy()
         ahead = np.sign(signed) * (np.abs(signed) // 100 * 3600.0 + np.abs(signed) % 100 * 60)
     return local - ahead, int(ahead[0]) if len(ahead) else 0, False
 
 
+@lru_cache(maxsize=16)  # records often begin and end in the same second
 def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
     """Unix seconds and offset from UTC of a time, which is in `zone` if it names no offset.
 
@@ -135,7 +133,7 @@ def moment(text: str, zone: tzinfo = UTC) -> tuple[float, int]:
         time = _american(plain) if "/" in plain else datetime.fromisoformat(plain)
     except ValueError:  # on phones that show 12 hours
         time = datetime.strptime(plain, "%Y-%m-%d %I:%M:%S %p%z")
-    time = time.replace(tzinfo=time.tzinfo or zone)
+    time = time if time.tzinfo else time.replace(tzinfo=zone)
     return time.timestamp(), int((time.utcoffset() or timedelta()).total_seconds())
 
 

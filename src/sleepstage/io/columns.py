@@ -20,10 +20,10 @@ from sleepstage.io.clocks import (
     seconds_of_numbers,
     seconds_of_texts,
 )
-from sleepstage.io.files import MAX_ROWS, reading, table_errors
-from sleepstage.io.names import SIGNALS, Name, columns_for, describe, is_header, parse_name
+from sleepstage.io.files import MAX_ROWS, explaining, reading, table_errors
+from sleepstage.io.names import SIGNALS, Name, columns_for, describe, parse_name
 from sleepstage.io.source import NO_OPTIONS, Options
-from sleepstage.io.text import Layout, layout_of, line_of, read_frame, split
+from sleepstage.io.text import Layout, layout_of, read_frame, split
 from sleepstage.stages import UNIX_TIME
 
 if TYPE_CHECKING:
@@ -62,54 +62,30 @@ class Columns(NamedTuple):
         return self._replace(times=self.times[rows], values=self.values[rows], people=None)
 
 
-class _Header(NamedTuple):
-    """What a file says of its columns."""
-
-    path: Path
-    names: list[Name]
-    layout: Layout | None
-    """Of text; None for Parquet."""
-
-    @property
-    def is_named(self) -> bool:
-        return self.layout is None or any(one.text for one in self.names)
-
-    def label(self, at: int) -> str:
-        """Name or number of a column."""
-        return self.names[at].text or str(at + 1)
-
-    def place(self, row: int) -> str:
-        """Where in the file a row stands: its line if it is text."""
-        line = None if self.layout is None else line_of(self.path, self.layout, row)
-        return f"{self.path}, row {row + 1}" if line is None else f"{self.path}, line {line}"
-
-    def frame(self, chosen: Sequence[int]) -> pl.DataFrame:
-        """Columns of the file, called 0, 1, ...; of Parquet, only those that are needed."""
-        if self.layout is not None:
-            return read_frame(self.path, self.layout)
-        wanted = {self.names[at].text: str(at) for at in chosen}
-        with _reading_parquet(self.path):
-            return read_parquet(self.path, list(wanted)).rename(wanted)
-
-
-def _header(path: Path) -> _Header:
+def _layout(path: Path) -> Layout:
     import polars as pl
 
     if path.suffix != ".parquet":
-        layout = layout_of(path, is_header)
-        return _Header(path, list(map(parse_name, layout.names)), layout)
+        return layout_of(path)
     with _reading_parquet(path), path.open("rb") as file:
-        return _Header(path, list(map(parse_name, pl.read_parquet_schema(file))), None)
+        names = list(map(parse_name, pl.read_parquet_schema(file)))
+    return Layout(path, names, len(names))
+
+
+def _frame(layout: Layout, chosen: Sequence[int]) -> pl.DataFrame:
+    """Columns of the file, called 0, 1, ...; of Parquet, only those that are needed."""
+    if layout.encoding:
+        return read_frame(layout)
+    wanted = {layout.names[at].text: str(at) for at in chosen}
+    with _reading_parquet(layout.path):
+        return read_parquet(layout.path, list(wanted)).rename(wanted)
 
 
 @contextmanager
 def _reading_parquet(path: Path) -> Iterator[None]:
-    try:
-        with reading(path):
-            yield
-    except table_errors() as error:
-        what = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a table of numbers in Parquet ({what})") from error
+    what = f"{path}: not a table of numbers in Parquet"
+    with explaining(what, "write it again", *table_errors()), reading(path):
+        yield
 
 
 def read_columns(
@@ -129,29 +105,29 @@ def read_columns(
     """
     import polars as pl
 
-    header = _header(path)
-    names = header.names
+    layout = _layout(path)
+    names = layout.names
     n_times, width = 0 if sampling else 1, len(SIGNALS[signal][0])
     if in_order and len(names) >= n_times + width:
         times, values = list(range(n_times)), list(range(n_times, n_times + width))
     else:
-        times, values = _chosen(header, signal)
+        times, values = _chosen(layout, signal)
     people = [at for at, one in enumerate(names) if one.meaning == "person"]
-    frame = header.frame([*times, *values, *people])
+    frame = _frame(layout, [*times, *values, *people])
     dated = (pl.Date, pl.Time, pl.Datetime)
     numbers = [at for at in (*times, *values) if not isinstance(frame[str(at)].dtype, dated)]
     for at in {*numbers, *values}:
-        require_numbers(path, frame.select(pl.col(str(at)).alias(header.label(at))))
+        require_numbers(path, frame.select(pl.col(str(at)).alias(layout.label(at))))
     needed = list(map(str, values))
     blank = [pl.col(one).fill_nan(None) for one in needed if frame[one].dtype.is_float()]
     measured = frame.with_row_index(_ROW).with_columns(blank).drop_nulls(subset=needed)
     rows = measured[_ROW]
 
     def place(at: int) -> str:
-        return header.place(rows[at])
+        return layout.place(rows[at])
 
     def columns(chosen: Sequence[int]) -> list[pl.Series]:
-        return [measured[str(at)].alias(header.label(at)) for at in chosen]
+        return [measured[str(at)].alias(layout.label(at)) for at in chosen]
 
     if sampling:
         seconds, local = sampling[0] + rows.to_numpy() / sampling[1], not options.timezone
@@ -170,14 +146,14 @@ def read_columns(
     return Columns(seconds, array, utc_offset, local, whose)
 
 
-def _chosen(header: _Header, signal: str) -> tuple[list[int], list[int]]:
+def _chosen(layout: Layout, signal: str) -> tuple[list[int], list[int]]:
     """Columns of time and of a signal; without a header, all in their order."""
-    path, names, layout = header
+    path, names = layout.path, layout.names
     times, values = columns_for(names, signal)
     if times and values:
         return times, values
     expected = " or ".join(", ".join(("time", *way)) for way in SIGNALS[signal])
-    if layout is None or header.is_named:
+    if layout.is_named:
         raise DataError(f"{path}: has columns {describe(names)}; expected {expected}")
     if len(names) - 1 not in map(len, SIGNALS[signal]):
         found = f"expected numbers ({expected}), found {layout.found!r:.60}"
@@ -195,9 +171,7 @@ def _factor(path: Path, name: Name) -> float:
 
 def _as_numbers(column: pl.Series) -> pl.Series:
     """Numbers, and null for what is none."""
-    import polars as pl
-
-    return column.cast(pl.Float64, strict=False)
+    return column.cast(float, strict=False)
 
 
 def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
@@ -257,10 +231,8 @@ def _times(
 
 def _people(columns: Sequence[pl.Series]) -> NDArray[np.object_] | None:
     """Who each row is of, by the first column that names several, and each more than once."""
-    import polars as pl
-
     for column in columns:
-        whose = column.cast(pl.String).fill_null("")
+        whose = column.cast(str).fill_null("")
         if 1 < whose.n_unique() <= len(whose) / 2:
             return np.asarray(whose.to_numpy(), dtype=object)
     return None
@@ -286,18 +258,18 @@ def signals_of(path: Path, named: str | None) -> list[str]:
     """
     if path.suffix not in _SUFFIXES:
         return []
-    header = _header(path)
-    if not header.is_named:
+    layout = _layout(path)
+    if not layout.is_named:
         return [named] if named else []
-    return [one for one in SIGNALS if all(columns_for(header.names, one, value=one == named))]
+    return [one for one in SIGNALS if all(columns_for(layout.names, one, value=one == named))]
 
 
 def described(path: Path) -> str:
     """Names of a table's columns and what they may mean; empty for what is none."""
     with suppress(DataError):
-        header = _header(path) if path.suffix in _SUFFIXES else None
-        if header and header.is_named and len(header.names) > 1:
-            return describe(header.names)
+        layout = _layout(path) if path.suffix in _SUFFIXES else None
+        if layout and layout.is_named and len(layout.names) > 1:
+            return describe(layout.names)
     return ""
 
 
@@ -305,21 +277,21 @@ def may_hold_several(path: Path, options: Options) -> bool:
     """Whether a table names people, or goes on for more than a day, by its first and last rows."""
     import polars as pl
 
-    header = _header(path)
-    if any(one.meaning == "person" for one in header.names):
+    layout = _layout(path)
+    if any(one.meaning == "person" for one in layout.names):
         return True
-    times = columns_for(header.names, "steps")[0] or [0]
-    if header.layout is None:
-        frame = header.frame(times)
+    times = columns_for(layout.names, "steps")[0] or [0]
+    if not layout.encoding:
+        frame = _frame(layout, times)
         columns = [frame[str(at)].drop_nulls() for at in times]
     else:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _ENDING))
-            last = file.read().decode(header.layout.encoding, errors="replace").strip()
-        lines = header.layout.found, last.splitlines()[-1]
-        rows = [split(line, header.layout.separator) for line in lines]
+            last = file.read().decode(layout.encoding, errors="replace").strip()
+        lines = layout.found, last.splitlines()[-1]
+        rows = [split(line, layout.separator) for line in lines]
         columns = [pl.Series(str(at), [row[at] for row in rows]) for at in times]
-    factors = [header.names[at].factor for at in times]
+    factors = [layout.names[at].factor for at in times]
     seconds, _, _ = _times(columns, factors, options, lambda row: f"{path}, row {row + 1}")
     return bool(len(seconds) and np.ptp(seconds) > LONGEST_NIGHT)
 
@@ -347,9 +319,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 def require_numbers(path: Path, frame: pl.DataFrame) -> None:
     """Refuse columns, other than text, of which a cast to numbers fails or gives odd ones."""
-    import polars as pl
-
     for name, kind in frame.schema.items():
-        if not (kind.is_numeric() or isinstance(kind, pl.String | pl.Null)):
+        if not (kind.is_numeric() or str(kind) in ("String", "Null")):
             msg = f"{path}: column {name!r} is of type {str(kind)[:60]}; write it as numbers"
             raise DataError(msg)

@@ -18,7 +18,7 @@ from typing import IO, AnyStr, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.errors import DataError
+from sleepstage.errors import DataError, SleepstageError
 
 
 class Limit(NamedTuple):
@@ -147,9 +147,21 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
+@contextmanager
+def explaining(what: str, advice: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Raise a `DataError` in place of these errors of a library."""
+    try:
+        yield
+    except SleepstageError:
+        raise
+    except errors as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:100]
+        raise DataError(f"{what} ({reason}); {advice}") from error
+
+
 def beginning_of(path: Path, size: int) -> bytes:
     """The first bytes of a file, local or remote, by which it shows what it is."""
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return file.read(size)
 
 
@@ -173,18 +185,13 @@ def text_lines(
             if header:
                 header = False  # the first line that is no remark holds the names
                 continue
-            values = _numbers(text.strip().split(separator))
-            if len(values) == len(columns) and all(map(math.isfinite, values)):
+            values: list[float] = []
+            with suppress(ValueError):
+                values = list(map(float, text.strip().split(separator)))
+            right = len(values) == len(columns) and all(map(math.isfinite, values))
+            if right and "_" not in text:  # float takes 1_000
                 yield number, values
             else:
                 expected = f"expected {len(columns)} numbers ({', '.join(columns)})"
                 found = repr(text.rstrip("\n")[:60])
                 yield number, f"{expected}, found {found}; correct or delete the line"
-
-
-def _numbers(fields: list[str]) -> list[float]:
-    """What the fields hold; nothing if one is no number."""
-    try:
-        return [] if "_" in "".join(fields) else list(map(float, fields))  # float takes 1_000
-    except ValueError:
-        return []

@@ -19,11 +19,11 @@ SIGNALS: Final = {
 """Of each signal, what its columns mean, in each of the ways to have them."""
 
 _SOURCE: Final = files(__package__).joinpath("names.toml").read_text(encoding="utf-8")
-_KNOWN: Final[dict[str, Any]] = tomllib.loads(_SOURCE)
-_TIMES: Final[list[str]] = _KNOWN["names"]["time"]
+KNOWN: Final[dict[str, Any]] = tomllib.loads(_SOURCE)
+_TIMES: Final[list[str]] = KNOWN["names"]["time"]
 _MOTION: Final = {name.removesuffix("_g").replace("_", ""): name for name in MOTION_COLUMNS}
 _MEANINGS: Final[Mapping[str, str]] = _MOTION | {
-    name: meaning for meaning, names in _KNOWN["names"].items() for name in names
+    name: meaning for meaning, names in KNOWN["names"].items() for name in names
 }
 _AXIS: Final = re.compile(r"(?:a|acc|accel|acceleration|accelerometer|gf|gforce)?([xyz])(?:axis)?")
 _UNITLESS: Final = ("", "person", "value")
@@ -73,7 +73,7 @@ def _meaning(plain: str) -> str:
 
 
 def _units(meaning: str) -> Mapping[str, float]:
-    units: dict[str, dict[str, float]] = _KNOWN["units"]
+    units: dict[str, dict[str, float]] = KNOWN["units"]
     return {} if meaning in _UNITLESS else units.get(meaning, units["acceleration"])
 
 
@@ -101,7 +101,7 @@ def is_header(fields: Sequence[str]) -> bool:
 
 def describe(names: Sequence[Name]) -> str:
     """Names of columns, and of those nobody knows the nearest that would do."""
-    usual = [*_TIMES[:6], *_KNOWN["names"]["bpm"], *_KNOWN["names"]["steps"], *_MOTION, *"xyz"]
+    usual = [*_TIMES[:6], *KNOWN["names"]["bpm"], *KNOWN["names"]["steps"], *_MOTION, *"xyz"]
     unknown = [one for one in names[:20] if not one.meaning]
     nearest = ", ".join(
         f"{found} for {one.text!r:.40}"

@@ -2,39 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
-from sleepstage.io import bidsleep, tables
-from sleepstage.io.apple_health import nights as apple_health
+from sleepstage.io import apple_health, bidsleep, tables
 from sleepstage.io.archives import member_names
 from sleepstage.io.columns import described
 from sleepstage.io.exports import binary, devices, garmin, people
 from sleepstage.io.files import MAX_DEPTH, MAX_FILES, reading
 from sleepstage.io.sensor_logger import nights as sensor_logger
 from sleepstage.io.sleep_accel import read as sleep_accel
-from sleepstage.io.source import NO_OPTIONS, Format, Options, Progress, Source, StoredNight
+from sleepstage.io.source import NO_OPTIONS, Options, Progress, Source, StoredNight
 
-_IN_ORDER: Final = (
-    apple_health.FORMAT,
-    sensor_logger.FORMAT,
-    bidsleep.FORMAT,
-    sleep_accel.FORMAT,
-    people.FORMAT,
-    devices.E4,
-    devices.RAW,
-    devices.SQLITE,
-    garmin.FORMAT,
-    binary.FORMAT,
-    tables.APP_FORMAT,
-    tables.FORMAT,
+_Find = Callable[[Path, Sequence[Path]], list[Source]]
+
+_TITLES: Final = tomllib.loads(
+    resources.files(__package__).joinpath("formats.toml").read_text(encoding="utf-8")
 )
 _DESCRIBED: Final = 3  # tables that an error describes
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of input."""
+
+    name: str
+    """As ``--format`` takes it."""
+    find: _Find
+    """Takes a folder and the files directly in it that nobody has claimed, and gives those that
+    hold this format, by what is in them. Opens files, and reads their beginnings at most.
+    Paths may be local or, by way of `universal_pathlib`, of any file system."""
+    read: Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]
+    """Takes local files that `find` put together, a callable for progress, and what the user
+    states; gives the nights in them. Raises `DataError` where there can be none."""
+    several: Callable[[Sequence[Path], Options], bool] = lambda *_: True
+    """Whether files hold several nights, which are best found in one go; they may be remote."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return str(_TITLES[self.name])
+
+
+def _each_file(is_one: Callable[[Path], bool]) -> _Find:
+    """A way to find a format of which each file is a source of its own."""
+    return lambda _, files: [Source(one.stem, (one,)) for one in files if is_one(one)]
+
+
+def _one_night(name: str, find: _Find, read: Callable[[Sequence[Path]], Recording]) -> Format:
+    """A format whose sources are one night each; `read` can be pickled."""
+
+    def nights(files: Sequence[Path], *_: object) -> list[StoredNight]:
+        return [StoredNight("", partial(read, tuple(files)))]
+
+    return Format(name, find, nights, several=lambda *_: False)
+
+
+_IN_ORDER: Final = (
+    Format("apple-health", _each_file(apple_health.holds_export), apple_health.read),
+    _one_night("sensor-logger", sensor_logger.find, sensor_logger.read_night),
+    _one_night("bidsleep", bidsleep.find, bidsleep.read_night),
+    _one_night("sleep-accel", sleep_accel.find, sleep_accel.read_files),
+    Format("records", people.find, people.read),
+    Format("empatica-e4", devices.find_e4, devices.read_e4),
+    Format("raw-csv", _each_file(devices.is_raw), devices.read_raw),
+    Format("sensor-logger-sqlite", _each_file(devices.is_sqlite), devices.refuse_sqlite),
+    Format("garmin-fit", garmin.find, garmin.read),
+    Format("raw-binary", binary.find, binary.read),
+    Format("sleep-accel-app", tables.find_app, tables.read, tables.hold_several),
+    Format("tables", tables.find, tables.read, tables.hold_several),
+)
 FORMATS: Final = MappingProxyType({one.name: one for one in _IN_ORDER})
 """By name, in the order in which they are asked: those that could be taken for another come
 first."""
@@ -202,14 +248,14 @@ def _find_in(
                 left.append(file)
             except DataError as error:
                 broken.append((_name(folder, file.name, top), error))
-        for one in formats:
-            found = one.find(folder, [file for file in left if file not in claimed])
-            for name, together in found:
-                claimed.update(together)
-                real = frozenset(file.resolve() for file in together)
+        for form in formats:
+            for one in form.find(folder, [file for file in left if file not in claimed]):
+                claimed.update(one.files)
+                real = frozenset(file.resolve() for file in one.files)
                 if real not in known:  # else it is the same night by way of links
                     known.add(real)
-                    sources.append(Source(one.name, _name(folder, name, top), together))
+                    name = _name(folder, one.name, top)
+                    sources.append(replace(one, format=form.name, name=name))
     return sources, broken
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from sleepstage.stages import UNIX_TIME
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, of all, and a remark."""
+
+Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Times in seconds and values, as `Recording.from_arrays` takes them."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +42,19 @@ class Options(NamedTuple):
 NO_OPTIONS: Final = Options()
 
 
-class Found(NamedTuple):
-    """Files of one folder that belong together."""
+@dataclass(frozen=True)
+class Source:
+    """Files that are read together."""
 
     name: str
-    """What distinguishes them in the folder; empty where the folder as a whole is meant."""
+    """What it is called in tables and folders; when a format finds it, what distinguishes it in its
+    folder, and empty where the folder as a whole is meant."""
     files: tuple[Path, ...]
+    """Local, or of any file system."""
+    format: str = ""
+    """Name of a `Format`."""
+    options: Options = NO_OPTIONS
+    """What the user states about them."""
 
 
 @dataclass(frozen=True)
@@ -59,25 +69,6 @@ class StoredNight:
     """What it is read from."""
     whole_day: bool = False
     """True if a night is still to be found in it."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """One kind of input."""
-
-    name: str
-    """As ``--format`` takes it."""
-    title: str
-    """For people."""
-    find: Callable[[Path, Sequence[Path]], list[Found]]
-    """Takes a folder and the files directly in it that nobody has claimed, and gives those that
-    hold this format, by what is in them. Opens files, and reads their beginnings at most.
-    Paths may be local or, by way of `universal_pathlib`, of any file system."""
-    read: Callable[[Sequence[Path], Progress | None, Options], list[StoredNight]]
-    """Takes local files that `find` put together, a callable for progress, and what the user
-    states; gives the nights in them. Raises `DataError` where there can be none."""
-    several: Callable[[Sequence[Path], Options], bool] = lambda *_: True
-    """Whether files hold several nights, which are best found in one go; they may be remote."""
 
 
 def days_in(
@@ -111,18 +102,29 @@ def days_in(
     return found
 
 
-def one_night(
-    name: str,
-    title: str,
-    find: Callable[[Path, Sequence[Path]], list[Found]],
-    read: Callable[[Sequence[Path]], Recording],
-) -> Format:
-    """A format whose sources are one night each; `read` can be pickled."""
+def nights_in(
+    name: str, signals: Mapping[str, Signal], *, utc_offset: int = 0
+) -> list[StoredNight]:
+    """A recording as one night, or from noon to noon if it is longer than a day.
 
-    def nights(files: Sequence[Path], *_: object) -> list[StoredNight]:
-        return [StoredNight("", partial(read, tuple(files)))]
-
-    return Format(name, title, find, nights, several=lambda *_: False)
+    The `signals` are by the names that `Recording.from_arrays` has for them.
+    """
+    main = [times for times, _ in signals.values()]
+    found = []
+    for day, start, end in days_in(np.concatenate([[], *main]), name, utc_offset):
+        part = {
+            signal: (times[inside], values[inside])
+            for signal, (times, values) in signals.items()
+            if (inside := (times >= start) & (times <= end)).any()
+        }
+        recording = Recording.from_arrays(
+            **part,  # type: ignore[arg-type]  # its keywords are the signals
+            subject=day,
+            utc_offset=utc_offset,
+            names=dict.fromkeys(part, name),
+        )
+        found.append(StoredNight(day, partial(replace, recording), whole_day=bool(day)))
+    return found
 
 
 def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:
@@ -132,17 +134,3 @@ def attribution(name: str, doi: str, work: str) -> Mapping[str, str]:
     return MappingProxyType(
         {"name": name, "source": source, "licence": "ODC-By 1.0", "attribution": text}
     )
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files that are read together."""
-
-    format: str
-    """Name of a `Format`."""
-    name: str
-    """What it is called in tables and folders."""
-    files: tuple[Path, ...]
-    """Local, or of any file system."""
-    options: Options = NO_OPTIONS
-    """What the user states about them."""

@@ -14,7 +14,6 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -29,7 +28,7 @@ from sleepstage.core.samples import Time
 from sleepstage.errors import DataError
 from sleepstage.io.columns import Columns, may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
-from sleepstage.io.source import NO_OPTIONS, Format, Found, Options, Progress, StoredNight, days_in
+from sleepstage.io.source import NO_OPTIONS, Options, Source, StoredNight, days_in
 
 _DAY: Final = 86400.0
 _COMPARED: Final = 3600.0  # s that signals last whose clocks are compared
@@ -153,7 +152,7 @@ def _split(path: Path) -> tuple[str, str | None]:
     return stem, None
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
     """Files whose names differ only in the signal belong together."""
     groups = defaultdict(list)
     for path in files:
@@ -163,7 +162,7 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
             continue
         if signals:
             groups[_split(path)[0]].append(path)
-    return [Found(name, tuple(paths)) for name, paths in groups.items()]
+    return [Source(name, tuple(paths)) for name, paths in groups.items()]
 
 
 def _chosen(files: Sequence[Path]) -> dict[str, Path]:
@@ -183,7 +182,7 @@ def _read_together(files: Sequence[Path], options: Options) -> Recording:
     return read_tables(**_chosen(files), options=options)  # type: ignore[arg-type]  # signals
 
 
-def _hold_several(files: Sequence[Path], options: Options) -> bool:
+def hold_several(files: Sequence[Path], options: Options) -> bool:
     """Whether tables may be of several people or days; they are read to see that."""
     with suppress(DataError, OSError, *table_errors()):  # reported when it is read as a night
         return any(may_hold_several(path, options) for path in files)
@@ -198,8 +197,9 @@ def _times_of_nights(signals: Mapping[str, Columns]) -> NDArray[np.float64]:
     return np.concatenate([[], *main.values()])
 
 
-def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
-    if not _hold_several(files, options):
+def read(files: Sequence[Path], _: object, options: Options) -> list[StoredNight]:
+    """The night in tables, or those of each person and day."""
+    if not hold_several(files, options):
         return [StoredNight("", partial(_read_together, tuple(files), options))]
     chosen = _chosen(files)
     signals = _read_signals(chosen, options)
@@ -207,34 +207,18 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     for person in sorted(_people(chosen, signals)):
         own = {name: one.of(person) for name, one in signals.items()}
         ahead = next(iter(own.values())).utc_offset
-        for day, *span in days_in(_times_of_nights(own), str(files[0]), ahead):
-            start, end = span if day else (None, None)
-            part = own
-            if start is not None and end is not None:
+        for day, start, end in days_in(_times_of_nights(own), str(files[0]), ahead):
+            part, span = own, {}
+            if day:
                 part = {name: one.between(start - _DAY, end) for name, one in own.items()}
-            read = partial(_recording, part, chosen, start=start, end=end, subject=person)
+                span = {"start": start, "end": end}
+            read = partial(_recording, part, chosen, subject=person, **span)
             name = "-".join(filter(None, (person, day)))
             nights.append(StoredNight(name, read, whole_day=bool(day)))
     return nights
 
 
-FORMAT: Final = Format(
-    "tables",
-    "tables (CSV or Parquet with time, bpm, x, y, z or steps)",
-    _find,
-    _read,
-    several=_hold_several,
-)
-
-
-def _find_app(folder: Path, files: Sequence[Path]) -> list[Found]:
-    named = _find(folder, [path for path in files if _APP_NAME.fullmatch(path.name)])
+def find_app(folder: Path, files: Sequence[Path]) -> list[Source]:
+    """Nights of the app, which have acceleration."""
+    named = find(folder, [path for path in files if _APP_NAME.fullmatch(path.name)])
     return [one for one in named if any("_acceleration" in path.name for path in one.files)]
-
-
-APP_FORMAT: Final = replace(
-    FORMAT,
-    name="sleep-accel-app",
-    title="a night of the app sleep_accel (<start>_acceleration.csv, <start>_hr.csv)",
-    find=_find_app,
-)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from itertools import islice
@@ -25,6 +25,7 @@ from sleepstage.io.files import (
     require_rows,
     table_errors,
 )
+from sleepstage.io.names import Name, is_header, parse_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,30 +42,49 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
 class Layout(NamedTuple):
-    """How a file has its table."""
+    """How a file has its table; what follows the width is of text."""
 
-    encoding: str
-    direct: bool
-    """Whether polars reads the file as it is: neither UTF-16 nor with lines of old computers."""
-    separator: str
-    names: tuple[str, ...]
+    path: Path
+    names: Sequence[Name]
     """Of its columns, empty where one has none; all are where there is no header."""
     width: int
     """Number of fields of most rows."""
-    first: int
+    encoding: str = ""
+    direct: bool = True
+    """Whether polars reads the file as it is: neither UTF-16 nor with lines of old computers."""
+    separator: str = ""
+    first: int = 0
     """Number of the line of its first row."""
-    found: str
+    found: str = ""
     """That line, for errors."""
 
+    @property
+    def is_named(self) -> bool:
+        """Whether there is a header, which Parquet always has."""
+        return not self.encoding or any(one.text for one in self.names)
 
-def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
+    def label(self, at: int) -> str:
+        """Name or number of a column."""
+        return self.names[at].text or str(at + 1)
+
+    def place(self, row: int) -> str:
+        """Where in the file a row stands: its line if it is text."""
+        if not self.encoding:
+            return f"{self.path}, row {row + 1}"
+        with self.path.open(encoding=self.encoding, errors="replace") as file:
+            # Blank lines are rows, too, once there was a first one; remarks are not.
+            numbered = enumerate(bounded_lines(file, self.path), 1)
+            lines = (n for n, line in numbered if n >= self.first and not line.startswith("#"))
+            return f"{self.path}, line {next(islice(lines, row, None))}"
+
+
+def layout_of(path: Path) -> Layout:
     """Find the table in a file, local or remote, by its first lines.
 
     Its header is the first line with known names; without one, the line above the first row.
     Raises `DataError` if the file can't be read or is empty.
     """
-    with reading(path):
-        beginning = beginning_of(path, _BEGINNING)
+    beginning = beginning_of(path, _BEGINNING)
     encoding = next((name for mark, name in _MARKS if beginning.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in beginning[:4]:
         encoding = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"
@@ -77,7 +97,7 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     separator = stated[1] if stated else _separator([line for _, line in lines])
     rows = [(number, split(line, separator)) for number, line in lines]
     data = next((at for at, (_, fields) in enumerate(rows) if _is_data(fields)), None)
-    header = next((at for at, (_, fields) in enumerate(rows[:data]) if is_known(fields)), None)
+    header = next((at for at, (_, fields) in enumerate(rows[:data]) if is_header(fields)), None)
     if header is None and data != 0:
         above = 0 if data is None else data - 1
         width = None if data is None else len(rows[data][1])
@@ -91,9 +111,9 @@ def layout_of(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Layout:
     widths = Counter(len(fields) for _, fields in rows[first:])
     width = max(widths, key=widths.__getitem__, default=len(names))
     number, found = lines[first] if first < len(lines) else (lines[-1][0] + 1, "")
-    names += [""] * (width - len(names))
+    parsed = [*map(parse_name, names + [""] * (width - len(names)))]
     direct = encoding.startswith("utf-8") and (b"\n" in beginning or b"\r" not in beginning)
-    return Layout(encoding, direct, separator, tuple(names), width, number, found)
+    return Layout(path, parsed, width, encoding, direct, separator, number, found)
 
 
 def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
@@ -138,7 +158,7 @@ def _is_data(fields: Sequence[str]) -> bool:
     )
 
 
-def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
+def read_frame(layout: Layout) -> pl.DataFrame:
     """All rows, columns named 0, 1, ...; as numbers where all are, else as text, with blanks null.
 
     Raises `DataError` if the file is empty, has too many rows, or a line more fields than there are
@@ -146,6 +166,7 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     """
     import polars as pl
 
+    path = layout.path
     source: Path | BytesIO = path
     frame = None
     texts = dict.fromkeys(map(str, range(layout.width)), pl.String)
@@ -175,7 +196,7 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     if not layout.found:
         raise DataError(f"{path}: the file is empty below its header")
     if frame is None or frame.width > layout.width:
-        raise _misfit(path, layout)
+        raise _misfit(layout)
     text = pl.col(pl.String)
     stripped = text.str.strip_chars()
     decimal = text.str.contains(_QUOTED_COMMA if layout.separator == "," else _COMMA)
@@ -189,8 +210,9 @@ def read_frame(path: Path, layout: Layout) -> pl.DataFrame:
     )
 
 
-def _misfit(path: Path, layout: Layout) -> DataError:
+def _misfit(layout: Layout) -> DataError:
     """The error about the first line that does not fit."""
+    path = layout.path
     for number, line in _lines(path, layout.encoding):
         fields = split(line, layout.separator)
         wrong = len(fields) > layout.width or line.count('"') % 2
@@ -200,12 +222,3 @@ def _misfit(path: Path, layout: Layout) -> DataError:
                 f"{line!r:.60}; correct or delete the line"
             )
     return DataError(f"{path}: not a table of text; was it damaged? export it again")
-
-
-def line_of(path: Path, layout: Layout, row: int) -> int | None:
-    """Number of the line that holds a row of `read_frame`."""
-    with path.open(encoding=layout.encoding, errors="replace") as file:
-        # Blank lines are rows, too, once there was a first one; remarks are not.
-        numbered = enumerate(bounded_lines(file, path), 1)
-        lines = (n for n, line in numbered if n >= layout.first and not line.startswith("#"))
-        return next(islice(lines, row, None), None)

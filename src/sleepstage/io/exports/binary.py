@@ -17,10 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.exports.records import nights_in
-from sleepstage.io.files import MAX_ROWS, beginning_of
-from sleepstage.io.source import Format, Found, StoredNight
+from sleepstage.errors import needs_extra
+from sleepstage.io.files import MAX_ROWS, beginning_of, explaining
+from sleepstage.io.source import Source, StoredNight, nights_in
 
 _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
 """Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""
@@ -28,7 +27,7 @@ _Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
 _MAGIC: Final = {".cwa": b"MD", ".gt3x": b"PK", ".avro": b"Obj\x01"}
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
     """Each file is a recording, but those of Empatica are named ``<participant>_<start>``."""
     groups: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files:
@@ -36,10 +35,11 @@ def _find(_: Path, files: Sequence[Path]) -> list[Found]:
         if magic and beginning_of(path, len(magic)) == magic:
             is_part = path.suffix.lower() == ".avro"
             groups[path.stem.rpartition("_")[0] if is_part else path.stem].append(path)
-    return [Found(name or one[0].stem, tuple(one)) for name, one in groups.items()]
+    return [Source(name or one[0].stem, tuple(one)) for name, one in groups.items()]
 
 
-def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+def read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    """The recording, by day if it is longer."""
     parts = [_samples(path) for path in files]
     times, xyz = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
     MAX_ROWS.require(len(times), str(files[0]))
@@ -47,14 +47,13 @@ def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
 
 
 def _samples(path: Path) -> _Samples:
-    with needs_extra(f"reading {path.suffix} files", "devices"):
-        try:
-            return _READERS[path.suffix.lower()](path)
-        except (ImportError, DataError):
-            raise
-        except Exception as error:  # these libraries fail in many ways over damaged files
-            msg = f"{path}: can't be read as {path.suffix} ({str(error)[:100]}); copy it again"
-            raise DataError(msg) from error
+    kind = path.suffix
+    # These libraries fail in many ways over damaged files.
+    with (
+        explaining(f"{path}: can't be read as {kind}", "copy it again", Exception),
+        needs_extra(f"reading {kind} files", "devices"),
+    ):
+        return _READERS[kind.lower()](path)
 
 
 def _cwa(path: Path) -> _Samples:
@@ -103,10 +102,3 @@ _READERS: Final[dict[str, Callable[[Path], _Samples]]] = {
     ".gt3x": _gt3x,
     ".avro": _avro,
 }
-
-FORMAT: Final = Format(
-    "raw-binary",
-    "raw acceleration of Axivity (.cwa), ActiGraph (.gt3x) or Empatica EmbracePlus (.avro)",
-    _find,
-    _read,
-)

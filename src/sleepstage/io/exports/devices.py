@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -24,9 +24,8 @@ import numpy as np
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.columns import read_columns
-from sleepstage.io.exports.records import Signal, nights_in
 from sleepstage.io.files import beginning_of, bounded_lines
-from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
+from sleepstage.io.source import Options, Signal, Source, StoredNight, nights_in
 
 _E4_NAME: Final = re.compile(r"(.*?)[ _-]?(ACC|HR)\.csv", re.IGNORECASE)
 _E4_ZIPPED: Final = "ACC.csv"  # in archives, which may be far away, only names are looked at
@@ -35,17 +34,8 @@ _E4_SIGNALS: Final = {"ACC": ("motion", 3, 64.0), "HR": ("heart_rate", 1, 1.0)}
 _E4_FIRST: Final = 1.3e9  # Unix seconds, in 2011: no E4 is older
 
 
-class _Series(NamedTuple):
-    """A file of the E4."""
-
-    place: Place
-    signal: str
-    start: float
-    rate: float
-
-
-def _series(place: Place) -> _Series | None:
-    """What a file of the E4 holds; None if it is none."""
+def _series(place: Place) -> tuple[str, float, float] | None:
+    """What a file of the E4 holds, its start and its rate; None if it is none."""
     named = _E4_NAME.fullmatch(place.name)
     if named is None:
         return None
@@ -56,10 +46,10 @@ def _series(place: Place) -> _Series | None:
     except ValueError:
         return None
     right = len(rows[0]) == len(rows[1]) == _E4_SIGNALS[signal][1] and start > _E4_FIRST
-    return _Series(place, signal, start, rate) if right and rate > 0 else None
+    return (signal, start, rate) if right and rate > 0 else None
 
 
-def _find_e4(_: Path, files: Sequence[Path]) -> list[Found]:
+def find_e4(_: Path, files: Sequence[Path]) -> list[Source]:
     """A zip is a session, and so are the files of a folder that are named alike."""
     groups = defaultdict(list)
     for path in files:
@@ -67,20 +57,23 @@ def _find_e4(_: Path, files: Sequence[Path]) -> list[Found]:
         if any(one.name == _E4_ZIPPED for one in places if one.member) or _series(Place(path)):
             named = _E4_NAME.fullmatch(path.name)
             groups[named[1] if named else path.stem].append(path)
-    return [Found(name, tuple(paths)) for name, paths in groups.items()]
+    return [Source(name, tuple(paths)) for name, paths in groups.items()]
 
 
-def _read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
-    found = [one for path in files for place in places_in(path) if (one := _series(place))]
-    folders = {PurePosixPath(one.place.member).parent for one in found}
+def read_e4(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    """A session of the E4."""
+    places = [place for path in files for place in places_in(path)]
+    found = {place: series for place in places if (series := _series(place))}
+    folders = {PurePosixPath(place.member).parent for place in found}
     if len(folders) > 1:
         msg = f"{files[0]}: holds {len(folders)} sessions; unpack it, and give the folder"
         raise DataError(msg)
-    return nights_in(str(files[0]), {_E4_SIGNALS[one.signal][0]: _values(one) for one in found})
+    signals = {_E4_SIGNALS[one[0]][0]: _values(place, *one) for place, one in found.items()}
+    return nights_in(str(files[0]), signals)
 
 
-def _values(series: _Series) -> Signal:
-    place, (_, width, units) = series.place, _E4_SIGNALS[series.signal]
+def _values(place: Place, signal: str, start: float, rate: float) -> Signal:
+    _, width, units = _E4_SIGNALS[signal]
     try:
         with place.text() as text, warnings.catch_warnings(action="ignore"):  # of an empty file
             lines = bounded_lines(text, place.path)
@@ -90,28 +83,22 @@ def _values(series: _Series) -> Signal:
     if not table.size or table.shape[1] != width or not np.isfinite(table).all():
         msg = f"{place}, below line 2: expected lines of {width} numbers; export it again"
         raise DataError(msg)
-    times = series.start + np.arange(len(table)) / series.rate
+    times = start + np.arange(len(table)) / rate
     return times, (table[:, 0] if width == 1 else table) / units
 
-
-E4: Final = Format(
-    "empatica-e4",
-    "a session of Empatica E4 (ACC.csv, HR.csv, or their zip)",
-    _find_e4,
-    _read_e4,
-)
 
 _MADE: Final = re.compile(r"-+ *Data File Created By ActiGraph|Time,Accel-X \(g\)", re.IGNORECASE)
 _RATE: Final = re.compile(r"\bat (\d+) Hz")
 _DATES: Final = re.compile(r"date format ([Mdy/.-]+)")
 
 
-def _find_raw(_: Path, files: Sequence[Path]) -> list[Found]:
-    tables = [path for path in files if path.suffix.lower() == ".csv"]
-    return [Found(one.stem, (one,)) for one in tables if _MADE.match(Place(one).beginning())]
+def is_raw(path: Path) -> bool:
+    """Recognise a table of raw acceleration."""
+    return path.suffix.lower() == ".csv" and bool(_MADE.match(Place(path).beginning()))
 
 
-def _read_raw(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
+def read_raw(files: Sequence[Path], _: object, options: Options) -> list[StoredNight]:
+    """Its acceleration, by day if it is longer."""
     (path,) = files
     lines = [line.strip() for line in Place(path).beginning().splitlines()[:12]]
     said = dict(line.rsplit(maxsplit=1) for line in lines if " " in line)
@@ -147,33 +134,16 @@ def _sampling(
         ) from error
 
 
-RAW: Final = Format(
-    "raw-csv",
-    "raw acceleration of ActiGraph or Axivity (CSV below a preamble, or with units in its names)",
-    _find_raw,
-    _read_raw,
-)
-
 _SQLITE: Final = b"SQLite format 3\x00"
 
 
-def _find_sqlite(_: Path, files: Sequence[Path]) -> list[Found]:
-    return [Found(path.stem, (path,)) for path in files if _is_recording(path)]
-
-
-def _is_recording(path: Path) -> bool:
+def is_sqlite(path: Path) -> bool:
+    """Recognise a recording of Sensor Logger."""
     pages = beginning_of(path, 1 << 16)  # the first declare the tables
     return pages.startswith(_SQLITE) and b"seconds_elapsed" in pages
 
 
-def _refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
+def refuse_sqlite(files: Sequence[Path], *_: object) -> NoReturn:
+    """Say what to export in its place."""
     msg = f"{files[0]}: Sensor Logger's SQLite is not read; export it as zip or JSON from the app"
     raise DataError(msg)
-
-
-SQLITE: Final = Format(
-    "sensor-logger-sqlite",
-    "SQLite of Sensor Logger (to be exported as zip or JSON)",
-    _find_sqlite,
-    _refuse_sqlite,
-)

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.archives import Place
-from sleepstage.io.exports.records import Records, Row
 from sleepstage.io.files import beginning_of
-from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
-from sleepstage.io.source import Format, Found, StoredNight
+from sleepstage.io.health import HEART_RATE, SLEEP, STEPS, Records, Row
+from sleepstage.io.nights import nights_of_all
+from sleepstage.io.source import Source, StoredNight
 
 _Message = tuple[int, dict[int, Any]]
 """Kind of a message, and raw values of its fields by number."""
-_Level = tuple[int, int]
-"""FIT's seconds and a level of sleep, up to the next."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,17 +33,18 @@ _ON_FOOT: Final = (1, 6)  # activity types whose cycles are steps: running, walk
 _LEVELS: Final = ("unmeasurable", "awake", "light", "deep", "rem")
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
+def find(_: Path, files: Sequence[Path]) -> list[Source]:
     """The files of a folder, of which a watch writes several a day, are one person's."""
     ours = tuple(path for path in files if _is_fit(path))
-    return [Found(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
+    return [Source(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
 
 
 def _is_fit(path: Path) -> bool:
     return path.suffix.lower() == ".fit" and beginning_of(path, 12)[8:] == b".FIT"
 
 
-def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+def read(files: Sequence[Path], *_: object) -> list[StoredNight]:
+    """Nights of a watch; a damaged file of several is left out."""
     records = Records(str(files[0]))
     for path in files:
         try:
@@ -57,10 +54,9 @@ def _read(files: Sequence[Path], *_: object) -> list[StoredNight]:
                 raise
             _log.warning("left out %s", error)
             continue
-        decoder = _Decoder(messages)
-        records.take(Place(path), enumerate(messages, 1), decoder.rows)
-        records.take(Place(path), enumerate(decoder.levels(), 1), decoder.stage)
-    return records.nights()
+        numbered = enumerate([*messages, (_LEVEL, {})], 1)  # the end of what is the last level
+        records.take(f"{path}, record", numbered, _Decoder(messages).rows)
+    return nights_of_all(records)
 
 
 def _messages(path: Path) -> list[_Message]:
@@ -97,7 +93,7 @@ class _Decoder:
         self._anchor = 0.0, 0  # s, and the count of 1/1024 s then
         self._count = 0  # the last of these counts
         self._walked: dict[int, int] = {}  # by activity type
-        self._levels: list[_Level] = []
+        self._level: tuple[int, int] | None = None  # of sleep: when it began, and which it is
 
     def _row(self, kind: str, start: float, end: float, value: float | str) -> Row:
         if start < _ABSOLUTE:
@@ -105,7 +101,7 @@ class _Decoder:
         return Row(kind, start + _EPOCH, end + _EPOCH, value, self._offset, self._source)
 
     def rows(self, message: _Message) -> Iterator[Row]:
-        """Heart rate and steps of a message."""
+        """Heart rate and steps of a message, and the level of sleep that it ends."""
         kind, fields = message
         self._time = fields.get(_TIME) or self._time
         if kind == _MONITORING:
@@ -118,7 +114,7 @@ class _Decoder:
         if kind == _HR:
             yield from self._beats(fields)
         if kind == _LEVEL:
-            self._levels.append((self._time, fields[0]))
+            yield from self._sleep(fields)
 
     def _steps(self, fields: dict[int, Any]) -> Iterator[Row]:
         """Steps since the message before of that activity; the first of a file has no such."""
@@ -147,15 +143,12 @@ class _Decoder:
             if bpm:
                 yield self._row(HEART_RATE, time, time, bpm)
 
-    def levels(self) -> Iterator[tuple[_Level, _Level]]:
-        """Levels of sleep, each with the next; the last of a file is a minute."""
-        last = [(self._levels[-1][0] + _MINUTE, 0)] if self._levels else []
-        return pairwise([*self._levels, *last])
-
-    def stage(self, pair: tuple[_Level, _Level]) -> Iterator[Row]:
-        """A level of sleep up to the next."""
-        (time, level), (after, _) = pair
-        yield self._row(SLEEP, time, after, _LEVELS[level])
+    def _sleep(self, fields: dict[int, Any]) -> Iterator[Row]:
+        """A level of sleep up to the next; the last of a file is a minute."""
+        before, self._level = self._level, (self._time, fields.get(0, len(_LEVELS)))
+        if before:
+            time, level = before
+            yield self._row(SLEEP, time, self._time if fields else time + _MINUTE, _LEVELS[level])
 
 
 def _utc_offset(message: _Message) -> int:
@@ -167,11 +160,3 @@ def _utc_offset(message: _Message) -> int:
 def _values(value: Any) -> Sequence[Any]:
     """Of an array, a single value or none."""
     return () if value is None else value if isinstance(value, tuple | list | bytes) else (value,)
-
-
-FORMAT: Final = Format(
-    "garmin-fit",
-    "FIT files of Garmin (monitoring, sleep, activities)",
-    _find,
-    _read,
-)

@@ -27,9 +27,18 @@ from zoneinfo import ZoneInfo
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.clocks import moment
-from sleepstage.io.exports.records import Records, Row, stage_of
-from sleepstage.io.health import HEART_RATE, SLEEP, STEPS
-from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
+from sleepstage.io.health import (
+    APPLE_TYPES,
+    BPM,
+    HEART_RATE,
+    SLEEP,
+    STEPS,
+    Records,
+    Row,
+    stage_of,
+)
+from sleepstage.io.nights import nights_of_all
+from sleepstage.io.source import Options, Source, StoredNight
 
 _Parse = Callable[[Any], Iterator[Row]]
 
@@ -47,12 +56,6 @@ _PROFILE: Final = "Your Profile/Profile.csv"
 _BESIDE: Final = (_PROFILE, "*_GoogleData/UserSleepStages_*.csv")
 _DATE: Final = re.compile(r"\d{4}-?\d\d-?\d\d(?:T\d{6}Z)?(?:-\d{3})?")
 _SIGNAL: Final = re.compile(r"[ _-]*(?:heart|hr|pulse|minute|30second|sleep|step).*", re.IGNORECASE)
-_BPM: Final = {"count/min": 1.0, "bpm": 1.0, "count/s": 60.0}
-_TYPES: Final = {
-    "HKQuantityTypeIdentifierHeartRate": HEART_RATE,
-    "HKQuantityTypeIdentifierStepCount": STEPS,
-    "HKCategoryTypeIdentifierSleepAnalysis": SLEEP,
-}
 _MINUTE_SLEEP: Final = {"1": "asleep", "2": "restless", "3": "awake"}
 
 
@@ -86,11 +89,11 @@ def _tables_of(row: dict[str, str]) -> list[_Table]:
 def _apple_kind(row: dict[str, str]) -> str:
     """Kind of a row of Apple Health; empty if it is unknown."""
     if row.get("type"):
-        return _TYPES.get(row["type"], _OTHER)
+        return APPLE_TYPES.get(row["type"], _OTHER)
     if stage_of(row["value"] or ""):
         return SLEEP
     unit = row.get("unit")
-    return HEART_RATE if unit in _BPM else STEPS if unit == "count" else ""
+    return HEART_RATE if unit in BPM else STEPS if unit == "count" else ""
 
 
 def _kinds(place: Place) -> set[str]:
@@ -110,7 +113,7 @@ def _kinds(place: Place) -> set[str]:
     return {_ALL if kind == _OTHER else kind for kind in kinds if kind}  # a table of all types
 
 
-def _find(folder: Path, files: Sequence[Path]) -> list[Found]:
+def find(folder: Path, files: Sequence[Path]) -> list[Source]:
     """Files of a person: all, if each has something else, or else those that are named alike."""
     kinds = {path: set().union(*map(_kinds, places_in(path))) - {_ZONE} for path in files}
     ours = [path for path, found in kinds.items() if found]
@@ -126,12 +129,13 @@ def _find(folder: Path, files: Sequence[Path]) -> list[Found]:
             beside = [one for form in _BESIDE for one in folder.parent.glob(form) if takeout]
             more = sorted(set(beside) - set(paths))
             name = paths[0].stem if len(paths) == 1 else person
-            found.append(Found(name, (*paths, *more)))
+            found.append(Source(name, (*paths, *more)))
     return found
 
 
-def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[StoredNight]:
-    records = Records(str(files[0]), options)
+def read(files: Sequence[Path], _: object, options: Options) -> list[StoredNight]:
+    """Nights of everybody."""
+    records = Records(str(files[0]))
     stated = ZoneInfo(options.timezone) if options.timezone else None
     places = {
         place: kinds for path in files for place in places_in(path) if (kinds := _kinds(place))
@@ -142,7 +146,9 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     for place, kinds in places.items():
         if place.name.lower().endswith(".csv"):
             for table in _tables_of(place.first_row()) if kinds != {_ZONE} else ():
-                records.take(place, place.rows(), partial(_of_table, table, stated or UTC))
+                records.take(
+                    f"{place}, record", place.rows(), partial(_of_table, table, stated or UTC)
+                )
         elif kinds == {_ALL}:
             _take_auto_export(place, records)
         elif kinds == {SLEEP} and zone is None:
@@ -152,7 +158,7 @@ def _read(files: Sequence[Path], _: Progress | None, options: Options) -> list[S
     if n_unplaced:
         message = "%s: left out %d files of sleep, in local time: name the zone (%s, --timezone)"
         _log.warning(message, files[0], n_unplaced, _PROFILE)
-    return records.nights()
+    return nights_of_all(records, options)
 
 
 def _zone_in(profile: Place) -> tzinfo | None:
@@ -169,7 +175,7 @@ def _of_table(table: _Table, zone: tzinfo, row: dict[str, str]) -> Iterator[Row]
     if kind == _ALL:
         kind = _apple_kind(row)
         if kind == HEART_RATE:
-            value = str(float(value) * _BPM[row.get("unit") or "bpm"])
+            value = str(float(value) * BPM[row.get("unit") or "bpm"])
         elif kind == _OTHER:
             return
     start, offset = moment(row[table.start], zone)
@@ -191,17 +197,17 @@ def _take_auto_export(place: Place, records: Records) -> None:
         metrics = {one["name"]: one for one in place.json()["data"]["metrics"]}
         unit = metrics.get("heart_rate", {}).get("units", "bpm")
         parsers: dict[str, _Parse] = {
-            "heart_rate": partial(_auto_value, HEART_RATE, _BPM[unit], 0.0),
+            "heart_rate": partial(_auto_value, HEART_RATE, BPM[unit], 0.0),
             "step_count": partial(_auto_value, STEPS, 1.0, _MINUTE),
             "sleep_analysis": _auto_sleep,
         }
         found = [(metrics[name]["data"], parsers[name]) for name in parsers if name in metrics]
         for data, parse in found:
-            records.take(place, enumerate(data, 1), parse)
+            records.take(f"{place}, record", enumerate(data, 1), parse)
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
             f"{place}: not as Health Auto Export writes it ({error!r:.60}); heart rate is expected "
-            f"in {', '.join(_BPM)}"
+            f"in {', '.join(BPM)}"
         ) from error
 
 
@@ -231,7 +237,7 @@ def _take_takeout(place: Place, records: Records, kinds: set[str], zone: tzinfo)
         raise DataError(msg)
     (kind,) = kinds
     sleep, value = partial(_takeout_sleep, zone), partial(_takeout_value, kind, zone)
-    records.take(place, enumerate(content, 1), sleep if kind == SLEEP else value)
+    records.take(f"{place}, record", enumerate(content, 1), sleep if kind == SLEEP else value)
 
 
 def _takeout_value(kind: str, zone: tzinfo, record: dict[str, Any]) -> Iterator[Row]:
@@ -253,11 +259,3 @@ def _takeout_sleep(zone: tzinfo, record: dict[str, Any]) -> Iterator[Row]:
     for level in (*levels["data"], *levels.get("shortData", ())):
         time, offset = moment(level["dateTime"], zone)
         yield Row(SLEEP, time, time + float(level["seconds"]), level["level"], offset)
-
-
-FORMAT: Final = Format(
-    "records",
-    "records of Health Auto Export, Fitbit (Google Takeout), Fitabase, or Apple Health as CSV",
-    _find,
-    _read,
-)

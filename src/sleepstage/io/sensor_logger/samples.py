@@ -8,19 +8,21 @@ read block by block (a night of motion has 300 MB), and JSON as a stream of obje
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.errors import DataError, needs_extra
-from sleepstage.io.files import MAX_ROWS, MAX_VALUE, reading, table_errors
+from sleepstage.errors import DataError
+from sleepstage.io.archives import Place
+from sleepstage.io.files import MAX_ROWS, MAX_VALUE, explaining, table_errors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,10 +54,9 @@ _GRAVITY: Final = 9.80665  # m/s², as the app has it
 _SLACK: Final = 0.1  # of the length of gravity, in g
 _HARDEST: Final = 300.0  # g: no watch measures more
 _BLOCK: Final = 1 << 23  # bytes that are read at once
-_BEGINS: Final = frozenset(("start_map", "start_array"))
-_ENDS: Final = frozenset(("end_map", "end_array"))
-_DEEPEST: Final = 100  # a recording has 3
-_USED: Final = frozenset(("sensor", "time", ELAPSED, ZONE, *chain(*FIELDS.values())))
+_CHUNK: Final = 1 << 16  # characters of JSON that are read at once
+_GAP: Final = re.compile(r"[\s,]*")
+_LONGEST_WORD: Final = 10  # characters: of what may be cut in JSON, all but text is shorter
 
 
 def sensor_named(name: object) -> str:
@@ -170,28 +171,23 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
     if not set(columns) <= set(header):
         msg = f"{table.name}: has columns {', '.join(header)[:200]}; expected {', '.join(columns)}"
         raise DataError(msg)
-    columns = [*columns, ELAPSED] if ELAPSED in header else columns
-    names = [str(number) for number in range(len(header))]
-    chosen = [names[header.index(column)] for column in columns]
+    names = list(map(str, range(len(header))))  # for two may have one name
+    chosen = {names[header.index(name)]: name for name in (*columns, ELAPSED) if name in header}
     line = 2
     for block in _blocks(file, table.name):
-        try:
+        what = f"{table.name}, from line {line} on: no table"
+        with explaining(what, "export it again", *table_errors()):
             frame = pl.read_csv(
                 ",".join(names).encode() + b"\n" + block,
                 schema=dict.fromkeys(names, pl.String),
-                columns=chosen,
+                columns=list(chosen),
                 encoding="utf8-lossy",
                 glob=False,
             )
-        except table_errors() as error:
-            what = str(error).splitlines()[0][:100]
-            msg = f"{table.name}, from line {line} on: no table ({what}); export it again"
-            raise DataError(msg) from error
-        texts = frame.select(chosen).rename(dict(zip(chosen, columns, strict=True)))
-        if ELAPSED in columns:
+        texts = frame.rename(chosen)
+        if ELAPSED in header:
             table.note_start(texts["time"][0], texts[ELAPSED][0])
-            texts = texts.drop(ELAPSED)
-        table.add(_rows(texts, line, table.name))
+        table.add(_rows(texts.select(columns), line, table.name))
         line += len(frame)
         MAX_ROWS.require(line - 2, table.name)
 
@@ -228,56 +224,44 @@ def _rows(texts: pl.DataFrame, line: int, name: str) -> NDArray[np.float64]:
 
 
 def objects_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Objects of an array with the fields that are used, without what is nested in them.
-
-    They are built from single events: `ijson.items` remembers the whole way to each, of which a
-    file of brackets alone makes more than there is memory.
-    """
-    with needs_extra("reading JSON recordings", "score"):
-        import ijson
-    depth = n_read = 0
-    item: dict[str, Any] = {}
-    key = ""
-    try:
-        with reading(path), path.open("rb") as file:
-            stream = _Stream(file, path)
-            for event, value in ijson.basic_parse(stream, use_float=True):
-                stream.n_unparsed = 0
-                depth += (event in _BEGINS) - (event in _ENDS)
-                if depth > _DEEPEST:
-                    raise DataError(
-                        f"{path}: arrays or objects more than {_DEEPEST} deep; export it again"
-                    )
-                if event in _ENDS:
-                    if depth == 1:
-                        yield item
-                        n_read += 1
-                        item = {}
-                elif depth == 2 and event == "map_key":
-                    key = value
-                elif depth == 2 and event not in _BEGINS and key in _USED:
-                    item[key] = value
-    except ijson.JSONError as error:
-        msg = f"{path}: malformed JSON after object {n_read} ({_told(error)}); export it again"
-        raise DataError(msg) from error
+    """Objects of an array, one by one: with motion, a night has 500 MB of them."""
+    n_read = 0
+    with Place(path).text() as file:
+        text, at = file.read(_CHUNK).lstrip(), 1
+        if not text.startswith("["):
+            raise _malformed(path, n_read, "no array")
+        while (gap := _GAP.match(text, at)) and not text.startswith("]", gap.end()):
+            try:
+                item, end = _DECODER.raw_decode(text, gap.end())
+            except (RecursionError, ValueError) as error:
+                more = file.read(_CHUNK) if _is_cut(text, error) else ""
+                if not more:
+                    raise _malformed(path, n_read, error) from error
+                MAX_VALUE.require(len(text) - at, f"{path}, after object {n_read}")
+                text, at = text[at:] + more, 0
+                continue
+            MAX_VALUE.require(end - at, f"{path}, after object {n_read}")
+            n_read, at = n_read + 1, end
+            if isinstance(item, dict):
+                yield item
+        if (text[at:] + file.read(_CHUNK)).strip() != "]":
+            raise _malformed(path, n_read, "something after the array")
 
 
-class _Stream:
-    """A file for the parser, which keeps in memory what it has read and not yet parsed."""
-
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        self._file, self._path = file, path
-        self.n_unparsed = 0
-
-    def read(self, size: int) -> bytes:
-        MAX_VALUE.require(self.n_unparsed, f"{self._path}, at byte {self._file.tell()}")
-        data = self._file.read(size)
-        self.n_unparsed += len(data)
-        return data
+def _is_cut(text: str, error: Exception) -> bool:
+    """Whether it may only be that the text goes on."""
+    return isinstance(error, json.JSONDecodeError) and (
+        error.pos > len(text) - _LONGEST_WORD or error.msg.startswith("Unterminated")
+    )
 
 
-def _told(error: Exception) -> str:
-    """The text of a parser's error: text or, if there was something odd in it, bytes."""
-    said = error.args[0] if error.args else ""
-    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-    return text.strip().splitlines()[0] if text.strip() else "no JSON"
+def _malformed(path: Path, n_read: int, why: object) -> DataError:
+    msg = f"{path}: malformed JSON after object {n_read} ({str(why)[:100]}); export it again"
+    return DataError(msg)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=float, parse_constant=_refuse)

@@ -24,8 +24,8 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
-from sleepstage.io.files import read_text_table, reading, table_errors
-from sleepstage.io.source import Found, attribution, one_night
+from sleepstage.io.files import explaining, read_text_table, reading, table_errors
+from sleepstage.io.source import Source, attribution
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 ATTRIBUTION: Final = attribution(
@@ -108,7 +108,7 @@ def find_subjects(directory: str | Path) -> list[str]:
     Raises `DataError` if `directory` has none of the dataset's files.
     """
     directory = Path(directory)
-    subjects = [found.name for found in _find(directory, ())]
+    subjects = [found.name for found in find(directory, ())]
     if not subjects:
         folders = ", ".join(dict.fromkeys(f"{table.folder}/" for table in LAYOUT.values()))
         raise DataError(f"{directory}: not a sleep-accel dataset; expected files in {folders}")
@@ -227,17 +227,11 @@ def read_summary(path: Path) -> NDArray[np.float64]:
     """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
     if path.suffix == ".csv":
         return LAYOUT["summary_csv"].read(path)
-    import polars as pl
-
-    try:
-        with reading(path):
-            frame = read_parquet(path, _SUMMARY_COLUMNS)
+    what = f"{path}: not a motion summary"
+    with explaining(what, "prepare it again", *table_errors()), reading(path):
+        frame = read_parquet(path, _SUMMARY_COLUMNS)
         require_numbers(path, frame)
-        frame = frame.cast(pl.Float64)
-    except table_errors() as error:
-        msg = f"{path}: not a motion summary ({str(error).splitlines()[0]}); prepare it again"
-        raise DataError(msg) from error
-    return np.ascontiguousarray(frame.to_numpy())
+        return np.column_stack([column.cast(float).to_numpy() for column in frame])
 
 
 def summary_source(path: Path) -> str | None:
@@ -253,7 +247,7 @@ def summary_source(path: Path) -> str | None:
     return None
 
 
-def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
+def find(directory: Path, _: Sequence[Path]) -> list[Source]:
     """People by the names of their files; the folder is the dataset's own."""
     files = defaultdict(list)
     for table in LAYOUT.values():
@@ -264,18 +258,11 @@ def _find(directory: Path, _: Sequence[Path]) -> list[Found]:
     # Wherever the files are copied to, they must go on saying that they are simulated.
     marker = [one for one in (directory / SIMULATED_MARKER,) if files and one.is_file()]
     subjects = sorted(files, key=lambda name: (len(name), name))
-    return [Found(subject, (*files[subject], *marker)) for subject in subjects]
+    return [Source(subject, (*files[subject], *marker)) for subject in subjects]
 
 
-def _read(files: Sequence[Path]) -> Recording:
+def read_files(files: Sequence[Path]) -> Recording:
+    """The night of somebody, by one of the files."""
     path = files[0]
     (ending,) = (table.ending for table in LAYOUT.values() if path.name.endswith(table.ending))
     return read_subject(path.parents[1], path.name.removesuffix(ending))
-
-
-FORMAT: Final = one_night(
-    "sleep-accel",
-    "people of the dataset sleep-accel (heart_rate/, motion/, ...)",
-    _find,
-    _read,
-)

@@ -1,9 +1,10 @@
-"""Nights of an Apple Health export: ``export.zip`` as the iPhone makes it, or ``export.xml``.
+"""Nights among the records of months, as Apple Health and other exports hold them.
 
 Several sources may have written the same kind of record: watch, phone and apps. They are never
 mixed: each night has the heart rate of the source that covers most of it (and, while that has none,
 of another watch that was worn then), the steps of the source that counted most, and the stages of
-the source that has most.
+the source that has most. Where neither sleep nor steps tell nights from days, the whole is one
+night, or is cut at noon if it is longer than a day.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,16 +25,14 @@ from numpy.typing import NDArray
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
-from sleepstage.io.apple_health.xml import BEGINNING, is_export, read_export
-from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import offset_at
-from sleepstage.io.files import beginning_of
-from sleepstage.io.health import Export, Series, SleepRecord
-from sleepstage.io.source import Format, Found, Options, Progress, StoredNight
+from sleepstage.io.health import HEART_RATE, Export, Records, Row, Series
+from sleepstage.io.source import NO_OPTIONS, Options, StoredNight, nights_in
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 _log = logging.getLogger(__name__)
 
+_LONG: Final = 12 * 3600.0  # s: who measures for longer measured more than a night
 _BEFORE: Final = 1800.0  # s of heart rate before a night that features look back on
 _DAY: Final = 86400.0
 _COVER: Final = 300.0  # s: a watch at rest measures about that often
@@ -47,7 +46,7 @@ _TURN: Final = 900.0  # s without a sample after which another watch is on the w
 _WORN: Final = 0.5  # share of the ten minutes of a rest with heart rate
 _BIN: Final = 600.0
 _CLASSES: Final = {"Awake": "wake", "AsleepCore": "light", "AsleepDeep": "deep", "AsleepREM": "rem"}
-_SLEPT: Final = frozenset(("AsleepCore", "AsleepDeep", "AsleepREM"))
+_SLEPT: Final = _CLASSES.keys() - {"Awake"}
 
 
 class _Span(NamedTuple):
@@ -63,44 +62,39 @@ class _Span(NamedTuple):
         return datetime.fromtimestamp(self.end + self.utc_offset, UTC).date().isoformat()
 
 
-def _find(_: Path, files: Sequence[Path]) -> list[Found]:
-    return [Found(path.stem, (path,)) for path in files if _holds_export(path)]
+def nights_of_all(records: Records, options: Options = NO_OPTIONS) -> list[StoredNight]:
+    """Nights of everybody, named after the person too if there are several; logs what is not.
 
-
-def _holds_export(path: Path) -> bool:
-    if path.suffix.lower() == ".zip":
-        names = member_names(path)
-        return names is not None and _export_in(names) is not None
-    return path.suffix.lower() == ".xml" and is_export(beginning_of(path, BEGINNING))
-
-
-def _export_in(names: Sequence[str]) -> str | None:
-    """The export among the files of an archive: its name depends on the language of the phone.
-
-    Beside it lies ``export_cda.xml``, the same in the form of clinical documents.
+    Raises `DataError` if nobody has heart rate.
     """
-    found = [
-        name
-        for name in names
-        if name.lower().endswith(".xml")
-        and not name.lower().endswith("_cda.xml")
-        and len(PurePosixPath(name).parts) <= 2
-    ]
-    return found[0] if len(found) == 1 else None
+    records.report()
+    if len(records.people) < 2:
+        export = records.export(next(iter(records.people), ""))
+        return _of_person(export, records.name, options)
+    found = []
+    for person in records.people:
+        try:
+            nights = _of_person(records.export(person), f"{records.name}, {person}", options)
+        except DataError as error:
+            _log.warning("left out %s", error)
+            continue
+        found += [replace(one, name=f"{person}-{one.name}".rstrip("-")) for one in nights]
+    return found
 
 
-def _read(
-    files: Sequence[Path], on_progress: Progress | None, options: Options
-) -> list[StoredNight]:
-    (path,) = files
-    names = member_names(path)
-    member = "" if names is None else _export_in(names)
-    if member is None:
-        raise DataError(f"{path}: has no export.xml; give the export.zip that the app Health makes")
-    place = Place(path, member)
-    with place.open() as (file, size):
-        export = read_export(file, size, str(place), on_progress)
-    return nights_of(export, str(path), options)
+def _of_person(export: Export, name: str, options: Options) -> list[StoredNight]:
+    beats = export.heart_rate
+    if not beats:
+        raise DataError(f"{name}: has no heart rate; export it as well")
+    if export.steps or export.sleep:
+        return nights_of(export, name, options)
+    most = max(beats.values(), key=lambda series: len(series.ends))
+    if len(beats) > 1:
+        _log.warning("%s: has heart rate of %d sources; used the largest", name, len(beats))
+    if most.ends[-1] - most.ends[0] > _LONG:
+        _log.warning("%s: add records of sleep or steps, which tell nights from days", name)
+    signal = most.ends, most.values.astype(np.float64)
+    return nights_in(name, {HEART_RATE: signal}, utc_offset=60 * int(most.offsets[0]))
 
 
 class _Clock:
@@ -167,7 +161,7 @@ def _find_spans(export: Export, clock: _Clock) -> list[_Span]:
     return sorted([*recorded, *_rests(export, recorded, clock)], key=lambda span: span.start)
 
 
-def _join(records: Sequence[SleepRecord]) -> list[_Span]:
+def _join(records: Sequence[Row]) -> list[_Span]:
     """Records, in order of their starts, put together where they overlap or nearly meet."""
     spans: list[_Span] = []
     for record in records:
@@ -175,19 +169,20 @@ def _join(records: Sequence[SleepRecord]) -> list[_Span]:
             last = spans.pop()
             spans.append(_Span(last.start, max(last.end, record.end), last.utc_offset))
         else:
-            spans.append(_Span(record.start, record.end, record.utc_offset))
+            spans.append(_Span(record.start, record.end, record.offset))
     return spans
 
 
 def _rests(export: Export, recorded: Sequence[_Span], clock: _Clock) -> list[_Span]:
     """The longest rest of each day of which no sleep is recorded."""
     beats = Series.joined(*export.heart_rate.values())
-    walked = Series.joined(*export.steps.values()).above_zero()
+    walked = Series.joined(*export.steps.values())
+    walked = walked.take(walked.values > 0)
     taken = {_day(span) for span in recorded if span.end - span.start >= _SHORTEST_NIGHT}
     longest: dict[int, _Span] = {}
     for found in sorted(_stepless(walked, beats), key=lambda span: span.start - span.end):
         if _share_worn(found, beats.ends) >= _WORN:
-            span = found._replace(utc_offset=clock.set(found).utc_offset)
+            span = clock.set(found)
             if _day(span) not in {*taken, *longest}:
                 longest[_day(span)] = span
     return list(longest.values())
@@ -293,7 +288,7 @@ def _recording(export: Export, span: _Span, beats: Series) -> partial[Recording]
     )
 
 
-def _watch_stages(recorded: Sequence[SleepRecord], span: _Span) -> Hypnogram | None:
+def _watch_stages(recorded: Sequence[Row], span: _Span) -> Hypnogram | None:
     """Stages of the source that has most of them; an epoch has the stage of its middle."""
     minutes: dict[str, float] = {}
     for one in recorded:
@@ -308,15 +303,7 @@ def _watch_stages(recorded: Sequence[SleepRecord], span: _Span) -> Hypnogram | N
     middles = span.start + EPOCH_SECONDS * (np.arange(n_epochs) + 0.5)
     codes = np.full(n_epochs, UNSCORED, dtype=np.int8)
     for one in recorded:
-        if one.source == source and one.value in _CLASSES:
+        if one.source == source and (name := _CLASSES.get(str(one.value))):
             first, last = np.searchsorted(middles, [one.start, one.end])
-            codes[first:last] = FOUR_CLASS.classes.index(_CLASSES[one.value])
+            codes[first:last] = FOUR_CLASS.classes.index(name)
     return Hypnogram(span.start, codes, FOUR_CLASS, subject=source, utc_offset=span.utc_offset)
-
-
-FORMAT: Final = Format(
-    "apple-health",
-    "an export of Apple Health (export.zip or export.xml)",
-    _find,
-    _read,
-)
