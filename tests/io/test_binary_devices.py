@@ -14,6 +14,7 @@ import pytest
 
 from sleepstage import open_nights
 from sleepstage.errors import DataError, MissingExtraError
+from sleepstage.io.source import nights_in
 from tests.helpers.recordings import only, peaks
 
 START = 1710280800  # 2024-03-12 22:00:00 UTC
@@ -158,3 +159,9 @@ def test_what_is_damaged_or_lacks_its_library_is_named(
     monkeypatch.setitem(__import__("sys").modules, library, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sleepstage\[devices\]'"):
         list(open_nights(tmp_path))
+
+
+def test_times_that_are_no_numbers_are_refused() -> None:
+    times = np.array([START, np.nan, START + 60])
+    with pytest.raises(DataError, match=r"a\.gt3x: a time is no number: the file is damaged"):
+        nights_in("a.gt3x", {"motion": (times, np.ones((3, 3)))})

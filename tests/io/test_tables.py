@@ -380,3 +380,10 @@ def test_each_day_of_a_table_is_read_by_itself(tmp_path: Path) -> None:
     assert nights[1].start == nights[0].end + 300 == TEN + 14 * 3600
     assert nights[1].heart_rate.times[0] == TEN  # what was before helps
     assert all(one.whole_day for one in found)
+
+
+def test_a_last_row_that_ends_early_is_refused_and_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "night.csv"
+    path.write_text("bpm,time\n60,2024-03-12T23:00:00Z\n61,2024-03-12T23:05:00Z\n62\n")
+    with pytest.raises(DataError, match="line 4"):
+        list(open_nights(path))

@@ -290,7 +290,8 @@ def may_hold_several(path: Path, options: Options) -> bool:
             last = file.read().decode(layout.encoding, errors="replace").strip()
         lines = layout.found, last.splitlines()[-1]
         rows = [split(line, layout.separator) for line in lines]
-        columns = [pl.Series(str(at), [row[at] for row in rows]) for at in times]
+        # A row that ends early is refused when the table is read.
+        columns = [pl.Series(str(at), ["".join(row[at : at + 1]) for row in rows]) for at in times]
     factors = [layout.names[at].factor for at in times]
     seconds, _, _ = _times(columns, factors, options, lambda row: f"{path}, row {row + 1}")
     return bool(len(seconds) and np.ptp(seconds) > LONGEST_NIGHT)

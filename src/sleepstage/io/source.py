@@ -81,6 +81,8 @@ def days_in(
     """
     if not len(times):
         raise DataError(f"{name}: has neither heart rate nor motion")
+    if not np.isfinite(times).all():
+        raise DataError(f"{name}: a time is no number: the file is damaged, export it again")
     first, last = float(times.min()), float(times.max())
     if last - first <= LONGEST_NIGHT:
         return [("", first, last)]
