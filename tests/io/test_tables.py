@@ -386,4 +386,4 @@ def test_a_last_row_that_ends_early_is_refused_and_no_traceback(tmp_path: Path) 
     path = tmp_path / "night.csv"
     path.write_text("bpm,time\n60,2024-03-12T23:00:00Z\n61,2024-03-12T23:05:00Z\n62\n")
     with pytest.raises(DataError, match="line 4"):
-        list(open_nights(path))
+        [night.read() for night in open_nights(path)]
