@@ -194,10 +194,12 @@ def _absorb(
     seconds, peaks = _maxima_by_second(np.floor(times[fresh:]), np.abs(xyz[fresh:]))
     loud_seconds, loudness = _maxima_by_second(point_seconds, filtered[:, np.newaxis])
     maxima = np.column_stack([np.zeros(len(seconds)), peaks])
-    # A grid point is counted to the second of the sample that completes it.
-    known = np.isin(loud_seconds, seconds)
-    maxima[np.searchsorted(seconds, loud_seconds[known]), 0] = loudness[known, 0]
-    seconds, maxima = _merge(state, seconds, maxima)
+    # A grid point is counted to the second of the sample that completes it, which is a fresh one.
+    maxima[np.searchsorted(seconds, loud_seconds), 0] = loudness[:, 0]
+    # The newest second of the open window may go on.
+    seconds, maxima = _maxima_by_second(
+        np.append(state.seconds, seconds), np.vstack([state.maxima, maxima])
+    )
     return replace(
         state,
         last=np.array([times[line][-1], *xyz[line][-1]]),
@@ -217,7 +219,7 @@ def _filter_z(
     """
     tail, next_point = state.filter_tail, state.next_point
     ends = [*(np.flatnonzero(times[1:] - times[:-1] > _MAX_GAP) + 1), len(times)]
-    seconds, filtered = [], []
+    seconds, filtered = [np.empty(0)], [np.empty(0)]
     begin = 0
     for end in ends:
         t, values = times[begin:end], z[begin:end]
@@ -231,12 +233,7 @@ def _filter_z(
             seconds.append(np.floor(t[np.searchsorted(t, points)]))
         tail, next_point = line[len(line) - 2 * _HALF :], next_point + len(points)
         begin = end
-    return (
-        np.concatenate(seconds) if seconds else np.empty(0),
-        np.concatenate(filtered) if filtered else np.empty(0),
-        tail,
-        next_point,
-    )
+    return np.concatenate(seconds), np.concatenate(filtered), tail, next_point
 
 
 def _last_point(time: float) -> int:
@@ -248,22 +245,13 @@ def _last_point(time: float) -> int:
 
 
 def _maxima_by_second(
-    seconds: NDArray[np.float64], values: NDArray[np.float64]
+    seconds: NDArray[np.number], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The ascending seconds that have values, shape (m,), and the largest of each, (m, k)."""
     if not len(seconds):
         return np.empty(0, dtype=np.int64), np.empty((0, values.shape[1]))
     first = np.flatnonzero(np.append(True, seconds[1:] != seconds[:-1]))
     return seconds[first].astype(np.int64), np.maximum.reduceat(values, first)
-
-
-def _merge(
-    state: MotionState, seconds: NDArray[np.int64], maxima: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Join new maxima to those of the open window; the newest second may be in both."""
-    if len(state.seconds) and state.seconds[-1] == seconds[0]:
-        maxima[0] = np.maximum(maxima[0], state.maxima[-1])
-        state = replace(state, seconds=state.seconds[:-1], maxima=state.maxima[:-1])
-    return np.concatenate([state.seconds, seconds]), np.vstack([state.maxima, maxima])
 
 
 def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionState]:
