@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 import numpy as np
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
@@ -26,10 +26,7 @@ from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, Scheme
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    Show = Callable[[Epoch | SleepEvent], None]
+Show = Callable[[Epoch | SleepEvent], None]
 
 _SIGNALS: Final = ("heart_rate", "motion", "steps")
 _TICK: Final = 5.0  # s of a night that a replay pushes at a time
