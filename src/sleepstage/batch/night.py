@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sleepstage.batch.exports import write_edf, write_yasa
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import agreement
-from sleepstage.core.hypnogram import Hypnogram, clock_time, stage_runs
+from sleepstage.core.hypnogram import Hypnogram, show_time, stage_runs
 from sleepstage.core.periods import sleep_periods
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
@@ -160,8 +160,7 @@ def _span(hypnogram: Hypnogram) -> list[str]:
     if hypnogram.start < UNIX_TIME:
         return []
     edges = (hypnogram.start, hypnogram.start + EPOCH_SECONDS * len(hypnogram))
-    clocks = (clock_time(edge, hypnogram.utc_offset) for edge in edges)
-    return [clock.isoformat("T", "seconds") for clock in clocks]
+    return [show_time(edge, hypnogram.utc_offset) for edge in edges]
 
 
 def _others(recording: Recording, n_epochs: int) -> dict[str, Hypnogram]:
