@@ -143,8 +143,6 @@ def is_implausible(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def check_unit(lengths: NDArray[np.float64]) -> None:
     """Refuse what can't be acceleration in g, by the lengths of `UNIT_SAMPLES` or more."""
-    if 2 * np.count_nonzero(is_implausible(lengths)) < len(lengths):  # costs less than a median
-        return
     _check_length(float(np.median(lengths)), MIN_LENGTH, MAX_LENGTH)
 
 
