@@ -141,7 +141,7 @@ def _persistent_latency(asleep: NDArray[np.bool_]) -> float | None:
 
 def _first(found: NDArray[np.bool_]) -> float | None:
     """Minutes before the first epoch that is true; None where there is none."""
-    return _minutes(found.argmax()) if found.any() else None
+    return _minutes(int(found.argmax())) if found.any() else None
 
 
 def _minutes(n_epochs: float) -> float:
