@@ -116,10 +116,7 @@ def summarise_motion(
         If samples belong to a window that was closed before, or look like m/s².
     """
     state = state or MotionState()
-    if len(acceleration) >= UNIT_SAMPLES:
-        # Some hundred samples show the unit as well as a million.
-        some = acceleration.values[:: len(acceleration) // UNIT_SAMPLES]
-        check_unit(np.linalg.norm(some, axis=1))
+    check_unit(acceleration.values)
     for begin in range(0, len(acceleration), _PIECE):
         piece = slice(begin, begin + _PIECE)
         times, xyz = acceleration.times[piece], acceleration.values[piece]
@@ -141,9 +138,12 @@ def is_implausible(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((lengths > MAX_LENGTH) | (lengths < MIN_LENGTH))
 
 
-def check_unit(lengths: NDArray[np.float64]) -> None:
-    """Refuse what can't be acceleration in g, by the lengths of `UNIT_SAMPLES` or more."""
-    _check_length(float(np.median(lengths)), MIN_LENGTH, MAX_LENGTH)
+def check_unit(xyz: NDArray[np.float64], *, least: int = UNIT_SAMPLES) -> None:
+    """Refuse what can't be acceleration in g, shape (n, 3), by that many samples or more."""
+    if len(xyz) >= least:
+        # Some hundred samples show the unit as well as a million.
+        some = xyz[:: max(len(xyz) // UNIT_SAMPLES, 1)]
+        _check_length(float(np.median(np.linalg.norm(some, axis=1))), MIN_LENGTH, MAX_LENGTH)
 
 
 def _check_length(length: float, low: float, high: float) -> None:

@@ -304,8 +304,8 @@ class Session:
                 f"motion: {columns} values a sample, and {before} before; a session takes either "
                 f"raw acceleration ({RAW_COLUMNS}) or summaries ({len(MOTION_COLUMNS)})"
             )
-        if columns == RAW_COLUMNS and len(moved) >= UNIT_SAMPLES:
-            check_unit(_lengths(moved))
+        if columns == RAW_COLUMNS:
+            check_unit(moved.values)
 
     def snapshot(self, **beside: object) -> bytes:
         """The session as bytes, for `sleepstage.Stager.restore`.
@@ -337,24 +337,20 @@ def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBu
     acceleration = given.acceleration.between(watermark, limit)
     if not len(acceleration):
         return state
-    lengths = _lengths(acceleration)
+    lengths = np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values))
     n_long = int(np.count_nonzero(is_implausible(lengths)))
     n_all_lengths, n_all_long = state.n_lengths + len(lengths), state.n_long + n_long
     # Some hundred samples are judged at a time: fewer may be one movement. Those of this push must
     # be implausible as well, so that a sender who has changed to g goes on.
     judged = n_all_lengths >= UNIT_SAMPLES
     if judged and 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
-        check_unit(lengths)
+        check_unit(acceleration.values, least=1)
     return replace(
         state,
         motion_columns=RAW_COLUMNS,
         n_lengths=0 if judged else n_all_lengths,
         n_long=0 if judged else n_all_long,
     )
-
-
-def _lengths(acceleration: Samples) -> NDArray[np.float64]:
-    return np.asarray(np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values)))
 
 
 def _insert(
