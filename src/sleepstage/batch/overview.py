@@ -66,8 +66,6 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
         "links": [_link(out, night.night) for night in staged],
         "table": TABLE,
         "hours": hours,
-        "minutes": _minutes,
-        "percent": _percent,
     }
     page = render(__package__, _TEMPLATE, content, purpose="the page of all nights", extra="score")
     write_text(out / OVERVIEW, page)
@@ -88,14 +86,6 @@ def hours(minutes: float | None) -> str:
         return "-"
     whole = round(minutes)
     return f"{whole // 60}:{whole % 60:02d}"
-
-
-def _minutes(minutes: float | None) -> str:
-    return "-" if minutes is None else f"{minutes:.0f}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def _middle(nights: Sequence[Summary]) -> dict[str, float | None]:
