@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -107,12 +107,10 @@ def _begin(night: Summary) -> float:
     return (begun - noon).total_seconds() % _DAY
 
 
-def _axis(nights: Iterable[Summary]) -> tuple[float, float]:
+def _axis(nights: Sequence[Summary]) -> tuple[float, float]:
     """First and last moment of the axis that all nights share, whole hours."""
-    spans = [(_begin(one), _begin(one) + EPOCH_SECONDS * one.n_epochs) for one in nights]
-    if not spans:
-        return 0.0, 3600.0
-    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    first = min((_begin(one) for one in nights), default=0.0)
+    last = max((_begin(one) + EPOCH_SECONDS * one.n_epochs for one in nights), default=3600.0)
     return first // 3600 * 3600, -(-last // 3600) * 3600
 
 

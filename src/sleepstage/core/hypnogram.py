@@ -259,15 +259,10 @@ def show_time(time: float, utc_offset: int = 0) -> str:
 
 def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:
     """Stretches of one class: first epoch, number of epochs, name."""
-    if not len(hypnogram):
-        return []
-    firsts = np.flatnonzero(np.diff(hypnogram.codes, prepend=hypnogram.codes[0] - 1))
-    lengths = np.diff(firsts, append=len(hypnogram))
-    names = hypnogram.stages[firsts]
-    return [
-        (int(first), int(n), str(name))
-        for first, n, name in zip(firsts, lengths, names, strict=True)
-    ]
+    firsts = np.flatnonzero(np.diff(hypnogram.codes, prepend=UNSCORED - 1))
+    lengths = np.diff(firsts, append=len(hypnogram)).tolist()
+    names = hypnogram.stages[firsts].tolist()
+    return list(zip(firsts.tolist(), lengths, names, strict=True))
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,14 @@ class Session:
         return self._emit(self._state, self.ended)
 
     def _emit(self, state: _State, mark: float) -> list[Epoch]:
-        state, epochs, passed = _emit(self.model, state, mark)
+        """Release samples behind the watermark `mark`, and stage the epochs that end by then."""
+        end = _last_end(state.features, mark)
+        ends = end > state.features.time
+        if ends or state.waiting.acceleration.n_before(mark) >= _STRETCH:
+            state = _summarise(state, mark)
+        passed, epochs = SampleBuffer(), list[Epoch]()
+        if ends:
+            state, epochs, passed = _stage(self.model, state, end)
         sleep, events = state.sleep, list[SleepEvent]()
         for epoch in epochs:
             sleep, decided = follow(sleep, epoch, look_ahead=self.model.look_ahead)
@@ -368,16 +375,8 @@ def _insert(
     return replace(state, waiting=waiting, intake=intake, clock=float(max([state.clock, *times])))
 
 
-def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
-    """Release samples behind the watermark `mark`, and stage the epochs that end by then."""
-    end = _last_end(state.features, mark)
-    ends = end > state.features.time
-    n_passed = state.waiting.acceleration.n_before(mark)
-    if not ends and n_passed < _STRETCH:
-        return state, [], SampleBuffer()
-    state = _summarise(state, mark)
-    if not ends:
-        return state, [], SampleBuffer()
+def _stage(model: LiveModel, state: _State, end: float) -> tuple[_State, list[Epoch], SampleBuffer]:
+    """Stage the epochs up to `end`; the state then, the epochs, and what they were made from."""
     passed, waiting = state.waiting.divide(end)
     rows, features = push(
         state.features,
