@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from sleepstage._utils.files import write_table
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import Recording
-from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURES, FeatureState, rows_until
 from sleepstage.engine.stager import Stager
 from sleepstage.engine.wear import unscored_reasons
@@ -182,15 +181,11 @@ def _of_stages(codes: NDArray[np.int8], probabilities: Effects | None) -> Effect
 
 def _without_minutes(recording: Recording, start: float, end: float) -> Recording:
     """The night without heart rate and motion of the epochs between two times, in seconds."""
-
-    def outside(samples: Samples, *, window_ends: bool) -> Samples:
-        before = samples.between(-math.inf, start, window_ends=window_ends)
-        return before.followed_by(samples.between(end, math.inf, window_ends=window_ends))
-
+    beats, moved = recording.heart_rate, recording.motion  # this one at the ends of windows
     return replace(
         recording,
-        heart_rate=outside(recording.heart_rate, window_ends=False),
-        motion=outside(recording.motion, window_ends=True),
+        heart_rate=beats.keep((beats.times < start) | (beats.times >= end)),
+        motion=moved.keep((moved.times <= start) | (moved.times > end)),
     )
 
 
