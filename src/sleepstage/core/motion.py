@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -216,10 +217,9 @@ def _filter_z(
     Returns the second and the magnitude of every filtered grid point, and the filter's state.
     """
     tail, next_point = state.filter_tail, state.next_point
-    ends = [*(np.flatnonzero(times[1:] - times[:-1] > _MAX_GAP) + 1), len(times)]
+    edges = [0, *(np.flatnonzero(times[1:] - times[:-1] > _MAX_GAP) + 1), len(times)]
     seconds, filtered = [np.empty(0)], [np.empty(0)]
-    begin = 0
-    for end in ends:
+    for begin, end in pairwise(edges):
         t, values = times[begin:end], z[begin:end]
         if begin > 0 or not len(state.last):
             next_point = _last_point(t[0]) + 1
@@ -230,7 +230,6 @@ def _filter_z(
             filtered.append(np.abs(np.convolve(line, _KERNEL, mode="valid")))
             seconds.append(np.floor(t[np.searchsorted(t, points)]))
         tail, next_point = line[len(line) - 2 * _HALF :], next_point + len(points)
-        begin = end
     return np.concatenate(seconds), np.concatenate(filtered), tail, next_point
 
 
