@@ -95,23 +95,20 @@ def number(value: float | None, decimals: int = 3) -> str:
 
 def simulated_banner() -> None:
     """Say in large letters that nothing below comes from a person."""
-    _banner(
-        "SIMULATED DATA",
+    console.rule(Text("S I M U L A T E D   D A T A", style="bold red"), style="red", characters="=")
+    console.print(
         "These nights were made by a program. No result below says anything about\n"
         "sleep: get the real data with: sleepstage data fetch",
+        style="red",
     )
 
 
 def trained_banner(nights: Sequence[str]) -> None:
     """Say that the model knows the people of these nights, if there are any."""
     if nights:
-        _banner(
-            "NOT A TEST",
+        console.rule(Text("N O T   A   T E S T", style="bold red"), style="red", characters="=")
+        console.print(
             "The model was trained on nights of these people, so that agreement with the expert\n"
             f"is too high: {', '.join(nights)}",
+            style="red",
         )
-
-
-def _banner(title: str, text: str) -> None:
-    console.rule(Text(" ".join(title), style="bold red"), style="red", characters="=")
-    console.print(text, style="red")
