@@ -208,12 +208,9 @@ def encode(value: Any) -> Any:
     return [encode(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def write_json(path: str | Path, content: object, *, suffixes: tuple[str, ...] = ()) -> None:
-    """Write a JSON document, which may hold dataclasses, whole or not at all.
-
-    `suffixes` as of `write_atomically`.
-    """
-    with write_atomically(path, suffixes=suffixes) as temporary:
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON document, which may hold dataclasses, whole or not at all."""
+    with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(encode(content), indent=1) + "\n", encoding="utf-8")
 
 

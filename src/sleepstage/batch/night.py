@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sleepstage.batch.exports import write_edf, write_yasa
 from sleepstage.batch.places import write_text
-from sleepstage.core.agreement import agreement
-from sleepstage.core.hypnogram import Hypnogram, clock_time, stage_runs
+from sleepstage.core.agreement import NUMBERS, agreement
+from sleepstage.core.hypnogram import Hypnogram, show_time, stage_runs
 from sleepstage.core.periods import sleep_periods
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
@@ -160,8 +160,7 @@ def _span(hypnogram: Hypnogram) -> list[str]:
     if hypnogram.start < UNIX_TIME:
         return []
     edges = (hypnogram.start, hypnogram.start + EPOCH_SECONDS * len(hypnogram))
-    clocks = (clock_time(edge, hypnogram.utc_offset) for edge in edges)
-    return [clock.isoformat("T", "seconds") for clock in clocks]
+    return [show_time(edge, hypnogram.utc_offset) for edge in edges]
 
 
 def _others(recording: Recording, n_epochs: int) -> dict[str, Hypnogram]:
@@ -217,23 +216,17 @@ def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None
     edges = recording.start + EPOCH_SECONDS * np.arange(recording.n_epochs + 1, dtype=np.float64)
     moved = np.diff(recording.motion.n_before(edges, window_ends=True)) > 0
     gaps = _gaps(recording.heart_rate.times, edges[:-1] + EPOCH_SECONDS / 2)
-    counts: Counter[int] = Counter()
-    for motion, gap in zip(moved.tolist(), gaps.tolist(), strict=True):
-        ratios = {
-            at: abs(math.log(row["seconds"] / max(gap, 1.0)))
-            for at, row in enumerate(rows)
-            if row["motion"] == motion and gap <= _LONGER * row["seconds"]
-        }
-        if ratios:
-            counts[min(ratios, key=ratios.__getitem__)] += 1
-    n_known = counts.total()
-    if 2 * n_known <= recording.n_epochs:
+
+    def nearest(motion: bool, gap: float) -> dict[str, Any] | None:
+        fit = [one for one in rows if one["motion"] == motion and gap <= _LONGER * one["seconds"]]
+        return min(fit, key=lambda one: abs(math.log(one["seconds"] / max(gap, 1.0))), default=None)
+
+    known = list(filter(None, map(nearest, moved.tolist(), gaps.tolist())))
+    if 2 * len(known) <= recording.n_epochs:
         return None
-    means = {
-        name: round(sum(n * rows[at][name] for at, n in counts.items()) / n_known, 3)
-        for name in ("accuracy", "kappa", "macro_f1")
-    }
-    return {**rows[counts.most_common(1)[0][0]], **means}
+    means = {name: round(fmean(one[name] for one in known), 3) for name in NUMBERS}
+    commonest: dict[str, Any] = max(rows, key=known.count)
+    return {**commonest, **means}
 
 
 def _gaps(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.float64]:

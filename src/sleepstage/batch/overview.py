@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -66,8 +66,6 @@ def write_overview(nights: Sequence[Summary], out: Path) -> Path:
         "links": [_link(out, night.night) for night in staged],
         "table": TABLE,
         "hours": hours,
-        "minutes": _minutes,
-        "percent": _percent,
     }
     page = render(__package__, _TEMPLATE, content, purpose="the page of all nights", extra="score")
     write_text(out / OVERVIEW, page)
@@ -90,14 +88,6 @@ def hours(minutes: float | None) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
-def _minutes(minutes: float | None) -> str:
-    return "-" if minutes is None else f"{minutes:.0f}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
-
-
 def _middle(nights: Sequence[Summary]) -> dict[str, float | None]:
     """Median of each statistic over the nights that have it and are not sparse; None for none."""
     known_nights = [one.statistics for one in nights if one.statistics and not one.sparse]
@@ -117,12 +107,10 @@ def _begin(night: Summary) -> float:
     return (begun - noon).total_seconds() % _DAY
 
 
-def _axis(nights: Iterable[Summary]) -> tuple[float, float]:
+def _axis(nights: Sequence[Summary]) -> tuple[float, float]:
     """First and last moment of the axis that all nights share, whole hours."""
-    spans = [(_begin(one), _begin(one) + EPOCH_SECONDS * one.n_epochs) for one in nights]
-    if not spans:
-        return 0.0, 3600.0
-    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    first = min((_begin(one) for one in nights), default=0.0)
+    last = max((_begin(one) + EPOCH_SECONDS * one.n_epochs for one in nights), default=3600.0)
     return first // 3600 * 3600, -(-last // 3600) * 3600
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sleepstage._utils.files import keep_apart, write_json
+from sleepstage._utils.files import check_ending, keep_apart, write_json
 from sleepstage.cli.console import console, number, simulated_banner, table
 from sleepstage.engine.stager import Stager, load_model
 
@@ -30,7 +30,8 @@ def info(model: str, out: Path | None, *, as_json: bool) -> None:
     stager = load_model(model)
     description = {**json.loads(stager.info.to_json()), "classes": stager.scheme.classes}
     if out is not None:
-        write_json(out, description, suffixes=(".json",))
+        check_ending(out, (".json",))
+        write_json(out, description)
         console.print(f"description of {model}: {out}")
     elif as_json:
         click.echo(json.dumps(description, indent=1))

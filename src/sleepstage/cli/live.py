@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 import numpy as np
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
@@ -26,10 +26,7 @@ from sleepstage.engine.stager import load_model
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, Scheme
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    Show = Callable[[Epoch | SleepEvent], None]
+Show = Callable[[Epoch | SleepEvent], None]
 
 _SIGNALS: Final = ("heart_rate", "motion", "steps")
 _TICK: Final = 5.0  # s of a night that a replay pushes at a time
@@ -85,7 +82,11 @@ def live(
         )
 
     begin(0.0)  # what is wrong with model or options is said before anything is read
-    with _view(stager.scheme, night, as_json=as_json) as show:
+    view: AbstractContextManager[Show] = nullcontext(_write_line)
+    if console.is_terminal and not as_json:
+        subject, reference = (night.subject, night.reference) if night else ("", None)
+        view = night_view(console, stager.scheme, subject, reference)
+    with view as show:
         if night is not None:
             _play(night, begin(night.start), speed, show)
             n_refused = 0
@@ -93,15 +94,6 @@ def live(
             n_refused = _listen(sys.stdin, begin, show)
     if n_refused:
         raise DataError(f"lines refused: {n_refused}; the others were taken in")
-
-
-def _view(
-    scheme: Scheme, night: Recording | None, *, as_json: bool
-) -> AbstractContextManager[Show]:
-    if as_json or not console.is_terminal:
-        return nullcontext(_write_line)
-    subject, reference = (night.subject, night.reference) if night else ("", None)
-    return night_view(console, scheme, subject, reference)
 
 
 def _write_line(found: Epoch | SleepEvent) -> None:
@@ -141,12 +133,10 @@ def _show_all(show: Show, session: Session, epochs: Iterable[Epoch], end: float 
 
 def _report(session: Session) -> None:
     intake = session.intake
-    dropped = {
-        name: getattr(intake, name) for name in ("late", "ahead", "duplicate", "implausible")
-    }
-    if any(dropped.values()):
-        named = ", ".join(f"{count} {name}" for name, count in dropped.items() if count)
-        errors.print(f"{intake.taken} samples taken in; dropped: {named}")
+    kinds = ("late", "ahead", "duplicate", "implausible")
+    named = [f"{count} {kind}" for kind in kinds if (count := getattr(intake, kind))]
+    if named:
+        errors.print(f"{intake.taken} samples taken in; dropped: {', '.join(named)}")
 
 
 def parse_line(line: str) -> dict[str, Any]:
@@ -209,7 +199,8 @@ def night_view(
     It shows whose night it is, if known, the last event, and in how many epochs so far the expert
     agrees.
     """
-    expert = _scored(reference, scheme)
+    scored = [] if reference is None else reference.merge(scheme).epochs()
+    expert = {epoch.time: epoch.stage for epoch in scored if epoch.stage != "unscored"}
     epochs: list[Epoch] = []
     event = ""
 
@@ -250,14 +241,6 @@ def _draw(
         for name in classes
     )
     return Group(title, Text(), *night, Text(), bars)
-
-
-def _scored(reference: Hypnogram | None, scheme: Scheme) -> dict[float, str]:
-    """The expert's stage of each epoch."""
-    if reference is None:
-        return {}
-    epochs = reference.merge(scheme).epochs()
-    return {epoch.time: epoch.stage for epoch in epochs if epoch.stage != "unscored"}
 
 
 def hypnogram_rows(stages: Sequence[str], classes: Sequence[str], width: int) -> list[str]:

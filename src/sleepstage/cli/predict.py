@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +29,6 @@ from sleepstage.io.sleep_accel.read import find_data
 from sleepstage.io.source import NO_OPTIONS, Options, StoredNight
 from sleepstage.io.tables import read_tables
 from sleepstage.plotting import save_figure
-from sleepstage.stages import EPOCH_SECONDS
 
 _File = click.Path(path_type=Path)
 _NUMBERS: Final = (".csv", ".json", ".parquet")
@@ -142,17 +140,13 @@ def show_hypnogram(hypnogram: Hypnogram, recording: Recording) -> None:
     """Print the minutes of each stage and, where an expert scored the night, the agreement."""
     if hypnogram.simulated:
         simulated_banner()
-    reasons = hypnogram.reason_names
-    found = Counter(np.where(reasons == "", hypnogram.stages, reasons).tolist())
-    counts = dict.fromkeys(hypnogram.scheme.classes, 0) | found
-    columns = ["stage", "minutes", "share"]
-    total = max(len(hypnogram), 1)
-    rows = [
-        [name.replace("_", " "), f"{count * EPOCH_SECONDS / 60:.1f}", f"{count / total:.1%}"]
-        for name, count in counts.items()
-    ]
+    found = hypnogram.statistics()
+    unscored = {"not worn": found.not_worn, "no data": found.no_data}
+    minutes = found.minutes | {name: one for name, one in unscored.items() if one}
+    total = sum(minutes.values())
+    rows = [[name, f"{one:.1f}", f"{one / total:.1%}"] for name, one in minutes.items()]
     title = f"{hypnogram.subject or 'night'}: {len(hypnogram)} epochs of 30 s"
-    table(title, columns, rows, simulated=hypnogram.simulated)
+    table(title, ["stage", "minutes", "share"], rows, simulated=hypnogram.simulated)
     _show_periods(hypnogram)
     if recording.reference is not None:
         truth = recording.reference.merge(hypnogram.scheme).codes[: len(hypnogram)]

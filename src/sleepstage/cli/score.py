@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -35,9 +35,6 @@ from sleepstage.cli.console import (
 from sleepstage.engine.stager import read_model
 from sleepstage.errors import needs_extra
 from sleepstage.io.registry import FORMATS
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _AUTO: Final = "auto"
 _SHOWN: Final = 30  # nights in the terminal; all are on the page
@@ -127,7 +124,7 @@ def _ending_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _end(number: int, _: FrameType | None) -> None:
+def _end(number: int, _: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 

@@ -86,10 +86,7 @@ def pooled(confusions: Sequence[Sequence[Sequence[int]]], scheme: Scheme) -> Agr
 
     Epochs that were predicted to be nothing are not in these.
     """
-    with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
-    for one in confusions:
-        with_unscored[:-1, :-1] += np.array(one, dtype=np.int64)
-    return _measure(with_unscored, scheme)
+    return _measure(np.pad(np.sum(confusions, axis=0), (0, 1)), scheme)
 
 
 def _measure(with_unscored: NDArray[np.int64], scheme: Scheme) -> Agreement:

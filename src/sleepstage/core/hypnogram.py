@@ -259,15 +259,10 @@ def show_time(time: float, utc_offset: int = 0) -> str:
 
 def stage_runs(hypnogram: Hypnogram) -> list[tuple[int, int, str]]:
     """Stretches of one class: first epoch, number of epochs, name."""
-    if not len(hypnogram):
-        return []
-    firsts = np.flatnonzero(np.diff(hypnogram.codes, prepend=hypnogram.codes[0] - 1))
-    lengths = np.diff(firsts, append=len(hypnogram))
-    names = hypnogram.stages[firsts]
-    return [
-        (int(first), int(n), str(name))
-        for first, n, name in zip(firsts, lengths, names, strict=True)
-    ]
+    firsts = np.flatnonzero(np.diff(hypnogram.codes, prepend=UNSCORED - 1))
+    lengths = np.diff(firsts, append=len(hypnogram)).tolist()
+    names = hypnogram.stages[firsts].tolist()
+    return list(zip(firsts.tolist(), lengths, names, strict=True))
 
 
 @dataclass(frozen=True)
@@ -303,15 +298,12 @@ def staged(
     weights: NDArray[np.float64],
 ) -> list[Epoch]:
     """Epochs from number `first` on; those before the night are left out."""
-    unknown = reasons[: len(probabilities), np.newaxis] > 0
-    probabilities = np.where(unknown, np.nan, probabilities)
-    before = max(0, -first)
-    numbers = np.arange(first, first + len(probabilities), dtype=np.float64)
-    times, codes = start + EPOCH_SECONDS * numbers, likeliest(probabilities * weights)
-    of_night = slice(before, len(probabilities))
-    return _epochs(
-        scheme, times[of_night], codes[of_night], probabilities[of_night], reasons[of_night]
-    )
+    numbers = np.arange(max(first, 0), first + len(probabilities), dtype=np.float64)
+    of_night = slice(max(-first, 0), len(probabilities))
+    reasons = reasons[of_night]
+    known = np.where(reasons[:, np.newaxis] > 0, np.nan, probabilities[of_night])
+    codes = likeliest(known * weights)
+    return _epochs(scheme, start + EPOCH_SECONDS * numbers, codes, known, reasons)
 
 
 def _epochs(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -116,10 +117,7 @@ def summarise_motion(
         If samples belong to a window that was closed before, or look like m/s².
     """
     state = state or MotionState()
-    if len(acceleration) >= UNIT_SAMPLES:
-        # Some hundred samples show the unit as well as a million.
-        some = acceleration.values[:: len(acceleration) // UNIT_SAMPLES]
-        check_unit(np.linalg.norm(some, axis=1))
+    check_unit(acceleration.values)
     for begin in range(0, len(acceleration), _PIECE):
         piece = slice(begin, begin + _PIECE)
         times, xyz = acceleration.times[piece], acceleration.values[piece]
@@ -141,11 +139,12 @@ def is_implausible(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((lengths > MAX_LENGTH) | (lengths < MIN_LENGTH))
 
 
-def check_unit(lengths: NDArray[np.float64]) -> None:
-    """Refuse what can't be acceleration in g, by the lengths of `UNIT_SAMPLES` or more."""
-    if 2 * np.count_nonzero(is_implausible(lengths)) < len(lengths):  # costs less than a median
-        return
-    _check_length(float(np.median(lengths)), MIN_LENGTH, MAX_LENGTH)
+def check_unit(xyz: NDArray[np.float64], *, least: int = UNIT_SAMPLES) -> None:
+    """Refuse what can't be acceleration in g, shape (n, 3), by that many samples or more."""
+    if len(xyz) >= least:
+        # Some hundred samples show the unit as well as a million.
+        some = xyz[:: max(len(xyz) // UNIT_SAMPLES, 1)]
+        _check_length(float(np.median(np.linalg.norm(some, axis=1))), MIN_LENGTH, MAX_LENGTH)
 
 
 def _check_length(length: float, low: float, high: float) -> None:
@@ -194,10 +193,12 @@ def _absorb(
     seconds, peaks = _maxima_by_second(np.floor(times[fresh:]), np.abs(xyz[fresh:]))
     loud_seconds, loudness = _maxima_by_second(point_seconds, filtered[:, np.newaxis])
     maxima = np.column_stack([np.zeros(len(seconds)), peaks])
-    # A grid point is counted to the second of the sample that completes it.
-    known = np.isin(loud_seconds, seconds)
-    maxima[np.searchsorted(seconds, loud_seconds[known]), 0] = loudness[known, 0]
-    seconds, maxima = _merge(state, seconds, maxima)
+    # A grid point is counted to the second of the sample that completes it, which is a fresh one.
+    maxima[np.searchsorted(seconds, loud_seconds), 0] = loudness[:, 0]
+    # The newest second of the open window may go on.
+    seconds, maxima = _maxima_by_second(
+        np.append(state.seconds, seconds), np.vstack([state.maxima, maxima])
+    )
     return replace(
         state,
         last=np.array([times[line][-1], *xyz[line][-1]]),
@@ -216,10 +217,9 @@ def _filter_z(
     Returns the second and the magnitude of every filtered grid point, and the filter's state.
     """
     tail, next_point = state.filter_tail, state.next_point
-    ends = [*(np.flatnonzero(times[1:] - times[:-1] > _MAX_GAP) + 1), len(times)]
-    seconds, filtered = [], []
-    begin = 0
-    for end in ends:
+    edges = [0, *(np.flatnonzero(times[1:] - times[:-1] > _MAX_GAP) + 1), len(times)]
+    seconds, filtered = [np.empty(0)], [np.empty(0)]
+    for begin, end in pairwise(edges):
         t, values = times[begin:end], z[begin:end]
         if begin > 0 or not len(state.last):
             next_point = _last_point(t[0]) + 1
@@ -230,13 +230,7 @@ def _filter_z(
             filtered.append(np.abs(np.convolve(line, _KERNEL, mode="valid")))
             seconds.append(np.floor(t[np.searchsorted(t, points)]))
         tail, next_point = line[len(line) - 2 * _HALF :], next_point + len(points)
-        begin = end
-    return (
-        np.concatenate(seconds) if seconds else np.empty(0),
-        np.concatenate(filtered) if filtered else np.empty(0),
-        tail,
-        next_point,
-    )
+    return np.concatenate(seconds), np.concatenate(filtered), tail, next_point
 
 
 def _last_point(time: float) -> int:
@@ -248,22 +242,13 @@ def _last_point(time: float) -> int:
 
 
 def _maxima_by_second(
-    seconds: NDArray[np.float64], values: NDArray[np.float64]
+    seconds: NDArray[np.number], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The ascending seconds that have values, shape (m,), and the largest of each, (m, k)."""
     if not len(seconds):
         return np.empty(0, dtype=np.int64), np.empty((0, values.shape[1]))
     first = np.flatnonzero(np.append(True, seconds[1:] != seconds[:-1]))
     return seconds[first].astype(np.int64), np.maximum.reduceat(values, first)
-
-
-def _merge(
-    state: MotionState, seconds: NDArray[np.int64], maxima: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Join new maxima to those of the open window; the newest second may be in both."""
-    if len(state.seconds) and state.seconds[-1] == seconds[0]:
-        maxima[0] = np.maximum(maxima[0], state.maxima[-1])
-        state = replace(state, seconds=state.seconds[:-1], maxima=state.maxima[:-1])
-    return np.concatenate([state.seconds, seconds]), np.vstack([state.maxima, maxima])
 
 
 def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionState]:

@@ -13,13 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sleepstage.core.hypnogram import Hypnogram, show_time
-from sleepstage.core.motion import (
-    MOTION_COLUMNS,
-    UNIT_SAMPLES,
-    WINDOW_SECONDS,
-    check_unit,
-    summarise_night,
-)
+from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS, check_unit, summarise_night
 from sleepstage.core.samples import Samples, Time, to_time
 from sleepstage.core.signals import (
     PLAUSIBLE_BPM,
@@ -146,8 +140,8 @@ class Recording:
         summaries = raw_motion
         if raw_motion.values.shape[1] == 3:
             summaries = summarise_night(raw_motion, origin=start, name=named["motion"])
-        elif len(raw_motion) >= UNIT_SAMPLES:
-            check_unit(np.linalg.norm(raw_motion.values[:, 1:], axis=1))
+        else:
+            check_unit(raw_motion.values[:, 1:])
         return cls(
             start=start,
             end=to_time(end, "end"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, TWO_CLASS, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, UNSCORED, Scheme
 
 _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
 
@@ -100,25 +100,24 @@ def sleep_statistics(
         counted &= mask
         reasons = reasons[mask]
     classes = hypnogram.scheme.classes
-    codes = hypnogram.codes[counted]
-    in_two = np.array(hypnogram.scheme.merge_to(TWO_CLASS))
-    asleep = in_two[codes] == TWO_CLASS.classes.index("sleep")
-    minutes = {name: _minutes((codes == code).sum()) for code, name in enumerate(classes)}
+    names = np.array(classes)[hypnogram.codes[counted]]
+    asleep = names != "wake"
+    minutes = {name: _minutes((names == name).sum()) for name in classes}
     onset, offset = _span(asleep)
     period = asleep[onset:offset]
     n_asleep = int(asleep.sum())
     return SleepStatistics(
-        time_in_bed=_minutes(len(codes)),
+        time_in_bed=_minutes(len(names)),
         total_sleep_time=_minutes(n_asleep),
         sleep_period_time=_minutes(len(period)) if n_asleep else None,
         sleep_onset_latency=_minutes(onset) if n_asleep else None,
         latency_to_persistent_sleep=_persistent_latency(asleep),
         wake_after_sleep_onset=_minutes((~asleep[onset:]).sum()) if n_asleep else None,
-        sleep_efficiency=n_asleep / len(codes) if len(codes) else None,
+        sleep_efficiency=n_asleep / len(names) if len(names) else None,
         sleep_maintenance_efficiency=n_asleep / len(period) if n_asleep else None,
         awakenings=int((period[:-1] & ~period[1:]).sum()),
-        rem_latency=_latency(codes[onset:], classes, ("rem",)),
-        deep_latency=_latency(codes[onset:], classes, ("deep", "n3")),
+        rem_latency=_first(np.isin(names[onset:], ["rem"])),
+        deep_latency=_first(np.isin(names[onset:], ["deep", "n3"])),
         minutes=minutes,
         shares={name: minutes[name] / _minutes(n_asleep) for name in classes if name != "wake"}
         if n_asleep
@@ -137,18 +136,12 @@ def _span(asleep: NDArray[np.bool_]) -> tuple[int, int]:
 def _persistent_latency(asleep: NDArray[np.bool_]) -> float | None:
     n_asleep = np.concatenate([[0], asleep.cumsum()])
     persistent = n_asleep[PERSISTENT_EPOCHS:] - n_asleep[:-PERSISTENT_EPOCHS] == PERSISTENT_EPOCHS
-    return _minutes(persistent.argmax()) if persistent.any() else None
+    return _first(persistent)
 
 
-def _latency(
-    codes: NDArray[np.int8], classes: tuple[str, ...], names: tuple[str, ...]
-) -> float | None:
-    """Minutes before the first epoch of a class, by whichever of its names the scheme has."""
-    for name in names:
-        if name in classes:
-            found = codes == classes.index(name)
-            return _minutes(found.argmax()) if found.any() else None
-    return None
+def _first(found: NDArray[np.bool_]) -> float | None:
+    """Minutes before the first epoch that is true; None where there is none."""
+    return _minutes(int(found.argmax())) if found.any() else None
 
 
 def _minutes(n_epochs: float) -> float:

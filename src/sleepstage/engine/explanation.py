@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 
 from sleepstage._utils.files import write_table
 from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.recording import Recording
-from sleepstage.core.samples import Samples
 from sleepstage.engine.features import FEATURES, FeatureState, rows_until
 from sleepstage.engine.stager import Stager
 from sleepstage.engine.wear import unscored_reasons
@@ -145,7 +143,9 @@ def explain(
         Called with parts done, parts in all, and what was taken away.
     """
     hypnogram = stager.predict(recording).decide(class_weights or {})
-    signals = _signals(stager, recording)
+    used = {feature.signal for feature in FEATURES if feature.name in stager.info.features}
+    known = (name for name in ("heart_rate", "motion", "steps") if len(getattr(recording, name)))
+    signals = tuple(name for name in known if name in used)
     lags = () if stager.info.whole_night else LAGS
     n_blocks = math.ceil(len(hypnogram) / _BLOCK) if lags else 0
     by_signal = np.full((len(hypnogram), len(signals)), np.nan, dtype=np.float32)
@@ -158,7 +158,8 @@ def explain(
     codes = hypnogram.codes
     predicted = _of_stages(codes, hypnogram.probabilities)
     for column, signal in enumerate(signals):
-        without = stager.predict(_without_signal(recording, signal)).probabilities
+        lost: dict[str, Any] = {signal: getattr(recording, signal).between(0, 0)}
+        without = stager.predict(replace(recording, **lost)).probabilities
         by_signal[:, column] = predicted - _of_stages(codes, without)
         report(column + 1, signal.replace("_", " "))
     for block, without in enumerate(_without_blocks(stager, recording, n_blocks)):
@@ -167,15 +168,6 @@ def explain(
         by_past[epochs, since // _BLOCK] = predicted[epochs] - _of_stages(codes[epochs], without)
         report(len(signals) + block + 1, f"minute {block * BLOCK_MINUTES}")
     return Explanation(hypnogram, signals, by_signal, lags, by_past)
-
-
-def _signals(stager: Stager, recording: Recording) -> tuple[str, ...]:
-    used = {feature.signal for feature in FEATURES if feature.name in stager.info.features}
-    return tuple(
-        name
-        for name in ("heart_rate", "motion", "steps")
-        if name in used and len(getattr(recording, name))
-    )
 
 
 def _of_stages(codes: NDArray[np.int8], probabilities: Effects | None) -> Effects:
@@ -187,23 +179,13 @@ def _of_stages(codes: NDArray[np.int8], probabilities: Effects | None) -> Effect
     return np.where(codes == UNSCORED, np.float32(np.nan), chosen)
 
 
-def _without_signal(recording: Recording, name: str) -> Recording:
-    nothing = Samples.empty(len(MOTION_COLUMNS) if name == "motion" else 1)
-    lost: dict[str, Any] = {name: nothing}
-    return replace(recording, **lost)
-
-
 def _without_minutes(recording: Recording, start: float, end: float) -> Recording:
     """The night without heart rate and motion of the epochs between two times, in seconds."""
-
-    def outside(samples: Samples, *, window_ends: bool) -> Samples:
-        before = samples.between(-math.inf, start, window_ends=window_ends)
-        return before.followed_by(samples.between(end, math.inf, window_ends=window_ends))
-
+    beats, moved = recording.heart_rate, recording.motion  # this one at the ends of windows
     return replace(
         recording,
-        heart_rate=outside(recording.heart_rate, window_ends=False),
-        motion=outside(recording.motion, window_ends=True),
+        heart_rate=beats.keep((beats.times < start) | (beats.times >= end)),
+        motion=moved.keep((moved.times <= start) | (moved.times > end)),
     )
 
 

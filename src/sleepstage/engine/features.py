@@ -131,8 +131,10 @@ def push(
     while state.next_time <= until:
         ahead = np.arange(1.0, _TOGETHER + 1)
         ends = state.start + (state.n_epochs + ahead) * EPOCH_SECONDS
-        table, state = _close_epochs(state, ends[ends <= until])
-        tables.append(table)
+        columns, trace, state = _describe_epochs(state, ends[ends <= until])
+        state = _forget(state)
+        summaries = [values for group in columns.values() for *_, values in group]
+        tables.append(np.column_stack([*summaries, trace]))
     return np.concatenate(tables, dtype=np.float32), state
 
 
@@ -187,9 +189,8 @@ def _append(
 
 def _forget(state: FeatureState) -> FeatureState:
     """Drop what no later epoch looks back on, but for the times of the last movement and steps."""
-    first_open, now = state.next_time, np.array([state.time])
-    motion, steps = Lookback(state.motion, now, window_ends=True), Lookback(state.steps, now)
-    moved, seen, walked = (float(time[0]) for time in _last_times(state, motion, steps))
+    first_open = state.next_time
+    moved, seen, walked = (float(time[0]) for time in _last_times(state, np.array([state.time])))
     return replace(
         state,
         heart_rate=state.heart_rate.between(first_open - _MEMORY, math.inf),
@@ -201,29 +202,22 @@ def _forget(state: FeatureState) -> FeatureState:
     )
 
 
-def _last_times(
-    state: FeatureState, motion: Lookback, steps: Lookback
-) -> tuple[NDArray[np.float64], ...]:
+def _last_times(state: FeatureState, ends: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Times of the last movement, sample of steps, and walk before the end of each epoch."""
 
-    def latest(before: float, samples: Lookback, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        newest = samples.newest(mask, samples.last(math.inf))
-        return np.asarray(np.fmax.accumulate(np.append(before, newest))[1:])
+    def latest(
+        before: float, samples: Samples, *, window_ends: bool = False
+    ) -> NDArray[np.float64]:
+        seen = Lookback(samples, ends, window_ends=window_ends)
+        return np.fmax(before, seen.held(ends, math.inf, of=seen.times))
 
+    moved = state.motion.keep(state.motion.values[:, 0] > 0)
+    walked = state.steps.keep(state.steps.values > 0)
     return (
-        latest(state.last_movement, motion, motion.values[:, 0] > 0),
-        latest(state.last_steps, steps, np.full(len(steps.times), fill_value=True)),
-        latest(state.last_walk, steps, steps.values > 0),
+        latest(state.last_movement, moved, window_ends=True),
+        latest(state.last_steps, state.steps),
+        latest(state.last_walk, walked),
     )
-
-
-def _close_epochs(
-    state: FeatureState, ends: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], FeatureState]:
-    """Rows of the epochs with these ends, which are the next."""
-    columns, trace, state = _describe_epochs(state, ends)
-    summaries = [values for group in columns.values() for *_, values in group]
-    return np.column_stack([*summaries, trace]), _forget(state)
 
 
 def _describe_epochs(
@@ -232,9 +226,8 @@ def _describe_epochs(
     """Columns of the epochs by their signal, the trace, and the state behind them."""
     heart_rate = Lookback(state.heart_rate, ends)
     motion = Lookback(state.motion, ends, window_ends=True)
-    steps = Lookback(state.steps, ends)
     level = heart_rate.last(EPOCH_SECONDS).mean(heart_rate.values)
-    moved, seen, walked = _last_times(state, motion, steps)
+    moved, seen, walked = _last_times(state, ends)
     levels = np.concatenate([state.levels, level])
     calm = np.concatenate([state.calm, _calm(motion)])
     n_epochs = state.n_epochs + np.arange(1, len(ends) + 1)

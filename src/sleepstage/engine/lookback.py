@@ -94,11 +94,6 @@ class Lookback:
         """Samples of the last so many seconds of each epoch."""
         return Windows(self._n_before(self.ends - seconds), self._n_before(self.ends))
 
-    def newest(self, mask: NDArray[np.bool_], windows: Windows) -> NDArray[np.float64]:
-        """Time of the newest sample in each window for which `mask` is true, NaN without one."""
-        newest = windows.max(np.where(mask, self.times, -np.inf))
-        return np.where(newest > -np.inf, newest, np.nan)
-
     def held(
         self, moments: NDArray[np.float64], seconds: float, *, of: NDArray[np.float64]
     ) -> NDArray[np.float64]:

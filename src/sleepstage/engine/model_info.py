@@ -17,7 +17,7 @@ FORMAT: Final = 5
 METADATA_KEY: Final = "sleepstage"
 """Where the ONNX file keeps its `ModelInfo`, as JSON."""
 
-_FILE_KEYS: Final = {"class_weights": "factors"}  # fields that files call otherwise
+_FACTORS: Final = "factors"  # what files call the class weights
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class ModelInfo:
     def to_json(self) -> str:
         """The text that goes into a model file."""
         values = asdict(self)
-        return json.dumps({_FILE_KEYS.get(name, name): one for name, one in values.items()})
+        values[_FACTORS] = values.pop("class_weights")
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> ModelInfo:
@@ -83,15 +84,13 @@ class ModelInfo:
             )
         if not {"features", "scheme"} <= set(values):
             raise ModelFileError("its description lacks features or scheme: train the model again")
-        known = {_FILE_KEYS.get(one.name, one.name) for one in fields(cls)}
+        known = {one.name for one in fields(cls)} - {"class_weights"} | {_FACTORS}
         unknown = sorted(set(values) - known)
         unknown += [name for name in values["features"] if name not in FEATURE_NAMES]
         if unknown or values["scheme"] not in SCHEMES:
             msg = f"unknown {', '.join(unknown) or values['scheme']}: train the model again"
             raise ModelFileError(msg)
-        for name, key in _FILE_KEYS.items():
-            if key in values:
-                values[name] = values.pop(key)
+        values["class_weights"] = values.pop(_FACTORS, {})
         values["features"] = tuple(values["features"])
         values["typical"] = tuple(tuple(knot) for knot in values.get("typical", ()))
         return cls(**values)

@@ -11,17 +11,14 @@ sleep. Nothing of the future is used, and what is remembered are sums.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleepstage.stages import WAKE
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from numpy.typing import NDArray
 
 _TRUST: Final = 30  # epochs of sleep after which a night's own mean weighs as much as the typical
 _BOUND: Final = 1.0  # nats: what is certain stays so

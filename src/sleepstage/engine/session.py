@@ -274,7 +274,14 @@ class Session:
         return self._emit(self._state, self.ended)
 
     def _emit(self, state: _State, mark: float) -> list[Epoch]:
-        state, epochs, passed = _emit(self.model, state, mark)
+        """Release samples behind the watermark `mark`, and stage the epochs that end by then."""
+        end = _last_end(state.features, mark)
+        ends = end > state.features.time
+        if ends or state.waiting.acceleration.n_before(mark) >= _STRETCH:
+            state = _summarise(state, mark)
+        passed, epochs = SampleBuffer(), list[Epoch]()
+        if ends:
+            state, epochs, passed = _stage(self.model, state, end)
         sleep, events = state.sleep, list[SleepEvent]()
         for epoch in epochs:
             sleep, decided = follow(sleep, epoch, look_ahead=self.model.look_ahead)
@@ -304,8 +311,8 @@ class Session:
                 f"motion: {columns} values a sample, and {before} before; a session takes either "
                 f"raw acceleration ({RAW_COLUMNS}) or summaries ({len(MOTION_COLUMNS)})"
             )
-        if columns == RAW_COLUMNS and len(moved) >= UNIT_SAMPLES:
-            check_unit(_lengths(moved))
+        if columns == RAW_COLUMNS:
+            check_unit(moved.values)
 
     def snapshot(self, **beside: object) -> bytes:
         """The session as bytes, for `sleepstage.Stager.restore`.
@@ -337,24 +344,20 @@ def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBu
     acceleration = given.acceleration.between(watermark, limit)
     if not len(acceleration):
         return state
-    lengths = _lengths(acceleration)
+    lengths = np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values))
     n_long = int(np.count_nonzero(is_implausible(lengths)))
     n_all_lengths, n_all_long = state.n_lengths + len(lengths), state.n_long + n_long
     # Some hundred samples are judged at a time: fewer may be one movement. Those of this push must
     # be implausible as well, so that a sender who has changed to g goes on.
     judged = n_all_lengths >= UNIT_SAMPLES
     if judged and 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
-        check_unit(lengths)
+        check_unit(acceleration.values, least=1)
     return replace(
         state,
         motion_columns=RAW_COLUMNS,
         n_lengths=0 if judged else n_all_lengths,
         n_long=0 if judged else n_all_long,
     )
-
-
-def _lengths(acceleration: Samples) -> NDArray[np.float64]:
-    return np.asarray(np.sqrt(np.einsum("ij,ij->i", acceleration.values, acceleration.values)))
 
 
 def _insert(
@@ -372,16 +375,8 @@ def _insert(
     return replace(state, waiting=waiting, intake=intake, clock=float(max([state.clock, *times])))
 
 
-def _emit(model: LiveModel, state: _State, mark: float) -> tuple[_State, list[Epoch], SampleBuffer]:
-    """Release samples behind the watermark `mark`, and stage the epochs that end by then."""
-    end = _last_end(state.features, mark)
-    ends = end > state.features.time
-    n_passed = state.waiting.acceleration.n_before(mark)
-    if not ends and n_passed < _STRETCH:
-        return state, [], SampleBuffer()
-    state = _summarise(state, mark)
-    if not ends:
-        return state, [], SampleBuffer()
+def _stage(model: LiveModel, state: _State, end: float) -> tuple[_State, list[Epoch], SampleBuffer]:
+    """Stage the epochs up to `end`; the state then, the epochs, and what they were made from."""
     passed, waiting = state.waiting.divide(end)
     rows, features = push(
         state.features,

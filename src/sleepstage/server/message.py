@@ -180,8 +180,8 @@ def _clean(name: str, pair: tuple[Any, Any]) -> Samples:
     if name == "motion":
         motion = clean_motion(pair)
         # As many as show the unit may never be in one message: a tenth of them, at rest, do.
-        if motion.values.shape[1] == 3 and len(motion) >= UNIT_SAMPLES // 10:
-            check_unit(np.linalg.norm(motion.values, axis=1))
+        if motion.values.shape[1] == 3:
+            check_unit(motion.values, least=UNIT_SAMPLES // 10)
         return motion
     if name == "heart_rate":  # what is no heart rate is counted by the session
         return Samples.clean(*pair, name="heart rate")
