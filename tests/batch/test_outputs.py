@@ -183,6 +183,17 @@ def test_files_that_others_put_into_a_result_are_kept(night: Path, tmp_path: Pat
     assert {one.name for one in out.iterdir()} == {"kim", "index.html", "nights.csv"}
 
 
+def test_files_for_other_software_are_written_on_request(night: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    score(night, "--out", out)
+    usual = set(contents(out / "kim"))
+    score(night, "--out", out, "--edf", "--annot", "--fhir")
+    more = set(contents(out / "kim")) - usual
+    assert more == {"hypnogram.edf", "hypnogram.annot", "sleep.fhir.json"}
+    score(night, "--out", out, "--annot")
+    assert set(contents(out / "kim")) - usual == {"hypnogram.annot"}
+
+
 @pytest.mark.parametrize("crash", [1, 2])
 def test_a_crash_between_the_renames_loses_nothing(
     tmp_path: Path, summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch, crash: int

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sleepstage.batch.exports import write_edf, write_yasa
+from sleepstage.batch.exports import write_annot, write_edf, write_fhir, write_yasa
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import NUMBERS, agreement
 from sleepstage.core.hypnogram import Hypnogram, show_time, stage_runs
@@ -29,7 +29,6 @@ HYPNOGRAM: Final = "hypnogram.csv"
 PICTURE: Final = "night.png"
 SUMMARY: Final = "summary.json"
 _YASA: Final = "hypnogram.yasa.json"
-_EDF: Final = "hypnogram.edf"
 _CHECKSUM: Final = "checksum"
 _LONGER: Final = 2.0  # than where it was measured may a gap be for the accuracy still to hold
 
@@ -37,7 +36,12 @@ EXPECTED: Final = Path(__file__).parents[1] / "engine" / "models" / "expected.js
 """Of each model, its recipe's accuracy on people it was not trained on; ``make results`` writes
 it."""
 
-FILES: Final = (HYPNOGRAM, _YASA, _EDF, PICTURE, SUMMARY)
+_ON_REQUEST: Final = {
+    "edf": ("hypnogram.edf", write_edf),
+    "annot": ("hypnogram.annot", write_annot),
+    "fhir": ("sleep.fhir.json", write_fhir),
+}
+FILES: Final = (HYPNOGRAM, _YASA, *(name for name, _ in _ON_REQUEST.values()), PICTURE, SUMMARY)
 """All that are ever written of a night, the summary last."""
 
 
@@ -50,7 +54,9 @@ class Wanted:
     pictures: bool = True
     """Draw each night."""
     edf: bool = False
-    """Write EDF+ annotations, too."""
+    annot: bool = False
+    fhir: bool = False
+    """Write EDF+ annotations, annotations for Luna, an Observation of FHIR, too."""
 
 
 @dataclass(frozen=True)
@@ -246,8 +252,9 @@ def write_night(
     """Write all files of a night."""
     hypnogram.save(folder / HYPNOGRAM)
     write_yasa(hypnogram, folder / _YASA)
-    if wanted.edf:
-        write_edf(hypnogram, folder / _EDF)
+    for option, (name, write) in _ON_REQUEST.items():
+        if getattr(wanted, option):
+            write(hypnogram, folder / name)
     if wanted.pictures:
         from sleepstage.plotting import save_figure
 

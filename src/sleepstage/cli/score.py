@@ -54,6 +54,8 @@ _SOME_FAILED: Final = 3
 @click.option("--find-rem", is_flag=True, help="Decide at the model's operating point for REM.")
 @click.option("--pictures/--no-pictures", default=True, help="Of each night.")
 @click.option("--edf", is_flag=True, help="EDF+ annotations, too (needs sleepstage[edf]).")
+@click.option("--annot", is_flag=True, help="Annotations for Luna, too.")
+@click.option("--fhir", is_flag=True, help="Minutes of each stage as an Observation of FHIR, too.")
 @click.option("--jobs", type=click.IntRange(1), help="Nights at a time; default: one a core.")
 @click.option(
     "--night-seconds",
@@ -75,6 +77,8 @@ def score(
     find_rem: bool,
     pictures: bool,
     edf: bool,
+    annot: bool,
+    fhir: bool,
     jobs: int | None,
     night_seconds: float,
     cluster: str | None,
@@ -92,7 +96,7 @@ def score(
     Exit status: 0 all nights staged, 3 some, 1 none.
     """
     ctx.with_resource(_ending_in_order())
-    wanted = Wanted(find_rem=find_rem, pictures=pictures, edf=edf)
+    wanted = Wanted(find_rem=find_rem, pictures=pictures, edf=edf, annot=annot, fhir=fhir)
     names = ("night", HEART_RATE_MODEL) if model == _AUTO else (model,)
     models = {name: read_model(name) for name in names}
     work = Work(models, wanted, place(out), night_seconds)
