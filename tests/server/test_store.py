@@ -544,6 +544,11 @@ async def test_links_go_with_the_token_that_they_were_made_with(store: Store) ->
     assert await store.grants(session_id="night") == [older]
     assert await store.remove_grant("t2")
     assert await store.grants(session_id="night") == []
+    noted = replace(other, token="t1")
+    for grant in (TOKEN, noted):
+        await store.add_grant(grant)
+    assert await store.remove_grant("t1")
+    assert await store.grants() == [noted]  # a token goes with no other
 
 
 async def test_that_there_was_a_token_is_never_forgotten(store: Store, place: Place) -> None:

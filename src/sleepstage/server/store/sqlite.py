@@ -280,8 +280,8 @@ def _remove_grant(db: Connection, grant_id: str) -> bool:
     owner, session = row
     if session is None:
         db.execute(
-            "DELETE FROM grant WHERE token = :id OR (owner = :owner AND token IS NULL AND "
-            "NOT EXISTS (SELECT 1 FROM grant WHERE owner = :owner AND session IS NULL))",
+            "DELETE FROM grant WHERE session IS NOT NULL AND (token = :id OR (owner = :owner AND token "
+            "IS NULL AND NOT EXISTS (SELECT 1 FROM grant WHERE owner = :owner AND session IS NULL)))",
             {"id": grant_id, "owner": owner},
         )
     return True
