@@ -181,6 +181,8 @@ class Advance:
     dropped: int = 0
     """So many of the `samples` of earlier steps, the oldest, are dropped, and the epochs before
     ``record.first``."""
+    forgotten: float | None = None
+    """Ids of used messages that came before this time, by the server's clock, are forgotten."""
 
 
 @stored(frozen=True, kw_only=True)
