@@ -34,7 +34,9 @@ UPDATE session SET
     reopens = iif(closed, 0, reopens),
     closed = 0,
     warnings = json_patch(warnings, (
-        SELECT json_group_object(key, value + ifnull(session.warnings ->> key, 0))
+        SELECT json_group_object(
+            key, value + ifnull(json_extract(session.warnings, '$$."' || key || '"'), 0)
+        )
         FROM json_each(:warnings)
     ))
 WHERE id = :id;
@@ -125,7 +127,7 @@ INSERT INTO flag SELECT 'guarded' WHERE :session IS NULL ON CONFLICT DO NOTHING;
 SELECT $grant FROM grant WHERE digest = :digest;
 
 --: grants
-SELECT $grant FROM grant WHERE session IS :session ORDER BY created, id;
+SELECT $grant FROM grant WHERE session IS :session;
 
 --: remove_grant
 DELETE FROM grant WHERE id = :id OR (
