@@ -105,7 +105,9 @@ class SessionService:
 
     async def session(self, session_id: str) -> SessionRecord:
         """Give a session as it is now. Raises `UnknownSessionError` if there is none."""
-        record = await self.store.session(session_id)
+        return self._seen(session_id, await self.store.session(session_id))
+
+    def _seen(self, session_id: str, record: SessionRecord | None) -> SessionRecord:
         if record is None:
             self._known.pop(session_id, None)
             raise UnknownSessionError(session_id)
@@ -132,15 +134,12 @@ class SessionService:
         incoming = Incoming(
             message_id, kept.to_bytes(), message.digest, kept.span, now, receipt.counts
         )
-        delivery, record = await self.store.add_message(session_id, incoming)
-        if record is None:
-            self._known.pop(session_id, None)
-            raise UnknownSessionError(session_id)
-        self._known[session_id] = record
+        delivery, found = await self.store.add_message(session_id, incoming)
+        record = self._seen(session_id, found)
         self._metrics.messages.labels(delivery.value).inc()
         receipt = confirm(delivery, record, message_id, receipt)
         self.count(receipt.warnings)
-        if _is_due(record) and not self.failing.rests(session_id):
+        if record.is_due and not self.failing.rests(session_id):
             self.start(session_id)
         return receipt
 
@@ -159,7 +158,7 @@ class SessionService:
     async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
         """Give what is kept of the night so far, with all in it that was acknowledged."""
         for _ in range(2):  # work that is under way may have begun before the last message came
-            if _is_due(await self.session(session_id)):
+            if (await self.session(session_id)).is_due:
                 await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id) if record.n_epochs else []
@@ -267,7 +266,7 @@ class SessionService:
 
     async def _advance(self, session_id: str) -> None:
         async def next_step(backlog: Backlog) -> Advance | None:
-            return await self._step(backlog) if _is_due(backlog.record) else None
+            return await self._step(backlog) if backlog.record.is_due else None
 
         with suppress(UnknownSessionError):
             await self._work(session_id, next_step)
@@ -308,12 +307,3 @@ class SessionService:
         """Finish what is under way."""
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
         await self.erasing.aclose()
-
-
-def _is_due(record: SessionRecord) -> bool:
-    return (
-        not record.closed
-        and record.due is not None
-        and record.newest is not None
-        and record.newest >= record.due
-    )

@@ -7,9 +7,8 @@ import os
 import re
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias, TypeVar
@@ -46,7 +45,8 @@ class Database:
         # What is open: from now on, neither file is replaced by SQLite itself.
         self._opened = _identity(path)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
-        self._gathered: deque[tuple[Step[Any], Future[Any]]] = deque()
+        self._gathered: list[tuple[Step[Any], asyncio.Future[Any]]] = []
+        self._writing: asyncio.Task[None] | None = None
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         self._idle: list[sqlite3.Connection] = []
 
@@ -65,8 +65,10 @@ class Database:
 
     async def aclose(self) -> None:
         """Finish what is under way and let go of the file."""
+        while self._writing is not None:
+            await asyncio.wait([self._writing])
         await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._writer.shutdown)
+        self._writer.shutdown()
         for connection in (*self._idle, self._connection):
             connection.close()
 
@@ -122,24 +124,26 @@ class Database:
 
         Raises `StoreError` if it could not be written; then nothing of it is.
         """
-        done: Future[T] = Future()
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._gathered.append((step, done))
-        # Once the others that are ready have asked as well; what is taken with them needs no turn.
-        asyncio.get_running_loop().call_soon(self._writer.submit, self._write_gathered)
-        return await asyncio.wrap_future(done)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_gathered())
+        return await done
 
-    def _write_gathered(self) -> None:
-        asked = [self._gathered.popleft() for _ in range(len(self._gathered))]
-        taken = [one for one in asked if one[1].set_running_or_notify_cancel()]
+    async def _write_gathered(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            results = self._transact([step for step, _ in taken]) if taken else []
-        except Exception as error:  # whoever waits is notified
-            results = [error] * len(taken)
-        for (_, done), result in zip(taken, results, strict=True):
-            if isinstance(result, Exception):
-                done.set_exception(result)
-            else:
-                done.set_result(result)
+            while self._gathered:
+                taken, self._gathered = self._gathered, []
+                steps = [step for step, _ in taken]
+                try:
+                    results = await loop.run_in_executor(self._writer, self._transact, steps)
+                except Exception as error:  # whoever waits is notified
+                    results = [error] * len(steps)
+                for (_, done), result in zip(taken, results, strict=True):
+                    _resolve(done, result)
+        finally:
+            self._writing = None
 
     def _transact(self, steps: Sequence[Step[Any]]) -> list[Any]:
         """Write all in one transaction; the error of a step stands for its result."""
@@ -163,6 +167,15 @@ class Database:
             result = error
         db.execute("RELEASE step")
         return result
+
+
+def _resolve(done: asyncio.Future[Any], result: Any) -> None:
+    if done.cancelled():
+        return
+    if isinstance(result, Exception):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

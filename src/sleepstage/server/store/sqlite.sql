@@ -69,7 +69,7 @@ UPDATE message SET body = NULL
 WHERE session = (SELECT number FROM session WHERE id = :id)
 AND body IS NOT NULL AND number <= :used;
 DELETE FROM message
-WHERE session = (SELECT number FROM session WHERE id = :id)
+WHERE :forgotten IS NOT NULL AND session = (SELECT number FROM session WHERE id = :id)
 AND body IS NULL AND heard < :forgotten;
 INSERT INTO epoch (session, number, said)
 SELECT session.number, n_epochs - json_array_length(:epochs) + key, value
