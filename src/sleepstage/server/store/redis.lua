@@ -1,5 +1,5 @@
--- What is asked of Redis and changed in it: ARGV[1] names a step, and what follows are the names and
--- values that it is given. It does all or nothing; what changes something answers 1 if it did.
+-- What is asked of Redis and changed in it: ARGV[1] names a step; names and values of what it is
+-- given follow. It does all or nothing; what changes something answers 1 if it did.
 --
 -- A session is a hash of its fields as JSON. Numbers are passed on as the text that Python wrote:
 -- Lua's own would lose digits.
@@ -120,8 +120,8 @@ local function delete_session(id, heard_before)
         redis.call('SREM', key('nights', cjson.decode(s.watch)), id)
     end
     for _, kind in ipairs({
-        'session', 'messages', 'came', 'waiting', 'snapshot', 'epochs', 'samples', 'result', 'links',
-        'nights',
+        'session', 'messages', 'came', 'waiting', 'snapshot', 'epochs', 'samples', 'result',
+        'links', 'nights',
     }) do
         redis.call('UNLINK', key(kind, id))
     end

@@ -33,12 +33,12 @@ UPDATE session SET
     result = iif(closed, NULL, result),
     reopens = iif(closed, 0, reopens),
     closed = 0,
-    warnings = json_patch(warnings, (
+    warnings = iif(:warnings = '{}', warnings, json_patch(warnings, (
         SELECT json_group_object(
             key, value + ifnull(json_extract(session.warnings, '$$."' || key || '"'), 0)
         )
         FROM json_each(:warnings)
-    ))
+    )))
 WHERE id = :id;
 
 --: delivery
