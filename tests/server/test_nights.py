@@ -106,6 +106,7 @@ def test_what_is_older_than_two_days_is_dropped_every_third_day() -> None:
     nights, step = divided(Nights(), record, epochs)
     assert nights == []
     assert (step.record.first, step.dropped) == (2880, 24)
+    assert step.forgotten == step.record.heard - 2 * 24 * 3600
     assert not step.record.untidy
 
 

@@ -363,6 +363,34 @@ async def test_ids_of_used_messages_are_known_but_not_their_bodies(
         assert not any(b"waiting" in key for key in place.leftovers)
 
 
+async def test_ids_of_messages_are_forgotten_with_the_days_that_a_session_drops(
+    store: Store,
+) -> None:
+    await store.open_session(NIGHT)
+    for number, now in enumerate((10.0, 20.0, 30.0, 40.0)):
+        await add(store, f"m{number}", now=now)
+    *_, (used, _), _ = (await waiting(store)).messages
+    assert await store.commit(0, step(NIGHT, used, 1))
+    before = await waiting(store)
+    forgetting = replace(step(before.record), forgotten=25.0)
+    assert await store.commit(1, forgetting)
+    after = await waiting(store)
+    assert [body for _, body in after.messages] == [b"m3"]
+    for name in ("m0", "m1"):
+        assert (await add(store, name, now=50.0))[0] is Delivery.STORED
+    for name in ("m2", "m3"):
+        assert (await add(store, name, now=50.0))[0] is Delivery.REPEATED
+    assert await bodies(store) == [b"m3", b"m0", b"m1"]
+    late = await waiting(store)
+    assert await store.commit(2, replace(step(late.record), forgotten=1e9))  # these wait
+    assert await bodies(store) == [b"m3", b"m0", b"m1"]
+    for name in ("m0", "m1", "m3"):
+        assert (await add(store, name))[0] is Delivery.REPEATED
+    (number, _), *_ = (await waiting(store)).messages
+    assert await store.commit(3, step((await waiting(store)).record, number))
+    assert await bodies(store) == [b"m0", b"m1"]
+
+
 # Work
 
 
@@ -544,6 +572,11 @@ async def test_links_go_with_the_token_that_they_were_made_with(store: Store) ->
     assert await store.grants(session_id="night") == [older]
     assert await store.remove_grant("t2")
     assert await store.grants(session_id="night") == []
+    noted = replace(other, token="t1")
+    for grant in (TOKEN, noted):
+        await store.add_grant(grant)
+    assert await store.remove_grant("t1")
+    assert await store.grants() == [noted]  # a token goes with no other
 
 
 async def test_that_there_was_a_token_is_never_forgotten(store: Store, place: Place) -> None:
@@ -1024,7 +1057,7 @@ async def everything(store: Store) -> list[Any]:
 @given(calls=CALLS)
 def test_a_store_does_as_the_model(place: Place, calls: list[Callable[[Store], Any]]) -> None:
     async def compare(address: str) -> None:
-        model: Store = Model()
+        model: Any = Model()
         async with opened(address) as store:
             for call in calls:
                 assert await outcome(call(store)) == await outcome(call(model))
@@ -1252,7 +1285,7 @@ async def test_a_ping_writes_as_much_as_a_message(folder: Path) -> None:
     assert log.stat().st_size == 0
     await store.ping()
     assert log.stat().st_size > 16_000
-    assert await store._rows("SELECT * FROM flag") == []
+    assert await store.read(lambda db: db.execute("SELECT * FROM flag").fetchall()) == []
     for _ in range(3):
         await store.ping()
     pages = await store.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
@@ -1279,7 +1312,7 @@ async def test_tables_of_others_are_refused(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(
-        StoreError, match=r"sessions\.sqlite: its tables are of version 99, and .* 3"
+        StoreError, match=r"sessions\.sqlite: its tables are of version 99, and .* 4"
     ):
         await open_store(str(folder))
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:

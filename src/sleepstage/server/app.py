@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import orjson
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -26,7 +26,7 @@ from sleepstage.errors import DataError
 from sleepstage.server.auth import Authenticator
 from sleepstage.server.middleware import Answers, Guard, Rate, Slots
 from sleepstage.server.monitoring import Metrics, set_up_logs
-from sleepstage.server.problems import BusyError, add_handlers
+from sleepstage.server.problems import add_handlers
 from sleepstage.server.protocol import HttpProtocol, WebSocketProtocol
 from sleepstage.server.routes import Given, Owner, Service, api
 from sleepstage.server.sessions import SessionService
@@ -108,7 +108,7 @@ def _add_operation(app: FastAPI) -> None:
     async def readyz(service: Given) -> Response:
         """Whether it can take messages now."""
         if service.nights.changes.stopped:
-            raise BusyError("the server is about to stop")
+            raise HTTPException(503, "the server is about to stop")
         service.requests.check()
         await service.nights.store.ping()
         return Response("ready\n", media_type="text/plain")

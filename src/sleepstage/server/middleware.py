@@ -19,9 +19,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
-from sleepstage.errors import DataError, SleepstageError
+from sleepstage.errors import DataError
 from sleepstage.server.monitoring import Metrics
-from sleepstage.server.problems import BusyError, TooFastError, answer, problem
+from sleepstage.server.problems import REFUSED, answer, problem
 from sleepstage.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Answers:
             await self._app(scope, receive, send_complete)
         except ClientDisconnect:  # in the midst of its body: nobody waits for an answer
             pass
-        except (SleepstageError, HTTPException) as error:  # by one of the middleware within
+        except REFUSED as error:
             if status:
                 raise
             await answer(error)(scope, receive, send_complete)
@@ -174,12 +174,12 @@ class Rate:
         self._counts: TTLCache[str, list[int]] = TTLCache(100_000, _WINDOW)
 
     def take(self, key: str) -> None:
-        """Count one more. Raises `TooFastError` if there were too many in these ten seconds."""
+        """Count one more. Raises `HTTPException` if there were too many in these ten seconds."""
         count = self._counts.setdefault(key, [0])
         count[0] += 1
         if count[0] > self._limit:
             msg = f"more than {self._limit} messages in {_WINDOW} s; put more into each"
-            raise TooFastError(msg)
+            raise HTTPException(429, msg)
 
 
 class Slots:
@@ -190,9 +190,10 @@ class Slots:
         self.n_open = 0
 
     def check(self) -> None:
-        """Refuse if there are as many as allowed. Raises `BusyError` if so."""
+        """Refuse if there are as many as allowed. Raises `HTTPException` if so."""
         if self.n_open >= self._limit:
-            raise BusyError(f"{self.n_open} {self._what}, as many as the server takes; try again")
+            msg = f"{self.n_open} {self._what}, as many as the server takes; try again"
+            raise HTTPException(503, msg)
 
     @contextmanager
     def open(self) -> Iterator[None]:

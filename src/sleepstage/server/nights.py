@@ -61,7 +61,9 @@ def divide(
         due=record.time + EPOCH_SECONDS + record.lateness,
         version=record.version + 1,
     )
-    return nights, Advance(after, backlog.snapshot, used=-1, dropped=dropped)
+    forgotten = record.heard - _KEPT
+    step = Advance(after, backlog.snapshot, used=-1, dropped=dropped, forgotten=forgotten)
+    return nights, step
 
 
 def _night(

@@ -26,10 +26,6 @@ class UnauthorizedError(SleepstageError):
     """No token, or one that is unknown, expired or revoked."""
 
 
-class ForbiddenError(SleepstageError):
-    """Known, but not allowed to do this."""
-
-
 class UnknownSessionError(SleepstageError):
     """There is no such session."""
 
@@ -38,25 +34,17 @@ class OverError(SleepstageError):
     """Refused because of what came before: the night is over, or a name is taken."""
 
 
-class TooFastError(SleepstageError):
-    """More messages than allowed."""
-
-
-class BusyError(SleepstageError):
-    """More requests at once than the server takes on."""
-
+REFUSED: Final = (SleepstageError, HTTPException)
+"""What is answered with a problem. What nobody handles by its kind is an `HTTPException`."""
 
 _STATUS: Final[dict[type[SleepstageError], int]] = {
     UnauthorizedError: 401,
-    ForbiddenError: 403,
     UnknownSessionError: 404,
     OverError: 409,
     TooManyError: 413,
     DataError: 422,
-    TooFastError: 429,
     SnapshotError: 503,
     StoreError: 503,
-    BusyError: 503,
 }
 _HEADERS: Final = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -65,8 +53,10 @@ _HEADERS: Final = {
 }
 
 
-def describe(error: SleepstageError) -> dict[str, Any]:
+def describe(error: SleepstageError | HTTPException) -> dict[str, Any]:
     """Problem details of an error."""
+    if isinstance(error, HTTPException):
+        return _details(error.status_code, error.detail)
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     detail = "there is no such session" if status == 404 else str(error)
     if isinstance(error, StoreError):  # it names a path or an address
@@ -82,10 +72,8 @@ def _details(status: int, detail: str) -> dict[str, Any]:
 
 def answer(error: SleepstageError | HTTPException) -> Response:
     """Answer with problem details of an error."""
-    if isinstance(error, HTTPException):
-        return problem(error.status_code, error.detail, error.headers)
     details = describe(error)
-    return problem(details["status"], details["detail"])
+    return problem(details["status"], details["detail"], getattr(error, "headers", None))
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -96,11 +84,7 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Have every error that is expected answered with problem details; faults are for `Answers`."""
-
-    @app.exception_handler(SleepstageError)
-    async def known(_: Request, error: SleepstageError) -> Response:
-        return answer(error)
+    """Have what FastAPI itself refuses answered with problem details; all else is for `Answers`."""
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:

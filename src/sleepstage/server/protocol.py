@@ -47,7 +47,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusal = 400, "this is not a valid HTTP/1.1 request"
         self._in_headers = self._in_body = self._complete = False
         self._n_raw = 0  # bytes of a message that has not ended yet
-        self._n_header = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -82,20 +81,18 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_headers = True
-        self._n_header = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
         if self._in_headers:  # trailers must not pass for headers
-            if len(self.headers) == _MAX_HEADERS:
-                self._stop(431, f"a request has at most {_MAX_HEADERS} headers")
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        # Those of a whole request may have come in one piece.
+        limit = self._settings.max_header
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > limit:
+            self._stop(431, _too_large(limit))
+        if len(self.headers) > _MAX_HEADERS:
+            self._stop(431, f"a request has at most {_MAX_HEADERS} headers")
         if len(self.pipeline) == _MAX_PIPELINED:
             self._stop(429, f"a connection has at most {_MAX_PIPELINED} requests that wait")
         self._in_headers, self._in_body = False, True
@@ -104,11 +101,6 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body, self._complete = False, True
         super().on_message_complete()
-
-    def _count(self, n_bytes: int) -> None:
-        self._n_header += n_bytes
-        if self._n_header > self._settings.max_header:
-            self._stop(431, _too_large(self._settings.max_header))
 
     def _stop(self, status: int, detail: str) -> NoReturn:
         """Make the parser give up in the midst of headers."""

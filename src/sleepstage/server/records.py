@@ -101,6 +101,13 @@ class SessionRecord(Shown):
         return -math.inf if self.start is None else self.start + EPOCH_SECONDS * self.n_epochs
 
     @property
+    def is_due(self) -> bool:
+        """Whether an epoch can be emitted now."""
+        if self.closed or self.due is None or self.newest is None:
+            return False
+        return self.newest >= self.due
+
+    @property
     def untidy(self) -> bool:
         """Whether sleep is over that is no night of its own yet, or too many epochs are kept."""
         over = self.slept is not None and self.slept + PERIOD_OVER <= self.time
@@ -181,6 +188,8 @@ class Advance:
     dropped: int = 0
     """So many of the `samples` of earlier steps, the oldest, are dropped, and the epochs before
     ``record.first``."""
+    forgotten: float | None = None
+    """Ids of used messages that came before this time, by the server's clock, are forgotten."""
 
 
 @stored(frozen=True, kw_only=True)

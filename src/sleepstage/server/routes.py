@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from sleepstage.server import schemas
@@ -16,7 +17,7 @@ from sleepstage.server.admission import describe_warnings, is_ahead
 from sleepstage.server.auth import Authenticator, make_grant
 from sleepstage.server.message import Message
 from sleepstage.server.middleware import Rate, Slots, read_aside, read_body
-from sleepstage.server.problems import ForbiddenError, UnknownSessionError
+from sleepstage.server.problems import UnknownSessionError
 from sleepstage.server.records import Grant, SessionRecord, ShownGrant
 from sleepstage.server.sensor_logger import Push, read_push
 from sleepstage.server.sessions import SessionService
@@ -58,10 +59,10 @@ async def _owner(request: Request) -> Grant:
 def only_owner(visitor: Grant) -> Grant:
     """Give the visitor, unless they came by a link: those only look.
 
-    Raises `ForbiddenError` if they did.
+    Raises `HTTPException` if they did.
     """
     if visitor.session is not None:
-        raise ForbiddenError("a link is to look at its session only")
+        raise HTTPException(403, "a link is to look at its session only")
     return visitor
 
 

@@ -151,30 +151,20 @@ def shown(record: object, form: type) -> dict[str, Any]:
     return {one.name: getattr(record, one.name) for one in fields(form)}
 
 
-def _rows(*columns: str) -> dict[str, Any]:
-    width = len(columns)
-    row = {"type": "array", "items": {"type": "number"}, "minItems": width, "maxItems": width}
-    described = f"Rows of {', '.join(columns)}; times in seconds."
-    return {"type": "array", "items": row, "description": described}
+_Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+_Acceleration = Annotated[list[float], Field(min_length=4, max_length=4)]
+_Summary = Annotated[list[float], Field(min_length=5, max_length=5)]
 
 
-_MOTION: Final = {
-    "oneOf": [
-        _rows("time", "x", "y", "z"),
-        _rows("time", "counts", "peak_x_g", "peak_y_g", "peak_z_g"),
-    ],
-    "description": "Acceleration in g, or 15 s summaries at the end of their windows.",
-}
+class _Message(_In):
+    heart_rate: list[_Pair] = Field([], description="Rows of time (s) and beats per minute.")
+    motion: list[_Acceleration] | list[_Summary] = Field(
+        [],
+        description="Rows of time (s) and x, y, z in g; or of the end of a window of 15 s, counts, "
+        "peak_x_g, peak_y_g and peak_z_g.",
+    )
+    steps: list[_Pair] = Field([], description="Rows of time (s) and steps since the one before.")
 
-_MESSAGE: Final = {
-    "type": "object",
-    "properties": {
-        "heart_rate": _rows("time", "beats per minute"),
-        "motion": _MOTION,
-        "steps": _rows("time", "steps since the sample before"),
-    },
-    "additionalProperties": False,
-}
 
 _SENSOR_LOGGER: Final = {
     "type": "object",
@@ -186,7 +176,6 @@ _SENSOR_LOGGER: Final = {
     },
 }
 
-
 _EXAMPLE: Final = {"heart_rate": [[1700000000, 61]], "motion": [[1700000000, 0, 0, 1]]}
 
 
@@ -196,7 +185,7 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 
 MESSAGE_BODY: Final = _body(
     {
-        "application/json": {"schema": _MESSAGE, "example": _EXAMPLE},
+        "application/json": {"schema": _Message.model_json_schema(), "example": _EXAMPLE},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     }
 )

@@ -12,6 +12,7 @@ import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -40,7 +41,6 @@ from sleepstage.server.workers import Workers
 
 _TRIES: Final = 20  # of a step of work while other servers are faster
 _LIFE_SECONDS: Final = 15.0
-_BUSY: Final = "other servers work on this session all the time; try again"
 
 
 class SessionService:
@@ -105,7 +105,9 @@ class SessionService:
 
     async def session(self, session_id: str) -> SessionRecord:
         """Give a session as it is now. Raises `UnknownSessionError` if there is none."""
-        record = await self.store.session(session_id)
+        return self._seen(session_id, await self.store.session(session_id))
+
+    def _seen(self, session_id: str, record: SessionRecord | None) -> SessionRecord:
         if record is None:
             self._known.pop(session_id, None)
             raise UnknownSessionError(session_id)
@@ -132,15 +134,12 @@ class SessionService:
         incoming = Incoming(
             message_id, kept.to_bytes(), message.digest, kept.span, now, receipt.counts
         )
-        delivery, record = await self.store.add_message(session_id, incoming)
-        if record is None:
-            self._known.pop(session_id, None)
-            raise UnknownSessionError(session_id)
-        self._known[session_id] = record
+        delivery, found = await self.store.add_message(session_id, incoming)
+        record = self._seen(session_id, found)
         self._metrics.messages.labels(delivery.value).inc()
         receipt = confirm(delivery, record, message_id, receipt)
         self.count(receipt.warnings)
-        if _is_due(record) and not self.failing.rests(session_id):
+        if record.is_due and not self.failing.rests(session_id):
             self.start(session_id)
         return receipt
 
@@ -159,7 +158,7 @@ class SessionService:
     async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
         """Give what is kept of the night so far, with all in it that was acknowledged."""
         for _ in range(2):  # work that is under way may have begun before the last message came
-            if _is_due(await self.session(session_id)):
+            if (await self.session(session_id)).is_due:
                 await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id) if record.n_epochs else []
@@ -217,26 +216,23 @@ class SessionService:
         `UnknownSessionError` if there is no such session.
         """
         final = silent_since is None
-        for _ in range(_TRIES):
-            backlog = await self._backlog(session_id)
+
+        async def last_step(backlog: Backlog) -> Advance | None:
             record = backlog.record
             if record.closed and not (final and record.reopens):
-                return
+                return None
             # Heard meanwhile, it would no longer wait for samples that are out of order.
             if silent_since is not None and record.heard >= silent_since:
-                return
-            if record.untidy and not record.closed:
-                await self._commit(backlog, await self._timed(self._step(backlog)))
-                continue
+                return None
             if record.closed:
                 record = replace(record, reopens=False, version=record.version + 1)
-                step = Advance(record, None, -1, result=await self.store.result(session_id))
-            else:
-                samples = await self.store.samples(session_id)
-                step = await self._timed(self._workers.close(backlog, samples, final=final))
-            if await self._commit(backlog, step):
-                return
-        raise StoreError(_BUSY)
+                return Advance(record, None, -1, result=await self.store.result(session_id))
+            if record.untidy:
+                return await self._step(backlog)
+            samples = await self.store.samples(session_id)
+            return await self._workers.close(backlog, samples, final=final)
+
+        await self._work(session_id, last_step)
 
     async def delete(self, session_id: str, *, heard_before: float | None = None) -> None:
         """Remove all that is known of a session; `erasing` takes it off the disk.
@@ -269,18 +265,30 @@ class SessionService:
             self.failing.forget(session_id)
 
     async def _advance(self, session_id: str) -> None:
+        async def next_step(backlog: Backlog) -> Advance | None:
+            return await self._step(backlog) if backlog.record.is_due else None
+
+        with suppress(UnknownSessionError):
+            await self._work(session_id, next_step)
+
+    async def _work(
+        self, session_id: str, choose: Callable[[Backlog], Awaitable[Advance | None]]
+    ) -> None:
+        """Do steps until there is none, or one is written after which nothing is to be tidied."""
         for _ in range(_TRIES):
-            try:
-                backlog = await self._backlog(session_id)
-            except UnknownSessionError:
+            backlog = await self.store.backlog(session_id)
+            if backlog is None:
+                raise UnknownSessionError(session_id)
+            with self._metrics.work.time():
+                step = await choose(backlog)
+            if step is None:
                 return
-            if not _is_due(backlog.record):
-                return
-            step = await self._timed(self._step(backlog))
-            written = await self._commit(backlog, step)
-            if written and not (backlog.record.untidy or step.record.untidy):
-                return
-        raise StoreError(_BUSY)
+            if await self.store.commit(backlog.record.version, step):
+                self._metrics.epochs.inc(len(step.epochs))
+                self.changes.notify(session_id)
+                if not (backlog.record.untidy or step.record.untidy):
+                    return
+        raise StoreError("other servers work on this session all the time; try again")
 
     async def _step(self, backlog: Backlog) -> Advance:
         """Emit epochs; before that, make nights of the sleep that is over."""
@@ -295,33 +303,7 @@ class SessionService:
             await self.store.commit(0, night)
         return step
 
-    async def _backlog(self, session_id: str) -> Backlog:
-        backlog = await self.store.backlog(session_id)
-        if backlog is None:
-            raise UnknownSessionError(session_id)
-        return backlog
-
-    async def _timed(self, step: Awaitable[Advance]) -> Advance:
-        with self._metrics.work.time():
-            return await step
-
-    async def _commit(self, backlog: Backlog, step: Advance) -> bool:
-        written = await self.store.commit(backlog.record.version, step)
-        if written:
-            self._metrics.epochs.inc(len(step.epochs))
-            self.changes.notify(step.record.id)
-        return written
-
     async def aclose(self) -> None:
         """Finish what is under way."""
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
         await self.erasing.aclose()
-
-
-def _is_due(record: SessionRecord) -> bool:
-    return (
-        not record.closed
-        and record.due is not None
-        and record.newest is not None
-        and record.newest >= record.due
-    )

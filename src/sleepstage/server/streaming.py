@@ -13,10 +13,10 @@ from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
 from sleepstage.errors import DataError, SleepstageError
-from sleepstage.server import schemas
+from sleepstage.server import problems, schemas
 from sleepstage.server.message import Message, read_json
 from sleepstage.server.middleware import read_aside
-from sleepstage.server.problems import UnauthorizedError, UnknownSessionError, answer, describe
+from sleepstage.server.problems import UnauthorizedError, UnknownSessionError
 from sleepstage.server.records import SessionRecord
 from sleepstage.server.routes import After, Given, Id, Seen, Service, only_owner, see
 
@@ -102,8 +102,8 @@ async def stream(socket: WebSocket, session_id: Id, after: After = 0) -> None:
     try:
         await see(service, await service.access.authenticate(socket), session_id)
         service.streams.check()
-    except SleepstageError as error:
-        await socket.send_denial_response(answer(error))
+    except problems.REFUSED as error:
+        await socket.send_denial_response(problems.answer(error))
         return
     await socket.accept()
     with service.streams.open():
@@ -148,8 +148,8 @@ async def _listen(socket: WebSocket, service: Service, session_id: str) -> None:
         except (UnauthorizedError, UnknownSessionError):  # revoked, deleted: no way back
             await _leave(socket)
             return
-        except SleepstageError as error:
-            await _send(socket, {"id": message_id, "problem": describe(error)})
+        except problems.REFUSED as error:
+            await _send(socket, {"id": message_id, "problem": problems.describe(error)})
 
 
 def _read_bytes(body: bytes, limit: int) -> tuple[str, Message]:

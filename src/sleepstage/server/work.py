@@ -201,21 +201,17 @@ def _resume(
     stager: Stager, record: SessionRecord, snapshot: bytes | None, bodies: Sequence[bytes]
 ) -> _Night | None:
     if snapshot is not None:
-        return _restore(stager, snapshot)
+        try:
+            beside = unpack(snapshot, {"pedometer": Pedometer()}, stager.digest)
+            return _Night(stager.restore(snapshot), beside["pedometer"])
+        except SnapshotMismatchError as error:
+            msg = f"{error}; start the server as the session was begun, or delete the session"
+            raise SnapshotMismatchError(msg) from error
     start = record.start if record.start is not None else _first_time(bodies, _newest(record))
     if start is None:
         return None
     session = stager.session(start=start, lateness=record.lateness, find_rem=record.find_rem)
     return _Night(session, Pedometer())
-
-
-def _restore(stager: Stager, snapshot: bytes) -> _Night:
-    try:
-        beside = unpack(snapshot, {"pedometer": Pedometer()}, stager.digest)
-        return _Night(stager.restore(snapshot), beside["pedometer"])
-    except SnapshotMismatchError as error:
-        msg = f"{error}; start the server as the session was begun, or delete the session"
-        raise SnapshotMismatchError(msg) from error
 
 
 def _first_time(bodies: Sequence[bytes], newest: float) -> float | None:

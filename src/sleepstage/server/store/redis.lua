@@ -1,4 +1,5 @@
--- What the store changes in Redis: ARGV[1] names a function, which does all of it or nothing.
+-- What is asked of Redis and changed in it: ARGV[1] names a step; names and values of what it is
+-- given follow. It does all or nothing; what changes something answers 1 if it did.
 --
 -- A session is a hash of its fields as JSON. Numbers are passed on as the text that Python wrote:
 -- Lua's own would lose digits.
@@ -44,6 +45,10 @@ local function as_json(number)
     return string.find(text, '[.e]') and text or text .. '.0'
 end
 
+local function json_list(texts)
+    return #texts > 0 and cjson.encode(texts) or '[]'
+end
+
 local steps = {}
 
 -- Reading is possible in a replica, and deleting in a full memory: only writing shows the truth.
@@ -52,24 +57,48 @@ function steps.ping()
     redis.call('DEL', PREFIX .. 'ping')
 end
 
--- `watch` is empty for a session that takes samples itself.
-function steps.open_session(id, watch, ...)
-    if load(id) or (watch ~= '' and not load(watch)) then
+function steps.session(given)
+    local s, flat = load(given.id)
+    return s and {flat} or {}
+end
+
+function steps.sessions(given)
+    local found = {}
+    local ids = redis.call('ZREVRANGE', key('owner', given.owner), 0, given.limit - 1)
+    for number, id in ipairs(ids) do
+        found[number] = redis.call('HGETALL', key('session', id))
+    end
+    return found
+end
+
+function steps.count_open(given)
+    return {redis.call('SCARD', key('open', given.owner))}
+end
+
+local function set_fields(id, fields)
+    for name, value in pairs(cjson.decode(fields)) do
+        redis.call('HSET', key('session', id), name, value)
+    end
+end
+
+function steps.open_session(given)
+    local id, watch = given.id, given.watch
+    if load(id) or (watch and not load(watch)) then
         return 0
     end
-    if watch ~= '' then
+    if watch then
         redis.call('SADD', key('nights', watch), id)
     end
-    redis.call('HSET', key('session', id), ...)
+    set_fields(id, given.fields)
     local s = load(id)
     redis.call('ZADD', key('owner', s.owner), s.created, id)
     index(id)
     return 1
 end
 
-function steps.delete_session(id, heard_before)
+local function delete_session(id, heard_before)
     local s = load(id)
-    if not s or (heard_before ~= 'null' and tonumber(s.heard) >= tonumber(heard_before)) then
+    if not s or (heard_before and tonumber(s.heard) >= tonumber(heard_before)) then
         return 0
     end
     redis.pcall('INCR', PREFIX .. 'deleted')  -- in a full memory, what deletes must succeed still
@@ -85,18 +114,22 @@ function steps.delete_session(id, heard_before)
         redis.call('HDEL', PREFIX .. 'digests', grant.id)
     end
     for _, night in ipairs(redis.call('SMEMBERS', key('nights', id))) do
-        steps.delete_session(night, 'null')
+        delete_session(night)
     end
     if s.watch and s.watch ~= 'null' then
         redis.call('SREM', key('nights', cjson.decode(s.watch)), id)
     end
     for _, kind in ipairs({
-        'session', 'messages', 'waiting', 'snapshot', 'epochs', 'samples', 'result', 'links',
-        'nights',
+        'session', 'messages', 'came', 'waiting', 'snapshot', 'epochs', 'samples', 'result',
+        'links', 'nights',
     }) do
         redis.call('UNLINK', key(kind, id))
     end
     return 1
+end
+
+function steps.delete_session(given)
+    return delete_session(given.id, given.heard_before)
 end
 
 local function reopen(id)
@@ -113,34 +146,36 @@ local function add_warnings(id, s, added)
     redis.call('HSET', key('session', id), 'warnings', cjson.encode(warnings))
 end
 
--- A message without samples has 'null' as its oldest and newest time.
-function steps.add_message(id, message, body, digest, oldest, newest, now, warnings)
+-- A message without samples has no oldest and newest time.
+function steps.add_message(given)
+    local id = given.id
     local s, flat = load(id)
     if not s then
         return {'missing', flat}
     end
-    local known = redis.call('HGET', key('messages', id), message)
+    local known = redis.call('HGET', key('messages', id), given.message)
     if known then
-        return {known == digest and 'repeated' or 'conflict', flat}
-    elseif s.closed == 'true' and (s.reopens ~= 'true' or newest == 'null') then
+        return {known == given.digest and 'repeated' or 'conflict', flat}
+    elseif s.closed == 'true' and (s.reopens ~= 'true' or not given.newest) then
         return {'closed', flat}
     elseif s.closed == 'true' then
         reopen(id)
     end
-    redis.call('HSET', key('messages', id), message, digest)
-    redis.call('RPUSH', key('waiting', id), body)
-    redis.call('HSET', key('session', id), 'heard', now)
-    if newest ~= 'null' then
-        if s.newest == 'null' or tonumber(s.newest) < tonumber(newest) then
-            redis.call('HSET', key('session', id), 'newest', newest)
+    redis.call('HSET', key('messages', id), given.message, given.digest)
+    redis.call('ZADD', key('came', id), given.now, given.message)
+    redis.call('RPUSH', key('waiting', id), given.body)
+    redis.call('HSET', key('session', id), 'heard', given.now)
+    if given.newest then
+        if s.newest == 'null' or tonumber(s.newest) < tonumber(given.newest) then
+            redis.call('HSET', key('session', id), 'newest', given.newest)
         end
         if s.due == 'null' then
-            local due = as_json(tonumber(oldest) + 30 + tonumber(s.lateness))
+            local due = as_json(tonumber(given.oldest) + 30 + tonumber(s.lateness))
             redis.call('HSET', key('session', id), 'due', due)
         end
     end
-    if warnings ~= '{}' then
-        add_warnings(id, s, warnings)
+    if given.warnings ~= '{}' then
+        add_warnings(id, s, given.warnings)
     end
     index(id)
     return {'stored', redis.call('HGETALL', key('session', id))}
@@ -152,52 +187,62 @@ local function first_waiting(id)
     return redis.call('HLEN', key('messages', id)) - redis.call('LLEN', key('waiting', id))
 end
 
-function steps.backlog(id)
+function steps.backlog(given)
+    local id = given.id
     local _, flat = load(id)
     local snapshot = redis.call('GET', key('snapshot', id))
     local waiting = redis.call('LRANGE', key('waiting', id), 0, -1)
     return {flat, snapshot, first_waiting(id), waiting}
 end
 
-function steps.epochs(id, after)
-    local first = tonumber(redis.call('HGET', key('session', id), 'first') or 0)
-    return redis.call('LRANGE', key('epochs', id), math.max(tonumber(after) - first, 0), -1)
+-- Drop ids of messages that came before a time; those that wait are the last, and stay.
+local function forget(id, before)
+    local list = key('came', id)
+    local n_used = redis.call('ZCARD', list) - redis.call('LLEN', key('waiting', id))
+    local old = redis.call(
+        'ZRANGEBYSCORE', list, '-inf', '(' .. before, 'LIMIT', 0, math.max(n_used, 0)
+    )
+    for _, message in ipairs(old) do
+        redis.call('HDEL', key('messages', id), message)
+        redis.call('ZREM', list, message)
+    end
 end
 
 local function put(kind, id, value)
-    if value == '' then
-        redis.call('DEL', key(kind, id))
-    else
+    if value then
         redis.call('SET', key(kind, id), value)
+    else
+        redis.call('DEL', key(kind, id))
     end
 end
 
--- Fields are JSON as well here; empty text stands for no snapshot, samples or result.
-function steps.commit(id, version, used, fields, snapshot, samples, result, dropped, ...)
+function steps.commit(given)
+    local id = given.id
     local s = load(id)
     local over = s and s.closed == 'true' and s.reopens ~= 'true'
-    if not s or over or s.version ~= version then
+    if not s or over or s.version ~= given.expected then
         return 0
     end
-    fields = cjson.decode(fields)
+    local fields = cjson.decode(given.fields)
     local first = tonumber(s.first or 0)  -- before version 3 all are kept
-    local n_used = math.max(tonumber(used) + 1 - first_waiting(id), 0)
+    local n_used = math.max(tonumber(given.used) + 1 - first_waiting(id), 0)
     if fields.closed == 'true' and n_used < redis.call('LLEN', key('waiting', id)) then
         return 0
     end
-    for name, value in pairs(fields) do
-        redis.call('HSET', key('session', id), name, value)
-    end
+    set_fields(id, given.fields)
     if n_used > 0 then
         redis.call('LTRIM', key('waiting', id), n_used, -1)
     end
-    put('snapshot', id, snapshot)
-    put('result', id, result)
-    redis.call('LTRIM', key('samples', id), dropped, -1)
-    if samples ~= '' then
-        redis.call('RPUSH', key('samples', id), samples)
+    if given.forgotten then
+        forget(id, given.forgotten)
     end
-    for _, epoch in ipairs({...}) do
+    put('snapshot', id, given.snapshot)
+    put('result', id, given.result)
+    redis.call('LTRIM', key('samples', id), given.dropped, -1)
+    if given.samples then
+        redis.call('RPUSH', key('samples', id), given.samples)
+    end
+    for _, epoch in ipairs(cjson.decode(given.epochs)) do
         redis.call('RPUSH', key('epochs', id), epoch)
     end
     redis.call('LTRIM', key('epochs', id), tonumber(fields.first) - first, -1)
@@ -205,24 +250,85 @@ function steps.commit(id, version, used, fields, snapshot, samples, result, drop
     return 1
 end
 
--- `session` is empty for a token.
-function steps.add_grant(id, digest, session, grant)
-    if session ~= '' and not load(session) then
-        return 'missing'
+function steps.due(given)
+    return {json_list(redis.call('ZRANGE', PREFIX .. 'due', 0, given.limit - 1))}
+end
+
+local function heard(kind, given, limit)
+    local list, before = PREFIX .. 'heard-' .. kind, '(' .. given.since
+    return redis.call('ZRANGEBYSCORE', list, '-inf', before, 'LIMIT', 0, limit)
+end
+
+function steps.silent(given)
+    return {json_list(heard('open', given, given.limit))}
+end
+
+function steps.outdated(given)
+    local found = heard('closed', given, given.limit)
+    for _, id in ipairs(heard('open', given, given.limit - #found)) do
+        table.insert(found, id)
     end
-    local known = redis.call('HGET', PREFIX .. 'grants', digest)
-    if known == grant then
-        return 'added'  -- an answer was lost, and it is asked again
-    elseif known or redis.call('HEXISTS', PREFIX .. 'digests', id) == 1 then
-        return 'taken'
+    return {json_list(found)}
+end
+
+function steps.epochs(given)
+    local first = tonumber(redis.call('HGET', key('session', given.id), 'first') or 0)
+    local after = math.max(given.after - first, 0)
+    local found = redis.call('LRANGE', key('epochs', given.id), after, -1)
+    return {'[' .. table.concat(found, ',') .. ']'}
+end
+
+function steps.samples(given)
+    return redis.call('LRANGE', key('samples', given.id), 0, -1)
+end
+
+function steps.result(given)
+    return {redis.call('GET', key('result', given.id))}
+end
+
+function steps.versions(given)
+    local found = {}
+    for _, id in ipairs(cjson.decode(given.ids)) do
+        found[id] = tonumber(redis.call('HGET', PREFIX .. 'versions', id) or nil)
     end
-    redis.call('HSET', PREFIX .. 'grants', digest, grant)
+    return {cjson.encode(found)}
+end
+
+function steps.grant(given)
+    local found = redis.call('HGET', PREFIX .. 'grants', given.digest)
+    return found and {found} or {}
+end
+
+local function list_of(session)
+    return session and key('links', session) or PREFIX .. 'tokens'
+end
+
+function steps.grants(given)
+    local found = {}
+    for _, digest in ipairs(redis.call('SMEMBERS', list_of(given.session))) do
+        table.insert(found, redis.call('HGET', PREFIX .. 'grants', digest))
+    end
+    return found
+end
+
+function steps.guarded()
+    return redis.call('EXISTS', PREFIX .. 'guarded') == 1 and {1} or {}
+end
+
+function steps.add_grant(given)
+    local id, digest, session = given.id, given.digest, given.session
+    local known = redis.call('HEXISTS', PREFIX .. 'grants', digest) == 1
+    local taken = known or redis.call('HEXISTS', PREFIX .. 'digests', id) == 1
+    if taken or (session and not load(session)) then
+        return 0
+    end
+    redis.call('HSET', PREFIX .. 'grants', digest, given.grant)
     redis.call('HSET', PREFIX .. 'digests', id, digest)
-    redis.call('SADD', session == '' and PREFIX .. 'tokens' or key('links', session), digest)
-    if session == '' then
+    redis.call('SADD', list_of(session), digest)
+    if not session then
         redis.call('SET', PREFIX .. 'guarded', '1')
     end
-    return 'added'
+    return 1
 end
 
 local function is_token(grant)
@@ -230,9 +336,7 @@ local function is_token(grant)
 end
 
 local function remove(digest, grant)
-    redis.call(
-        'SREM', is_token(grant) and PREFIX .. 'tokens' or key('links', grant.session), digest
-    )
+    redis.call('SREM', list_of(not is_token(grant) and grant.session), digest)
     redis.call('HDEL', PREFIX .. 'grants', digest)
     redis.call('HDEL', PREFIX .. 'digests', grant.id)
 end
@@ -256,8 +360,8 @@ local function remove_links_of(token)
     end
 end
 
-function steps.remove_grant(id)
-    local digest = redis.call('HGET', PREFIX .. 'digests', id)
+function steps.remove_grant(given)
+    local digest = redis.call('HGET', PREFIX .. 'digests', given.id)
     if not digest then
         return 0
     end
@@ -269,5 +373,8 @@ function steps.remove_grant(id)
     return 1
 end
 
-local step = table.remove(ARGV, 1)
-return steps[step](unpack(ARGV))
+local given = {}
+for i = 2, #ARGV, 2 do
+    given[ARGV[i]] = ARGV[i + 1]
+end
+return steps[ARGV[1]](given)

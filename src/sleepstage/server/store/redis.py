@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -19,16 +18,8 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from sleepstage.errors import StoreError
-from sleepstage.server.records import (
-    ADVANCED,
-    Advance,
-    Backlog,
-    Delivery,
-    Grant,
-    Incoming,
-    SessionRecord,
-)
-from sleepstage.server.store import Store
+from sleepstage.server.records import Backlog, Delivery, Grant, Incoming, SessionRecord
+from sleepstage.server.store import Store, to_json
 
 _PREFIX: Final = "sleepstage:"
 _DELETED: Final = f"{_PREFIX}deleted"  # how many sessions ever were
@@ -39,7 +30,6 @@ _ANSWER_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 5.0  # with what is tried again, and the wait for a connection
 _RETRIES: Final = 3
 _CONNECTIONS: Final = 32
-_NAMES: Final = tuple(one.name for one in fields(SessionRecord))
 
 
 class RedisStore(Store):
@@ -91,7 +81,7 @@ class RedisStore(Store):
         return store
 
     async def ping(self) -> None:
-        await self._run("ping")
+        await self._change("ping")
 
     async def erase(self) -> bool:
         """Have Redis rewrite its append-only file, which keeps what was deleted until then.
@@ -127,156 +117,40 @@ class RedisStore(Store):
                 f"{self._where}: {str(error) or 'no answer'}; see that Redis runs and takes writes"
             ) from error
 
-    async def _run(self, step: str, *values: str | bytes | int) -> Any:
-        """Do a step of the script."""
+    async def _rows(self, step: str, **given: Any) -> Any:
+        """Do a step of the script, which gets what is given by name; what is None is left out."""
+        texts = {name: _text(name, one) for name, one in given.items() if one is not None}
         async with self._call():
-            return await self._script(args=[step, *values])
+            return await self._script(args=[step, *chain.from_iterable(texts.items())])
 
-    async def _ask(self, command: str, *values: Any) -> Any:
-        """Do a command of Redis."""
-        async with self._call():
-            return await self._redis.execute_command(command, *values)
-
-    # Sessions
-
-    async def open_session(self, record: SessionRecord) -> bool:
-        flat = chain.from_iterable(_fields(record, _NAMES).items())
-        return bool(await self._run("open_session", record.id, record.watch or "", *flat))
-
-    async def session(self, session_id: str) -> SessionRecord | None:
-        return _record(await self._ask("HGETALL", _key("session", session_id)))
-
-    async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
-        async with self._call():
-            ids = await self._redis.zrevrange(_key("owner", _json(owner)), 0, limit - 1)
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for session_id in _texts(ids):
-                    pipeline.hgetall(_key("session", session_id))
-                found = [_record(one) for one in await pipeline.execute()]
-        return [record for record in found if record is not None]
-
-    async def count_open(self, owner: str) -> int:
-        return int(await self._ask("SCARD", _key("open", _json(owner))))
-
-    async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
-        return bool(await self._run("delete_session", session_id, _json(heard_before)))
-
-    # Messages and work
+    async def _change(self, step: str, **given: Any) -> bool:
+        return bool(await self._rows(step, **given))
 
     async def add_message(
         self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
-        described = (*(message.span or (None, None)), message.now, dict(message.warnings))
-        replies, flat = await self._run(
-            *("add_message", session_id, message.id, message.body, message.digest),
-            *map(_json, described),
-        )
-        return Delivery(replies.decode()), _record(_pairs(flat))
+        given = {**vars(message), "id": session_id, "message": message.id}
+        given["oldest"], given["newest"] = message.span or (None, None)
+        delivery, row = await self._rows("add_message", **given)
+        return Delivery(delivery.decode()), self._session(row) if row else None
 
     async def backlog(self, session_id: str) -> Backlog | None:
-        flat, snapshot, first, bodies = await self._run("backlog", session_id)
-        record = _record(_pairs(flat))
-        return None if record is None else Backlog(record, snapshot, list(enumerate(bodies, first)))
+        row, snapshot, first, bodies = await self._rows("backlog", id=session_id)
+        messages = list(enumerate(bodies, first))
+        return Backlog(self._session(row), snapshot, messages) if row else None
 
-    async def commit(self, version: int, advance: Advance) -> bool:
-        return bool(
-            await self._run(
-                "commit",
-                advance.record.id,
-                version,
-                advance.used,
-                _json(_fields(advance.record, ADVANCED)),
-                advance.snapshot or b"",
-                advance.samples,
-                b"" if advance.result is None else _json(advance.result),
-                advance.dropped,
-                *map(_json, advance.epochs),
-            )
-        )
+    def _session(self, row: Sequence[bytes]) -> SessionRecord:
+        named = zip(row[::2], row[1::2], strict=True)
+        return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in named})
 
-    async def due(self, *, limit: int) -> list[str]:
-        return _texts(await self._ask("ZRANGE", f"{_PREFIX}due", 0, limit - 1))
-
-    async def silent(self, *, since: float, limit: int) -> list[str]:
-        return await self._heard("open", since, limit)
-
-    async def outdated(self, *, since: float, limit: int) -> list[str]:
-        closed = await self._heard("closed", since, limit)
-        return closed + await self._heard("open", since, limit - len(closed))
-
-    async def _heard(self, kind: str, since: float, limit: int) -> list[str]:
-        limited = (f"({since!r}", "LIMIT", 0, limit)
-        return _texts(await self._ask("ZRANGEBYSCORE", f"{_PREFIX}heard-{kind}", "-inf", *limited))
-
-    # What came out
-
-    async def epochs(self, session_id: str, *, after: int = 0) -> list[dict[str, Any]]:
-        replies = await self._run("epochs", session_id, after)
-        return [orjson.loads(reply) for reply in replies]
-
-    async def samples(self, session_id: str) -> list[bytes]:
-        return list(await self._ask("LRANGE", _key("samples", session_id), 0, -1))
-
-    async def result(self, session_id: str) -> dict[str, Any] | None:
-        reply = await self._ask("GET", _key("result", session_id))
-        return None if reply is None else orjson.loads(reply)
-
-    async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
-        if not session_ids:
-            return {}
-        replies = await self._ask("HMGET", f"{_PREFIX}versions", *session_ids)
-        found = zip(session_ids, replies, strict=True)
-        return {session_id: int(reply) for session_id, reply in found if reply is not None}
-
-    # Grants
-
-    async def add_grant(self, grant: Grant) -> None:
-        replies = await self._run(
-            "add_grant", grant.id, grant.digest, grant.session or "", _json(asdict(grant))
-        )
-        if replies != b"added":
-            wrong = "its id or digest is taken" if replies == b"taken" else "its session is gone"
-            raise StoreError(f"grant {grant.id}: {wrong}; make another")
-
-    async def grant(self, digest: str) -> Grant | None:
-        reply = await self._ask("HGET", f"{_PREFIX}grants", digest)
-        return None if reply is None else Grant(**orjson.loads(reply))
-
-    async def grants(self, *, session_id: str | None = None) -> list[Grant]:
-        key = f"{_PREFIX}tokens" if session_id is None else _key("links", session_id)
-        digests = await self._ask("SMEMBERS", key)
-        replies = await self._ask("HMGET", f"{_PREFIX}grants", *digests) if digests else []
-        found = [Grant(**orjson.loads(reply)) for reply in replies if reply is not None]
-        return sorted(found, key=lambda one: (one.created, one.id))
-
-    async def remove_grant(self, grant_id: str) -> bool:
-        return bool(await self._run("remove_grant", grant_id))
-
-    async def guarded(self) -> bool:
-        return bool(await self._ask("EXISTS", f"{_PREFIX}guarded"))
+    def _grant(self, row: bytes) -> Grant:
+        return Grant(**orjson.loads(row))
 
 
-def _key(kind: str, name: str) -> str:
-    return f"{_PREFIX}{kind}:{name}"
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _fields(record: SessionRecord, names: Sequence[str]) -> dict[str, str]:
-    return {name: _json(getattr(record, name)) for name in names}
-
-
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _record(values: Mapping[bytes, bytes]) -> SessionRecord | None:
-    if not values:
-        return None
-    return SessionRecord(**{name.decode(): orjson.loads(value) for name, value in values.items()})
-
-
-def _texts(replies: Sequence[bytes]) -> list[str]:
-    return [one.decode() for one in replies]
+def _text(name: str, value: Any) -> str | bytes:
+    """As the script takes it: names as they are, and JSON; fields of sessions are kept as JSON."""
+    if isinstance(value, bytes) or (isinstance(value, str) and name != "owner"):
+        return value
+    if name == "fields":
+        value = {field: to_json(one) for field, one in value.items()}
+    return to_json(dict(value) if isinstance(value, Mapping) else value)

@@ -79,3 +79,8 @@ ALTER TABLE session ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE session ADD COLUMN slept REAL;
 ALTER TABLE session ADD COLUMN kept REAL;
 CREATE INDEX session_watch ON session (watch) WHERE watch IS NOT NULL;
+
+-- Version 4
+
+ALTER TABLE message ADD COLUMN heard REAL;
+CREATE INDEX grant_token ON grant (token, owner);
