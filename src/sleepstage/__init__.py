@@ -7,6 +7,7 @@ True
 
 from __future__ import annotations
 
+from sleepstage.core.alarm import Alarm
 from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.periods import SleepEvent, SleepPeriod, sleep_periods
 from sleepstage.core.recording import Recording
@@ -20,6 +21,7 @@ from sleepstage.io import open_nights
 from sleepstage.stages import Stage
 
 __all__ = [
+    "Alarm",
     "DataError",
     "Epoch",
     "Hypnogram",

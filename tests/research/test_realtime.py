@@ -9,6 +9,7 @@ import pytest
 
 from research import make_realtime as page
 from research import make_results as results
+from research.alarms import KINDS, alarms
 from research.cold_start import cold_start
 from research.conditions import CONDITIONS, EVERYTHING, under_conditions
 from research.days import DAYS, GAPS, days, gaps
@@ -41,7 +42,8 @@ def test_sections_hold_what_was_measured(small_run: Run, simulated_data: Path) -
 
     lived = page.days_section(days(runs, nights, jobs=1))
     silent = page.gaps_section(gaps(runs, nights, jobs=1))
-    for section, kinds in ((lived, DAYS), (silent, GAPS)):
+    rung = page.alarms_section(alarms(runs, nights, jobs=1))
+    for section, kinds in ((lived, DAYS), (silent, GAPS), (rung, KINDS)):
         (table,) = section.tables
         assert [cells[0] for cells in table.cells] == list(kinds)
         assert {len(cells) for cells in table.cells} == {len(table.head)}
@@ -50,7 +52,7 @@ def test_sections_hold_what_was_measured(small_run: Run, simulated_data: Path) -
     (sizes,) = page.size_section([small_run.outcome.model], costs, nights[0]).tables
     kappas = next(cells for cells in sizes.cells if cells[0].startswith("kappa"))
     assert kappas[1:] == [f"{costs[0].kappa:z.3f}", f"{costs[0].kappa_int8:z.3f}"]
-    for section in (signals, lived, silent, started):
+    for section in (signals, lived, silent, rung, started):
         assert section.to_markdown().startswith("## ")
 
 
