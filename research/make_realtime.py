@@ -149,13 +149,15 @@ def alarms_section(found: Sequence[Ringing]) -> Section:
     """What smart alarms ring into."""
     names = (f"in {class_label(name)}" for name in FOUR_CLASS.classes)
     head = ("rings", "alarms", *names, "before the deadline", "minutes early, mean")
-    rows = tuple((one.kind, one.n, *one.shares.values(), one.in_time, one.early) for one in found)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (one.kind, one.n, *one.shares.values(), one.in_time, one.early) for one in found
+    )
     text = (
-        "`sleepstage.Alarm` rings in light sleep or to somebody awake, at its deadline in any case. "
-        "Alarms with a window of half an hour, one for every ten minutes of the last three hours of "
-        "each test night, staged live; shares of the expert's stages in which they ring, all "
-        "nights pooled. Light sleep is so common then that a smart alarm mostly rings early in its "
-        "window: what it avoids is REM and deep sleep."
+        "`sleepstage.Alarm` rings in light sleep or to somebody awake, at its deadline in any "
+        "case. Alarms with a window of half an hour, one for every ten minutes of the last three "
+        "hours of each test night, staged live; shares of the expert's stages in which they ring, "
+        "all nights pooled. Light sleep is so common then that a smart alarm mostly rings early in "
+        "its window: what it avoids is REM and deep sleep."
     )
     return Section("alarms", "Smart alarms", text, (Table("", head, rows),))
 
