@@ -192,7 +192,7 @@ def plot_explanation(
     heights = [_STAGES, *[_SIGNAL] * len(by_signal), *[_PAST] * bool(by_past)]
     height = 1 + sum(heights)
     figure, axes = panels(len(heights), 1, height=height, sharex=True, height_ratios=heights)
-    first, *others = axes[:, 0]
+    first, *others = axes
     draw_hypnogram(first, edges, codes, scheme)
     first.set_title("stage that was decided", loc="left", fontsize="medium")
     for axis in others[: len(by_signal)]:
@@ -200,8 +200,8 @@ def plot_explanation(
     _draw_signals(others[: len(by_signal)], edges, by_signal)
     if by_past:
         _draw_past(others[-1], edges, by_past)
-    axes[-1, 0].set_xlabel(label)
-    axes[-1, 0].set_xlim(edges[0], edges[-1])
+    axes[-1].set_xlabel(label)
+    axes[-1].set_xlim(edges[0], edges[-1])
     if title:
         figure.suptitle(drawable(title))
     if simulated:
