@@ -164,6 +164,7 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
     # The exporter takes lengths of 0 and 1 for fixed ones.
     rows_BTF = torch.zeros(2, 3, 2 * n_features * (2 if both_ways else 1))
     state = members.initial_state(2)
+    nights_of_state = tuple({0 if one.dim() == 2 else 1: _NIGHTS} for one in state)
     with _quiet_exporter():
         exported = torch.onnx.export(
             members,
@@ -173,16 +174,12 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
             verbose=False,
             input_names=["features", *(f"state_{i}" for i in range(len(state)))],
             output_names=["predicted", *(f"next_state_{i}" for i in range(len(state)))],
-            dynamic_shapes=({0: _NIGHTS, 1: _EPOCHS}, tuple(map(_any_nights, state))),
+            dynamic_shapes=({0: _NIGHTS, 1: _EPOCHS}, nights_of_state),
         )
     proto = cast("torch.onnx.ONNXProgram", exported).model_proto  # made anew at each call
     proto.ir_version = _IR_VERSION
     _strip(proto)
     return proto
-
-
-def _any_nights(state: Tensor) -> dict[int, torch.export.Dim]:
-    return {0 if state.dim() == 2 else 1: _NIGHTS}
 
 
 def model_file(graph: onnx.ModelProto, info: ModelInfo) -> bytes:

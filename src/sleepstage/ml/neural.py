@@ -222,7 +222,5 @@ def rem_point(
 
 def fingerprint(nights: Sequence[PreparedNight]) -> str:
     """SHA-256 over the recordings, in whatever order."""
-    digest = hashlib.sha256()
-    for one in sorted(night.recording.fingerprint() for night in nights):
-        digest.update(one.encode())
-    return digest.hexdigest()
+    every = sorted(night.recording.fingerprint() for night in nights)
+    return hashlib.sha256("".join(every).encode()).hexdigest()
