@@ -73,12 +73,11 @@ def summarise(
     found = {}
     for scheme in schemes:
         runs = [one.schemes[scheme.name] for one in reports]
-        found[scheme.name] = schema.SchemeSummary(
-            *(people.spread(getattr(run, name) for run in runs) for name in NUMBERS),
-            recall={
-                name: people.spread(run.recall[name] for run in runs) for name in scheme.classes
-            },
+        accuracy, kappa, macro_f1 = (
+            people.spread(getattr(run, name) for run in runs) for name in NUMBERS
         )
+        recall = {name: people.spread(run.recall[name] for run in runs) for name in scheme.classes}
+        found[scheme.name] = schema.SchemeSummary(accuracy, kappa, macro_f1, recall)
     return found
 
 

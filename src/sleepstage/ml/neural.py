@@ -21,6 +21,7 @@ from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep
 from sleepstage.io.sleep_accel import read as sleep_accel
+from sleepstage.io.source import Progress
 from sleepstage.ml.classifier import Groups
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import PreparedNight
@@ -31,8 +32,6 @@ from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
     import onnx
-
-    from sleepstage.io.source import Progress
 
 REM_TARGET: Final = 0.70
 """Share of REM epochs that the operating point is to find, in the mean over people."""
