@@ -108,9 +108,7 @@ def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[
     codes = np.concatenate(nights)
     counts = np.bincount(codes[codes != UNSCORED], minlength=len(scheme))
     if not counts.all():
-        missing = ", ".join(
-            name for name, count in zip(scheme.classes, counts, strict=True) if not count
-        )
+        missing = ", ".join(np.array(scheme.classes)[counts == 0])
         msg = f"no epoch of {missing} in the {len(nights)} training nights; use another seed"
         raise DataError(msg)
     return counts
