@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sleepstage.evaluation.report.people import draw_interval, name_rows
+from sleepstage.evaluation.report.pictures import draw_interval, name_rows
 from sleepstage.plotting.style import ACCENT, INK, MUTED, known, panels
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def plot_ablation(differences: Mapping[str, Estimate | None]) -> Figure:
         Of each variation; None, as of the unchanged model, is left out.
     """
     found = {name: one for name, one in differences.items() if one is not None}
-    figure, axes = panels(1, 1, height=1.3 + 0.34 * max(len(found), 1))
-    axis = axes[0, 0]
+    figure, (axis,) = panels(1, 1, height=1.3 + 0.34 * max(len(found), 1))
     axis.axvline(0, color=MUTED, linewidth=1)
     for place, one in enumerate(found.values()):
         draw_interval(axis, place, one, _verdict_colour(one))
@@ -53,8 +52,7 @@ def plot_learning_curve(points: Sequence[tuple[int, Spread]]) -> Figure:
     points : sequence of tuple of int and Spread
         How many people trained, and kappa over runs.
     """
-    figure, axes = panels(1, 1, height=4.0, width=7.0)
-    axis = axes[0, 0]
+    figure, (axis,) = panels(1, 1, height=4.0, width=7.0)
     ordered = sorted(points, key=lambda point: point[0])
     people = [n_people for n_people, _ in ordered]
     mean = np.array([known(kappa.mean) for _, kappa in ordered])

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from research.study_plots import plot_ablation, plot_learning_curve
-from sleepstage.evaluation.report.agreement import plot_confusion
-from sleepstage.evaluation.report.people import plot_bland_altman, plot_models, plot_people
-from sleepstage.evaluation.report.probabilities import (
+from sleepstage.evaluation.report.pictures import (
     RemChoice,
+    plot_bland_altman,
     plot_certainty,
+    plot_confusion,
     plot_curves,
+    plot_models,
+    plot_people,
     plot_reliability,
     plot_rem_trade_off,
 )

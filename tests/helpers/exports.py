@@ -20,10 +20,8 @@ from onnx import TensorProto, numpy_helper
 
 from sleepstage.ml import export
 from sleepstage.ml.fit import Network
-from sleepstage.ml.networks import WholeNightNetwork
 
 Weights = dict[str, NDArray[Any]]
-Members = export._Members | export._BothWays
 
 _FEW: Final = 8
 """Values of a constant that is not made of weights, as how fast attention fades."""
@@ -36,7 +34,7 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
     """Give what `sleepstage.ml.export.export_graph` gives."""
     if folder is None:
         return export_anew(networks, n_features)
-    members = _members(networks)
+    members = export._members(networks)
     weights = {name: values.numpy() for name, values in members.state_dict().items()}
     path = folder / f"{_structure(members, n_features)}.onnx"
     if path.exists():
@@ -56,12 +54,7 @@ def export_anew(networks: Sequence[Network], n_features: int) -> onnx.ModelProto
     return export.export_graph(networks, n_features)
 
 
-def _members(networks: Sequence[Any]) -> Members:
-    both_ways = isinstance(networks[0], WholeNightNetwork)
-    return export._BothWays(networks) if both_ways else export._Members(networks)
-
-
-def _structure(members: Members, n_features: int) -> str:
+def _structure(members: export._Members, n_features: int) -> str:
     """Digest of all that a graph depends on but the values of weights."""
     shapes = [(name, tuple(values.shape)) for name, values in members.state_dict().items()]
     settings = [

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import polars as pl
 
@@ -25,12 +25,10 @@ from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import PROTOCOLS
 from sleepstage.evaluation.run import MODEL_FILE, Outcome, save, train_and_test
 from sleepstage.evaluation.splits import Split, holdout, kfold
+from sleepstage.io.source import Progress
+from sleepstage.ml.classifier import Classifier
+from sleepstage.ml.dataset import PreparedNight
 from sleepstage.stages import SCHEMES, UNSCORED
-
-if TYPE_CHECKING:
-    from sleepstage.io.source import Progress
-    from sleepstage.ml.classifier import Classifier
-    from sleepstage.ml.dataset import PreparedNight
 
 _log = logging.getLogger(__name__)
 

@@ -104,28 +104,22 @@ def compare(
         msg = f"only one of the two models staged {', '.join(alone)}: give the same people to both"
         raise DataError(msg)
     left, right = per_person(one, scheme), per_person(other, scheme)
-    return {
-        name: _difference([(left[person][name], right[person][name]) for person in left])
-        for name in NUMBERS
-    }
-
-
-def _difference(pairs: Sequence[tuple[float | None, float | None]]) -> Difference:
-    known = [(one, other) for one, other in pairs if one is not None and other is not None]
-    differences = [one - other for one, other in known]
-    return Difference(
-        one=spread(one for one, _ in known).mean,
-        other=spread(other for _, other in known).mean,
-        difference=estimate(differences),
-        p_value=_signed_rank(differences),
-    )
-
-
-def _signed_rank(differences: Sequence[float]) -> float | None:
-    if not differences:
-        return None
-    rounded = np.round(differences, 12)  # else differences that are equal get unequal ranks
-    return float(wilcoxon(rounded).pvalue) if rounded.any() else 1.0
+    found = {}
+    for name in NUMBERS:
+        pairs = [(left[person][name], right[person][name]) for person in left]
+        known = [(mine, its) for mine, its in pairs if mine is not None and its is not None]
+        differences = [mine - its for mine, its in known]
+        p_value = 1.0 if differences else None
+        rounded = np.round(differences, 12)  # else differences that are equal get unequal ranks
+        if rounded.any():
+            p_value = float(wilcoxon(rounded).pvalue)
+        found[name] = Difference(
+            one=spread(mine for mine, _ in known).mean,
+            other=spread(its for _, its in known).mean,
+            difference=estimate(differences),
+            p_value=p_value,
+        )
+    return found
 
 
 _MEASURES: Final = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sleepstage.core.agreement import Agreement, Report, ScoredNight, reported_schemes
+from sleepstage.core.agreement import NUMBERS, Report, ScoredNight, reported_schemes
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation import curves, people, schema
 from sleepstage.evaluation.experiment import Task
@@ -70,19 +70,15 @@ def summarise(
     reports: Sequence[Report], schemes: Sequence[Scheme]
 ) -> dict[str, schema.SchemeSummary]:
     """Mean and sample standard deviation over runs of each number and each recall, by scheme."""
-    return {
-        scheme.name: _summarise([one.schemes[scheme.name] for one in reports], scheme.classes)
-        for scheme in schemes
-    }
-
-
-def _summarise(runs: Sequence[Agreement], classes: Sequence[str]) -> schema.SchemeSummary:
-    return schema.SchemeSummary(
-        accuracy=people.spread(run.accuracy for run in runs),
-        kappa=people.spread(run.kappa for run in runs),
-        macro_f1=people.spread(run.macro_f1 for run in runs),
-        recall={name: people.spread(run.recall[name] for run in runs) for name in classes},
-    )
+    found = {}
+    for scheme in schemes:
+        runs = [one.schemes[scheme.name] for one in reports]
+        accuracy, kappa, macro_f1 = (
+            people.spread(getattr(run, name) for run in runs) for name in NUMBERS
+        )
+        recall = {name: people.spread(run.recall[name] for run in runs) for name in scheme.classes}
+        found[scheme.name] = schema.SchemeSummary(accuracy, kappa, macro_f1, recall)
+    return found
 
 
 def _model(runs: Mapping[Task, Outcome], first: Mapping[Task, Outcome]) -> schema.ModelResult:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -20,13 +20,11 @@ from sleepstage.errors import DataError
 from sleepstage.evaluation.schema import Metrics, OperatingPoint
 from sleepstage.evaluation.splits import Split
 from sleepstage.io import open_nights
+from sleepstage.io.source import Progress
+from sleepstage.ml.classifier import Classifier, Fitted
 from sleepstage.ml.dataset import PreparedNight, prepare_nights
 from sleepstage.plotting import save_figure
 from sleepstage.stages import UNSCORED
-
-if TYPE_CHECKING:
-    from sleepstage.io.source import Progress
-    from sleepstage.ml.classifier import Classifier, Fitted
 
 _log = logging.getLogger(__name__)
 

@@ -9,17 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Hypnogram
+from sleepstage.io.source import Progress
 from sleepstage.ml.dataset import PreparedNight, class_counts
 from sleepstage.stages import FOUR_CLASS, UNSCORED
-
-if TYPE_CHECKING:
-    from sleepstage.io.source import Progress
 
 Groups = Sequence[Sequence[str]]
 Probabilities = Callable[[PreparedNight], NDArray[Any]]

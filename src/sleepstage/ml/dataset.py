@@ -26,7 +26,7 @@ from sleepstage.engine.features import (
 )
 from sleepstage.errors import DataError
 from sleepstage.ml.config import TrainingConfig
-from sleepstage.ml.variants import make_variants
+from sleepstage.ml.variants import between, make_variants
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, SCHEMES, UNSCORED, Scheme
 
 _log = logging.getLogger(__name__)
@@ -70,15 +70,8 @@ class PreparedNight:
     def until(self, n_epochs: int) -> PreparedNight:
         """The night as it was known at the end of its first epochs, without the expert's stages."""
         now = self.recording.start + EPOCH_SECONDS * n_epochs
-        known = replace(
-            self.recording,
-            end=now,
-            heart_rate=self.recording.heart_rate.between(-math.inf, now),
-            motion=self.recording.motion.between(-math.inf, now, window_ends=True),
-            steps=self.recording.steps.between(-math.inf, now),
-            reference=None,
-            watch_stages=None,
-        )
+        known = between(self.recording, -math.inf, now)
+        known = replace(known, end=now, reference=None, watch_stages=None)
         unscored = np.full(n_epochs, UNSCORED, dtype=np.int8)
         return PreparedNight(known, self.rows[:n_epochs], unscored)
 
@@ -115,9 +108,7 @@ def class_counts(nights: Sequence[NDArray[np.int8]], scheme: Scheme) -> NDArray[
     codes = np.concatenate(nights)
     counts = np.bincount(codes[codes != UNSCORED], minlength=len(scheme))
     if not counts.all():
-        missing = ", ".join(
-            name for name, count in zip(scheme.classes, counts, strict=True) if not count
-        )
+        missing = ", ".join(np.array(scheme.classes)[counts == 0])
         msg = f"no epoch of {missing} in the {len(nights)} training nights; use another seed"
         raise DataError(msg)
     return counts

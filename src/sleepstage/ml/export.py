@@ -84,13 +84,15 @@ def _reorder(weights: Tensor, order: Sequence[int]) -> Tensor:
 
 
 class _Members(nn.Module):
-    """Several networks at a time, state in and state out.
+    """Several networks at a time, state in and state out: live ones, or readers of both directions.
 
     The states of all networks follow each other.
     """
 
-    def __init__(self, networks: Sequence[CausalNetwork]) -> None:
+    def __init__(self, *directions: Sequence[CausalNetwork]) -> None:
         super().__init__()
+        self.n_directions = len(directions)
+        networks = list(chain.from_iterable(directions))
         self.networks = nn.ModuleList(copy.deepcopy(network).cpu().eval() for network in networks)
         for network in self.networks:
             if isinstance(network, RecurrentNetwork):
@@ -103,38 +105,28 @@ class _Members(nn.Module):
     def _all(self) -> list[CausalNetwork]:
         return cast("list[CausalNetwork]", list(self.networks))
 
-    def scores(self, rows_BTF: Tensor, state: State) -> tuple[Tensor, State]:
-        """Scores of every member (B, T, M, C), and the state after the last epoch."""
+    def forward(self, rows_BTF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Probabilities (B, T, C), or scores of both directions (B, T, 2, M, C); and the state."""
+        each = (rows_BTF,) if self.n_directions == 1 else split_directions(rows_BTF)
+        n_each = len(self.networks) // self.n_directions
         scores, after, rest = [], [], state
-        for network, length in zip(self._all(), self.lengths, strict=True):
-            logits_BTC, new = network(rows_BTF, rest[:length])
+        for number, (network, length) in enumerate(zip(self._all(), self.lengths, strict=True)):
+            logits_BTC, new = network(each[number // n_each], rest[:length])
             scores.append(logits_BTC)
             after.extend(new)
             rest = rest[length:]
-        return torch.stack(scores, dim=-2), tuple(after)
+        firsts = range(0, len(scores), n_each)
+        scores_BTMC = [torch.stack(scores[first : first + n_each], dim=-2) for first in firsts]
+        if self.n_directions == 1:
+            return scores_BTMC[0].softmax(dim=-1).mean(dim=-2), *after
+        return torch.stack(scores_BTMC, dim=2), *after
 
-    def forward(self, rows_BTF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        scores_BTMC, after = self.scores(rows_BTF, state)
-        return scores_BTMC.softmax(dim=-1).mean(dim=-2), *after
 
-
-class _BothWays(nn.Module):
-    """Whole-night networks: rows from both ends of the night side by side, and scores for both."""
-
-    def __init__(self, networks: Sequence[WholeNightNetwork]) -> None:
-        super().__init__()
-        self.ahead = _Members([network.ahead for network in networks])
-        self.back = _Members([network.back for network in networks])
-
-    def initial_state(self, n_nights: int) -> State:
-        return *self.ahead.initial_state(n_nights), *self.back.initial_state(n_nights)
-
-    def forward(self, rows_BTF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        half = len(state) // 2
-        ahead_BTF, back_BTF = split_directions(rows_BTF)
-        ahead_BTMC, after_ahead = self.ahead.scores(ahead_BTF, state[:half])
-        back_BTMC, after_back = self.back.scores(back_BTF, state[half:])
-        return torch.stack([ahead_BTMC, back_BTMC], dim=2), *after_ahead, *after_back
+def _members(networks: Sequence[Network]) -> _Members:
+    both_ways = [network for network in networks if isinstance(network, WholeNightNetwork)]
+    if both_ways:
+        return _Members([one.ahead for one in both_ways], [one.back for one in both_ways])
+    return _Members([network for network in networks if isinstance(network, CausalNetwork)])
 
 
 def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
@@ -155,15 +147,11 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
         both ends of the night (B, T, 4 F) to the members' scores for both (B, T, 2, M, C); `Stager`
         adds them.
     """
-    members: _Members | _BothWays
-    both_ways = [network for network in networks if isinstance(network, WholeNightNetwork)]
-    if both_ways:
-        members = _BothWays(both_ways)
-    else:
-        members = _Members([network for network in networks if isinstance(network, CausalNetwork)])
+    members = _members(networks)
     # The exporter takes lengths of 0 and 1 for fixed ones.
-    rows_BTF = torch.zeros(2, 3, 2 * n_features * (2 if both_ways else 1))
+    rows_BTF = torch.zeros(2, 3, 2 * n_features * members.n_directions)
     state = members.initial_state(2)
+    nights_of_state = tuple({0 if one.dim() == 2 else 1: _NIGHTS} for one in state)
     with _quiet_exporter():
         exported = torch.onnx.export(
             members,
@@ -173,16 +161,12 @@ def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProt
             verbose=False,
             input_names=["features", *(f"state_{i}" for i in range(len(state)))],
             output_names=["predicted", *(f"next_state_{i}" for i in range(len(state)))],
-            dynamic_shapes=({0: _NIGHTS, 1: _EPOCHS}, tuple(map(_any_nights, state))),
+            dynamic_shapes=({0: _NIGHTS, 1: _EPOCHS}, nights_of_state),
         )
     proto = cast("torch.onnx.ONNXProgram", exported).model_proto  # made anew at each call
     proto.ir_version = _IR_VERSION
     _strip(proto)
     return proto
-
-
-def _any_nights(state: Tensor) -> dict[int, torch.export.Dim]:
-    return {0 if state.dim() == 2 else 1: _NIGHTS}
 
 
 def model_file(graph: onnx.ModelProto, info: ModelInfo) -> bytes:

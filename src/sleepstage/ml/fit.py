@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -21,13 +21,11 @@ from torch.optim.swa_utils import AveragedModel
 from sleepstage.core.agreement import agreement
 from sleepstage.engine.features import mark_known
 from sleepstage.errors import DataError
+from sleepstage.io.source import Progress
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import Example, PreparedNight, batches, class_counts, example, input_rows
 from sleepstage.ml.networks import CausalNetwork, Dropout, WholeNightNetwork
 from sleepstage.stages import SCHEMES, UNSCORED
-
-if TYPE_CHECKING:
-    from sleepstage.io.source import Progress
 
 _log = logging.getLogger(__name__)
 _global_generator: Final = Lock()

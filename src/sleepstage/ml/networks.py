@@ -86,13 +86,10 @@ class Inputs(nn.Module):
         parts = [values_BTF[..., :n], known_BTF[..., :n]]
         if n < given_BTF.shape[-1]:
             trace_BT2K = torch.stack([values_BTF[..., n:], known_BTF[..., n:]], dim=-2)
-            parts.append(self._shapes(trace_BT2K))
+            found = self.convolve(trace_BT2K.flatten(0, 1))
+            numbers = self.condense(torch.cat([found.mean(dim=-1), found.amax(dim=-1)], dim=-1))
+            parts.append(numbers.view(*trace_BT2K.shape[:2], -1))
         return torch.cat(parts, dim=-1)
-
-    def _shapes(self, trace_BT2K: Tensor) -> Tensor:
-        found = self.convolve(trace_BT2K.flatten(0, 1))
-        numbers: Tensor = self.condense(torch.cat([found.mean(dim=-1), found.amax(dim=-1)], dim=-1))
-        return numbers.view(*trace_BT2K.shape[:2], -1)
 
 
 class CausalNetwork(nn.Module, ABC):

@@ -21,6 +21,7 @@ from sleepstage.engine.stager import Stager
 from sleepstage.errors import DataError
 from sleepstage.io import bidsleep
 from sleepstage.io.sleep_accel import read as sleep_accel
+from sleepstage.io.source import Progress
 from sleepstage.ml.classifier import Groups
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.dataset import PreparedNight
@@ -31,8 +32,6 @@ from sleepstage.stages import SCHEMES, UNSCORED
 
 if TYPE_CHECKING:
     import onnx
-
-    from sleepstage.io.source import Progress
 
 REM_TARGET: Final = 0.70
 """Share of REM epochs that the operating point is to find, in the mean over people."""
@@ -222,7 +221,5 @@ def rem_point(
 
 def fingerprint(nights: Sequence[PreparedNight]) -> str:
     """SHA-256 over the recordings, in whatever order."""
-    digest = hashlib.sha256()
-    for one in sorted(night.recording.fingerprint() for night in nights):
-        digest.update(one.encode())
-    return digest.hexdigest()
+    every = sorted(night.recording.fingerprint() for night in nights)
+    return hashlib.sha256("".join(every).encode()).hexdigest()

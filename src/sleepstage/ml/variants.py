@@ -83,6 +83,16 @@ def thin(recording: Recording, seconds: float) -> Recording:
     return replace(recording, heart_rate=recording.heart_rate.thinned(seconds))
 
 
+def between(recording: Recording, first: float, last: float) -> Recording:
+    """The signals between two times; all else stays."""
+    return replace(
+        recording,
+        heart_rate=recording.heart_rate.between(first, last),
+        motion=recording.motion.between(first, last, window_ends=True),
+        steps=recording.steps.between(first, last),
+    )
+
+
 def begin_earlier(
     recording: Recording, codes: Codes, hours: float, rng: Generator, *, motion: bool, dense: bool
 ) -> Variant:
@@ -135,13 +145,7 @@ def go_on(variant: Variant, lights_off: float, rng: Generator) -> Variant:
 def begin_later(recording: Recording, codes: Codes, n_epochs: int) -> Variant:
     """The same night, recorded from so many epochs after lights off: nothing earlier is known."""
     start = recording.start + n_epochs * EPOCH_SECONDS
-    later = replace(
-        recording,
-        start=start,
-        heart_rate=recording.heart_rate.between(start, math.inf),
-        motion=recording.motion.between(start, math.inf, window_ends=True),
-        steps=recording.steps.between(start, math.inf),
-    )
+    later = replace(between(recording, start, math.inf), start=start)
     return _scored(later, codes, first=n_epochs)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage._utils.files import write_atomically
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.plotting.style import MUTED, drawable, mark_simulated, panels
+from sleepstage.plotting.style import MUTED, drawable, legend, mark_simulated, panels
 from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
@@ -191,17 +191,20 @@ def plot_explanation(
     edges, label = time_axis(times)
     heights = [_STAGES, *[_SIGNAL] * len(by_signal), *[_PAST] * bool(by_past)]
     height = 1 + sum(heights)
-    figure, axes = panels(len(heights), 1, height=height, sharex=True, height_ratios=heights)
-    first, *others = axes[:, 0]
+    titles = ["stage that was decided", *(name.replace("_", " ") for name in by_signal)]
+    figure, axes = panels(
+        len(heights), 1, height=height, titles=titles, sharex=True, height_ratios=heights
+    )
+    first, *others = axes
     draw_hypnogram(first, edges, codes, scheme)
-    first.set_title("stage that was decided", loc="left", fontsize="medium")
-    for axis in others[: len(by_signal)]:
-        _tint_stages(axis, edges, codes, scheme)
-    _draw_signals(others[: len(by_signal)], edges, by_signal)
+    for axis in (signals := others[: len(by_signal)]):
+        # The stage shines through, for an effect is one on the stage of its epoch.
+        for code, name in enumerate(scheme.classes):
+            _shade(axis, edges, codes == code, color=STAGE_COLOURS[name], alpha=_TINT, zorder=-1)
+    _draw_signals(signals, edges, list(by_signal.values()))
     if by_past:
         _draw_past(others[-1], edges, by_past)
-    axes[-1, 0].set_xlabel(label)
-    axes[-1, 0].set_xlim(edges[0], edges[-1])
+    axes[-1].set(xlabel=label, xlim=(edges[0], edges[-1]))
     if title:
         figure.suptitle(drawable(title))
     if simulated:
@@ -209,34 +212,31 @@ def plot_explanation(
     return figure
 
 
-def _draw_signals(
-    axes: list[Axes], edges: NDArray[np.float64], by_signal: Mapping[str, Effects]
-) -> None:
+def _shade(axis: Axes, edges: NDArray[np.float64], mask: NDArray[np.bool_], **style: Any) -> None:
+    """Fill a panel from bottom to top where `mask` holds."""
+    across = axis.get_xaxis_transform()
+    axis.stairs(mask.astype(np.float64), edges, fill=True, transform=across, **style)
+
+
+def _draw_signals(axes: list[Axes], edges: NDArray[np.float64], by_signal: list[Effects]) -> None:
     """All to one scale, so that they can be compared."""
-    every = np.nan_to_num(list(by_signal.values()))
-    low = _MARGIN * np.min(every, initial=-_LEAST)
-    high = _MARGIN * np.max(every, initial=_LEAST)
-    for axis, (name, effects) in zip(axes, by_signal.items(), strict=True):
+    every = np.nan_to_num(by_signal)
+    low = _MARGIN * float(np.min(every, initial=-_LEAST))
+    high = _MARGIN * float(np.max(every, initial=_LEAST))
+    for axis, effects in zip(axes, by_signal, strict=True):
+        unknown = np.isnan(effects)
         shown = np.nan_to_num(effects)
-        for side, colour, meaning in (
-            (shown.clip(min=0), _FOR, "for the stage"),
-            (shown.clip(max=0), _AGAINST, "against it"),
-        ):
-            axis.stairs(side, edges, fill=True, color=colour, label=meaning)
+        axis.stairs(shown.clip(min=0), edges, fill=True, color=_FOR, label="for the stage")
+        axis.stairs(shown.clip(max=0), edges, fill=True, color=_AGAINST, label="against it")
         axis.axhline(0, color=MUTED, linewidth=0.8)
-        across = axis.get_xaxis_transform()
-        unknown = np.isnan(effects).astype(np.float64)
-        axis.stairs(unknown, edges, fill=True, color=_NOTHING, zorder=0, transform=across)
+        _shade(axis, edges, unknown, color=_NOTHING, zorder=0)
         axis.set_ylim(low, high)
         axis.set_ylabel("effect on\nprobability", fontsize="small")
-        axis.set_title(name.replace("_", " "), loc="left", fontsize="medium")
-        if np.isnan(effects).all():
+        if unknown.all():
             note = "without it nothing is left to stage from"
             axis.text(0.5, 0.6, note, transform=axis.transAxes, ha="center", color="0.3")
-    if axes:
-        axes[0].legend(
-            loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize="small"
-        )
+    for axis in axes[:1]:
+        legend(axis, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
 def _draw_past(axis: Axes, edges: NDArray[np.float64], by_past: Mapping[int, Effects]) -> None:
@@ -266,13 +266,3 @@ def _draw_past(axis: Axes, edges: NDArray[np.float64], by_past: Mapping[int, Eff
     bar = axis.figure.colorbar(mesh, ax=axis, extend="both", pad=0.01, aspect=14)
     bar.set_label("effect on probability", fontsize="small")
     bar.ax.tick_params(labelsize="small")
-
-
-def _tint_stages(
-    axis: Axes, edges: NDArray[np.float64], codes: NDArray[np.int8], scheme: Scheme
-) -> None:
-    """Let the stage shine through, for an effect is one on the stage of its epoch."""
-    for code, name in enumerate(scheme.classes):
-        for start, end in runs(codes == code):
-            colour = STAGE_COLOURS[name]
-            axis.axvspan(edges[start], edges[end], color=colour, alpha=_TINT, lw=0, zorder=-1)

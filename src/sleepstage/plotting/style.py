@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
-
-from numpy.typing import NDArray
 
 from sleepstage.errors import needs_extra
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK: Final = "#1f4e79"
@@ -20,17 +20,31 @@ _LONGEST_NAME: Final = 40
 
 
 def panels(
-    n_rows: int, n_columns: int, *, height: float, width: float = 11.0, **options: Any
-) -> tuple[Figure, NDArray[Any]]:
-    """Make an empty picture, and its panels as an array of shape (n_rows, n_columns)."""
+    n_rows: int,
+    n_columns: int,
+    *,
+    height: float,
+    width: float = 11.0,
+    titles: Sequence[str] = (),
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """Make an empty picture, and its panels row by row, the first of which have `titles`."""
     with needs_extra("drawing", "plot"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(n_rows, n_columns, squeeze=False, **options)
-    for axis in axes.flat:
+    axes = list(figure.subplots(n_rows, n_columns, squeeze=False, **options).flat)
+    for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize="small")
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(title, loc="left", fontsize="medium")
     return figure, axes
+
+
+def legend(axis: Axes, *, frameon: bool = False, **where: Any) -> None:
+    """Name what is drawn in a panel, if anything has a name."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=frameon, fontsize="small", **where)
 
 
 def mark_simulated(figure: Figure) -> None:

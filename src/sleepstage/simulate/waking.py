@@ -158,12 +158,14 @@ def extend(rng: Generator, person: Person, night: Tables, day: Day) -> None:
     put_waking(up, up + _seconds(day.after), again)
 
     nothing = {"heart_rate": Samples.empty(), "steps": Samples.empty()}
-    for first, last in map(_stretch, day.off_wrist):
+    for stretch in day.off_wrist:
+        first, last = map(_seconds, stretch)
         gravity, shaking = physiology.draw_motion(rng, Movements(*np.empty((3, 0))), last - first)
         untouched = np.broadcast_to(gravity[0], gravity.shape), shaking  # nothing drifts
         put(first, last, {"labels": _scored(first, last, Stage.UNSCORED), **nothing})
         put(first, last, {"summary_csv": physiology.summaries(*untouched)}, first)
-    for first, last in map(_stretch, day.no_data):
+    for stretch in day.no_data:
+        first, last = map(_seconds, stretch)
         put(first, last, {"summary_csv": Samples.empty(len(MOTION_COLUMNS)), **nothing})
 
 
@@ -178,7 +180,3 @@ def _later(samples: Samples, seconds: float) -> Samples:
 
 def _seconds(hours: float) -> int:
     return EPOCH_SECONDS * round(hours * 3600 / EPOCH_SECONDS)
-
-
-def _stretch(hours: tuple[float, float]) -> tuple[int, int]:
-    return _seconds(hours[0]), _seconds(hours[1])

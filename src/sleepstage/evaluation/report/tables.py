@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -51,7 +51,7 @@ class Table:
     caption: str
     """Above the table; empty for none."""
     head: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: Sequence[Sequence[Cell]]
     """Numbers get three decimals, counts none."""
     text_columns: int = 1
     """So many columns on the left hold words; the others hold numbers, which stand to the right."""
@@ -123,11 +123,11 @@ def texts(name: str) -> dict[str, str]:
     return {key: " ".join(text.split()) for key, text in tomllib.loads(source)[name].items()}
 
 
-def section(
-    name: str, tables: tuple[Table, ...], pictures: tuple[Picture, ...] = (), **numbers: str
-) -> Section:
+def section(name: str, *shown: Table | Picture, **numbers: str) -> Section:
     """Section with the title and the text of its name, into which `numbers` are filled."""
     found = texts(name)
+    tables = tuple(one for one in shown if isinstance(one, Table))
+    pictures = tuple(one for one in shown if isinstance(one, Picture))
     return Section(name, found["title"], found["text"].format(**numbers), tables, pictures)
 
 
