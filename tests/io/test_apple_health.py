@@ -382,7 +382,7 @@ BOMB = """<?xml version="1.0"?>
         (document(a_night(), head=BOMB).encode("utf-16"), "declares XML entities"),
         (document(a_night())[:-2000], r"export\.xml, line \d+: malformed XML"),
         (HEAD[:200], "no element found"),
-        ("<HealthData/>", "neither records of sleep nor rests"),
+        ("<HealthData/>", "has no heart rate"),
         ("<Workouts></Workouts>", "begins with <Workouts>"),
         ("", r"line 1: malformed XML \(no element found"),
         (document().replace("UTF-8", "TF-8"), r"encoding that can't be read \(unknown .*TF-8"),

@@ -149,6 +149,8 @@ class Records:
     def __init__(self, name: str) -> None:
         self.name = name
         self.people: defaultdict[str, _Person] = defaultdict(_Person)
+        self.zones: dict[int, str] = {}
+        """Time zones that records name, by hours of Unix time."""
         self._n_odd = 0
         self._first_odd = ""
 
@@ -205,14 +207,14 @@ class Records:
                     raise DataError(f"{place}: {found} {what}, more than {limit} of one person")
         MAX_ROWS.require(n_rows, place)
 
-    def export(self, person: str = "", zones: dict[int, str] | None = None) -> Export:
+    def export(self, person: str) -> Export:
         """All that was taken of somebody."""
         found = self.people[person]
         series: dict[str, dict[str, Series]] = {HEART_RATE: {}, STEPS: {}}
         for (kind, source), columns in found.samples.items():
             arrays = (np.frombuffer(one, one.typecode) for one in columns)
             series[kind][source] = Series(*arrays).in_order()
-        return Export(**series, sleep=sorted(found.sleep), zones=zones or {})
+        return Export(**series, sleep=sorted(found.sleep), zones=self.zones)
 
     def report(self) -> None:
         """Log how many were left out, if any, and what was wrong with the first."""

@@ -87,7 +87,7 @@ def _of_person(export: Export, name: str, options: Options) -> list[StoredNight]
     if not beats:
         raise DataError(f"{name}: has no heart rate; export it as well")
     if export.steps or export.sleep:
-        return nights_of(export, name, options)
+        return _nights_of(export, name, options)
     most = max(beats.values(), key=lambda series: len(series.ends))
     if len(beats) > 1:
         _log.warning("%s: has heart rate of %d sources; used the largest", name, len(beats))
@@ -126,7 +126,7 @@ class _Clock:
         return span
 
 
-def nights_of(export: Export, name: str, options: Options) -> list[StoredNight]:
+def _nights_of(export: Export, name: str, options: Options) -> list[StoredNight]:
     """Nights that have heart rate during half of their time; logs how many do not."""
     clock = _Clock(export, options)
     spans = _find_spans(export, clock)
