@@ -57,13 +57,10 @@ class Row(NamedTuple):
     """One record."""
 
     kind: str
-    start: float
-    """Unix seconds, like `end`."""
+    start: float  # Unix seconds, like `end`
     end: float
-    value: float | str
-    """Beats per minute, steps, or a stage by any of its names."""
-    offset: int = 0
-    """Seconds by which the clock was ahead of UTC."""
+    value: float | str  # beats per minute, steps, or a stage by any of its names
+    offset: int = 0  # seconds by which the clock was ahead of UTC
     source: str = ""
     person: str = ""
 
@@ -72,13 +69,10 @@ class Row(NamedTuple):
 class Series:
     """Samples of one source, in order of their ends; all columns are of shape (n,)."""
 
-    starts: NDArray[np.float64]
-    ends: NDArray[np.float64]
-    """Unix seconds, like `starts`: each sample was measured between the two."""
-    values: NDArray[np.float32]
-    """Beats per minute, or steps."""
-    offsets: NDArray[np.int16]
-    """Minutes by which clocks were ahead of UTC."""
+    starts: NDArray[np.float64]  # Unix seconds: each sample was measured between these
+    ends: NDArray[np.float64]  # and those
+    values: NDArray[np.float32]  # beats per minute, or steps
+    offsets: NDArray[np.int16]  # minutes by which clocks were ahead of UTC
 
     def between(self, start: float, end: float) -> Series:
         """Samples that end within, as views."""
@@ -130,16 +124,13 @@ def stage_of(text: str) -> str:
     return _STAGES.get(re.sub("[^a-z]", "", text.lower()).removeprefix(_APPLE), "")
 
 
-def _columns() -> _Columns:
-    return array("d"), array("d"), array("f"), array("h")
-
-
 class _Person:
-    """Records of somebody, as they come."""
+    """Records of somebody, as they come; samples are by kind and source."""
 
     def __init__(self) -> None:
-        self.samples: defaultdict[tuple[str, str], _Columns] = defaultdict(_columns)
-        """By kind and source."""
+        self.samples: defaultdict[tuple[str, str], _Columns] = defaultdict(
+            lambda: (array("d"), array("d"), array("f"), array("h"))
+        )
         self.sleep: list[Row] = []
 
 

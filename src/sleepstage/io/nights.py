@@ -20,14 +20,13 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.health import HEART_RATE, Export, Records, Row, Series
-from sleepstage.io.source import NO_OPTIONS, Options, StoredNight, nights_in
+from sleepstage.io.source import NO_OPTIONS, Floats, Options, StoredNight, nights_in
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 _log = logging.getLogger(__name__)
@@ -228,7 +227,7 @@ def _day(span: _Span) -> int:
     return int((middle - _DAY / 2) // _DAY)
 
 
-def _share_worn(span: _Span, beats: NDArray[np.float64]) -> float:
+def _share_worn(span: _Span, beats: Floats) -> float:
     edges = np.arange(span.start, span.end, _BIN)
     return float((np.diff(np.searchsorted(beats, edges)) > 0).mean())
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
@@ -28,7 +27,7 @@ from sleepstage.core.samples import Time
 from sleepstage.errors import DataError
 from sleepstage.io.columns import Columns, may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
-from sleepstage.io.source import NO_OPTIONS, Options, Source, StoredNight, days_in
+from sleepstage.io.source import NO_OPTIONS, Floats, Options, Source, StoredNight, days_in
 
 _DAY: Final = 86400.0
 _COMPARED: Final = 3600.0  # s that signals last whose clocks are compared
@@ -189,7 +188,7 @@ def hold_several(files: Sequence[Path], options: Options) -> bool:
     return False
 
 
-def _times_of_nights(signals: Mapping[str, Columns]) -> NDArray[np.float64]:
+def _times_of_nights(signals: Mapping[str, Columns]) -> Floats:
     """Of heart rate and motion; of motion alone if that is of one night and heart rate of days."""
     main = {name: one.times for name, one in signals.items() if name != "steps" and len(one.times)}
     if "motion" in main and np.ptp(main["motion"]) <= LONGEST_NIGHT:

@@ -27,16 +27,7 @@ from zoneinfo import ZoneInfo
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.clocks import moment
-from sleepstage.io.health import (
-    APPLE_TYPES,
-    BPM,
-    HEART_RATE,
-    SLEEP,
-    STEPS,
-    Records,
-    Row,
-    stage_of,
-)
+from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, STEPS, Records, Row, stage_of
 from sleepstage.io.nights import nights_of_all
 from sleepstage.io.source import Options, Source, StoredNight
 

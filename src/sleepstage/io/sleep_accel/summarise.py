@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from sleepstage.io.sleep_accel.read import (
     LAYOUT,
     SIMULATED_MARKER,
     find_subjects,
-    read_summary,
     subject_files,
     summarise_file,
     summary_source,
 )
+from sleepstage.io.source import Progress
 
 _KINDS: Final = {"parquet": LAYOUT["summary"], "csv": LAYOUT["summary_csv"]}
 
@@ -43,13 +42,12 @@ def prepare(
     *,
     form: Literal["parquet", "csv"] = "parquet",
     jobs: int | None = None,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> PrepareReport:
     """Summarise the raw motion of a dataset, `jobs` nights at once, only where it changed.
 
     Summaries go into `directory` or, beside copies of the small files, into `out`, so that it is a
-    dataset of its own. By default one night a core is summarised at a time. `on_progress` is called
-    with done, total, subject after each night.
+    dataset of its own. By default one night a core is summarised at a time.
 
     Raises `DataError` if `out` holds another dataset; and, when the other nights are finished, if
     raw motion is broken or a summary was not made here.
@@ -126,6 +124,6 @@ def _is_of_others(summary: Path) -> bool:
     """Recognise a whole table that does not state its source; a damaged one is replaced."""
     if summary.is_file() and summary_source(summary) is None:
         with suppress(DataError):
-            read_summary(summary)
+            LAYOUT["summary"].read(summary)
             return True
     return False
