@@ -69,8 +69,8 @@ class Row(NamedTuple):
 class Series:
     """Samples of one source, in order of their ends; all columns are of shape (n,)."""
 
-    starts: NDArray[np.float64]  # Unix seconds: each sample was measured between these
-    ends: NDArray[np.float64]  # and those
+    starts: NDArray[np.float64]  # Unix seconds: a sample was measured from its start to its end
+    ends: NDArray[np.float64]
     values: NDArray[np.float32]  # beats per minute, or steps
     offsets: NDArray[np.int16]  # minutes by which clocks were ahead of UTC
 
@@ -140,8 +140,7 @@ class Records:
     def __init__(self, name: str) -> None:
         self.name = name
         self.people: defaultdict[str, _Person] = defaultdict(_Person)
-        self.zones: dict[int, str] = {}
-        """Time zones that records name, by hours of Unix time."""
+        self.zones: dict[int, str] = {}  # see `Export`
         self._n_odd = 0
         self._first_odd = ""
 

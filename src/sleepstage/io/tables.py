@@ -52,13 +52,10 @@ def read_tables(
 ) -> Recording:
     """Read a night from up to three files, which may be one and the same.
 
-    A file is Parquet by its ending, else text in any form that spreadsheets and programs write:
-    see docs/my-csv.md. With a header the columns are found by name, without one they are taken in
-    this order: ``time, bpm``; ``time, x, y, z`` in g, or 15 s summaries ``time, counts, peak_x_g,
-    peak_y_g, peak_z_g``; ``time, steps``, those since the row before. Times are on one clock: Unix
-    time in seconds, milli-, micro- or nanoseconds, recognised by their size; seconds since any
-    start; or dates with a time, which are UTC unless they or the `options` name a time zone. A row
-    may leave a signal blank.
+    A file is Parquet by its ending, else text in any form that docs/my-csv.md describes. Columns
+    without names are taken in this order: ``time, bpm``; ``time, x, y, z`` in g, or 15 s summaries
+    ``time, counts, peak_x_g, peak_y_g, peak_z_g``; ``time, steps``, those since the row before.
+    All times are of one clock. A row may leave a signal blank.
 
     For `start`, `end` and `subject` see `Recording.from_arrays`. Raises `DataError` if a file is
     broken, naming its line or column, if it is of several people, if clocks disagree or if nothing

@@ -31,8 +31,6 @@ from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, STEPS, Rec
 from sleepstage.io.nights import nights_of_all
 from sleepstage.io.source import Options, Source, StoredNight
 
-_Parse = Callable[[Any], Iterator[Row]]
-
 _log = logging.getLogger(__name__)
 
 _MINUTE: Final = 60.0
@@ -187,7 +185,7 @@ def _take_auto_export(place: Place, records: Records) -> None:
     try:
         metrics = {one["name"]: one for one in place.json()["data"]["metrics"]}
         unit = metrics.get("heart_rate", {}).get("units", "bpm")
-        parsers: dict[str, _Parse] = {
+        parsers: dict[str, Callable[[Any], Iterator[Row]]] = {
             "heart_rate": partial(_auto_value, HEART_RATE, BPM[unit], 0.0),
             "step_count": partial(_auto_value, STEPS, 1.0, _MINUTE),
             "sleep_analysis": _auto_sleep,

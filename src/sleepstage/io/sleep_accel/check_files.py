@@ -40,7 +40,7 @@ class Facts:
 
     n_scored: int = 0  # epochs with a stage
     n_scorable: int = 0  # of these, with heart rate and motion (`Recording.covered`)
-    shares: dict[str, float] = field(default_factory=dict)  # of each class, in scored epochs
+    shares: dict[str, float] = field(default_factory=dict)  # of each class in the scored epochs
     heart_rate_gap_min: float | None = None  # longest time in the night without it, in minutes
     motion_gap_min: float | None = None
     motion_rate_hz: float | None = None  # median rate of raw motion in the night

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -23,8 +24,6 @@ from sleepstage.io.sleep_accel.read import (
     summary_source,
 )
 from sleepstage.io.source import Progress
-
-_KINDS: Final = {"parquet": LAYOUT["summary"], "csv": LAYOUT["summary_csv"]}
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,12 @@ def prepare(
     """
     directory = Path(directory)
     target = Path(out) if out is not None else directory
-    subjects = find_subjects(directory)
-    files = {subject: subject_files(directory, subject).get("motion") for subject in subjects}
-    raw = {subject: path for subject, path in files.items() if path is not None}
-    without_motion = [subject for subject in subjects if subject not in raw]
+    files = {subject: subject_files(directory, subject) for subject in find_subjects(directory)}
+    raw = {subject: paths["motion"] for subject, paths in files.items() if "motion" in paths}
+    without_motion = tuple(subject for subject in files if subject not in raw)
     if target.resolve() != directory.resolve():
-        _copy_small_files(directory, target)
-    table = _KINDS[form]
+        _copy_small_files(files, directory, target)
+    table = LAYOUT["summary_csv" if form == "csv" else "summary"]
     targets = {subject: (path, table.path(target, subject)) for subject, path in raw.items()}
     outcomes = in_threads(_prepare_one, targets, jobs or os.cpu_count(), DataError, on_progress)
     failures = sorted(str(one) for one in outcomes.values() if isinstance(one, DataError))
@@ -69,10 +67,12 @@ def prepare(
         raise DataError(msg)
     made = tuple(sorted(subject for subject, is_new in outcomes.items() if is_new))
     kept = tuple(sorted(outcomes.keys() - set(made)))
-    return PrepareReport(made, kept, tuple(without_motion))
+    return PrepareReport(made, kept, without_motion)
 
 
-def _copy_small_files(directory: Path, target: Path) -> None:
+def _copy_small_files(
+    subjects: Mapping[str, Mapping[str, Path]], directory: Path, target: Path
+) -> None:
     """Copy all but raw motion, and the summaries that will be made of it; never over others."""
     marker, folders = directory / SIMULATED_MARKER, {one.folder for one in LAYOUT.values()}
     taken = any((target / folder).exists() for folder in folders)
@@ -80,8 +80,7 @@ def _copy_small_files(directory: Path, target: Path) -> None:
     if taken and marker.exists() != (target / SIMULATED_MARKER).exists():
         msg = f"either {directory} or {target} is simulated: name an empty folder with --out"
         raise DataError(msg)
-    for subject in find_subjects(directory):
-        files = subject_files(directory, subject)
+    for files in subjects.values():
         made_here = {"motion", "summary", "summary_csv"} if "motion" in files else {}
         for name, path in files.items():
             if name not in made_here:
