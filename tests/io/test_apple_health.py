@@ -197,6 +197,13 @@ def test_records_of_sleep_go_before_rests(tmp_path: Path) -> None:
     assert (night.read().start, night.read().end) == (BED + HOUR, UP - HOUR)
 
 
+def test_heart_rate_alone_is_one_night(tmp_path: Path) -> None:
+    (night,) = nights(write_xml(tmp_path / "export.xml", beats(BED, UP)))
+    recording = night.read()
+    assert recording.start == BED
+    assert (len(recording.heart_rate), recording.utc_offset) == (120, 3600)
+
+
 def test_a_rest_without_the_watch_is_no_night(tmp_path: Path) -> None:
     days = walking(BED - 14 * HOUR, BED) + walking(UP, UP + 4 * HOUR)
     path = write_xml(tmp_path / "export.xml", beats(BED - 8 * HOUR, BED), days)
