@@ -197,6 +197,13 @@ def test_records_of_sleep_go_before_rests(tmp_path: Path) -> None:
     assert (night.read().start, night.read().end) == (BED + HOUR, UP - HOUR)
 
 
+def test_heart_rate_alone_is_one_night(tmp_path: Path) -> None:
+    (night,) = nights(write_xml(tmp_path / "export.xml", beats(BED, UP)))
+    recording = night.read()
+    assert recording.start == BED
+    assert (len(recording.heart_rate), recording.utc_offset) == (120, 3600)
+
+
 def test_a_rest_without_the_watch_is_no_night(tmp_path: Path) -> None:
     days = walking(BED - 14 * HOUR, BED) + walking(UP, UP + 4 * HOUR)
     path = write_xml(tmp_path / "export.xml", beats(BED - 8 * HOUR, BED), days)
@@ -382,7 +389,7 @@ BOMB = """<?xml version="1.0"?>
         (document(a_night(), head=BOMB).encode("utf-16"), "declares XML entities"),
         (document(a_night())[:-2000], r"export\.xml, line \d+: malformed XML"),
         (HEAD[:200], "no element found"),
-        ("<HealthData/>", "neither records of sleep nor rests"),
+        ("<HealthData/>", "has no heart rate"),
         ("<Workouts></Workouts>", "begins with <Workouts>"),
         ("", r"line 1: malformed XML \(no element found"),
         (document().replace("UTF-8", "TF-8"), r"encoding that can't be read \(unknown .*TF-8"),

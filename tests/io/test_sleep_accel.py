@@ -22,7 +22,6 @@ from sleepstage.io.sleep_accel.read import (
     find_subjects,
     read_labels,
     read_subject,
-    read_summary,
     subject_files,
     summary_source,
 )
@@ -422,7 +421,7 @@ def test_a_missing_summary_is_named(tmp_path: Path, name: str) -> None:
     path = put(tmp_path, name, [])
     path.unlink()
     with pytest.raises(DataError, match=rf"{path.name}: can't be read \(No such file"):
-        read_summary(path)
+        LAYOUT["summary"].read(path)
 
 
 @pytest.mark.parametrize("name", ["a*", "a?", "a[1]"])
@@ -472,7 +471,7 @@ def test_a_summary_is_used_only_if_it_was_made_from_the_raw_motion(raw_data: Pat
     assert same(read_subject(raw_data, "46343"), expected)
     subject_files(raw_data, "46343")["motion"].unlink()
     assert read_subject(raw_data, "46343").motion.values[0, 0] == 3.07
-    assert read_summary(stale)[:, 0].tolist() == list(range(15, END + 1, 15))
+    assert LAYOUT["summary"].read(stale)[:, 0].tolist() == list(range(15, END + 1, 15))
 
 
 def test_a_csv_summary_is_used_only_if_it_was_made_from_the_raw_motion(raw_data: Path) -> None:
@@ -485,7 +484,7 @@ def test_a_csv_summary_is_used_only_if_it_was_made_from_the_raw_motion(raw_data:
 def test_a_fresh_csv_summary_is_used_beside_a_stale_parquet(raw_data: Path) -> None:
     parquet(raw_data, source="0" * 64)
     prepare(raw_data, form="csv")
-    expected = read_summary(subject_files(raw_data, "46343")["summary_csv"])
+    expected = LAYOUT["summary"].read(subject_files(raw_data, "46343")["summary_csv"])
     subject_files(raw_data, "46343")["motion"].unlink()
     assert np.array_equal(read_subject(raw_data, "46343").motion.values, expected[:, 1:])
 

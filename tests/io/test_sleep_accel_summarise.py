@@ -19,7 +19,6 @@ from sleepstage.io.sleep_accel.read import (
     SIMULATED_MARKER,
     find_subjects,
     read_subject,
-    read_summary,
     summary_source,
 )
 from sleepstage.io.sleep_accel.summarise import PrepareReport, prepare
@@ -111,7 +110,9 @@ def test_csv_holds_the_same_numbers_to_five_places(data: Path) -> None:
         lines = text.read_text().splitlines()
         assert lines[0].startswith("# source ")
         assert lines[1] == "t_s,counts,peak_x_g,peak_y_g,peak_z_g"
-        assert read_summary(text) == pytest.approx(read_summary(binary), abs=5.1e-6)
+        assert LAYOUT["summary"].read(text) == pytest.approx(
+            LAYOUT["summary"].read(binary), abs=5.1e-6
+        )
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
@@ -170,7 +171,7 @@ def test_a_broken_summary_is_made_anew(data: Path, junk: bytes) -> None:
     path = path_of(data, "summary", "46343")
     path.write_bytes(junk)
     assert "46343" in prepare(data).made
-    assert len(read_summary(path)) == 7
+    assert len(LAYOUT["summary"].read(path)) == 7
 
 
 def test_nights_whose_raw_motion_is_gone_keep_their_summary(data: Path) -> None:
@@ -359,7 +360,7 @@ def test_an_interruption_between_nights_keeps_those_that_are_done(data: Path) ->
         prepare(data, jobs=1, on_progress=interrupt)
     left = list((data / "motion_15s").iterdir())
     assert 1 <= len(left) <= len(SUBJECTS)
-    assert all(len(read_summary(path)) == 7 for path in left)
+    assert all(len(LAYOUT["summary"].read(path)) == 7 for path in left)
     assert not any(path.name.startswith(".") for path in left)
     report = prepare(data)
     assert {*report.made, *report.kept} == set(SUBJECTS)

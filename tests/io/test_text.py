@@ -66,6 +66,10 @@ def test_header_and_remarks_are_passed_over(path: Path, text: str) -> None:
     assert read(path, text, header=True) == GOOD
 
 
+def test_remarks_are_passed_over_also_where_lines_are_read_one_by_one(path: Path) -> None:
+    assert read(path, '\n"seconds", bpm\n0,60\n# a remark\n5.5,61\n', header=True) == GOOD
+
+
 def test_a_header_of_other_names_is_refused(path: Path) -> None:
     with pytest.raises(DataError, match="header bpm,bpm; expected seconds,bpm"):
         read(path, "bpm,bpm\n0,60\n5.5,61\n", header=True)

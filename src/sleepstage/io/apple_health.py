@@ -22,8 +22,8 @@ from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, member_names
 from sleepstage.io.clocks import moment
 from sleepstage.io.files import MAX_VALUE, beginning_of
-from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, Export, Records, Row
-from sleepstage.io.nights import nights_of
+from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, Records, Row
+from sleepstage.io.nights import nights_of_all
 from sleepstage.io.source import Options, Progress, StoredNight
 
 _BEGINNING: Final = 4096  # bytes within which an export names itself
@@ -38,28 +38,14 @@ _ZONE: Final = "zone"
 _LONGEST_NAME: Final = 1000  # characters, of a source
 
 
-def _read_export(
-    file: IO[bytes], size: int, name: str, on_progress: Progress | None = None
-) -> Export:
-    """Read an export, called `name` in messages, from its beginning to its end.
-
-    Of its `size` in bytes, `on_progress` is called with megabytes read, of all, and a remark.
-    A record that is not well-formed is left out, and counted. Raises `DataError` if the file ends
-    too early, declares entities or is no export; names the line.
-    """
-    records = Records(name)
-    zones: dict[int, str] = {}
-    records.take("line", _tags(file, size, name, on_progress), partial(_rows, zones))
-    records.report()
-    return records.export(zones=zones)
-
-
 def _tags(
     file: IO[bytes], size: int, name: str, on_progress: Progress | None
 ) -> Iterator[tuple[int, tuple[str, bytes, bytes]]]:
     """Tags that count, without their first sign, and the lines on which they begin.
 
-    Each has its kind, and where that is `_ZONE` the tag of its record.
+    Each has its kind, and where that is `_ZONE` the tag of its record. Raises `DataError` if the
+    file, of `size` bytes and called `name` in messages, ends too early, declares entities or is no
+    export; names the line.
     """
     line, done, rest, dated = 1, 0, b"", b""
     while chunk := file.read(_CHUNK):
@@ -179,6 +165,8 @@ def read(
     if member is None:
         raise DataError(f"{path}: has no export.xml; give the export.zip that the app Health makes")
     place = Place(path, member)
+    records = Records(str(place))
     with place.open() as (file, size):
-        export = _read_export(file, size, str(place), on_progress)
-    return nights_of(export, str(path), options)
+        tags = _tags(file, size, records.name, on_progress)
+        records.take("line", tags, partial(_rows, records.zones))
+    return nights_of_all(records, options)

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import OF_PERSON, Recording
 from sleepstage.errors import DataError, needs_extra
+from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import MAX_MATLAB_BYTES, explaining, read_text_table, reading
-from sleepstage.io.source import Source, attribution
+from sleepstage.io.source import Floats, Source, attribution, times_and_values
 from sleepstage.stages import EPOCH_SECONDS, Stage
 
 ATTRIBUTION: Final = attribution(
@@ -35,7 +36,9 @@ ATTRIBUTION: Final = attribution(
 )
 """What a model file states about the dataset."""
 
-_MOTION, _HEART_RATE, _LABELS = "motion.csv", "hr.csv", "labels.mat"
+_LABELS: Final = "labels.mat"
+_FILES: Final = {"motion": "motion.csv", "heart_rate": "hr.csv"}
+_COLUMNS: Final = {"motion": ("Timestamp", "x", "y", "z"), "heart_rate": ("seconds", "bpm")}
 _HEADER: Final = 128  # bytes before the first element of a MATLAB file
 _MATRIX, _COMPRESSED = 14, 15  # kinds of elements
 _ZONE: Final = "America/New_York"
@@ -63,40 +66,33 @@ def read_night(files: Sequence[Path]) -> Recording:
     end = start + EPOCH_SECONDS * len(stages)
     _require_overlap(folder, signals, start, end)
     before = {name: rows[rows[:, 0] < end] for name, rows in signals.items()}
-    kept = {name: rows for name, rows in before.items() if len(rows)}
-    motion, beats = kept.get(_MOTION), kept.get(_HEART_RATE)
+    kept = {name: times_and_values(rows) for name, rows in before.items() if len(rows)}
     return Recording.from_arrays(
-        heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
-        motion=None if motion is None else (motion[:, 0], motion[:, 1:]),
+        heart_rate=kept.get("heart_rate"),
+        motion=kept.get("motion"),
         start=start,
         end=end,
         stages=stages,
         subject=f"{folder.absolute().parent.name}{OF_PERSON}{folder.absolute().name}",
         dataset=ATTRIBUTION["name"],
         utc_offset=utc_offset,
-        names={"heart_rate": str(folder / _HEART_RATE), "motion": str(folder / _MOTION)},
+        names={name: str(folder / file) for name, file in _FILES.items()},
     )
 
 
-def _read_signals(folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Rows of the files that are there, motion first."""
-    signals = {}
-    path = folder / _MOTION
-    if path.exists():
-        columns = ("Timestamp", "x", "y", "z")
-        signals[_MOTION] = read_text_table(path, columns, separator=",", header=True)
-    path = folder / _HEART_RATE
-    if path.exists():
-        signals[_HEART_RATE] = read_text_table(path, ("seconds", "bpm"), separator=",")
-    if not signals:
-        msg = f"{folder}: a recording needs heart rate or motion; expected {_HEART_RATE}, {_MOTION}"
+def _read_signals(folder: Path) -> dict[str, Floats]:
+    """Rows of the files that are there, motion first, which alone has a header."""
+    paths = {name: folder / file for name, file in _FILES.items() if (folder / file).exists()}
+    if not paths:
+        msg = f"{folder}: a recording needs heart rate or motion; expected hr.csv, motion.csv"
         raise DataError(msg)
-    return signals
+    return {
+        name: read_text_table(path, _COLUMNS[name], separator=",", header=name == "motion")
+        for name, path in paths.items()
+    }
 
 
-def _require_overlap(
-    folder: Path, signals: Mapping[str, NDArray[np.float64]], start: float, end: float
-) -> None:
+def _require_overlap(folder: Path, signals: Mapping[str, Floats], start: float, end: float) -> None:
     times = np.concatenate([rows[:, 0] for rows in signals.values()])
     if not ((times >= start) & (times < end)).any():
         raise DataError(
@@ -120,8 +116,7 @@ def _moment(clock: datetime, first: float) -> tuple[float, int]:
     readings = [clock.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)]
     # By how much the first sample would be earlier, or later, than in any night.
     start = min(readings, key=lambda at: max(_EARLIEST - (first - at), first - at - _LATEST, 0.0))
-    ahead = datetime.fromtimestamp(start, zone).utcoffset()
-    return start, int(ahead.total_seconds()) if ahead is not None else 0
+    return start, offset_at(start, _ZONE)
 
 
 def _read_labels(path: Path) -> tuple[datetime, NDArray[np.int8]]:
@@ -195,6 +190,6 @@ def _stages(path: Path, codes: NDArray[Any]) -> NDArray[np.int8]:
 def find(_: Path, files: Sequence[Path]) -> list[Source]:
     """The night of a folder."""
     here = {path.name: path for path in files}
-    together = tuple(here[name] for name in (_MOTION, _HEART_RATE, _LABELS) if name in here)
+    together = tuple(here[name] for name in (*_FILES.values(), _LABELS) if name in here)
     # By their names: where the labels are damaged, it shall not be taken for a night without any.
     return [Source("", together)] if _LABELS in here and len(together) > 1 else []

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
-from sleepstage.io.source import Options
+from sleepstage.io.source import Floats, Mask, Options
 
 if TYPE_CHECKING:
     import polars as pl
+
+_Ints = NDArray[np.int64]
 
 _LARGEST_UNIT: Final = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Numbers beyond the first are Unix time in units of the second: today is 1.7e9 s. Seconds since
@@ -31,7 +33,7 @@ _MOMENT: Final = (
 _ZONE_STEP: Final = 900  # s: no zone changes within them
 
 
-def seconds_of_numbers(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+def seconds_of_numbers(numbers: Floats) -> Floats:
     """Seconds, of times in a unit that is recognised by their size."""
     typical = float(np.median(np.abs(numbers))) if len(numbers) else 0.0
     return numbers * next((factor for limit, factor in _LARGEST_UNIT if typical >= limit), 1.0)
@@ -39,7 +41,7 @@ def seconds_of_numbers(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def seconds_of_texts(
     texts: pl.Series, options: Options, place: Callable[[int], str]
-) -> tuple[NDArray[np.float64], int, bool]:
+) -> tuple[Floats, int, bool]:
     """Unix seconds; by how many clocks were ahead of UTC at the first; whether that is unknown.
 
     Raises `DataError` for a text that is no date and time, and where day and month can't be
@@ -93,9 +95,7 @@ def seconds_of_texts(
     return _in_utc(days * 86400.0 + of_day, zone, options)
 
 
-def _days(
-    year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _days(year: _Ints, month: _Ints, day: _Ints) -> tuple[_Ints, Mask]:
     """Days since 1970, and which of them are in the calendar."""
     year = np.where((year >= 0) & (year < 100), year + 2000, year)
     valid = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (year >= 1900)
@@ -104,9 +104,7 @@ def _days(
     return days.astype(np.int64), valid & (days.astype("datetime64[M]") == months)
 
 
-def _in_utc(
-    local: NDArray[np.float64], zone: pl.Series, options: Options
-) -> tuple[NDArray[np.float64], int, bool]:
+def _in_utc(local: Floats, zone: pl.Series, options: Options) -> tuple[Floats, int, bool]:
     if zone.is_null().all():
         if not options.timezone:
             return local, 0, True

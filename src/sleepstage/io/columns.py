@@ -13,16 +13,10 @@ from numpy.typing import NDArray
 
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.errors import DataError
-from sleepstage.io.clocks import (
-    DATE,
-    TIME_OF_DAY,
-    offset_at,
-    seconds_of_numbers,
-    seconds_of_texts,
-)
+from sleepstage.io.clocks import DATE, TIME_OF_DAY, offset_at, seconds_of_numbers, seconds_of_texts
 from sleepstage.io.files import MAX_ROWS, explaining, reading, table_errors
 from sleepstage.io.names import SIGNALS, Name, columns_for, describe, parse_name
-from sleepstage.io.source import NO_OPTIONS, Options
+from sleepstage.io.source import NO_OPTIONS, Floats, Mask, Options
 from sleepstage.io.text import Layout, layout_of, read_frame, split
 from sleepstage.stages import UNIX_TIME
 
@@ -42,8 +36,8 @@ _APART: Final = 10.0  # beats per minute between them: more are two hearts
 class Columns(NamedTuple):
     """A signal as a file has it."""
 
-    times: NDArray[np.float64]
-    values: NDArray[np.float64]
+    times: Floats
+    values: Floats
     utc_offset: int
     local: bool
     """True if times are of a clock whose time zone is not known; then they are as if in UTC."""
@@ -58,7 +52,7 @@ class Columns(NamedTuple):
         """The rows of a time, its ends included."""
         return self._only((self.times >= start) & (self.times <= end))
 
-    def _only(self, rows: NDArray[np.bool_]) -> Columns:
+    def _only(self, rows: Mask) -> Columns:
         return self._replace(times=self.times[rows], values=self.values[rows], people=None)
 
 
@@ -174,7 +168,7 @@ def _as_numbers(column: pl.Series) -> pl.Series:
     return column.cast(float, strict=False)
 
 
-def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
+def _numbers(column: pl.Series, place: _Place) -> Floats:
     numbers = _as_numbers(column)
     wrong = numbers.is_null() if numbers.is_null().any() else numbers.is_finite().not_()
     if wrong.any():
@@ -188,7 +182,7 @@ def _numbers(column: pl.Series, place: _Place) -> NDArray[np.float64]:
 
 def _times(
     columns: Sequence[pl.Series], factors: Sequence[float | None], options: Options, place: _Place
-) -> tuple[NDArray[np.float64], int, bool]:
+) -> tuple[Floats, int, bool]:
     """Seconds; by how many clocks were ahead of UTC at the first; whether that is unknown.
 
     Of several columns, Unix time goes before dates with a time, these before a date and a time
@@ -238,7 +232,7 @@ def _people(columns: Sequence[pl.Series]) -> NDArray[np.object_] | None:
     return None
 
 
-def _require_one_heart(path: Path, times: NDArray[np.float64], bpm: NDArray[np.float64]) -> None:
+def _require_one_heart(path: Path, times: Floats, bpm: Floats) -> None:
     """Refuse two people, or two watches, in one column."""
     order = np.argsort(times, kind="stable")
     apart = np.abs(np.diff(bpm[order]))[np.diff(times[order]) == 0]

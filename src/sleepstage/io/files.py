@@ -81,20 +81,18 @@ def read_text_table(
     import polars as pl
 
     path = Path(path)
-    if header:
-        _require_header(path, columns)
     with suppress(*table_errors()), reading(path):
         require_rows(path)
         frame = pl.read_csv(
             path,
             has_header=header,
             separator=separator,
-            new_columns=list(columns),
+            new_columns=None if header else list(columns),
             schema_overrides=[pl.Float64] * len(columns),
             comment_prefix="#" if header else None,
             glob=False,
         )
-        if frame.width == len(columns) and len(frame):
+        if frame.columns == list(columns) and len(frame):
             table = np.asarray(frame.to_numpy(), dtype=np.float64)
             if np.isfinite(table).all():
                 return table
@@ -165,25 +163,23 @@ def beginning_of(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def _require_header(path: Path, columns: Sequence[str]) -> None:
-    """Refuse a CSV file whose first line, after blank ones and remarks, has other names."""
-    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
-        lines = (line.strip() for line in bounded_lines(file, path))
-        first = next((line for line in lines if line and not line.startswith("#")), "")
-    if first and [field.strip().strip('"') for field in first.split(",")] != list(columns):
-        raise DataError(f"{path}: header {first[:200]}; expected {','.join(columns)}")
-
-
 def text_lines(
     path: Path, columns: Sequence[str], *, separator: str, header: bool = False
 ) -> Iterator[tuple[int, list[float] | str]]:
-    """Numbers of each line, or what is wrong with it, in the file's order, without blank lines."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    """Numbers of each line, or what is wrong with it, in the file's order, without blank lines.
+
+    With a `header`, the first line that is no remark must hold the names of the columns.
+    """
+    is_named = not header
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, text in enumerate(bounded_lines(file, path), start=1):
             if not text.strip() or (header and text.startswith("#")):
                 continue
-            if header:
-                header = False  # the first line that is no remark holds the names
+            if not is_named:
+                is_named = True
+                names = [field.strip().strip('"') for field in text.split(separator)]
+                if names != list(columns):
+                    yield number, f"header {text.strip()[:200]}; expected {','.join(columns)}"
                 continue
             values: list[float] = []
             with suppress(ValueError):

@@ -57,13 +57,10 @@ class Row(NamedTuple):
     """One record."""
 
     kind: str
-    start: float
-    """Unix seconds, like `end`."""
+    start: float  # Unix seconds, like `end`
     end: float
-    value: float | str
-    """Beats per minute, steps, or a stage by any of its names."""
-    offset: int = 0
-    """Seconds by which the clock was ahead of UTC."""
+    value: float | str  # beats per minute, steps, or a stage by any of its names
+    offset: int = 0  # seconds by which the clock was ahead of UTC
     source: str = ""
     person: str = ""
 
@@ -72,13 +69,10 @@ class Row(NamedTuple):
 class Series:
     """Samples of one source, in order of their ends; all columns are of shape (n,)."""
 
-    starts: NDArray[np.float64]
+    starts: NDArray[np.float64]  # Unix seconds: a sample was measured from its start to its end
     ends: NDArray[np.float64]
-    """Unix seconds, like `starts`: each sample was measured between the two."""
-    values: NDArray[np.float32]
-    """Beats per minute, or steps."""
-    offsets: NDArray[np.int16]
-    """Minutes by which clocks were ahead of UTC."""
+    values: NDArray[np.float32]  # beats per minute, or steps
+    offsets: NDArray[np.int16]  # minutes by which clocks were ahead of UTC
 
     def between(self, start: float, end: float) -> Series:
         """Samples that end within, as views."""
@@ -130,16 +124,13 @@ def stage_of(text: str) -> str:
     return _STAGES.get(re.sub("[^a-z]", "", text.lower()).removeprefix(_APPLE), "")
 
 
-def _columns() -> _Columns:
-    return array("d"), array("d"), array("f"), array("h")
-
-
 class _Person:
-    """Records of somebody, as they come."""
+    """Records of somebody, as they come; samples are by kind and source."""
 
     def __init__(self) -> None:
-        self.samples: defaultdict[tuple[str, str], _Columns] = defaultdict(_columns)
-        """By kind and source."""
+        self.samples: defaultdict[tuple[str, str], _Columns] = defaultdict(
+            lambda: (array("d"), array("d"), array("f"), array("h"))
+        )
         self.sleep: list[Row] = []
 
 
@@ -149,6 +140,7 @@ class Records:
     def __init__(self, name: str) -> None:
         self.name = name
         self.people: defaultdict[str, _Person] = defaultdict(_Person)
+        self.zones: dict[int, str] = {}  # see `Export`
         self._n_odd = 0
         self._first_odd = ""
 
@@ -205,14 +197,14 @@ class Records:
                     raise DataError(f"{place}: {found} {what}, more than {limit} of one person")
         MAX_ROWS.require(n_rows, place)
 
-    def export(self, person: str = "", zones: dict[int, str] | None = None) -> Export:
+    def export(self, person: str) -> Export:
         """All that was taken of somebody."""
         found = self.people[person]
         series: dict[str, dict[str, Series]] = {HEART_RATE: {}, STEPS: {}}
         for (kind, source), columns in found.samples.items():
             arrays = (np.frombuffer(one, one.typecode) for one in columns)
             series[kind][source] = Series(*arrays).in_order()
-        return Export(**series, sleep=sorted(found.sleep), zones=zones or {})
+        return Export(**series, sleep=sorted(found.sleep), zones=self.zones)
 
     def report(self) -> None:
         """Log how many were left out, if any, and what was wrong with the first."""

@@ -33,8 +33,7 @@ _BRACKETS: Final = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]")
 class Name(NamedTuple):
     """A name of a column, taken apart."""
 
-    text: str
-    """As the file has it; empty where it has none."""
+    text: str  # as the file has it; empty where it has none
     plain: str
     meaning: str
     """``time``, ``person``, ``value``, a column of a signal, or empty if it is not known."""

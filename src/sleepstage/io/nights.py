@@ -20,14 +20,13 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.health import HEART_RATE, Export, Records, Row, Series
-from sleepstage.io.source import NO_OPTIONS, Options, StoredNight, nights_in
+from sleepstage.io.source import NO_OPTIONS, Floats, Options, StoredNight, nights_in
 from sleepstage.stages import EPOCH_SECONDS, FOUR_CLASS, UNSCORED
 
 _log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ def _of_person(export: Export, name: str, options: Options) -> list[StoredNight]
     if not beats:
         raise DataError(f"{name}: has no heart rate; export it as well")
     if export.steps or export.sleep:
-        return nights_of(export, name, options)
+        return _nights_of(export, name, options)
     most = max(beats.values(), key=lambda series: len(series.ends))
     if len(beats) > 1:
         _log.warning("%s: has heart rate of %d sources; used the largest", name, len(beats))
@@ -126,7 +125,7 @@ class _Clock:
         return span
 
 
-def nights_of(export: Export, name: str, options: Options) -> list[StoredNight]:
+def _nights_of(export: Export, name: str, options: Options) -> list[StoredNight]:
     """Nights that have heart rate during half of their time; logs how many do not."""
     clock = _Clock(export, options)
     spans = _find_spans(export, clock)
@@ -228,7 +227,7 @@ def _day(span: _Span) -> int:
     return int((middle - _DAY / 2) // _DAY)
 
 
-def _share_worn(span: _Span, beats: NDArray[np.float64]) -> float:
+def _share_worn(span: _Span, beats: Floats) -> float:
     edges = np.arange(span.start, span.end, _BIN)
     return float((np.diff(np.searchsorted(beats, edges)) > 0).mean())
 

@@ -35,8 +35,7 @@ _DESCRIBED: Final = 3  # tables that an error describes
 class Format:
     """One kind of input."""
 
-    name: str
-    """As ``--format`` takes it."""
+    name: str  # as ``--format`` takes it
     find: _Find
     """Takes a folder and the files directly in it that nobody has claimed, and gives those that
     hold this format, by what is in them. Opens files, and reads their beginnings at most.

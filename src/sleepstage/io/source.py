@@ -18,12 +18,11 @@ from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.stages import UNIX_TIME
 
-Progress = Callable[[int, int, str], None]
-"""Called with what is done, of all, and a remark."""
+Progress = Callable[[int, int, str], None]  # called with what is done, of all, and a remark
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
-Signal = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Times in seconds and values, as `Recording.from_arrays` takes them."""
-
+Signal = tuple[Floats, Floats]  # times in seconds and values, as `Recording.from_arrays` takes them
 _log = logging.getLogger(__name__)
 
 _DAY: Final = 86400.0
@@ -49,12 +48,9 @@ class Source:
     name: str
     """What it is called in tables and folders; when a format finds it, what distinguishes it in its
     folder, and empty where the folder as a whole is meant."""
-    files: tuple[Path, ...]
-    """Local, or of any file system."""
-    format: str = ""
-    """Name of a `Format`."""
-    options: Options = NO_OPTIONS
-    """What the user states about them."""
+    files: tuple[Path, ...]  # local, or of any file system
+    format: str = ""  # name of a `Format`
+    options: Options = NO_OPTIONS  # what the user states about them
 
 
 @dataclass(frozen=True)
@@ -71,9 +67,12 @@ class StoredNight:
     """True if a night is still to be found in it."""
 
 
-def days_in(
-    times: NDArray[np.float64], name: str, utc_offset: int = 0
-) -> list[tuple[str, float, float]]:
+def times_and_values(rows: Floats) -> Signal:
+    """The first column, and the others; one other as shape (n,)."""
+    return rows[:, 0], rows[:, 1] if rows.shape[1] == 2 else rows[:, 1:]
+
+
+def days_in(times: Floats, name: str, utc_offset: int = 0) -> list[tuple[str, float, float]]:
     """Name, start and end of each day, noon to noon, in which two hours were measured.
 
     The times are of all signals but steps, in any order. Where they are within a day, it is one
@@ -104,9 +103,7 @@ def days_in(
     return found
 
 
-def nights_in(
-    name: str, signals: Mapping[str, Signal], *, utc_offset: int = 0
-) -> list[StoredNight]:
+def nights_in(name: str, signals: Mapping[str, Signal], utc_offset: int = 0) -> list[StoredNight]:
     """A recording as one night, or from noon to noon if it is longer than a day.
 
     The `signals` are by the names that `Recording.from_arrays` has for them.

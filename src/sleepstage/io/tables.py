@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sleepstage.core.hypnogram import show_time
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
@@ -28,7 +27,7 @@ from sleepstage.core.samples import Time
 from sleepstage.errors import DataError
 from sleepstage.io.columns import Columns, may_hold_several, read_columns, signals_of
 from sleepstage.io.files import table_errors
-from sleepstage.io.source import NO_OPTIONS, Options, Source, StoredNight, days_in
+from sleepstage.io.source import NO_OPTIONS, Floats, Options, Source, StoredNight, days_in
 
 _DAY: Final = 86400.0
 _COMPARED: Final = 3600.0  # s that signals last whose clocks are compared
@@ -53,13 +52,10 @@ def read_tables(
 ) -> Recording:
     """Read a night from up to three files, which may be one and the same.
 
-    A file is Parquet by its ending, else text in any form that spreadsheets and programs write:
-    see docs/my-csv.md. With a header the columns are found by name, without one they are taken in
-    this order: ``time, bpm``; ``time, x, y, z`` in g, or 15 s summaries ``time, counts, peak_x_g,
-    peak_y_g, peak_z_g``; ``time, steps``, those since the row before. Times are on one clock: Unix
-    time in seconds, milli-, micro- or nanoseconds, recognised by their size; seconds since any
-    start; or dates with a time, which are UTC unless they or the `options` name a time zone. A row
-    may leave a signal blank.
+    A file is Parquet by its ending, else text in any form that docs/my-csv.md describes. Columns
+    without names are taken in this order: ``time, bpm``; ``time, x, y, z`` in g, or 15 s summaries
+    ``time, counts, peak_x_g, peak_y_g, peak_z_g``; ``time, steps``, those since the row before.
+    All times are of one clock. A row may leave a signal blank.
 
     For `start`, `end` and `subject` see `Recording.from_arrays`. Raises `DataError` if a file is
     broken, naming its line or column, if it is of several people, if clocks disagree or if nothing
@@ -189,7 +185,7 @@ def hold_several(files: Sequence[Path], options: Options) -> bool:
     return False
 
 
-def _times_of_nights(signals: Mapping[str, Columns]) -> NDArray[np.float64]:
+def _times_of_nights(signals: Mapping[str, Columns]) -> Floats:
     """Of heart rate and motion; of motion alone if that is of one night and heart rate of days."""
     main = {name: one.times for name, one in signals.items() if name != "steps" and len(one.times)}
     if "motion" in main and np.ptp(main["motion"]) <= LONGEST_NIGHT:

@@ -47,16 +47,13 @@ class Layout(NamedTuple):
     path: Path
     names: Sequence[Name]
     """Of its columns, empty where one has none; all are where there is no header."""
-    width: int
-    """Number of fields of most rows."""
+    width: int  # number of fields of most rows
     encoding: str = ""
     direct: bool = True
     """Whether polars reads the file as it is: neither UTF-16 nor with lines of old computers."""
     separator: str = ""
-    first: int = 0
-    """Number of the line of its first row."""
-    found: str = ""
-    """That line, for errors."""
+    first: int = 0  # number of the line of its first row
+    found: str = ""  # that line, for errors
 
     @property
     def is_named(self) -> bool:

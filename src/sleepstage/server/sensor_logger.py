@@ -17,13 +17,8 @@ from numpy.typing import NDArray
 
 from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
-from sleepstage.io.sensor_logger.samples import (
-    FIELDS,
-    motion_in_g,
-    sample_row,
-    sensor_named,
-    times_and_values,
-)
+from sleepstage.io.sensor_logger.samples import FIELDS, motion_in_g, sample_row, sensor_named
+from sleepstage.io.source import times_and_values
 from sleepstage.server.message import Message, check_count, read_json
 
 _MAX_ID: Final = 200  # characters

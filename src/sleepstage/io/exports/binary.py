@@ -10,18 +10,17 @@ The first two have the clock of the computer that started them, which is taken a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sleepstage.errors import needs_extra
 from sleepstage.io.files import MAX_ROWS, beginning_of, explaining
-from sleepstage.io.source import Source, StoredNight, nights_in
+from sleepstage.io.source import Floats, Source, StoredNight, nights_in
 
-_Samples = tuple[NDArray[np.float64], NDArray[np.float64], int]
+_Samples = tuple[Floats, Floats, int]
 """Unix seconds, acceleration in g of shape (n, 3), and the offset of the clock from UTC."""
 
 _MAGIC: Final = {".cwa": b"MD", ".gt3x": b"PK", ".avro": b"Obj\x01"}
@@ -97,8 +96,4 @@ def _avro(path: Path) -> _Samples:
     return times, xyz, int(content.get("timezone") or 0)
 
 
-_READERS: Final[dict[str, Callable[[Path], _Samples]]] = {
-    ".cwa": _cwa,
-    ".gt3x": _gt3x,
-    ".avro": _avro,
-}
+_READERS: Final = {".cwa": _cwa, ".gt3x": _gt3x, ".avro": _avro}

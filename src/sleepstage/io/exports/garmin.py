@@ -18,9 +18,7 @@ from sleepstage.io.health import HEART_RATE, SLEEP, STEPS, Records, Row
 from sleepstage.io.nights import nights_of_all
 from sleepstage.io.source import Source, StoredNight
 
-_Message = tuple[int, dict[int, Any]]
-"""Kind of a message, and raw values of its fields by number."""
-
+_Message = tuple[int, dict[int, Any]]  # kind of a message, and raw values of its fields by number
 _log = logging.getLogger(__name__)
 
 _EPOCH: Final = 631065600  # Unix seconds of FIT's zero, 1989-12-31
@@ -35,12 +33,9 @@ _LEVELS: Final = ("unmeasurable", "awake", "light", "deep", "rem")
 
 def find(_: Path, files: Sequence[Path]) -> list[Source]:
     """The files of a folder, of which a watch writes several a day, are one person's."""
-    ours = tuple(path for path in files if _is_fit(path))
+    named = [path for path in files if path.suffix.lower() == ".fit"]
+    ours = tuple(path for path in named if beginning_of(path, 12)[8:] == b".FIT")
     return [Source(ours[0].stem if len(ours) == 1 else "", ours)] if ours else []
-
-
-def _is_fit(path: Path) -> bool:
-    return path.suffix.lower() == ".fit" and beginning_of(path, 12)[8:] == b".FIT"
 
 
 def read(files: Sequence[Path], *_: object) -> list[StoredNight]:

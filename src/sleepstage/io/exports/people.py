@@ -27,20 +27,9 @@ from zoneinfo import ZoneInfo
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.clocks import moment
-from sleepstage.io.health import (
-    APPLE_TYPES,
-    BPM,
-    HEART_RATE,
-    SLEEP,
-    STEPS,
-    Records,
-    Row,
-    stage_of,
-)
+from sleepstage.io.health import APPLE_TYPES, BPM, HEART_RATE, SLEEP, STEPS, Records, Row, stage_of
 from sleepstage.io.nights import nights_of_all
 from sleepstage.io.source import Options, Source, StoredNight
-
-_Parse = Callable[[Any], Iterator[Row]]
 
 _log = logging.getLogger(__name__)
 
@@ -196,7 +185,7 @@ def _take_auto_export(place: Place, records: Records) -> None:
     try:
         metrics = {one["name"]: one for one in place.json()["data"]["metrics"]}
         unit = metrics.get("heart_rate", {}).get("units", "bpm")
-        parsers: dict[str, _Parse] = {
+        parsers: dict[str, Callable[[Any], Iterator[Row]]] = {
             "heart_rate": partial(_auto_value, HEART_RATE, BPM[unit], 0.0),
             "step_count": partial(_auto_value, STEPS, 1.0, _MINUTE),
             "sleep_analysis": _auto_sleep,

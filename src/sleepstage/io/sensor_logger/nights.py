@@ -26,7 +26,7 @@ from sleepstage.io.archives import Place, member_names, places_in
 from sleepstage.io.clocks import offset_at
 from sleepstage.io.files import beginning_of
 from sleepstage.io.sensor_logger import samples
-from sleepstage.io.source import Source
+from sleepstage.io.source import Source, times_and_values
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def read_night(files: Sequence[Path]) -> Recording:
 def _recording(content: _Content, path: Path) -> Recording:
     tables, zone, has = content
     joined = {sensor: table.joined() for sensor, table in tables.items()}
-    pairs = {sensor: samples.times_and_values(rows) for sensor, rows in joined.items() if len(rows)}
+    pairs = {sensor: times_and_values(rows) for sensor, rows in joined.items() if len(rows)}
     if _NEEDED.isdisjoint(pairs):
         raise DataError(
             f"{path}: has {', '.join(has)[:200] or 'nothing'}, and no samples of Heart "

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place
 from sleepstage.io.files import MAX_ROWS, MAX_VALUE, explaining, table_errors
+from sleepstage.io.source import Floats
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,9 +39,7 @@ FIELDS: Final = {
 }
 """Of each sensor that is used, as `sensor_named` calls it, the fields that are."""
 
-ZONE: Final = "recording timezone"
-"""Field of the metadata that names a time zone."""
-
+ZONE: Final = "recording timezone"  # field of the metadata that names a time zone
 BEGINNING: Final = 1 << 16
 """Bytes in which it shows what a file is: a first line, or a file of one row."""
 
@@ -84,7 +82,7 @@ def number(value: Any) -> float:
         return math.nan
 
 
-def motion_in_g(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def motion_in_g(rows: Floats) -> Floats:
     """Acceleration with gravity in Apple's axes: time and x, y, z in g, shape (m, 4).
 
     The rows, shape (n, 7), hold time, gravity and acceleration without it, in g or, if the app
@@ -100,13 +98,7 @@ def motion_in_g(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         factor = np.select([in_g, in_si], [1, -1 / _GRAVITY], 0)
         xyz = (gravity + own) * factor[:, np.newaxis]
         known = (factor != 0) & (np.linalg.norm(xyz, axis=1) < _HARDEST)
-    table: NDArray[np.float64] = np.column_stack([rows[known, 0], xyz[known]])
-    return table
-
-
-def times_and_values(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows as `Samples` take them."""
-    return rows[:, 0], rows[:, 1] if rows.shape[1] == 2 else rows[:, 1:]
+    return np.column_stack([rows[known, 0], xyz[known]])
 
 
 @dataclass
@@ -118,7 +110,7 @@ class SensorTable:
     begun: float = -math.inf
     """When the recording began, in Unix seconds; a sensor may give older values first."""
     _n_read: int = 0
-    _parts: list[NDArray[np.float64]] = field(default_factory=list)
+    _parts: list[Floats] = field(default_factory=list)
 
     def note_start(self, time: Any, elapsed: Any) -> None:
         """Take the start of the recording from a row's time and seconds since then."""
@@ -126,12 +118,12 @@ class SensorTable:
         if math.isfinite(begun):
             self.begun = begun
 
-    def add(self, rows: NDArray[np.float64]) -> None:
+    def add(self, rows: Floats) -> None:
         """Add rows of time in seconds and the sensor's fields."""
         self._n_read += len(rows)
         self._parts.append(motion_in_g(rows) if self.sensor == "wristmotion" else rows)
 
-    def joined(self) -> NDArray[np.float64]:
+    def joined(self) -> Floats:
         """Rows of time and values, motion in g."""
         rows = np.concatenate(self._parts) if self._parts else np.empty((0, 2))
         n_unknown = self._n_read - len(rows)
@@ -169,8 +161,8 @@ def read_table(file: IO[bytes], columns: Sequence[str], table: SensorTable) -> N
     if not header:
         return  # a sensor that was on and recorded nothing
     if not set(columns) <= set(header):
-        msg = f"{table.name}: has columns {', '.join(header)[:200]}; expected {', '.join(columns)}"
-        raise DataError(msg)
+        found = ", ".join(header)[:200]
+        raise DataError(f"{table.name}: has columns {found}; expected {', '.join(columns)}")
     names = list(map(str, range(len(header))))  # for two may have one name
     chosen = {names[header.index(name)]: name for name in (*columns, ELAPSED) if name in header}
     line = 2
@@ -204,7 +196,7 @@ def _blocks(file: IO[bytes], name: str) -> Iterator[bytes]:
         yield rest
 
 
-def _rows(texts: pl.DataFrame, line: int, name: str) -> NDArray[np.float64]:
+def _rows(texts: pl.DataFrame, line: int, name: str) -> Floats:
     """Numbers of the rows in which something was measured, time in seconds."""
     import polars as pl
 

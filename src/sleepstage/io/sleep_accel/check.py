@@ -7,7 +7,7 @@ without. An *error* is something that the reader refuses or that makes its resul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,12 +24,11 @@ from sleepstage.io.sleep_accel.check_files import (
     DatasetReport,
     Facts,
     Finding,
-    Floats,
-    Mask,
     Severity,
     Source,
     SubjectReport,
 )
+from sleepstage.io.source import Floats, Mask, Progress
 from sleepstage.stages import EPOCH_SECONDS, FILE_CODES, FOUR_CLASS, UNSCORED, stages_from_codes
 
 MAX_UNSCORED: Final = 0.05  # of the epochs: the time until lights off is up to 3 %
@@ -50,13 +49,10 @@ class _Night:
     span: tuple[float, float] | None = None  # s
 
 
-def check_dataset(
-    directory: str | Path, *, on_progress: Callable[[int, int, str], None] | None = None
-) -> DatasetReport:
+def check_dataset(directory: str | Path, *, on_progress: Progress | None = None) -> DatasetReport:
     """Check all subjects of a dataset in the layout of `sleepstage.io.sleep_accel.read`.
 
-    `on_progress` is called with the number of finished subjects, of all subjects, and the one just
-    finished. Raises `DataError` if `directory` has none of the dataset's files.
+    Raises `DataError` if `directory` has none of the dataset's files.
     """
     directory = Path(directory)
     subjects = sleep_accel.find_subjects(directory)

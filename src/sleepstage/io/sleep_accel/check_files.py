@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sleepstage.errors import DataError
 from sleepstage.io.files import text_lines
-from sleepstage.io.sleep_accel.read import LAYOUT, read_summary
+from sleepstage.io.sleep_accel.read import LAYOUT
+from sleepstage.io.source import Floats, Mask
 from sleepstage.stages import FOUR_CLASS
 
 Severity = Literal["error", "warning"]
@@ -26,34 +27,24 @@ class Finding:
     """One thing that is wrong, and the file in which it was found."""
 
     severity: Severity
-    code: str
-    """Stable name of the kind of finding, such as ``duplicate-samples``."""
-    message: str
-    """What was found, with the value, and what to do."""
+    code: str  # stable name of the kind of finding, such as ``duplicate-samples``
+    message: str  # what was found, with the value, and what to do
     file: Path | None = None
-    line: int | None = None
-    """The first line that it concerns, from 1 on."""
-    count: int = 1
-    """Number of places that it concerns."""
+    line: int | None = None  # the first line that it concerns, from 1 on
+    count: int = 1  # number of places that it concerns
 
 
 @dataclass(kw_only=True)
 class Facts:
     """Numbers that describe a night, None where there is nothing to measure."""
 
-    n_scored: int = 0
-    """Epochs with a stage."""
-    n_scorable: int = 0
-    """Those of them with heart rate and motion (`Recording.covered`); 0 if it is refused."""
-    shares: dict[str, float] = field(default_factory=dict)
-    """Share of each class of `FOUR_CLASS` in the scored epochs; empty if there are none."""
-    heart_rate_gap_min: float | None = None
-    """Longest time in the night without heart rate, in minutes."""
+    n_scored: int = 0  # epochs with a stage
+    n_scorable: int = 0  # of these, with heart rate and motion (`Recording.covered`)
+    shares: dict[str, float] = field(default_factory=dict)  # of each class in the scored epochs
+    heart_rate_gap_min: float | None = None  # longest time in the night without it, in minutes
     motion_gap_min: float | None = None
-    motion_rate_hz: float | None = None
-    """Median rate of raw motion in the night."""
-    steps_day: int | None = None
-    """Steps in the 24 h before the night."""
+    motion_rate_hz: float | None = None  # median rate of raw motion in the night
+    steps_day: int | None = None  # steps in the 24 h before the night
 
 
 @dataclass(frozen=True)
@@ -111,10 +102,6 @@ class DatasetReport:
         totals = {"people": len(self.subjects), **asdict(self.totals)}
         text = json.dumps({**asdict(self), **summary, "totals": totals}, default=str)
         return dict(json.loads(text))
-
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 class Source:
@@ -193,17 +180,13 @@ class Source:
 
     def _read(self) -> Floats:
         """All rows, or the good ones if some lines are broken."""
-        layout = self.layout
-        try:
-            return read_summary(self.path) if layout.header else layout.read(self.path)
-        except DataError as error:
-            if self.path.suffix != ".parquet" and not isinstance(error.__cause__, OSError):
-                return self._read_good_lines()
-            self.report("error", "parse", str(error).removeprefix(f"{self.path}: "))
-            return np.empty((0, len(layout.columns)))
-
-    def _read_good_lines(self) -> Floats:
         columns = self.layout.columns
+        try:
+            return self.layout.read(self.path)
+        except DataError as error:
+            if self.path.suffix == ".parquet" or isinstance(error.__cause__, OSError):
+                self.report("error", "parse", str(error).removeprefix(f"{self.path}: "))
+                return np.empty((0, len(columns)))
         broken = [line for line in self._lines() if isinstance(line[1], str)]
         good = [values for _, values in self._lines() if not isinstance(values, str)]
         if broken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,11 +13,11 @@ from sleepstage._utils.files import fingerprint, temporary_folder, write_atomica
 from sleepstage._utils.parallel import in_threads
 from sleepstage.errors import DataError, needs_extra
 from sleepstage.io.sleep_accel.read import CHECKSUMS
+from sleepstage.io.source import Progress
 
 if TYPE_CHECKING:
     from pooch import Pooch
 
-Progress = Callable[[int, int, str], None]
 Sums = dict[str, str]  # checksums of paths
 
 BASE_URL: Final = "https://physionet.org/files/sleep-accel/1.0.0/"
@@ -36,8 +36,7 @@ class FetchReport:
     """What a download did; paths are relative to the directory, in the server's order."""
 
     downloaded: tuple[str, ...]
-    already_there: tuple[str, ...]
-    """Files that were complete before."""
+    already_there: tuple[str, ...]  # files that were complete before
 
 
 def fetch(
@@ -57,8 +56,7 @@ def fetch(
 
     The `mirror` is the address of a copy of `BASE_URL`, by default `MIRROR_VARIABLE` of the
     environment. Without `subjects`, everyone's files are taken; without `motion`, all but 2 GB of
-    raw motion; `jobs` of them at a time. `on_progress` is called with the number of files that are
-    done with, of all files, and the path of the last.
+    raw motion; `jobs` of them at a time.
 
     Raises `DataError` if the list of checksums can't be had or is none, a subject is unknown, other
     files are in the way, or, once all other files are there, some file can't be downloaded;

@@ -25,7 +25,7 @@ from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 from sleepstage.io.columns import read_parquet, require_numbers
 from sleepstage.io.files import explaining, read_text_table, reading, table_errors
-from sleepstage.io.source import Source, attribution
+from sleepstage.io.source import Floats, Signal, Source, attribution, times_and_values
 from sleepstage.stages import EPOCH_SECONDS, Stage, stages_from_codes
 
 ATTRIBUTION: Final = attribution(
@@ -42,9 +42,7 @@ CHECKSUMS: Final = "SHA256SUMS.txt"
 ENVIRONMENT_VARIABLE: Final = "SLEEPSTAGE_DATA"
 """Names the folder of the dataset, if no option does."""
 
-GRID_TOLERANCE: Final = 1e-6
-"""Epochs: label times are decimal numbers."""
-
+GRID_TOLERANCE: Final = 1e-6  # epochs: label times are decimal numbers
 STEP_BIN_SECONDS: Final = 600
 """Steps are stamped with the start of a bin of this length, and known at its end."""
 
@@ -66,9 +64,18 @@ class Table:
         """Where the file of a subject is, or would be."""
         return Path(directory) / self.folder / f"{subject}{self.ending}"
 
-    def read(self, path: Path) -> NDArray[np.float64]:
-        """Read all rows of a text file of this kind; see `read_text_table`."""
-        return read_text_table(path, self.columns, separator=self.separator, header=self.header)
+    def read(self, path: Path) -> Floats:
+        """All rows of a file of this kind, shape (n_rows, n_columns).
+
+        Raises `DataError` if it is missing or broken; names the line of a text file.
+        """
+        if path.suffix != ".parquet":
+            return read_text_table(path, self.columns, separator=self.separator, header=self.header)
+        what = f"{path}: not a motion summary"
+        with explaining(what, "prepare it again", *table_errors()), reading(path):
+            frame = read_parquet(path, self.columns)
+            require_numbers(path, frame)
+            return np.column_stack([column.cast(float).to_numpy() for column in frame])
 
 
 _SUMMARY_COLUMNS: Final = ("t_s", *MOTION_COLUMNS)
@@ -132,7 +139,7 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
         known = ", ".join(find_subjects(directory)[:5])
         raise DataError(f"{directory}: no subject {subject!r}; there are {known}, …")
     beats, steps = (
-        LAYOUT[name].read(files[name]) if name in files else None
+        times_and_values(LAYOUT[name].read(files[name])) if name in files else None
         for name in ("heart_rate", "steps")
     )
     start, stages = read_labels(files["labels"]) if "labels" in files else (None, None)
@@ -140,9 +147,9 @@ def read_subject(directory: str | Path, subject: str) -> Recording:
     if beats is None and motion is None and stages is None:
         raise DataError(f"{directory}, subject {subject}: a recording needs heart rate or motion")
     return Recording.from_arrays(
-        heart_rate=None if beats is None else (beats[:, 0], beats[:, 1]),
+        heart_rate=beats,
         motion=motion,
-        steps=None if steps is None else (steps[:, 0] + STEP_BIN_SECONDS, steps[:, 1]),
+        steps=None if steps is None else (steps[0] + STEP_BIN_SECONDS, steps[1]),
         start=start,
         stages=stages,
         subject=subject,
@@ -199,17 +206,14 @@ def read_labels(path: Path) -> tuple[float, NDArray[np.int8]]:
     return start, stages
 
 
-def _read_motion(
-    files: dict[str, Path],
-) -> tuple[Path | None, tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
+def _read_motion(files: Mapping[str, Path]) -> tuple[Path | None, Signal | None]:
     """The file and its summaries; from raw motion if no summary was made from it as it is."""
     raw = files.get("motion")
     source = None if raw is None else fingerprint(raw)
     for name in ("summary", "summary_csv"):
         path = files.get(name)
         if path is not None and (raw is None or summary_source(path) == source):
-            table = read_summary(path)
-            return path, (table[:, 0], table[:, 1:])
+            return path, times_and_values(LAYOUT[name].read(path))
     if raw is None:
         return None, None
     summaries = summarise_file(raw)
@@ -221,17 +225,6 @@ def summarise_file(path: Path) -> Samples:
     rows = LAYOUT["motion"].read(path)
     acceleration = Samples.clean(rows[:, 0], rows[:, 1:], name=str(path), columns=3)
     return summarise_night(acceleration, name=str(path))
-
-
-def read_summary(path: Path) -> NDArray[np.float64]:
-    """Window ends and `MOTION_COLUMNS` of a summary file, shape (n_windows, 5)."""
-    if path.suffix == ".csv":
-        return LAYOUT["summary_csv"].read(path)
-    what = f"{path}: not a motion summary"
-    with explaining(what, "prepare it again", *table_errors()), reading(path):
-        frame = read_parquet(path, _SUMMARY_COLUMNS)
-        require_numbers(path, frame)
-        return np.column_stack([column.cast(float).to_numpy() for column in frame])
 
 
 def summary_source(path: Path) -> str | None:

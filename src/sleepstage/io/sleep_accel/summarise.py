@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -19,13 +19,11 @@ from sleepstage.io.sleep_accel.read import (
     LAYOUT,
     SIMULATED_MARKER,
     find_subjects,
-    read_summary,
     subject_files,
     summarise_file,
     summary_source,
 )
-
-_KINDS: Final = {"parquet": LAYOUT["summary"], "csv": LAYOUT["summary_csv"]}
+from sleepstage.io.source import Progress
 
 
 @dataclass(frozen=True)
@@ -43,26 +41,24 @@ def prepare(
     *,
     form: Literal["parquet", "csv"] = "parquet",
     jobs: int | None = None,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> PrepareReport:
     """Summarise the raw motion of a dataset, `jobs` nights at once, only where it changed.
 
     Summaries go into `directory` or, beside copies of the small files, into `out`, so that it is a
-    dataset of its own. By default one night a core is summarised at a time. `on_progress` is called
-    with done, total, subject after each night.
+    dataset of its own. By default one night a core is summarised at a time.
 
     Raises `DataError` if `out` holds another dataset; and, when the other nights are finished, if
     raw motion is broken or a summary was not made here.
     """
     directory = Path(directory)
     target = Path(out) if out is not None else directory
-    subjects = find_subjects(directory)
-    files = {subject: subject_files(directory, subject).get("motion") for subject in subjects}
-    raw = {subject: path for subject, path in files.items() if path is not None}
-    without_motion = [subject for subject in subjects if subject not in raw]
+    files = {subject: subject_files(directory, subject) for subject in find_subjects(directory)}
+    raw = {subject: paths["motion"] for subject, paths in files.items() if "motion" in paths}
+    without_motion = tuple(subject for subject in files if subject not in raw)
     if target.resolve() != directory.resolve():
-        _copy_small_files(directory, target)
-    table = _KINDS[form]
+        _copy_small_files(files, directory, target)
+    table = LAYOUT["summary_csv" if form == "csv" else "summary"]
     targets = {subject: (path, table.path(target, subject)) for subject, path in raw.items()}
     outcomes = in_threads(_prepare_one, targets, jobs or os.cpu_count(), DataError, on_progress)
     failures = sorted(str(one) for one in outcomes.values() if isinstance(one, DataError))
@@ -71,10 +67,12 @@ def prepare(
         raise DataError(msg)
     made = tuple(sorted(subject for subject, is_new in outcomes.items() if is_new))
     kept = tuple(sorted(outcomes.keys() - set(made)))
-    return PrepareReport(made, kept, tuple(without_motion))
+    return PrepareReport(made, kept, without_motion)
 
 
-def _copy_small_files(directory: Path, target: Path) -> None:
+def _copy_small_files(
+    subjects: Mapping[str, Mapping[str, Path]], directory: Path, target: Path
+) -> None:
     """Copy all but raw motion, and the summaries that will be made of it; never over others."""
     marker, folders = directory / SIMULATED_MARKER, {one.folder for one in LAYOUT.values()}
     taken = any((target / folder).exists() for folder in folders)
@@ -82,8 +80,7 @@ def _copy_small_files(directory: Path, target: Path) -> None:
     if taken and marker.exists() != (target / SIMULATED_MARKER).exists():
         msg = f"either {directory} or {target} is simulated: name an empty folder with --out"
         raise DataError(msg)
-    for subject in find_subjects(directory):
-        files = subject_files(directory, subject)
+    for files in subjects.values():
         made_here = {"motion", "summary", "summary_csv"} if "motion" in files else {}
         for name, path in files.items():
             if name not in made_here:
@@ -126,6 +123,6 @@ def _is_of_others(summary: Path) -> bool:
     """Recognise a whole table that does not state its source; a damaged one is replaced."""
     if summary.is_file() and summary_source(summary) is None:
         with suppress(DataError):
-            read_summary(summary)
+            LAYOUT["summary"].read(summary)
             return True
     return False
