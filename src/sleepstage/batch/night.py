@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Floats
 from sleepstage.batch.exports import write_edf, write_yasa
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import NUMBERS, agreement
@@ -229,7 +229,7 @@ def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None
     return {**commonest, **means}
 
 
-def _gaps(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gaps(times: Floats, moments: Floats) -> Floats:
     """Seconds between the samples before and after each moment; infinite outside all samples."""
     after = times.searchsorted(moments)
     known = np.concatenate([[-np.inf], times, [np.inf]])

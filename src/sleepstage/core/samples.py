@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sleepstage._utils.arrays import Floats
 from sleepstage.errors import DataError
 
 _END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
@@ -32,7 +33,7 @@ A `datetime64` of numpy is in UTC; all other moments need a time zone.
 """
 
 
-def to_seconds(times: Times) -> NDArray[np.float64]:
+def to_seconds(times: Times) -> Floats:
     """`Times` as numbers, of the same shape.
 
     Raises `OverflowError` or `TypeError` or `ValueError` if something is no time, or has no
@@ -182,9 +183,7 @@ class Samples:
         )
 
 
-def _distinct(
-    times: NDArray[np.float64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _distinct(times: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Sort by time, then by values, and drop copies; `np.unique` takes ten times as long."""
     columns = values.reshape(len(times), -1)
     order = np.lexsort((*columns.T[::-1], times))

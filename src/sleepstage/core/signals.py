@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sleepstage._utils.arrays import Floats, Mask
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples, Times
 from sleepstage.errors import DataError
@@ -47,7 +48,7 @@ def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Sam
     return samples.keep(plausible), len(samples) - int(plausible.sum())
 
 
-def is_plausible(bpm: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_plausible(bpm: Floats) -> Mask:
     """Which heart rates lie within `PLAUSIBLE_BPM`."""
     low, high = PLAUSIBLE_BPM
     return np.asarray((bpm >= low) & (bpm <= high))
@@ -94,9 +95,7 @@ def clean_steps(given: Given | None, name: str = "steps") -> Samples:
     return samples
 
 
-def _check_count(
-    what: str, times: NDArray[np.float64], counts: NDArray[np.float64], limit: float
-) -> None:
+def _check_count(what: str, times: Floats, counts: Floats, limit: float) -> None:
     wrong = (counts < 0) | (counts > limit)
     if wrong.any():
         at = int(np.argmax(wrong))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Mask
 from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, UNSCORED, Scheme
 
@@ -21,11 +21,11 @@ class _Staged(Protocol):
     """A `sleepstage.Hypnogram`, which is made of more than is needed here."""
 
     @property
-    def codes(self) -> NDArray[np.int8]: ...
+    def codes(self) -> Codes: ...
     @property
     def scheme(self) -> Scheme: ...
     @property
-    def reasons(self) -> NDArray[np.int8] | None: ...
+    def reasons(self) -> Codes | None: ...
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ class SleepStatistics:
     """Minutes that were not staged because the watch was not worn, or because no data came."""
 
 
-def sleep_statistics(
-    hypnogram: _Staged, *, mask: NDArray[np.bool_] | None = None
-) -> SleepStatistics:
+def sleep_statistics(hypnogram: _Staged, *, mask: Mask | None = None) -> SleepStatistics:
     """Sleep statistics as the AASM manual and Menghini et al. define them.
 
     Epochs that are unscored or outside the mask are left out as if the night were that much
@@ -127,19 +125,19 @@ def sleep_statistics(
     )
 
 
-def _span(asleep: NDArray[np.bool_]) -> tuple[int, int]:
+def _span(asleep: Mask) -> tuple[int, int]:
     """First epoch of sleep and the one after the last; an empty span where there is none."""
     epochs = asleep.nonzero()[0]
     return (int(epochs[0]), int(epochs[-1]) + 1) if len(epochs) else (0, 0)
 
 
-def _persistent_latency(asleep: NDArray[np.bool_]) -> float | None:
+def _persistent_latency(asleep: Mask) -> float | None:
     n_asleep = np.concatenate([[0], asleep.cumsum()])
     persistent = n_asleep[PERSISTENT_EPOCHS:] - n_asleep[:-PERSISTENT_EPOCHS] == PERSISTENT_EPOCHS
     return _first(persistent)
 
 
-def _first(found: NDArray[np.bool_]) -> float | None:
+def _first(found: Mask) -> float | None:
     """Minutes before the first epoch that is true; None where there is none."""
     return _minutes(int(found.argmax())) if found.any() else None
 

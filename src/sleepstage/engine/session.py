@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Floats, Floats32
 from sleepstage.core.hypnogram import Epoch, show_time, staged
 from sleepstage.core.motion import (
     MOTION_COLUMNS,
@@ -61,8 +62,8 @@ class LiveModel(Protocol):
     def initial_state(self) -> ModelState: ...  # noqa: D102
 
     def step(  # noqa: D102
-        self, rows: NDArray[np.float32], state: ModelState
-    ) -> tuple[NDArray[np.float32], ModelState]: ...
+        self, rows: Floats32, state: ModelState
+    ) -> tuple[Floats32, ModelState]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +71,12 @@ class _State:
     """All that a session remembers. Replaced as a whole: what fails changes nothing."""
 
     lateness: float
-    weights: NDArray[np.float64]
+    weights: Floats
     """Probabilities are multiplied by these before the largest is taken."""
     motion: MotionState
     features: FeatureState
     model: ModelState
-    reasons: NDArray[np.int8]
+    reasons: Codes
     """Why the epochs that a model looks ahead for can't be staged; shape (look_ahead,)."""
     clock: float = -math.inf
     """The largest `now`."""

@@ -19,8 +19,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Floats32
 from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.stages import NO_DATA, NOT_WORN
 
@@ -35,7 +35,7 @@ _COLUMNS: Final = tuple(
 )
 
 
-def unscored_reasons(rows: NDArray[np.float32]) -> NDArray[np.int8]:
+def unscored_reasons(rows: Floats32) -> Codes:
     """Why each epoch can't be staged, as a code of `sleepstage.stages.REASONS`; 0 where it can.
 
     An epoch can always be staged while the age of heart rate exceeds its usual gap by 5 minutes at
@@ -59,7 +59,7 @@ def unscored_reasons(rows: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.where(unseen | (overdue > _PATIENCE), reasons, 0).astype(np.int8)
 
 
-def never_worn(rows: NDArray[np.float32]) -> bool:
+def never_worn(rows: Floats32) -> bool:
     """Whether the watch lay still for a recording of two hours or more, and saw no heart rate.
 
     Sensors that are read rarely show more noise than `unscored_reasons` allows, but somebody who
