@@ -94,28 +94,13 @@ class MotionState:
 def summarise_motion(
     acceleration: Samples, state: MotionState | None = None, *, until: float = math.inf
 ) -> tuple[Samples, MotionState]:
-    """Summaries of all 15 s windows that end by `until`, and what to remember for the next call.
+    """Summaries of all 15 s windows that end by `until`, and the state for the next call.
 
-    Parameters
-    ----------
-    acceleration : Samples, values of shape (n, 3)
-        x, y, z in g, later than all samples before; any rate, with gaps.
-    state : MotionState, optional
-        From the call before; a new one, with its grid at time zero, if not given.
-    until : float
-        Seconds on the recording's clock up to which all samples have been given.
+    Acceleration, values of shape (n, 3), is in g, at any rate and with gaps, and later than in the
+    calls before; all of it up to `until` has been given. A summary, of shape (4,), is stamped with
+    the end of its window; a window without samples has none.
 
-    Returns
-    -------
-    Samples, values of shape (n_windows, 4)
-        `MOTION_COLUMNS` at the end of each window; a window without samples has no row.
-    MotionState
-        For the next call.
-
-    Raises
-    ------
-    DataError
-        If samples belong to a window that was closed before, or look like m/s².
+    Raises `DataError` if samples belong to a window that was closed before, or look like m/s².
     """
     state = state or MotionState()
     check_unit(acceleration.values)

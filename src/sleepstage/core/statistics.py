@@ -72,22 +72,12 @@ def sleep_statistics(hypnogram: _Staged, *, mask: Mask | None = None) -> SleepSt
 
     Epochs that are unscored or outside the mask are left out as if the night were that much
     shorter: they are neither sleep nor wake, and do not lengthen the sleep onset latency. Times
-    are true where they are few.
+    are true where they are few. The first epoch is lights off, the last one ends at lights on.
 
-    Parameters
-    ----------
-    hypnogram : Hypnogram
-        In any scheme. Its first epoch is lights off, its last one ends at lights on.
-    mask : ndarray of bool, shape (n_epochs,), optional
-        Epochs that count; all by default. Another shape is a `DataError`.
+    Sources: AASM manual, section II (report of a study); Menghini et al. 2021, Sleep 44(2) zsaa170;
+    for latency to persistent sleep Rosenberg et al. 2019, JAMA Netw Open 2(12) e1918254.
 
-    References
-    ----------
-    AASM Manual for the Scoring of Sleep and Associated Events, section II (report of a study).
-    Menghini et al. (2021), A standardized framework for testing the performance of sleep-tracking
-    technology, Sleep 44(2), zsaa170.
-    Rosenberg et al. (2019), Comparison of lemborexant with placebo and zolpidem tartrate extended
-    release, JAMA Netw Open 2(12), e1918254 (latency to persistent sleep).
+    Raises `DataError` if the mask has another shape than the codes, (n_epochs,).
     """
     counted = hypnogram.codes != UNSCORED
     reasons = np.zeros(len(counted)) if hypnogram.reasons is None else hypnogram.reasons

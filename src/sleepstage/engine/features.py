@@ -96,29 +96,13 @@ def push(
     motion: Samples | None = None,
     steps: Samples | None = None,
 ) -> tuple[Floats32, FeatureState]:
-    """Rows of all epochs that end by `until`, and what to remember for the next call.
+    """Rows of all epochs that end by `until`, and the state for the next call.
 
-    Parameters
-    ----------
-    state : FeatureState
-        From the call before, or ``FeatureState(start)``.
-    until : float
-        Seconds on the recording's clock up to which all samples have been given.
-    heart_rate, motion, steps : Samples, optional
-        New samples, as in `sleepstage.core.recording.Recording`; those later than the last closed
-        epoch wait in the state.
+    Rows have shape (n_new_epochs, n_features): values of `FEATURES`, NaN where unknown. Samples
+    are as in `sleepstage.core.recording.Recording`; all of them up to `until` have been given, and
+    those of epochs that are still open wait in the state.
 
-    Returns
-    -------
-    rows : ndarray of float32, shape (n_new_epochs, n_features)
-        Values of `FEATURES`, NaN where unknown.
-    state : FeatureState
-        For the next call.
-
-    Raises
-    ------
-    DataError
-        If a sample is older than one given before or belongs to an epoch that is closed.
+    Raises `DataError` if a sample is older than one given before, or of an epoch that is closed.
     """
     state = _forget(
         replace(

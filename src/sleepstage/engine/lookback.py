@@ -21,10 +21,7 @@ _SPREAD_VALUES: Final = 3  # at least
 class Windows:
     """A window of samples for each of K epochs; windows may overlap, and be empty.
 
-    Parameters
-    ----------
-    first, last : ndarray of intp, shape (K,)
-        Index of the first sample, and of the one behind the last.
+    `first` and `last`, of shape (K,), are the index of the first sample and that behind the last.
     """
 
     def __init__(self, first: Indices, last: Indices) -> None:
@@ -70,16 +67,9 @@ class Windows:
 
 
 class Lookback:
-    """Samples of one signal, seen from the ends of K epochs.
+    """Samples of one signal, seen from the ends of K epochs, shape (K,), ascending.
 
-    Parameters
-    ----------
-    samples : Samples
-        Of the signal.
-    ends : ndarray, shape (K,)
-        Ends of the epochs, ascending, in seconds on the clock of the samples.
-    window_ends : bool
-        See `Samples.n_before`.
+    For `window_ends` see `Samples.n_before`.
     """
 
     def __init__(self, samples: Samples, ends: Floats, *, window_ends: bool = False) -> None:

@@ -36,20 +36,11 @@ _COLUMNS: Final = tuple(
 
 
 def unscored_reasons(rows: Floats32) -> Codes:
-    """Why each epoch can't be staged, as a code of `sleepstage.stages.REASONS`; 0 where it can.
+    """Why each row's epoch can't be staged, a code of `sleepstage.stages.REASONS`; 0 where it can.
 
     An epoch can always be staged while the age of heart rate exceeds its usual gap by 5 minutes at
     most. Else there are no data without motion for 5 minutes, and the watch is not worn where it
     lay still for as long (15, if its sensor is noisy and no heart rate was seen for 30 minutes).
-
-    Parameters
-    ----------
-    rows : ndarray, shape (n_epochs, n_features)
-        From `sleepstage.engine.features.push`.
-
-    Returns
-    -------
-    ndarray of int8, shape (n_epochs,)
     """
     overdue, n_windows, counts, drift_5m, drift_15m = rows[:, _COLUMNS].T
     unseen = np.isnan(overdue)
