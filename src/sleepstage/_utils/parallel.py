@@ -118,11 +118,9 @@ class _OutOfTimeError(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Stop the block after so many seconds, where signals can: in a main thread, on POSIX.
+    """Raise a `DataError` in the block after so many seconds: in a main thread, on POSIX.
 
     A library that does not return to Python is not stopped before it does.
-
-    Raises `DataError` in place of whatever was under way.
     """
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield

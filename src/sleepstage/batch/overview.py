@@ -42,11 +42,10 @@ def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
 
 
 def write_overview(nights: Sequence[Summary], out: Path) -> Path:
-    """Write ``index.html``, which needs no network, and ``nights.csv``; where the page is.
+    """Write ``index.html``, which needs no network, and ``nights.csv``; return the page's path.
 
-    Both show the results of earlier runs in the folder, too.
-
-    Raises `MissingExtraError` if Jinja is not installed.
+    Both show the results of earlier runs in the folder, too. Raises `MissingExtraError` without
+    Jinja.
     """
     import polars as pl
 

@@ -31,8 +31,7 @@ class Agreement:
     recall: dict[str, float | None]
     precision: dict[str, float | None]
     f1: dict[str, float | None]
-    """These three of each class; None where it never occurs (recall) or is never predicted
-    (precision)."""
+    """Of each class; None where it never occurs (recall) or is never predicted (precision)."""
     confusion: list[list[int]]
     """Rows: reference; columns: prediction; in the order of the scheme's classes."""
 
@@ -54,7 +53,6 @@ class ScoredNight:
     predicted: Hypnogram
     """In any of the schemes that can be merged to those reported."""
     reference: Hypnogram
-    """Of the same epochs."""
     mask: Mask
     """Epochs that are compared, such as those with heart rate and motion, shape (n_epochs,)."""
 
@@ -70,20 +68,14 @@ class ScoredNight:
 
 
 def agreement(reference: Codes, predicted: Codes, scheme: Scheme) -> Agreement:
-    """Compare class codes of the same epochs, shape (n_epochs,) each.
-
-    Predictions may be unscored, which counts as wrong.
-    """
+    """Compare class codes of the same epochs, shape (n_epochs,); unscored predictions are wrong."""
     with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
     np.add.at(with_unscored, (reference, predicted), 1)  # UNSCORED, -1, is the last one
     return _measure(with_unscored, scheme)
 
 
 def pooled(confusions: Sequence[Sequence[Sequence[int]]], scheme: Scheme) -> Agreement:
-    """Agreement over several nights, from the `Agreement.confusion` of each.
-
-    Epochs that were predicted to be nothing are not in these.
-    """
+    """Agreement over nights from the confusion of each, which lacks unscored predictions."""
     return _measure(np.pad(np.sum(confusions, axis=0), (0, 1)), scheme)
 
 

@@ -123,8 +123,11 @@ class Hypnogram:
     @property
     def reason_names(self) -> NDArray[np.str_]:
         """``not_worn`` or ``no_data`` where that is why an epoch is unscored, else empty."""
-        codes = np.zeros(len(self), dtype=np.int8) if self.reasons is None else self.reasons
-        return np.array(REASONS)[codes]
+        return np.array(REASONS)[self._reasons]
+
+    @property
+    def _reasons(self) -> Codes:
+        return np.zeros(len(self), dtype=np.int8) if self.reasons is None else self.reasons
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -182,7 +185,7 @@ class Hypnogram:
         mask : ndarray of bool, shape (n_epochs,), optional
             Epochs that count; all by default.
         """
-        return sleep_statistics(self, mask=mask)
+        return sleep_statistics(self.codes, self.scheme.classes, self._reasons, mask)
 
     def epochs(self) -> list[Epoch]:
         """The epochs one by one, as a session emits them; an expert's have probability 1."""
@@ -190,8 +193,7 @@ class Hypnogram:
         if shares is None:
             shares = np.eye(len(self.scheme), dtype=np.float32)[self.codes]
             shares[self.codes == UNSCORED] = np.nan
-        reasons = np.zeros(len(self), np.int8) if self.reasons is None else self.reasons
-        return _epochs(self.scheme, self.times, self.codes, shares, reasons)
+        return _epochs(self.scheme, self.times, self.codes, shares, self._reasons)
 
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
@@ -308,11 +310,7 @@ def staged(
 
 
 def _epochs(
-    scheme: Scheme,
-    times: Floats,
-    codes: Codes,
-    probabilities: Floats32,
-    reasons: Codes,
+    scheme: Scheme, times: Floats, codes: Codes, probabilities: Floats32, reasons: Codes
 ) -> list[Epoch]:
     names = (*scheme.classes, "unscored")
     columns = (times, codes, probabilities, certainty(probabilities), reasons)

@@ -36,8 +36,7 @@ A `datetime64` of numpy is in UTC; all other moments need a time zone.
 def to_seconds(times: Times) -> Floats:
     """`Times` as numbers, of the same shape.
 
-    Raises `OverflowError` or `TypeError` or `ValueError` if something is no time, or has no
-    time zone.
+    Raises `OverflowError`, `TypeError` or `ValueError` for what is no time or has no time zone.
     """
     array = np.asarray(times)
     if array.dtype.kind in "fiu":
@@ -60,8 +59,7 @@ def to_seconds(times: Times) -> Floats:
 def to_time(time: Time, name: str) -> float:
     """`Time` as a number.
 
-    Raises `DataError` if it is none, or a moment without a time zone; names `name` and the
-    value.
+    Raises `DataError`, with name and value, if it is none or a moment without a time zone.
     """
     reason = ""
     try:

@@ -104,11 +104,9 @@ def _check_count(what: str, times: Floats, counts: Floats, limit: float) -> None
         raise DataError(msg)
 
 
-def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
+def _arrays(given: Any, name: str, *, row: bool = False) -> tuple[Any, Any]:
     """Times and values; a single sample becomes arrays of one."""
     try:
-        times: Any
-        values: Any
         times, values = given
         if np.ndim(times) == 0 and np.ndim(values) == int(row):
             times, values = [times], [values]

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from sleepstage._utils.arrays import Codes, Mask
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, UNSCORED
 
 _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
 
 PERSISTENT_EPOCHS: Final = 20
 """Sleep that lasts 10 minutes is persistent."""
-
-
-class _Staged(Protocol):
-    """A `sleepstage.Hypnogram`, which is made of more than is needed here."""
-
-    @property
-    def codes(self) -> Codes: ...
-    @property
-    def scheme(self) -> Scheme: ...
-    @property
-    def reasons(self) -> Codes | None: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +56,9 @@ class SleepStatistics:
     """Minutes that were not staged because the watch was not worn, or because no data came."""
 
 
-def sleep_statistics(hypnogram: _Staged, *, mask: Mask | None = None) -> SleepStatistics:
+def sleep_statistics(
+    codes: Codes, classes: tuple[str, ...], reasons: Codes, mask: Mask | None
+) -> SleepStatistics:
     """Sleep statistics as the AASM manual and Menghini et al. define them.
 
     Epochs that are unscored or outside the mask are left out as if the night were that much
@@ -77,23 +68,23 @@ def sleep_statistics(hypnogram: _Staged, *, mask: Mask | None = None) -> SleepSt
     Sources: AASM manual, section II (report of a study); Menghini et al. 2021, Sleep 44(2) zsaa170;
     for latency to persistent sleep Rosenberg et al. 2019, JAMA Netw Open 2(12) e1918254.
 
-    Raises `DataError` if the mask has another shape than the codes, (n_epochs,).
+    Codes of classes and of reasons have shape (n_epochs,), and so has the mask of the epochs that
+    count; another one is a `DataError`.
     """
-    counted = hypnogram.codes != UNSCORED
-    reasons = np.zeros(len(counted)) if hypnogram.reasons is None else hypnogram.reasons
+    counted = codes != UNSCORED
     if mask is not None:
         if mask.shape != counted.shape:
             msg = f"the mask has shape {mask.shape}, the hypnogram {counted.shape}: give both alike"
             raise DataError(msg)
         counted &= mask
         reasons = reasons[mask]
-    classes = hypnogram.scheme.classes
-    names = np.array(classes)[hypnogram.codes[counted]]
+    names = np.array(classes)[codes[counted]]
     asleep = names != "wake"
     minutes = {name: _minutes((names == name).sum()) for name in classes}
     onset, offset = _span(asleep)
     period = asleep[onset:offset]
     n_asleep = int(asleep.sum())
+    sleeping = [name for name in classes if name != "wake" and n_asleep]
     return SleepStatistics(
         time_in_bed=_minutes(len(names)),
         total_sleep_time=_minutes(n_asleep),
@@ -107,9 +98,7 @@ def sleep_statistics(hypnogram: _Staged, *, mask: Mask | None = None) -> SleepSt
         rem_latency=_first(np.isin(names[onset:], ["rem"])),
         deep_latency=_first(np.isin(names[onset:], ["deep", "n3"])),
         minutes=minutes,
-        shares={name: minutes[name] / _minutes(n_asleep) for name in classes if name != "wake"}
-        if n_asleep
-        else {},
+        shares={name: minutes[name] / _minutes(n_asleep) for name in sleeping},
         not_worn=_minutes((reasons == NOT_WORN).sum()),
         no_data=_minutes((reasons == NO_DATA).sum()),
     )

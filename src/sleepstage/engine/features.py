@@ -226,11 +226,7 @@ def _describe_epochs(
 
 
 def _heart_rate_columns(
-    rate: Lookback,
-    level: Floats,
-    floor: Floats,
-    resting: Floats,
-    rested: Floats,
+    rate: Lookback, level: Floats, floor: Floats, resting: Floats, rested: Floats
 ) -> list[_Column]:
     one, two, five, ten, thirty = (rate.last(n * _MINUTE) for n in (1, 2, 5, 10, 30))
     mean_1, mean_5, mean_10, mean_30 = (n.mean(rate.values) for n in (one, five, ten, thirty))

@@ -42,7 +42,7 @@ class PriorCorrection:
 
     @classmethod
     def fit(cls, nights: Collection[NDArray[np.floating]]) -> PriorCorrection:
-        """Learn the typical course from probabilities (n_epochs, n_classes) of people's nights.
+        """Learn the typical course from people's nights, (n_epochs, n_classes) probabilities each.
 
         They have to be predicted by models that were not fitted to those people.
         """
@@ -51,12 +51,8 @@ class PriorCorrection:
         knots: list[Floats] = []
         enough = most_sleep[int(_ENOUGH * (len(courses) - 1))]
         for knot in np.arange(0, enough, _KNOT):
-            near = [np.abs(asleep - max(knot, 1)) <= _KNOT / 2 for asleep, _ in courses]
-            means = [
-                mean[at].mean(axis=0)
-                for (_, mean), at in zip(courses, near, strict=True)
-                if at.any()
-            ]
+            near = [mean[np.abs(asleep - max(knot, 1)) <= _KNOT / 2] for asleep, mean in courses]
+            means = [means.mean(axis=0) for means in near if len(means)]
             knots.append(np.mean(means, axis=0) if means else knots[-1])
         return cls(tuple(tuple(round(float(value), 4) for value in knot) for knot in knots))
 
@@ -67,8 +63,7 @@ class PriorCorrection:
     def apply(self, probabilities: NDArray[np.floating], state: Floats) -> tuple[Floats32, Floats]:
         """Centre a model's probabilities of the next epochs, shape (n_epochs, n_classes).
 
-        The state, shape (2 + n_classes,), is from the call before or `initial_state`; the one
-        that is returned is for the next call.
+        The state, shape (2 + n_classes,), goes from call to call; the first is `initial_state`.
         """
         if not self.typical or not len(probabilities):
             return probabilities.astype(np.float32), state
@@ -76,14 +71,9 @@ class PriorCorrection:
         states = _sums(probabilities, logs, state)
         before, asleep, sums = np.split(states, (1, 2), axis=1)
         seen = before**2 / (before**2 + _SEEN**2)
-        typical = np.stack(
-            [
-                np.interp(asleep[:, 0], _KNOT * np.arange(len(self.typical)), course)
-                for course in zip(*self.typical, strict=True)
-            ],
-            axis=1,
-        )
-        deviation = seen * (sums - asleep * typical) / (asleep + _TRUST)
+        knots = _KNOT * np.arange(len(self.typical))
+        courses = [np.interp(asleep[:, 0], knots, one) for one in zip(*self.typical, strict=True)]
+        deviation = seen * (sums - asleep * np.stack(courses, axis=1)) / (asleep + _TRUST)
         odds = np.exp(logs - deviation.clip(-_BOUND, _BOUND))
         return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), states[-1]
 

@@ -46,8 +46,7 @@ LONGEST_SILENCE: Final = 24 * 3600.0
 """So many seconds may a session go on at once; a clock that is further ahead is a wrong one. It
 bounds the work of a push, too: the epochs of a silence are emitted as any others."""
 
-_STRETCH: Final = 250
-"""So much acceleration is summarised at a time: each time costs, whatever its length."""
+_STRETCH: Final = 250  # samples of acceleration summarised at a time: each time has a fixed cost
 
 
 class LiveModel(Protocol):
@@ -58,12 +57,8 @@ class LiveModel(Protocol):
 
     @property
     def look_ahead(self) -> int: ...  # noqa: D102
-
     def initial_state(self) -> ModelState: ...  # noqa: D102
-
-    def step(  # noqa: D102
-        self, rows: Floats32, state: ModelState
-    ) -> tuple[Floats32, ModelState]: ...
+    def step(self, rows: Floats32, state: ModelState) -> tuple[Floats32, ModelState]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +106,18 @@ class Session:
     of `sleepstage.Hypnogram.decide`.
     """
 
+    passed: SampleBuffer
+    """What the epochs of the last push were made from, acceleration as 15 s summaries.
+
+    Kept from push to push, these make the recording that a whole-night model reads.
+    """
+    events: tuple[SleepEvent, ...]
+    """What the epochs of the last push decided: falling asleep, waking up, the onset of REM.
+
+    That a watch is not worn any more is among them. The rules are those of
+    `sleepstage.core.periods`. Read them after each push; the next one replaces them.
+    """
+
     def __init__(
         self,
         model: LiveModel,
@@ -132,8 +139,7 @@ class Session:
             model=model.initial_state(),
             reasons=np.zeros(model.look_ahead, dtype=np.int8),
         )
-        self._passed = SampleBuffer()
-        self._events: tuple[SleepEvent, ...] = ()
+        self.passed, self.events = SampleBuffer(), ()
 
     def __repr__(self) -> str:
         n_epochs = self._state.features.n_epochs - self._n_delayed
@@ -177,25 +183,6 @@ class Session:
     def intake(self) -> IngestStats:
         """What became of all samples so far."""
         return self._state.intake
-
-    @property
-    def passed(self) -> SampleBuffer:
-        """What the epochs of the last push were made from, acceleration as 15 s summaries.
-
-        Kept from push to push, these make the recording that a whole-night model reads.
-        """
-        return self._passed
-
-    @property
-    def events(self) -> tuple[SleepEvent, ...]:
-        """What the epochs of the last push decided: falling asleep, waking up, the onset of REM.
-
-        That a watch is not worn any more is among them.
-
-        The rules are those of `sleepstage.core.periods`. Read them after each push; the next one
-        replaces them.
-        """
-        return self._events
 
     @property
     def sleep_period(self) -> SleepPeriod | None:
@@ -288,7 +275,7 @@ class Session:
             sleep, decided = follow(sleep, epoch, look_ahead=self.model.look_ahead)
             events += decided
         self._state = replace(state, sleep=sleep)
-        self._passed, self._events = passed, tuple(events)
+        self.passed, self.events = passed, tuple(events)
         return epochs
 
     def _check_clock(self, given: SampleBuffer, now: float | None) -> None:
