@@ -148,10 +148,9 @@ def parse_line(line: str) -> dict[str, Any]:
     if not isinstance(said, dict) or not said or not set(said) <= set(known):
         msg = f"expected an object with some of {', '.join(known)}; got {line.strip()[:80]}"
         raise DataError(msg)
-    given: dict[str, Any] = {
-        name: (said.get("time"), said[name]) for name in _SIGNALS if name in said
-    }
-    if given and said.get("time") is None:
+    when = said.get("time")
+    given: dict[str, Any] = {name: (when, said[name]) for name in _SIGNALS if name in said}
+    if given and when is None:
         raise DataError(f"{', '.join(given)} without a time; say when it was measured, in seconds")
     if "now" in said:
         given["now"] = said["now"]

@@ -314,11 +314,8 @@ def _epochs(
 ) -> list[Epoch]:
     names = (*scheme.classes, "unscored")
     columns = (times, codes, probabilities, certainty(probabilities), reasons)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Epoch(
-            time, names[code], dict(zip(scheme.classes, shares, strict=True)), sure, REASONS[reason]
-        )
-        for time, code, shares, sure, reason in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
+        Epoch(time, names[code], dict(zip(scheme.classes, shares, strict=True)), sure, REASONS[why])
+        for time, code, shares, sure, why in rows
     ]

@@ -131,12 +131,7 @@ class Samples:
             at = int(np.abs(times).argmax())
             msg = f"{name}: sample {at} is at {times[at]:.10g} s: give times in seconds"
             raise DataError(msg + _unit_hint(float(times[at])))
-        if not (times[1:] >= times[:-1]).all():
-            order = np.argsort(times, kind="stable")
-            times, values = times[order], values[order]
-        if (times[1:] == times[:-1]).any():
-            times, values = _distinct(times, values)
-        return cls(times, values)
+        return cls(*_distinct(times, values))
 
     @classmethod
     def empty(cls, columns: int = 1) -> Samples:
@@ -175,14 +170,20 @@ class Samples:
         return Samples(self.times[kept], self.values[kept])
 
     def followed_by(self, later: Samples) -> Samples:
-        """These samples and then the `later` ones, which must not be older than the last here."""
-        return Samples(
-            np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values])
-        )
+        """These samples and then the `later` ones, which must not be older; see `merged`."""
+        times = np.concatenate([self.times, later.times])
+        return Samples(times, np.concatenate([self.values, later.values]))
+
+    def merged(self, others: Samples) -> Samples:
+        """These samples and others, in order of time, without exact duplicates."""
+        both = self.followed_by(others)
+        return Samples(*_distinct(both.times, both.values))
 
 
 def _distinct(times: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Sort by time, then by values, and drop copies; `np.unique` takes ten times as long."""
+    if (times[1:] > times[:-1]).all():
+        return times, values
     columns = values.reshape(len(times), -1)
     order = np.lexsort((*columns.T[::-1], times))
     times, values, columns = times[order], values[order], columns[order]

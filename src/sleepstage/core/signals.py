@@ -135,8 +135,7 @@ def count_steps(state: Pedometer, new: Samples, until: float) -> tuple[Samples, 
     order to those of earlier calls; all counts up to `until`, in seconds, have come. So the first
     one is itself steps, and so is one that is lower than before: the pedometer began anew.
     """
-    both = state.waiting.followed_by(new.between(state.until, math.inf))
-    counts = Samples.clean(both.times, both.values, name="step counts")
+    counts = state.waiting.merged(new.between(state.until, math.inf))
     until = max(state.until, until)
     ready = counts.between(-math.inf, until)
     steps = np.diff(ready.values, prepend=state.last)

@@ -347,10 +347,8 @@ def _rest_columns(calm: Codes, n_epochs: Counts) -> list[_Column]:
         return np.asarray((n_calm[at] - n_calm[np.maximum(at - n, 0)]) / _PER_HOUR)
 
     known = calm[at - 1] != 0
-    two, eight, up = (
-        np.where(known, hours, np.nan)
-        for hours in (hours_of_calm(240), hours_of_calm(_N_CALM), since_up)
-    )
+    hours = (hours_of_calm(240), hours_of_calm(_N_CALM), since_up)
+    two, eight, up = (np.where(known, one, np.nan) for one in hours)
     return [
         ("calm_2h", "h", "how much of the last two hours was calm", two),
         ("calm_8h", "h", "of the last eight: how far the night has come", eight),

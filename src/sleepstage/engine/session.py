@@ -142,11 +142,9 @@ class Session:
         self.passed, self.events = SampleBuffer(), ()
 
     def __repr__(self) -> str:
-        n_epochs = self._state.features.n_epochs - self._n_delayed
+        n_epochs, n_samples = self._state.features.n_epochs - self._n_delayed, self.intake.taken
         start, time = show_time(self.start), show_time(self.time)
-        return (
-            f"<Session from {start}: {n_epochs} epochs up to {time}, {self.intake.taken} samples>"
-        )
+        return f"<Session from {start}: {n_epochs} epochs up to {time}, {n_samples} samples>"
 
     @property
     def start(self) -> float:
