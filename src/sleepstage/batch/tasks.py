@@ -242,13 +242,8 @@ def _stage(work: Work, task: StagingTask, folder: Path) -> Summary:
     if task.night is not None and task.night.whole_day:
         recording = _around_sleep(recording, stager)
     hypnogram, values = score(recording, stager, model, work.wanted)
-    summary = Summary(
-        task.name,
-        shown(task.source.files[0]),
-        task.source.format,
-        fingerprint=task.fingerprint,
-        **values,
-    )
+    file, kind = shown(task.source.files[0]), task.source.format
+    summary = Summary(task.name, file, kind, fingerprint=task.fingerprint, **values)
     write_night(folder, hypnogram, recording, summary, work.wanted)
     return summary
 

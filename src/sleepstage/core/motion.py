@@ -183,13 +183,9 @@ def _absorb(state: MotionState, times: Floats, xyz: Floats) -> MotionState:
     seconds, maxima = _maxima_by_second(
         np.append(state.seconds, seconds), np.vstack([state.maxima, maxima])
     )
+    last = np.array([times[line][-1], *xyz[line][-1]])
     return replace(
-        state,
-        last=np.array([times[line][-1], *xyz[line][-1]]),
-        filter_tail=tail,
-        next_point=next_point,
-        seconds=seconds,
-        maxima=maxima,
+        state, last=last, filter_tail=tail, next_point=next_point, seconds=seconds, maxima=maxima
     )
 
 
@@ -250,10 +246,6 @@ def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionSta
     if math.isfinite(until):
         closed_until = max(closed_until, float(math.floor(until / WINDOW_SECONDS) * WINDOW_SECONDS))
     values = np.column_stack([counts, peaks]).astype(np.float64)
-    summaries = Samples(ends + state.origin, values)
-    return summaries, replace(
-        state,
-        seconds=state.seconds[n_closed:],
-        maxima=state.maxima[n_closed:],
-        closed_until=closed_until,
-    )
+    seconds, maxima = state.seconds[n_closed:], state.maxima[n_closed:]
+    state = replace(state, seconds=seconds, maxima=maxima, closed_until=closed_until)
+    return Samples(ends + state.origin, values), state

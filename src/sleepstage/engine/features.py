@@ -25,10 +25,9 @@ from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
 
 _MINUTE: Final = 60.0
-_HOUR: Final = 3600.0
+_DAY: Final = 86400.0
 _MEMORY: Final = 30 * _MINUTE  # s of heart rate and motion that are looked back on
 _PER_HOUR: Final = 3600 / EPOCH_SECONDS
-_DAY: Final = 24 * _HOUR
 _N_LEVELS: Final = 1200  # epochs whose heart rate makes the baseline: ten hours
 _AT_REST: Final = 8.0  # bpm above the floor: what people asleep or resting keep within
 _N_CALM: Final = 960  # epochs whose calm is remembered: eight hours
@@ -104,14 +103,10 @@ def push(
 
     Raises `DataError` if a sample is older than one given before, or of an epoch that is closed.
     """
-    state = _forget(
-        replace(
-            state,
-            heart_rate=_append(state, state.heart_rate, heart_rate, "heart rate"),
-            motion=_append(state, state.motion, motion, "motion", window_ends=True),
-            steps=_append(state, state.steps, steps, "steps", after=state.last_steps),
-        )
-    )
+    beats = _append(state, state.heart_rate, heart_rate, "heart rate")
+    moved = _append(state, state.motion, motion, "motion", window_ends=True)
+    walked = _append(state, state.steps, steps, "steps", after=state.last_steps)
+    state = _forget(replace(state, heart_rate=beats, motion=moved, steps=walked))
     tables = [np.empty((0, len(FEATURES)))]
     while state.next_time <= until:
         ahead = np.arange(1.0, _TOGETHER + 1)

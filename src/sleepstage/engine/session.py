@@ -335,15 +335,11 @@ def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBu
     n_all_lengths, n_all_long = state.n_lengths + len(lengths), state.n_long + n_long
     # Some hundred samples are judged at a time: fewer may be one movement. Those of this push must
     # be implausible as well, so that a sender who has changed to g goes on.
-    judged = n_all_lengths >= UNIT_SAMPLES
-    if judged and 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
-        check_unit(acceleration.values, least=1)
-    return replace(
-        state,
-        motion_columns=RAW_COLUMNS,
-        n_lengths=0 if judged else n_all_lengths,
-        n_long=0 if judged else n_all_long,
-    )
+    if n_all_lengths >= UNIT_SAMPLES:
+        if 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
+            check_unit(acceleration.values, least=1)
+        n_all_lengths = n_all_long = 0
+    return replace(state, motion_columns=RAW_COLUMNS, n_lengths=n_all_lengths, n_long=n_all_long)
 
 
 def _insert(
@@ -353,11 +349,9 @@ def _insert(
     waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
     times = [one.times[-1] for _, one in waiting.signals() if len(one)] if now is None else [now]
     if now is not None and math.isfinite(state.clock):
-        intake = replace(
-            intake,
-            clock_back=max(intake.clock_back, float(state.clock - now)),
-            clock_ahead=max(intake.clock_ahead, float(now - state.clock)),
-        )
+        back = max(intake.clock_back, state.clock - now)
+        ahead = max(intake.clock_ahead, now - state.clock)
+        intake = replace(intake, clock_back=back, clock_ahead=ahead)
     return replace(state, waiting=waiting, intake=intake, clock=float(max([state.clock, *times])))
 
 
@@ -397,9 +391,7 @@ def _summarise(state: _State, mark: float) -> _State:
     waiting = state.waiting
     passed = waiting.acceleration.between(-math.inf, mark)
     summaries, motion = summarise_motion(passed, state.motion, until=mark)
-    waiting = replace(
-        waiting,
-        acceleration=waiting.acceleration.between(mark, math.inf),
-        summaries=waiting.summaries.followed_by(summaries),
-    )
+    later = waiting.acceleration.between(mark, math.inf)
+    summaries = waiting.summaries.followed_by(summaries)
+    waiting = replace(waiting, acceleration=later, summaries=summaries)
     return replace(state, waiting=waiting, motion=motion)

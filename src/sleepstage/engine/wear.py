@@ -29,10 +29,8 @@ _PATIENCE: Final = 300.0  # s that a heart rate may be overdue
 _DRIFT: Final = 4.0e-3  # g over 5 minutes, where heart rate has stopped; over 15 without any
 _DRIFT_UNSEEN: Final = 1.8e-3  # g over 5 minutes, where no heart rate was seen for 30
 _DRIFT_SLOW: Final = 20.0e-3  # g over 15 minutes: noise of a sensor that is read rarely
-_COLUMNS: Final = tuple(
-    FEATURE_NAMES.index(name)
-    for name in ("hr_overdue", "motion_windows_5m", "counts_5m", "drift_5m", "drift_15m")
-)
+_READ: Final = ("hr_overdue", "motion_windows_5m", "counts_5m", "drift_5m", "drift_15m")
+_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in _READ]
 
 
 def unscored_reasons(rows: Floats32) -> Codes:
