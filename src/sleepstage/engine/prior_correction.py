@@ -52,7 +52,7 @@ class PriorCorrection:
         enough = most_sleep[int(_ENOUGH * (len(courses) - 1))]
         for knot in np.arange(0, enough, _KNOT):
             near = [mean[np.abs(asleep - max(knot, 1)) <= _KNOT / 2] for asleep, mean in courses]
-            means = [means.mean(axis=0) for means in near if len(means)]
+            means = [one.mean(axis=0) for one in near if len(one)]
             knots.append(np.mean(means, axis=0) if means else knots[-1])
         return cls(tuple(tuple(round(float(value), 4) for value in knot) for knot in knots))
 
