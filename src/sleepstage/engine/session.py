@@ -242,11 +242,9 @@ class Session:
         )
         n_clean = len(beats) + len(walked) + len(moved)
         before = self._state.intake
-        intake = replace(
-            before,
-            implausible=before.implausible + n_implausible,
-            duplicate=before.duplicate + n_given - n_implausible - n_clean,
-        )
+        implausible = before.implausible + n_implausible
+        duplicate = before.duplicate + n_given - n_implausible - n_clean
+        intake = replace(before, implausible=implausible, duplicate=duplicate)
         limit = math.inf if now is None else now + AHEAD_SECONDS
         state = _insert(self._state, given, intake, now, limit)
         state = _judge_motion(state, self._state.watermark, limit, given)
