@@ -31,7 +31,6 @@ from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.periods import sleep_periods
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
-from sleepstage.core.statistics import sleep_statistics
 from sleepstage.engine.stager import load_model, read_model
 from sleepstage.errors import DataError
 from sleepstage.simulate.nights import simulate_night
@@ -110,7 +109,7 @@ def test_each_night_gets_a_folder_with_what_a_stager_tells(study: Path, tmp_path
     again = Hypnogram(
         BED, np.array([codes.index(stage) for stage in told], dtype=np.int8), FOUR_CLASS
     )
-    assert summary.statistics == asdict(sleep_statistics(again))
+    assert summary.statistics == asdict(again.statistics())
     assert [
         (one["start"], one["end"], one["nap"], one["statistics"]) for one in summary.sleep_periods
     ] == [
@@ -403,7 +402,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 def test_nights_without_sleep_and_sparse_ones_are_shown(study: Path, tmp_path: Path) -> None:
     one = run(study, tmp_path / "out")[0]["n0"]
-    awake = asdict(sleep_statistics(hypnogram("wwww")))
+    awake = asdict(hypnogram("wwww").statistics())
     sparse = replace(one, night="b", n_unscored=one.n_epochs // 2 + 1)
     page = write_overview([replace(one, night="a", statistics=awake)], tmp_path / "a").read_text()
     assert "<b>-</b>" in page
@@ -609,7 +608,7 @@ def test_yasa_reads_it(tmp_path: Path, scheme: object) -> None:
     write_yasa(night, tmp_path / "a.json")
     read = yasa.Hypnogram.from_json(tmp_path / "a.json")
     assert read.n_epochs == len(night)
-    assert read.sleep_statistics()["TST"] == sleep_statistics(night).total_sleep_time
+    assert read.sleep_statistics()["TST"] == night.statistics().total_sleep_time
 
 
 def test_a_folder_whose_summary_is_damaged_is_left_as_it_is(study: Path, tmp_path: Path) -> None:

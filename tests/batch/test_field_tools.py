@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from sleepstage.batch.exports import write_annot, write_edf, write_fhir, write_yasa
 from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.statistics import sleep_statistics
 from sleepstage.stages import EPOCH_SECONDS, FIVE_CLASS, FOUR_CLASS
 
 pytestmark = [
@@ -48,7 +47,7 @@ def test_yasa_counts_unscored_epochs_as_time_in_bed(
     write_yasa(night, path)
     found = tool("yasa").Hypnogram.from_json(path)
     assert found.n_epochs == len(night)
-    ours = sleep_statistics(night)
+    ours = night.statistics()
     if ours.total_sleep_time:
         theirs = found.sleep_statistics()
         unscored = codes.count(-1) / 2

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleepstage.core.hypnogram import Hypnogram
-from sleepstage.core.statistics import SleepStatistics, sleep_statistics
+from sleepstage.core.statistics import SleepStatistics
 from sleepstage.errors import DataError
 from sleepstage.stages import FIVE_CLASS, FOUR_CLASS, TWO_CLASS, Stage
 from tests.helpers.scored import hypnogram, is_plain
 
 
 def test_numbers_of_a_small_night_by_hand() -> None:
-    assert sleep_statistics(hypnogram("wwwllwdrrw")) == SleepStatistics(
+    assert hypnogram("wwwllwdrrw").statistics() == SleepStatistics(
         time_in_bed=5.0,
         total_sleep_time=2.5,
         sleep_period_time=3.0,
@@ -35,7 +35,7 @@ def test_numbers_of_a_small_night_by_hand() -> None:
 def test_unscored_epochs_and_those_outside_the_mask_are_as_if_cut_out() -> None:
     whole = hypnogram("w-wl-drrlw")
     mask = np.array([digit == "1" for digit in "1110111101"])
-    assert sleep_statistics(whole, mask=mask) == sleep_statistics(hypnogram("wwdrrw"))
+    assert whole.statistics(mask=mask) == hypnogram("wwdrrw").statistics()
     assert whole.statistics(mask=mask) == hypnogram("wwdrrw").statistics()
 
 
@@ -49,13 +49,13 @@ def test_minutes_without_a_stage_are_counted_by_reason() -> None:
 
 def test_n1_is_the_onset_of_sleep() -> None:
     stages = [Stage.WAKE, Stage.N1, Stage.WAKE, Stage.N2]
-    found = sleep_statistics(Hypnogram.from_stages(stages))
+    found = Hypnogram.from_stages(stages).statistics()
     assert (found.sleep_onset_latency, found.wake_after_sleep_onset) == (0.5, 0.5)
     assert found.minutes == {"wake": 1.0, "n1": 0.5, "n2": 0.5, "n3": 0.0, "rem": 0.0}
 
 
 def test_who_never_sleeps_has_no_onset() -> None:
-    found = sleep_statistics(hypnogram("www"))
+    found = hypnogram("www").statistics()
     assert (found.sleep_onset_latency, found.wake_after_sleep_onset) == (None, None)
     assert (found.total_sleep_time, found.sleep_efficiency) == (0.0, 0.0)
     assert (found.sleep_period_time, found.sleep_maintenance_efficiency) == (None, None)
@@ -64,46 +64,46 @@ def test_who_never_sleeps_has_no_onset() -> None:
 
 
 def test_sleep_before_half_an_hour_of_wake_is_not_persistent() -> None:
-    found = sleep_statistics(hypnogram("lll" + "w" * 60 + "l" * 19 + "w" + "lr" * 10 + "w"))
+    found = hypnogram("lll" + "w" * 60 + "l" * 19 + "w" + "lr" * 10 + "w").statistics()
     assert found.sleep_onset_latency == 0.0
     assert found.latency_to_persistent_sleep == (3 + 60 + 20) / 2
-    assert sleep_statistics(hypnogram("l" * 19)).latency_to_persistent_sleep is None
-    assert sleep_statistics(hypnogram("l" * 20)).latency_to_persistent_sleep == 0.0
+    assert hypnogram("l" * 19).statistics().latency_to_persistent_sleep is None
+    assert hypnogram("l" * 20).statistics().latency_to_persistent_sleep == 0.0
 
 
 def test_each_stretch_of_wake_between_sleep_is_an_awakening() -> None:
-    assert sleep_statistics(hypnogram("wlwwlwlw")).awakenings == 2
+    assert hypnogram("wlwwlwlw").statistics().awakenings == 2
 
 
 def test_where_a_class_never_comes_or_is_not_told_it_has_no_latency() -> None:
     night = hypnogram("wllr")
-    assert sleep_statistics(night).deep_latency is None
-    assert sleep_statistics(night.merge(TWO_CLASS)).rem_latency is None
-    assert sleep_statistics(Hypnogram.from_stages([Stage.N1, Stage.N3])).deep_latency == 0.5
+    assert night.statistics().deep_latency is None
+    assert night.merge(TWO_CLASS).statistics().rem_latency is None
+    assert Hypnogram.from_stages([Stage.N1, Stage.N3]).statistics().deep_latency == 0.5
 
 
 def test_a_night_of_one_class_is_all_sleep() -> None:
-    found = sleep_statistics(hypnogram("ll"))
+    found = hypnogram("ll").statistics()
     assert (found.sleep_onset_latency, found.wake_after_sleep_onset) == (0.0, 0.0)
     assert found.sleep_efficiency == 1.0
 
 
 @pytest.mark.parametrize("epochs", ["", "--", "lw"])
 def test_where_no_epoch_counts_there_is_no_efficiency(epochs: str) -> None:
-    found = sleep_statistics(hypnogram(epochs), mask=np.zeros(len(epochs), dtype=np.bool_))
+    found = hypnogram(epochs).statistics(mask=np.zeros(len(epochs), dtype=np.bool_))
     assert (found.time_in_bed, found.total_sleep_time, found.sleep_efficiency) == (0.0, 0.0, None)
     assert found.sleep_onset_latency is None
 
 
 def test_a_mask_of_another_night_is_refused() -> None:
     with pytest.raises(DataError, match=r"mask has shape \(1,\), the hypnogram \(3,\)"):
-        sleep_statistics(hypnogram("wlr"), mask=np.ones(1, dtype=np.bool_))
+        hypnogram("wlr").statistics(mask=np.ones(1, dtype=np.bool_))
 
 
 @given(st.lists(st.sampled_from(list(Stage)), max_size=40), st.booleans())
 def test_parts_add_up_to_the_time_in_bed(stages: list[Stage], merged: bool) -> None:
     night = Hypnogram.from_stages(np.array(stages, dtype=np.int8))
-    found = sleep_statistics(night.merge(FOUR_CLASS if merged else FIVE_CLASS))
+    found = night.merge(FOUR_CLASS if merged else FIVE_CLASS).statistics()
     assert sum(found.minutes.values()) == found.time_in_bed
     assert found.total_sleep_time == found.time_in_bed - found.minutes["wake"]
     if found.sleep_onset_latency is not None and found.wake_after_sleep_onset is not None:
@@ -116,7 +116,7 @@ def test_parts_add_up_to_the_time_in_bed(stages: list[Stage], merged: bool) -> N
 def test_yasa_finds_the_same(stages: list[str]) -> None:
     yasa = pytest.importorskip("yasa", reason="yasa is not installed")
     night = hypnogram("".join(stages))
-    ours = sleep_statistics(night)
+    ours = night.statistics()
     named = {"wake": "WAKE", "light": "N2", "deep": "N3", "rem": "REM"}
     theirs = yasa.Hypnogram([named[stage] for stage in night.stages], n_stages=5).sleep_statistics()
     assert ours.time_in_bed == pytest.approx(theirs["TIB"])

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 import sleepstage
 import sleepstage.server.upkeep
 from sleepstage.core.recording import Recording
-from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError, SnapshotError, StoreError
 from sleepstage.server.message import Message
 from sleepstage.server.records import (
@@ -291,9 +290,9 @@ def test_the_night_as_a_whole_is_that_of_the_night_model(shared: Running) -> Non
     ended = replace(recording, end=START + 30 * count)
     expected = sleepstage.load_model("night").predict(ended)
     assert stages(closed["night"]["epochs"]) == expected.stages.tolist()
-    assert closed["night"]["statistics"] == dataclasses.asdict(sleep_statistics(expected))
+    assert closed["night"]["statistics"] == dataclasses.asdict(expected.statistics())
     live = sleepstage.load_model().predict(ended)
-    assert closed["statistics"] == dataclasses.asdict(sleep_statistics(live))
+    assert closed["statistics"] == dataclasses.asdict(live.statistics())
     assert shared.client.post(f"/v1/sessions/{session}/close").json() == closed
     late = shared.push(session, "late", heart_rate=[[START, 60]])
     assert late.status_code == 409

@@ -76,8 +76,7 @@ def _is_running(process: int) -> bool:
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """Give an empty folder within `parent` that is removed in the end, by the next run if killed.
 
-    It may be moved away, and ``old`` beside it may take what must outlive an error: that one is
-    only removed if nothing is in it.
+    It may be moved away; ``old`` beside it, for what must outlive an error, stays unless empty.
     """
     for left in stale(parent):
         discard(left)
@@ -103,9 +102,9 @@ def discard(left: Path) -> None:
 
 
 def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
-    """Refuse to write over what is read, by whatever name or link, or two outputs to one path.
+    """Raise a `DataError` for an output that is an input, by whatever name or link, or named twice.
 
-    Paths that are None, and inputs that do not exist, are in nobody's way; else: `DataError`.
+    Paths that are None and inputs that do not exist are ignored.
     """
     written: set[Path] = set()
     there = [path for path in inputs if path is not None and path.exists()]
@@ -119,10 +118,9 @@ def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) ->
 
 
 def refuse_other_files(folder: Path, marks: Mapping[str, bytes]) -> None:
-    """See that files to be written take the place of nothing but earlier ones of the same kind.
+    """Raise a `DataError` if a file to be written would replace one that is not ours.
 
-    `marks` has, by the name of a file in a local or remote folder, what is in each one that this
-    program wrote. A file without it is in the way: a `DataError`.
+    `marks` has, by the name of each file in a local or remote folder, what is in all that we wrote.
     """
     for name, mark in marks.items():
         file = folder / name
@@ -143,9 +141,8 @@ def write_atomically(path: str | Path, *, suffixes: tuple[str, ...] = ()) -> Ite
 
     On any error, a full disk or an interruption included, the temporary file is removed and
     what stood at `path` before is still there. If the process is killed, the next one that writes
-    to the folder removes it. Missing folders are made.
-
-    Raises `DataError` if the ending of `path` is not among `suffixes`, where there are any.
+    to the folder removes it. Missing folders are made. An ending that is not among the suffixes,
+    if there are any, is a `DataError`.
     """
     path = Path(path)
     if suffixes:
@@ -220,10 +217,7 @@ def render(
     """Fill a template of a package; all that it names must be in `content`.
 
     In a template of HTML, by its name, text is escaped. Functions in `content` may be called, or
-    used as filters.
-
-    Raises `MissingExtraError` if Jinja is not installed: names the `purpose` of the page, and
-    the `extra` to install.
+    used as filters. Raises `MissingExtraError`, with purpose and extra, without Jinja.
     """
     with needs_extra(purpose, extra):
         from jinja2 import Environment, StrictUndefined

@@ -63,24 +63,17 @@ def run_tasks(
 ) -> Generator[tuple[int, Result]]:
     """Yield (index of the task, result) as each one is finished, in whatever order.
 
-    Parameters
-    ----------
-    function : callable
-        Called with `shared`, which it must not change, and a task; again if a worker is lost.
-        What it raises comes out here and ends the others, as closing the generator does.
-    shared : object
-        What all tasks need; sent to a cluster once.
-    jobs : int
-        Calls at a time on this machine: -1 for one a core, 1 to stay in this process.
-    cluster : str, optional
-        Address of a Dask scheduler, such as ``tcp://127.0.0.1:8786``, whose workers are used
-        instead. What a lost worker had is done by the others, or waits for a new one.
+    The function is called with `shared`, which it must not change and which is sent to a cluster
+    once, and a task; again if a worker is lost. What it raises comes out here and ends the others,
+    as closing the generator does.
 
-    Raises
-    ------
-    DataError, MissingExtraError
-        If the cluster is not there, not fit for the work or lost, or a process of this machine
-        dies; without the extra ``cluster``, or ``score`` on this machine.
+    `jobs` is the number of calls at a time on this machine: -1 for one a core, 1 to stay in this
+    process. `cluster` is the address of a Dask scheduler, such as ``tcp://127.0.0.1:8786``, whose
+    workers are used instead; what a lost one had is done by the others, or waits for a new one.
+
+    Raises `DataError` if the cluster is not there, not fit for the work or lost, or a process of
+    this machine dies; `MissingExtraError` without the extra ``cluster``, or ``score`` for this
+    machine.
     """
     if cluster is not None:
         yield from _on_cluster((function, shared, tasks), range(len(tasks)), cluster)
@@ -125,11 +118,9 @@ class _OutOfTimeError(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Stop the block after so many seconds, where signals can: in a main thread, on POSIX.
+    """Raise a `DataError` in the block after so many seconds: in a main thread, on POSIX.
 
     A library that does not return to Python is not stopped before it does.
-
-    Raises `DataError` in place of whatever was under way.
     """
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield

@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Floats
 from sleepstage.batch.exports import write_annot, write_edf, write_fhir, write_yasa
 from sleepstage.batch.places import write_text
 from sleepstage.core.agreement import NUMBERS, agreement
@@ -200,23 +200,13 @@ def _describe(samples: Samples, recording: Recording) -> dict[str, float | None]
 
 
 def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None:
-    """What was measured with signals like these, epoch by epoch.
+    """What was measured of a model of the package with signals like these, epoch by epoch.
 
-    Parameters
-    ----------
-    model : str
-        Name of a model in the package.
-    recording : Recording
-        The night.
-
-    Returns
-    -------
-    dict or None
-        ``accuracy``, ``kappa`` and ``macro_f1`` in four classes, means over ten folds of so many
-        ``people``, averaged over the epochs of the night; ``motion`` and ``seconds`` between heart
-        rates as in most epochs. None for another model, and where more than half of the night has
-        signals with which the model was not measured: no heart rate, one that is more than
-        twice as rare, motion or no motion.
+    ``accuracy``, ``kappa`` and ``macro_f1`` in four classes, means over ten folds of so many
+    ``people``, averaged over the epochs of the night; ``motion`` and ``seconds`` between heart
+    rates as in most epochs. None for another model, and where half of the night or more has signals
+    with which the model was not measured: no heart rate, one that is more than twice as rare,
+    motion or no motion.
     """
     rows = json.loads(EXPECTED.read_text(encoding="utf-8")).get(model, [])
     edges = recording.start + EPOCH_SECONDS * np.arange(recording.n_epochs + 1, dtype=np.float64)
@@ -235,7 +225,7 @@ def expected_accuracy(model: str, recording: Recording) -> dict[str, Any] | None
     return {**commonest, **means}
 
 
-def _gaps(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gaps(times: Floats, moments: Floats) -> Floats:
     """Seconds between the samples before and after each moment; infinite outside all samples."""
     after = times.searchsorted(moments)
     known = np.concatenate([[-np.inf], times, [np.inf]])

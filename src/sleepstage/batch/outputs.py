@@ -47,10 +47,7 @@ def _read_text(folder: Path) -> str | None:
 
 
 def refuse_others(target: Path) -> None:
-    """See that nothing is there, or a result of this night, of whatever version.
-
-    Raises `DataError` if something else is, which then must not be touched.
-    """
+    """Raise a `DataError` if something is there but a result of this night, of any version."""
     is_link = is_local(target) and target.is_symlink()
     if is_link or (target.exists() and not _is_ours(target)):
         raise DataError(
@@ -79,9 +76,7 @@ def publish(written: Path, target: Path) -> None:
     new one; where it is neither as the process is killed, `recover` puts the old one back. A
     remote one is written file by file, and its summary has an error until it is complete.
 
-    `written` is of `sleepstage._utils.files.temporary_folder`, beside a local `target`; it is
-    used up.
-
+    `written`, of `sleepstage._utils.files.temporary_folder` beside a local target, is used up.
     Raises `DataError` if something else is there.
     """
     refuse_others(target)

@@ -42,11 +42,10 @@ def agreements(nights: Sequence[Summary]) -> dict[str, Agreement]:
 
 
 def write_overview(nights: Sequence[Summary], out: Path) -> Path:
-    """Write ``index.html``, which needs no network, and ``nights.csv``; where the page is.
+    """Write ``index.html``, which needs no network, and ``nights.csv``; return the page's path.
 
-    Both show the results of earlier runs in the folder, too.
-
-    Raises `MissingExtraError` if Jinja is not installed.
+    Both show the results of earlier runs in the folder, too. Raises `MissingExtraError` without
+    Jinja.
     """
     import polars as pl
 
@@ -134,14 +133,12 @@ def _ticks(nights: Sequence[Summary]) -> list[tuple[float, str]]:
     """Every second hour of the axis: where, and what the clock shows."""
     first, last = _axis(nights)
     clock = all(night.clock for night in nights)
-    moments = range(int(first), int(last), 7200)
-    return [
-        (
-            (moment - first) / (last - first),
-            f"{(moment // 3600 + 12) % 24}:00" if clock else f"{moment // 3600} h",
-        )
-        for moment in moments
-    ]
+    ticks = []
+    for moment in range(int(first), int(last), 7200):
+        hour = moment // 3600
+        label = f"{(hour + 12) % 24}:00" if clock else f"{hour} h"
+        ticks.append(((moment - first) / (last - first), label))
+    return ticks
 
 
 def _row(night: Summary) -> dict[str, Any]:

@@ -18,8 +18,7 @@ _LEVELS: Final = 3  # of a file's path that readers look at: dataset, folder, fi
 def place(address: str) -> Path:
     """Path of an address, local or remote; both are used alike.
 
-    Raises `DataError` or `MissingExtraError` if the address is of a kind that nobody knows, or
-    for which libraries are missing.
+    Raises `DataError` if nobody knows such addresses, `MissingExtraError` if libraries are missing.
     """
     protocol, colon, path_of_file = address.partition("://")
     if not colon:

@@ -50,11 +50,9 @@ class Work:
     """Content of model files by name. Where `HEART_RATE_MODEL` is among them, it stages the nights
     without motion, and the first one all others."""
     wanted: Wanted
-    """What is decided and written."""
     out: Path
     """Folder of results, local or remote."""
     seconds: float = NIGHT_SECONDS
-    """Time that a night may take; see `sleepstage._utils.parallel.time_limit`."""
 
     def stamp(self) -> str:
         """SHA-256 of what a result depends on besides the night."""
@@ -66,16 +64,14 @@ class Work:
 
 @dataclass(frozen=True)
 class StagingTask:
-    """A night to be staged."""
+    """A night to be staged, by a name that no other has."""
 
     name: str
-    """Unlike all others."""
     source: Source
-    """Where it is."""
     night: StoredNight | None
     """What of the source it is; None if it is all there is."""
     fingerprint: str
-    """Of the night."""
+    """Of the night; later, of all that its result depends on."""
 
 
 def find_tasks(
@@ -87,14 +83,8 @@ def find_tasks(
 ) -> tuple[list[StagingTask], list[Summary]]:
     """All nights at some addresses, and what can't be read as summaries with an error.
 
-    Parameters
-    ----------
-    addresses : sequence of str
-        Files, folders, or addresses that fsspec knows.
-    as_format, options : optional
-        See `sleepstage.io.registry.find_sources`.
-    on_progress : callable, optional
-        Called while sources of many nights are read.
+    Addresses are files, folders, or what fsspec knows; for `as_format` and `options` see
+    `sleepstage.io.registry.find_sources`. Sources of many nights are read here, with progress.
     """
     tasks: list[StagingTask] = []
     broken: list[Summary] = []
@@ -126,7 +116,7 @@ def _together(addresses: Sequence[str]) -> list[list[str]]:
 
 
 def _tasks_of(source: Source, on_progress: Progress | None) -> Iterator[StagingTask]:
-    """One task a night; sources of many nights are read here, once."""
+    """One task a night."""
     if not FORMATS[source.format].several(source.files, source.options):
         parts = [source.format, str(source.options), *map(stamp, source.files)]
         yield StagingTask(source.name, source, None, _digest(parts))
@@ -178,21 +168,10 @@ def score_all(
     """Yield the summary of each night as it is there, and whether it had been done before.
 
     A night that can't be staged gives a summary with its error. Each night's files are written by
-    whoever stages it.
+    whoever stages it: for `jobs` and `cluster` see `sleepstage._utils.parallel.run_tasks`.
 
-    Parameters
-    ----------
-    tasks : sequence of StagingTask
-        From `find_tasks`.
-    work : Work
-        What to do with each.
-    jobs, cluster
-        Where; see `sleepstage._utils.parallel.run_tasks`.
-
-    Raises
-    ------
-    DataError, MissingExtraError, OSError
-        If the cluster is not there, or the folder of results holds an input or can't be written to.
+    Raises `DataError`, `MissingExtraError` or `OSError` if the cluster is not there, or the folder
+    of results holds an input or can't be written to.
     """
     if (folder := shown(work.out)) != str(work.out):
         raise DataError(f"{folder}: this folder's name is not Unicode: name another one with --out")
@@ -263,13 +242,8 @@ def _stage(work: Work, task: StagingTask, folder: Path) -> Summary:
     if task.night is not None and task.night.whole_day:
         recording = _around_sleep(recording, stager)
     hypnogram, values = score(recording, stager, model, work.wanted)
-    summary = Summary(
-        task.name,
-        shown(task.source.files[0]),
-        task.source.format,
-        fingerprint=task.fingerprint,
-        **values,
-    )
+    file, kind = shown(task.source.files[0]), task.source.format
+    summary = Summary(task.name, file, kind, fingerprint=task.fingerprint, **values)
     write_night(folder, hypnogram, recording, summary, work.wanted)
     return summary
 

@@ -54,9 +54,8 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn("{task.fields[remark]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         bar = progress.add_task(title, total=None, remark="")
 
         def advance(done: int, total: int, remark: str = "") -> None:

@@ -124,7 +124,6 @@ def _listen(lines: Iterable[str], begin: Callable[[float], Session], show: Show)
 
 
 def _show_all(show: Show, session: Session, epochs: Iterable[Epoch], end: float = math.inf) -> None:
-    """Show what the last push gave."""
     emitted: list[Epoch | SleepEvent] = [*epochs, *session.events]
     for found in emitted:
         if found.time < end:
@@ -140,10 +139,7 @@ def _report(session: Session) -> None:
 
 
 def parse_line(line: str) -> dict[str, Any]:
-    """Arguments of `Session.push`.
-
-    Raises `DataError` if the line is no JSON object, has other keys, or samples without a time.
-    """
+    """Arguments of `Session.push`; a `DataError` for other keys, or samples without a time."""
     try:
         said = json.loads(line)
     except (RecursionError, ValueError) as error:
@@ -152,10 +148,9 @@ def parse_line(line: str) -> dict[str, Any]:
     if not isinstance(said, dict) or not said or not set(said) <= set(known):
         msg = f"expected an object with some of {', '.join(known)}; got {line.strip()[:80]}"
         raise DataError(msg)
-    given: dict[str, Any] = {
-        name: (said.get("time"), said[name]) for name in _SIGNALS if name in said
-    }
-    if given and said.get("time") is None:
+    when = said.get("time")
+    given: dict[str, Any] = {name: (when, said[name]) for name in _SIGNALS if name in said}
+    if given and when is None:
         raise DataError(f"{', '.join(given)} without a time; say when it was measured, in seconds")
     if "now" in said:
         given["now"] = said["now"]
@@ -194,11 +189,7 @@ def _play(night: Recording, session: Session, speed: float, show: Show) -> None:
 def night_view(
     console: Console, scheme: Scheme, subject: str, reference: Hypnogram | None
 ) -> Iterator[Show]:
-    """Give a function that draws the night with each epoch as it comes.
-
-    It shows whose night it is, if known, the last event, and in how many epochs so far the expert
-    agrees.
-    """
+    """Give a function that draws the night, last event and expert's agreement with each epoch."""
     scored = [] if reference is None else reference.merge(scheme).epochs()
     expert = {epoch.time: epoch.stage for epoch in scored if epoch.stage != "unscored"}
     epochs: list[Epoch] = []
@@ -246,8 +237,7 @@ def _draw(
 def hypnogram_rows(stages: Sequence[str], classes: Sequence[str], width: int) -> list[str]:
     """A line of text for each class, with a block where it is the stage.
 
-    As many epochs share a column as it takes to show the whole night in `width` columns; the
-    column shows the stage that most of them have.
+    To fit the night into `width` columns, each shows the stage that most of its epochs have.
     """
     each = -(-len(stages) // width)
     columns = [stages[begin : begin + each] for begin in range(0, len(stages), each)]

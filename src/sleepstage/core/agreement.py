@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Counts, Mask
 from sleepstage._utils.files import FLAT
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.stages import SCHEMES, UNSCORED, Scheme
@@ -31,8 +31,7 @@ class Agreement:
     recall: dict[str, float | None]
     precision: dict[str, float | None]
     f1: dict[str, float | None]
-    """These three of each class; None where it never occurs (recall) or is never predicted
-    (precision)."""
+    """Of each class; None where it never occurs (recall) or is never predicted (precision)."""
     confusion: list[list[int]]
     """Rows: reference; columns: prediction; in the order of the scheme's classes."""
 
@@ -54,48 +53,39 @@ class ScoredNight:
     predicted: Hypnogram
     """In any of the schemes that can be merged to those reported."""
     reference: Hypnogram
-    """Of the same epochs."""
-    mask: NDArray[np.bool_]
+    mask: Mask
     """Epochs that are compared, such as those with heart rate and motion, shape (n_epochs,)."""
 
     @property
-    def counted(self) -> NDArray[np.bool_]:
+    def counted(self) -> Mask:
         """Epochs that count and that the expert scored, shape (n_epochs,)."""
         return np.asarray(self.mask & (self.reference.codes != UNSCORED))
 
-    def pair(self, scheme: Scheme) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    def pair(self, scheme: Scheme) -> tuple[Codes, Codes]:
         """Class codes of the expert and of the model in the epochs that count and are scored."""
         reference = self.reference.merge(scheme).codes
         return reference[self.counted], self.predicted.merge(scheme).codes[self.counted]
 
 
-def agreement(
-    reference: NDArray[np.int8], predicted: NDArray[np.int8], scheme: Scheme
-) -> Agreement:
-    """Compare class codes of the same epochs, shape (n_epochs,) each.
-
-    Predictions may be unscored, which counts as wrong.
-    """
+def agreement(reference: Codes, predicted: Codes, scheme: Scheme) -> Agreement:
+    """Compare class codes of the same epochs, shape (n_epochs,); unscored predictions are wrong."""
     with_unscored = np.zeros((len(scheme) + 1, len(scheme) + 1), dtype=np.int64)
     np.add.at(with_unscored, (reference, predicted), 1)  # UNSCORED, -1, is the last one
     return _measure(with_unscored, scheme)
 
 
 def pooled(confusions: Sequence[Sequence[Sequence[int]]], scheme: Scheme) -> Agreement:
-    """Agreement over several nights, from the `Agreement.confusion` of each.
-
-    Epochs that were predicted to be nothing are not in these.
-    """
+    """Agreement over nights from the confusion of each, which lacks unscored predictions."""
     return _measure(np.pad(np.sum(confusions, axis=0), (0, 1)), scheme)
 
 
-def _measure(with_unscored: NDArray[np.int64], scheme: Scheme) -> Agreement:
+def _measure(with_unscored: Counts, scheme: Scheme) -> Agreement:
     """Agreement from counts whose last row and column are of unscored epochs."""
     n_epochs = int(with_unscored.sum())
     confusion = with_unscored[:-1, :-1]
     hits, scored, given = confusion.diagonal(), with_unscored[:-1].sum(axis=1), confusion.sum(0)
 
-    def by_class(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> dict[str, float | None]:
+    def by_class(parts: Counts, wholes: Counts) -> dict[str, float | None]:
         shares = map(_share, parts, wholes)
         return dict(zip(scheme.classes, shares, strict=True))
 
@@ -113,7 +103,7 @@ def _measure(with_unscored: NDArray[np.int64], scheme: Scheme) -> Agreement:
     )
 
 
-def _kappa(confusion: NDArray[np.int64]) -> float | None:
+def _kappa(confusion: Counts) -> float | None:
     """Cohen's kappa (Cohen 1960, Educ Psychol Meas 20:37-46)."""
     n_epochs = confusion.sum()
     by_chance = confusion.sum(axis=0) @ confusion.sum(axis=1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sleepstage._utils.arrays import Codes, Floats, Floats32
 from sleepstage._utils.files import write_table
 from sleepstage.core.statistics import SleepStatistics, sleep_statistics
 from sleepstage.errors import DataError
@@ -26,7 +27,7 @@ _TINY: Final = 1e-9
 _YEAR_9000: Final = 2.2e11  # s: calendars end soon after
 
 
-def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
+def temper(probabilities: NDArray[np.floating], temperature: float) -> Floats32:
     """Sharpen (temperature below 1) or soften probabilities; which is largest stays.
 
     Divides log-probabilities, shape (n_epochs, n_classes), by the temperature. That one number is
@@ -37,7 +38,7 @@ def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[n
     return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def certainty(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+def certainty(probabilities: NDArray[np.floating]) -> Floats32:
     """Certainty of each epoch, shape (n_epochs,): 1 less the normalised entropy.
 
     1 where one class has it all, 0 where all are as likely or nothing is known (NaN), as in
@@ -48,7 +49,7 @@ def certainty(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray((1 - np.nan_to_num(entropy, nan=1.0)).clip(0, 1), dtype=np.float32)
 
 
-def likeliest(probabilities: NDArray[np.floating]) -> NDArray[np.int8]:
+def likeliest(probabilities: NDArray[np.floating]) -> Codes:
     """Code of the largest in each row, unscored where nothing is known (NaN), shape (n_epochs,)."""
     unknown = np.isnan(probabilities).any(axis=1)
     return np.where(unknown, UNSCORED, probabilities.argmax(axis=1)).astype(np.int8)
@@ -122,8 +123,11 @@ class Hypnogram:
     @property
     def reason_names(self) -> NDArray[np.str_]:
         """``not_worn`` or ``no_data`` where that is why an epoch is unscored, else empty."""
-        codes = np.zeros(len(self), dtype=np.int8) if self.reasons is None else self.reasons
-        return np.array(REASONS)[codes]
+        return np.array(REASONS)[self._reasons]
+
+    @property
+    def _reasons(self) -> Codes:
+        return np.zeros(len(self), dtype=np.int8) if self.reasons is None else self.reasons
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -181,7 +185,7 @@ class Hypnogram:
         mask : ndarray of bool, shape (n_epochs,), optional
             Epochs that count; all by default.
         """
-        return sleep_statistics(self, mask=mask)
+        return sleep_statistics(self.codes, self.scheme.classes, self._reasons, mask)
 
     def epochs(self) -> list[Epoch]:
         """The epochs one by one, as a session emits them; an expert's have probability 1."""
@@ -189,8 +193,7 @@ class Hypnogram:
         if shares is None:
             shares = np.eye(len(self.scheme), dtype=np.float32)[self.codes]
             shares[self.codes == UNSCORED] = np.nan
-        reasons = np.zeros(len(self), np.int8) if self.reasons is None else self.reasons
-        return _epochs(self.scheme, self.times, self.codes, shares, reasons)
+        return _epochs(self.scheme, self.times, self.codes, shares, self._reasons)
 
     def to_frame(self) -> pl.DataFrame:
         """Table with ``time`` (s), ``stage``, ``p_<class>`` and ``confidence``, one row per epoch.
@@ -230,7 +233,7 @@ class Hypnogram:
     ) -> Figure:
         """Draw the night: hypnogram, the expert's and the watch's if given, hypnodensity."""
         others = {"scored": reference, "staged by the watch": watch}
-        shown: Sequence[tuple[str, NDArray[np.int8]]] = [
+        shown: Sequence[tuple[str, Codes]] = [
             *((name, one.merge(self.scheme).codes) for name, one in others.items() if one),
             ("predicted", self.codes),
         ]
@@ -293,9 +296,9 @@ def staged(
     scheme: Scheme,
     start: float,
     first: int,
-    probabilities: NDArray[np.float32],
-    reasons: NDArray[np.int8],
-    weights: NDArray[np.float64],
+    probabilities: Floats32,
+    reasons: Codes,
+    weights: Floats,
 ) -> list[Epoch]:
     """Epochs from number `first` on; those before the night are left out."""
     numbers = np.arange(max(first, 0), first + len(probabilities), dtype=np.float64)
@@ -307,19 +310,12 @@ def staged(
 
 
 def _epochs(
-    scheme: Scheme,
-    times: NDArray[np.float64],
-    codes: NDArray[np.int8],
-    probabilities: NDArray[np.float32],
-    reasons: NDArray[np.int8],
+    scheme: Scheme, times: Floats, codes: Codes, probabilities: Floats32, reasons: Codes
 ) -> list[Epoch]:
     names = (*scheme.classes, "unscored")
     columns = (times, codes, probabilities, certainty(probabilities), reasons)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Epoch(
-            time, names[code], dict(zip(scheme.classes, shares, strict=True)), sure, REASONS[reason]
-        )
-        for time, code, shares, sure, reason in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
+        Epoch(time, names[code], dict(zip(scheme.classes, shares, strict=True)), sure, REASONS[why])
+        for time, code, shares, sure, why in rows
     ]

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Counts, Floats, Mask
 from sleepstage.core.samples import Samples
 from sleepstage.errors import DataError
 
@@ -51,7 +52,7 @@ _COUNT_OFFSET: Final = 18
 _COUNT_SCALE: Final = 3.07
 
 
-def _impulse_response() -> NDArray[np.float64]:
+def _impulse_response() -> Floats:
     """Zero-phase response of a Butterworth band-pass run forwards and backwards, cut at 1 s.
 
     Its gain is the squared magnitude of the digital Butterworth filter, from the bilinear
@@ -76,15 +77,15 @@ class MotionState:
 
     origin: float = 0.0
     """Where the grid of windows begins, in seconds on the recording's clock."""
-    last: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    last: Floats = field(default_factory=lambda: np.empty(0))
     """Time since `origin` and x, y, z of the newest sample, shape (4,) or (0,)."""
-    filter_tail: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2 * _HALF))
+    filter_tail: Floats = field(default_factory=lambda: np.zeros(2 * _HALF))
     """The resampled z axis before the next grid point, shape (2 * _HALF,)."""
     next_point: int = 0
     """Number of the next grid point of the resampled z axis."""
-    seconds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    seconds: Counts = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """The seconds since `origin` of the open window that have samples, shape (m,)."""
-    maxima: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, len(MOTION_COLUMNS))))
+    maxima: Floats = field(default_factory=lambda: np.empty((0, len(MOTION_COLUMNS))))
     """Their largest magnitudes of filtered z and of x, y and z, in g, shape (m, 4)."""
     closed_until: float = -math.inf
     """End of the last closed window since `origin`: older samples come too late."""
@@ -93,28 +94,13 @@ class MotionState:
 def summarise_motion(
     acceleration: Samples, state: MotionState | None = None, *, until: float = math.inf
 ) -> tuple[Samples, MotionState]:
-    """Summaries of all 15 s windows that end by `until`, and what to remember for the next call.
+    """Summaries of all 15 s windows that end by `until`, and the state for the next call.
 
-    Parameters
-    ----------
-    acceleration : Samples, values of shape (n, 3)
-        x, y, z in g, later than all samples before; any rate, with gaps.
-    state : MotionState, optional
-        From the call before; a new one, with its grid at time zero, if not given.
-    until : float
-        Seconds on the recording's clock up to which all samples have been given.
+    Acceleration, values of shape (n, 3), is in g, at any rate and with gaps, and later than in the
+    calls before; all of it up to `until` has been given. A summary, of shape (4,), is stamped with
+    the end of its window; a window without samples has none.
 
-    Returns
-    -------
-    Samples, values of shape (n_windows, 4)
-        `MOTION_COLUMNS` at the end of each window; a window without samples has no row.
-    MotionState
-        For the next call.
-
-    Raises
-    ------
-    DataError
-        If samples belong to a window that was closed before, or look like m/s².
+    Raises `DataError` if samples belong to a window that was closed before, or look like m/s².
     """
     state = state or MotionState()
     check_unit(acceleration.values)
@@ -134,12 +120,12 @@ def summarise_night(acceleration: Samples, *, origin: float = 0.0, name: str) ->
         raise DataError(f"{name}: {error}") from error
 
 
-def is_implausible(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_implausible(lengths: Floats) -> Mask:
     """Which samples are not of a watch at rest or in gentle movement, if they are in g."""
     return np.asarray((lengths > MAX_LENGTH) | (lengths < MIN_LENGTH))
 
 
-def check_unit(xyz: NDArray[np.float64], *, least: int = UNIT_SAMPLES) -> None:
+def check_unit(xyz: Floats, *, least: int = UNIT_SAMPLES) -> None:
     """Refuse what can't be acceleration in g, shape (n, 3), by that many samples or more."""
     if len(xyz) >= least:
         # Some hundred samples show the unit as well as a million.
@@ -175,9 +161,7 @@ def _check_night(acceleration: Samples) -> None:
         raise DataError(msg)
 
 
-def _absorb(
-    state: MotionState, times: NDArray[np.float64], xyz: NDArray[np.float64]
-) -> MotionState:
+def _absorb(state: MotionState, times: Floats, xyz: Floats) -> MotionState:
     """Take samples into the per-second maxima."""
     newest = state.last[0] if len(state.last) else state.closed_until
     if times[0] < max(newest, state.closed_until):
@@ -199,19 +183,13 @@ def _absorb(
     seconds, maxima = _maxima_by_second(
         np.append(state.seconds, seconds), np.vstack([state.maxima, maxima])
     )
+    last = np.array([times[line][-1], *xyz[line][-1]])
     return replace(
-        state,
-        last=np.array([times[line][-1], *xyz[line][-1]]),
-        filter_tail=tail,
-        next_point=next_point,
-        seconds=seconds,
-        maxima=maxima,
+        state, last=last, filter_tail=tail, next_point=next_point, seconds=seconds, maxima=maxima
     )
 
 
-def _filter_z(
-    state: MotionState, times: NDArray[np.float64], z: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int]:
+def _filter_z(state: MotionState, times: Floats, z: Floats) -> tuple[Floats, Floats, Floats, int]:
     """Resample to 50 Hz and filter, piece by piece between gaps.
 
     Returns the second and the magnitude of every filtered grid point, and the filter's state.
@@ -241,9 +219,7 @@ def _last_point(time: float) -> int:
     return point - 1 if point / _RATE > time else point
 
 
-def _maxima_by_second(
-    seconds: NDArray[np.number], values: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _maxima_by_second(seconds: NDArray[np.number], values: Floats) -> tuple[Counts, Floats]:
     """The ascending seconds that have values, shape (m,), and the largest of each, (m, k)."""
     if not len(seconds):
         return np.empty(0, dtype=np.int64), np.empty((0, values.shape[1]))
@@ -270,10 +246,6 @@ def _close_windows(state: MotionState, until: float) -> tuple[Samples, MotionSta
     if math.isfinite(until):
         closed_until = max(closed_until, float(math.floor(until / WINDOW_SECONDS) * WINDOW_SECONDS))
     values = np.column_stack([counts, peaks]).astype(np.float64)
-    summaries = Samples(ends + state.origin, values)
-    return summaries, replace(
-        state,
-        seconds=state.seconds[n_closed:],
-        maxima=state.maxima[n_closed:],
-        closed_until=closed_until,
-    )
+    seconds, maxima = state.seconds[n_closed:], state.maxima[n_closed:]
+    state = replace(state, seconds=seconds, maxima=maxima, closed_until=closed_until)
+    return Samples(ends + state.origin, values), state

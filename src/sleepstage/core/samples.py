@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sleepstage._utils.arrays import Floats
 from sleepstage.errors import DataError
 
 _END_OF_TIME: Final = 1e12  # s: in milliseconds, today is later
@@ -32,11 +33,10 @@ A `datetime64` of numpy is in UTC; all other moments need a time zone.
 """
 
 
-def to_seconds(times: Times) -> NDArray[np.float64]:
+def to_seconds(times: Times) -> Floats:
     """`Times` as numbers, of the same shape.
 
-    Raises `OverflowError` or `TypeError` or `ValueError` if something is no time, or has no
-    time zone.
+    Raises `OverflowError`, `TypeError` or `ValueError` for what is no time or has no time zone.
     """
     array = np.asarray(times)
     if array.dtype.kind in "fiu":
@@ -59,8 +59,7 @@ def to_seconds(times: Times) -> NDArray[np.float64]:
 def to_time(time: Time, name: str) -> float:
     """`Time` as a number.
 
-    Raises `DataError` if it is none, or a moment without a time zone; names `name` and the
-    value.
+    Raises `DataError`, with name and value, if it is none or a moment without a time zone.
     """
     reason = ""
     try:
@@ -132,12 +131,7 @@ class Samples:
             at = int(np.abs(times).argmax())
             msg = f"{name}: sample {at} is at {times[at]:.10g} s: give times in seconds"
             raise DataError(msg + _unit_hint(float(times[at])))
-        if not (times[1:] >= times[:-1]).all():
-            order = np.argsort(times, kind="stable")
-            times, values = times[order], values[order]
-        if (times[1:] == times[:-1]).any():
-            times, values = _distinct(times, values)
-        return cls(times, values)
+        return cls(*_distinct(times, values))
 
     @classmethod
     def empty(cls, columns: int = 1) -> Samples:
@@ -176,16 +170,20 @@ class Samples:
         return Samples(self.times[kept], self.values[kept])
 
     def followed_by(self, later: Samples) -> Samples:
-        """These samples and then the `later` ones, which must not be older than the last here."""
-        return Samples(
-            np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values])
-        )
+        """These samples and then the `later` ones, which must not be older; see `merged`."""
+        times = np.concatenate([self.times, later.times])
+        return Samples(times, np.concatenate([self.values, later.values]))
+
+    def merged(self, others: Samples) -> Samples:
+        """These samples and others, in order of time, without exact duplicates."""
+        both = self.followed_by(others)
+        return Samples(*_distinct(both.times, both.values))
 
 
-def _distinct(
-    times: NDArray[np.float64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _distinct(times: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Sort by time, then by values, and drop copies; `np.unique` takes ten times as long."""
+    if (times[1:] > times[:-1]).all():
+        return times, values
     columns = values.reshape(len(times), -1)
     order = np.lexsort((*columns.T[::-1], times))
     times, values, columns = times[order], values[order], columns[order]

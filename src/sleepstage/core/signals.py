@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sleepstage._utils.arrays import Floats, Mask
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples, Times
 from sleepstage.errors import DataError
@@ -47,7 +48,7 @@ def clean_heart_rate(given: Given | None, name: str = "heart rate") -> tuple[Sam
     return samples.keep(plausible), len(samples) - int(plausible.sum())
 
 
-def is_plausible(bpm: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_plausible(bpm: Floats) -> Mask:
     """Which heart rates lie within `PLAUSIBLE_BPM`."""
     low, high = PLAUSIBLE_BPM
     return np.asarray((bpm >= low) & (bpm <= high))
@@ -94,9 +95,7 @@ def clean_steps(given: Given | None, name: str = "steps") -> Samples:
     return samples
 
 
-def _check_count(
-    what: str, times: NDArray[np.float64], counts: NDArray[np.float64], limit: float
-) -> None:
+def _check_count(what: str, times: Floats, counts: Floats, limit: float) -> None:
     wrong = (counts < 0) | (counts > limit)
     if wrong.any():
         at = int(np.argmax(wrong))
@@ -105,11 +104,9 @@ def _check_count(
         raise DataError(msg)
 
 
-def _arrays(given: Given, name: str, *, row: bool = False) -> tuple[Any, Any]:
+def _arrays(given: Any, name: str, *, row: bool = False) -> tuple[Any, Any]:
     """Times and values; a single sample becomes arrays of one."""
     try:
-        times: Any
-        values: Any
         times, values = given
         if np.ndim(times) == 0 and np.ndim(values) == int(row):
             times, values = [times], [values]
@@ -138,8 +135,7 @@ def count_steps(state: Pedometer, new: Samples, until: float) -> tuple[Samples, 
     order to those of earlier calls; all counts up to `until`, in seconds, have come. So the first
     one is itself steps, and so is one that is lower than before: the pedometer began anew.
     """
-    both = state.waiting.followed_by(new.between(state.until, math.inf))
-    counts = Samples.clean(both.times, both.values, name="step counts")
+    counts = state.waiting.merged(new.between(state.until, math.inf))
     until = max(state.until, until)
     ready = counts.between(-math.inf, until)
     steps = np.diff(ready.values, prepend=state.last)

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Mask
 from sleepstage.errors import DataError
-from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, UNSCORED, Scheme
+from sleepstage.stages import EPOCH_SECONDS, NO_DATA, NOT_WORN, UNSCORED
 
 _EPOCH_MINUTES: Final = EPOCH_SECONDS / 60
 
 PERSISTENT_EPOCHS: Final = 20
 """Sleep that lasts 10 minutes is persistent."""
-
-
-class _Staged(Protocol):
-    """A `sleepstage.Hypnogram`, which is made of more than is needed here."""
-
-    @property
-    def codes(self) -> NDArray[np.int8]: ...
-    @property
-    def scheme(self) -> Scheme: ...
-    @property
-    def reasons(self) -> NDArray[np.int8] | None: ...
 
 
 @dataclass(frozen=True)
@@ -68,44 +57,34 @@ class SleepStatistics:
 
 
 def sleep_statistics(
-    hypnogram: _Staged, *, mask: NDArray[np.bool_] | None = None
+    codes: Codes, classes: tuple[str, ...], reasons: Codes, mask: Mask | None
 ) -> SleepStatistics:
     """Sleep statistics as the AASM manual and Menghini et al. define them.
 
     Epochs that are unscored or outside the mask are left out as if the night were that much
     shorter: they are neither sleep nor wake, and do not lengthen the sleep onset latency. Times
-    are true where they are few.
+    are true where they are few. The first epoch is lights off, the last one ends at lights on.
 
-    Parameters
-    ----------
-    hypnogram : Hypnogram
-        In any scheme. Its first epoch is lights off, its last one ends at lights on.
-    mask : ndarray of bool, shape (n_epochs,), optional
-        Epochs that count; all by default. Another shape is a `DataError`.
+    Sources: AASM manual, section II (report of a study); Menghini et al. 2021, Sleep 44(2) zsaa170;
+    for latency to persistent sleep Rosenberg et al. 2019, JAMA Netw Open 2(12) e1918254.
 
-    References
-    ----------
-    AASM Manual for the Scoring of Sleep and Associated Events, section II (report of a study).
-    Menghini et al. (2021), A standardized framework for testing the performance of sleep-tracking
-    technology, Sleep 44(2), zsaa170.
-    Rosenberg et al. (2019), Comparison of lemborexant with placebo and zolpidem tartrate extended
-    release, JAMA Netw Open 2(12), e1918254 (latency to persistent sleep).
+    Codes of classes and of reasons have shape (n_epochs,), and so has the mask of the epochs that
+    count; another one is a `DataError`.
     """
-    counted = hypnogram.codes != UNSCORED
-    reasons = np.zeros(len(counted)) if hypnogram.reasons is None else hypnogram.reasons
+    counted = codes != UNSCORED
     if mask is not None:
         if mask.shape != counted.shape:
             msg = f"the mask has shape {mask.shape}, the hypnogram {counted.shape}: give both alike"
             raise DataError(msg)
         counted &= mask
         reasons = reasons[mask]
-    classes = hypnogram.scheme.classes
-    names = np.array(classes)[hypnogram.codes[counted]]
+    names = np.array(classes)[codes[counted]]
     asleep = names != "wake"
     minutes = {name: _minutes((names == name).sum()) for name in classes}
     onset, offset = _span(asleep)
     period = asleep[onset:offset]
     n_asleep = int(asleep.sum())
+    sleeping = [name for name in classes if name != "wake" and n_asleep]
     return SleepStatistics(
         time_in_bed=_minutes(len(names)),
         total_sleep_time=_minutes(n_asleep),
@@ -119,27 +98,25 @@ def sleep_statistics(
         rem_latency=_first(np.isin(names[onset:], ["rem"])),
         deep_latency=_first(np.isin(names[onset:], ["deep", "n3"])),
         minutes=minutes,
-        shares={name: minutes[name] / _minutes(n_asleep) for name in classes if name != "wake"}
-        if n_asleep
-        else {},
+        shares={name: minutes[name] / _minutes(n_asleep) for name in sleeping},
         not_worn=_minutes((reasons == NOT_WORN).sum()),
         no_data=_minutes((reasons == NO_DATA).sum()),
     )
 
 
-def _span(asleep: NDArray[np.bool_]) -> tuple[int, int]:
+def _span(asleep: Mask) -> tuple[int, int]:
     """First epoch of sleep and the one after the last; an empty span where there is none."""
     epochs = asleep.nonzero()[0]
     return (int(epochs[0]), int(epochs[-1]) + 1) if len(epochs) else (0, 0)
 
 
-def _persistent_latency(asleep: NDArray[np.bool_]) -> float | None:
+def _persistent_latency(asleep: Mask) -> float | None:
     n_asleep = np.concatenate([[0], asleep.cumsum()])
     persistent = n_asleep[PERSISTENT_EPOCHS:] - n_asleep[:-PERSISTENT_EPOCHS] == PERSISTENT_EPOCHS
     return _first(persistent)
 
 
-def _first(found: NDArray[np.bool_]) -> float | None:
+def _first(found: Mask) -> float | None:
     """Minutes before the first epoch that is true; None where there is none."""
     return _minutes(int(found.argmax())) if found.any() else None
 

@@ -69,7 +69,7 @@ class SampleBuffer:
             last = new.n_before(limit)
             known: Samples = getattr(self, name)
             fresh = Samples(new.times[first:last], new.values[first:last])
-            joined[name] = both = _join(known, fresh, name)
+            joined[name] = both = known.merged(fresh)
             counts["late"] += int(first)
             counts["ahead"] += len(new) - int(last)
             counts["taken"] += len(both) - len(known)
@@ -87,11 +87,3 @@ class SampleBuffer:
             before[name] = samples.between(-math.inf, time, window_ends=is_window)
             after[name] = samples.between(time, math.inf, window_ends=is_window)
         return SampleBuffer(**before), SampleBuffer(**after)
-
-
-def _join(known: Samples, fresh: Samples, name: str) -> Samples:
-    both = known.followed_by(fresh)
-    if not len(known) or not len(fresh) or known.times[-1] < fresh.times[0]:
-        return both
-    columns = 1 if both.values.ndim == 1 else both.values.shape[1]
-    return Samples.clean(both.times, both.values, name=name, columns=columns)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Floats32
 from sleepstage._utils.files import write_table
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import Recording
@@ -30,8 +30,6 @@ from sleepstage.stages import EPOCH_SECONDS, UNSCORED
 if TYPE_CHECKING:
     import polars as pl
     from matplotlib.figure import Figure
-
-    Effects = NDArray[np.float32]
 
 BLOCK_MINUTES: Final = 5
 """Heart rate and motion of so many minutes are taken away at once."""
@@ -56,12 +54,12 @@ class Explanation:
     """What is explained."""
     signals: tuple[str, ...]
     """``heart_rate``, ``motion``, ``steps``: those that the recording has and the model uses."""
-    by_signal: Effects
+    by_signal: Floats32
     """Effect of each signal, taken away from the whole night and from before it; shape (n_epochs,
     n_signals)."""
     lags: tuple[int, ...]
     """`LAGS`, in minutes; empty for a whole-night model, which has no past to look back on."""
-    by_past: Effects
+    by_past: Floats32
     """Effect of heart rate and motion of one block of five minutes. The night is cut into blocks
     from its start on; in the column of `lag` stands the one that began `lag` or more, and less than
     `lag` + 5, minutes before the epoch did. So lag 0 is the block in which the epoch lies, of which
@@ -170,7 +168,7 @@ def explain(
     return Explanation(hypnogram, signals, by_signal, lags, by_past)
 
 
-def _of_stages(codes: NDArray[np.int8], probabilities: Effects | None) -> Effects:
+def _of_stages(codes: Codes, probabilities: Floats32 | None) -> Floats32:
     """Probability of each epoch's stage, NaN where unscored, shape (n_epochs,)."""
     if probabilities is None:
         msg = "a hypnogram without probabilities can't be explained; stage it with a model"
@@ -189,7 +187,7 @@ def _without_minutes(recording: Recording, start: float, end: float) -> Recordin
     )
 
 
-def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iterator[Effects]:
+def _without_blocks(stager: Stager, recording: Recording, n_blocks: int) -> Iterator[Floats32]:
     """For each block, probabilities from its first epoch on, predicted without the block.
 
     Shape (n_epochs, n_classes) each, n_epochs at most an hour's; NaN where no signal is left. Each

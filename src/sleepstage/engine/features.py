@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Counts, Floats, Floats32
 from sleepstage.core.motion import MOTION_COLUMNS, WINDOW_SECONDS
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Samples
@@ -24,10 +25,9 @@ from sleepstage.errors import DataError
 from sleepstage.stages import EPOCH_SECONDS
 
 _MINUTE: Final = 60.0
-_HOUR: Final = 3600.0
+_DAY: Final = 86400.0
 _MEMORY: Final = 30 * _MINUTE  # s of heart rate and motion that are looked back on
 _PER_HOUR: Final = 3600 / EPOCH_SECONDS
-_DAY: Final = 24 * _HOUR
 _N_LEVELS: Final = 1200  # epochs whose heart rate makes the baseline: ten hours
 _AT_REST: Final = 8.0  # bpm above the floor: what people asleep or resting keep within
 _N_CALM: Final = 960  # epochs whose calm is remembered: eight hours
@@ -50,7 +50,7 @@ class Feature(NamedTuple):
     reason: str
 
 
-_Column = tuple[str, str, str, NDArray[np.float64]]
+_Column = tuple[str, str, str, Floats]
 """A feature where it is computed: name, unit, what it is for, and its values."""
 
 
@@ -66,9 +66,9 @@ class FeatureState:
     motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
     steps: Samples = field(default_factory=Samples.empty)
     """All three: samples that later epochs look back on, and those of epochs not closed yet."""
-    levels: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    levels: Floats = field(default_factory=lambda: np.empty(0))
     """Mean heart rate of each of the last epochs, NaN where there was none: the baseline."""
-    calm: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
+    calm: Codes = field(default_factory=lambda: np.empty(0, dtype=np.int8))
     """Of each of the last epochs: 1 calm, -1 not, 0 where there was no motion."""
     last_movement: float = math.nan
     """Time of the last summary with an activity count, NaN before the first."""
@@ -94,39 +94,19 @@ def push(
     heart_rate: Samples | None = None,
     motion: Samples | None = None,
     steps: Samples | None = None,
-) -> tuple[NDArray[np.float32], FeatureState]:
-    """Rows of all epochs that end by `until`, and what to remember for the next call.
+) -> tuple[Floats32, FeatureState]:
+    """Rows of all epochs that end by `until`, and the state for the next call.
 
-    Parameters
-    ----------
-    state : FeatureState
-        From the call before, or ``FeatureState(start)``.
-    until : float
-        Seconds on the recording's clock up to which all samples have been given.
-    heart_rate, motion, steps : Samples, optional
-        New samples, as in `sleepstage.core.recording.Recording`; those later than the last closed
-        epoch wait in the state.
+    Rows have shape (n_new_epochs, n_features): values of `FEATURES`, NaN where unknown. Samples
+    are as in `sleepstage.core.recording.Recording`; all of them up to `until` have been given, and
+    those of epochs that are still open wait in the state.
 
-    Returns
-    -------
-    rows : ndarray of float32, shape (n_new_epochs, n_features)
-        Values of `FEATURES`, NaN where unknown.
-    state : FeatureState
-        For the next call.
-
-    Raises
-    ------
-    DataError
-        If a sample is older than one given before or belongs to an epoch that is closed.
+    Raises `DataError` if a sample is older than one given before, or of an epoch that is closed.
     """
-    state = _forget(
-        replace(
-            state,
-            heart_rate=_append(state, state.heart_rate, heart_rate, "heart rate"),
-            motion=_append(state, state.motion, motion, "motion", window_ends=True),
-            steps=_append(state, state.steps, steps, "steps", after=state.last_steps),
-        )
-    )
+    beats = _append(state, state.heart_rate, heart_rate, "heart rate")
+    moved = _append(state, state.motion, motion, "motion", window_ends=True)
+    walked = _append(state, state.steps, steps, "steps", after=state.last_steps)
+    state = _forget(replace(state, heart_rate=beats, motion=moved, steps=walked))
     tables = [np.empty((0, len(FEATURES)))]
     while state.next_time <= until:
         ahead = np.arange(1.0, _TOGETHER + 1)
@@ -138,14 +118,14 @@ def push(
     return np.concatenate(tables, dtype=np.float32), state
 
 
-def extract_features(recording: Recording) -> NDArray[np.float32]:
+def extract_features(recording: Recording) -> Floats32:
     """Rows for all epochs of a recording: one large `push`, shape (n_epochs, n_features)."""
     return rows_until(FeatureState(recording.start), recording, recording.n_epochs)[0]
 
 
 def rows_until(
     state: FeatureState, recording: Recording, n_epochs: int
-) -> tuple[NDArray[np.float32], FeatureState]:
+) -> tuple[Floats32, FeatureState]:
     """Rows of the epochs from where `state` stands up to so many, and the state there."""
     end = recording.start + n_epochs * EPOCH_SECONDS
     start = state.time if state.n_epochs else -math.inf  # history comes with the first
@@ -158,7 +138,7 @@ def rows_until(
     )
 
 
-def mark_known(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+def mark_known(rows: NDArray[np.floating]) -> Floats32:
     """Rows (..., n) as networks read them (..., 2 n): zero where unknown, then which are known.
 
     Not every runtime keeps a NaN.
@@ -202,12 +182,10 @@ def _forget(state: FeatureState) -> FeatureState:
     )
 
 
-def _last_times(state: FeatureState, ends: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def _last_times(state: FeatureState, ends: Floats) -> tuple[Floats, ...]:
     """Times of the last movement, sample of steps, and walk before the end of each epoch."""
 
-    def latest(
-        before: float, samples: Samples, *, window_ends: bool = False
-    ) -> NDArray[np.float64]:
+    def latest(before: float, samples: Samples, *, window_ends: bool = False) -> Floats:
         seen = Lookback(samples, ends, window_ends=window_ends)
         return np.fmax(before, seen.held(ends, math.inf, of=seen.times))
 
@@ -221,8 +199,8 @@ def _last_times(state: FeatureState, ends: NDArray[np.float64]) -> tuple[NDArray
 
 
 def _describe_epochs(
-    state: FeatureState, ends: NDArray[np.float64]
-) -> tuple[dict[str, list[_Column]], NDArray[np.float64], FeatureState]:
+    state: FeatureState, ends: Floats
+) -> tuple[dict[str, list[_Column]], Floats, FeatureState]:
     """Columns of the epochs by their signal, the trace, and the state behind them."""
     heart_rate = Lookback(state.heart_rate, ends)
     motion = Lookback(state.motion, ends, window_ends=True)
@@ -243,11 +221,7 @@ def _describe_epochs(
 
 
 def _heart_rate_columns(
-    rate: Lookback,
-    level: NDArray[np.float64],
-    floor: NDArray[np.float64],
-    resting: NDArray[np.float64],
-    rested: NDArray[np.float64],
+    rate: Lookback, level: Floats, floor: Floats, resting: Floats, rested: Floats
 ) -> list[_Column]:
     one, two, five, ten, thirty = (rate.last(n * _MINUTE) for n in (1, 2, 5, 10, 30))
     mean_1, mean_5, mean_10, mean_30 = (n.mean(rate.values) for n in (one, five, ten, thirty))
@@ -273,7 +247,7 @@ def _heart_rate_columns(
     ]
 
 
-def _baseline(levels: NDArray[np.float64], n_epochs: int) -> tuple[NDArray[np.float64], ...]:
+def _baseline(levels: Floats, n_epochs: int) -> tuple[Floats, ...]:
     """Of the last epochs up to each of the newest `n_epochs`: floor, resting level, hours near it.
 
     The floor is the 5th percentile. What lies near it is rest, awake or asleep, and its median the
@@ -301,7 +275,7 @@ def _rest(ordered: list[float]) -> tuple[float, float, float]:
     return floor, (ordered[(n - 1) // 2] + ordered[n // 2]) / 2, n / _PER_HOUR
 
 
-def _trace(rate: Lookback) -> NDArray[np.float64]:
+def _trace(rate: Lookback) -> Floats:
     """Last heart rate before the end of each step, if it is young enough, less their mean."""
     held = rate.held(rate.ends[:, None] - _TRACE_STEPS, _TRACE_AGE, of=rate.values)
     known = ~np.isnan(held)
@@ -309,13 +283,13 @@ def _trace(rate: Lookback) -> NDArray[np.float64]:
     return np.asarray(held - np.where(known, held, 0).sum(axis=1, keepdims=True) / n_known)
 
 
-def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[_Column]:
+def _motion_columns(motion: Lookback, still_since: Floats) -> list[_Column]:
     epoch, five, twenty = (motion.last(n * _MINUTE) for n in (0.5, 5, 20))
     all_known = motion.last(_MEMORY)
     counts, peaks = np.log1p(motion.values[:, 0]), motion.values[:, 1:]
     turns = np.abs(peaks[1:] - peaks[:-1]).sum(axis=1)
 
-    def turning(windows: Windows) -> NDArray[np.float64]:
+    def turning(windows: Windows) -> Floats:
         # The first summary is compared with the one before, if that is known.
         before = np.maximum(windows.first - 1, all_known.first)
         turned = np.log(Windows(before, windows.last).pairs.mean(turns) + _TURN_FLOOR)
@@ -325,7 +299,7 @@ def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[
     newest = motion.held(motion.ends, 5 * _MINUTE, of=motion.times)
     until_newest = Lookback(Samples(motion.times, motion.values), newest, window_ends=True)
 
-    def drift(seconds: float) -> NDArray[np.float64]:
+    def drift(seconds: float) -> Floats:
         windows = until_newest.last(seconds)
         ranges = [windows.max(axis) + windows.max(-axis) for axis in peaks.T]
         covered = windows.n * WINDOW_SECONDS >= _COVERED * seconds
@@ -349,13 +323,13 @@ def _motion_columns(motion: Lookback, still_since: NDArray[np.float64]) -> list[
     ]
 
 
-def _calm(motion: Lookback) -> NDArray[np.int8]:
+def _calm(motion: Lookback) -> Codes:
     """Whether there was hardly any movement in the last ten minutes; see `FeatureState`."""
     share = motion.last(10 * _MINUTE).mean((motion.values[:, 0] > 0).astype(np.float64))
     return np.where(np.isnan(share), 0, np.where(share <= _CALM_SHARE, 1, -1)).astype(np.int8)
 
 
-def _rest_columns(calm: NDArray[np.int8], n_epochs: NDArray[np.int64]) -> list[_Column]:
+def _rest_columns(calm: Codes, n_epochs: Counts) -> list[_Column]:
     """How calm the last hours were, up to each of the newest epochs, of so many since the start."""
     at = np.arange(len(calm) - len(n_epochs), len(calm)) + 1
     n_calm, n_stirring = (np.append(0, np.cumsum(calm == kind)) for kind in (1, -1))
@@ -364,14 +338,12 @@ def _rest_columns(calm: NDArray[np.int8], n_epochs: NDArray[np.int64]) -> list[_
     last_up = ends_up[np.searchsorted(ends_up, at, side="right") - 1]
     since_up = np.minimum(np.minimum(at - last_up, n_epochs), _N_UP) / _PER_HOUR
 
-    def hours_of_calm(n: int) -> NDArray[np.float64]:
+    def hours_of_calm(n: int) -> Floats:
         return np.asarray((n_calm[at] - n_calm[np.maximum(at - n, 0)]) / _PER_HOUR)
 
     known = calm[at - 1] != 0
-    two, eight, up = (
-        np.where(known, hours, np.nan)
-        for hours in (hours_of_calm(240), hours_of_calm(_N_CALM), since_up)
-    )
+    hours = (hours_of_calm(240), hours_of_calm(_N_CALM), since_up)
+    two, eight, up = (np.where(known, one, np.nan) for one in hours)
     return [
         ("calm_2h", "h", "how much of the last two hours was calm", two),
         ("calm_8h", "h", "of the last eight: how far the night has come", eight),
@@ -379,7 +351,7 @@ def _rest_columns(calm: NDArray[np.int8], n_epochs: NDArray[np.int64]) -> list[_
     ]
 
 
-def _step_columns(seen: NDArray[np.float64], walked: NDArray[np.float64]) -> list[_Column]:
+def _step_columns(seen: Floats, walked: Floats) -> list[_Column]:
     """Of seconds since the newest sample of steps, and since the last that had any."""
     minutes = np.log1p(np.fmin(walked, _DAY) / _MINUTE)
     since_walk = np.where(seen <= _DAY, minutes, np.nan)

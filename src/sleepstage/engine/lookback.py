@@ -11,8 +11,8 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Floats, Indices
 from sleepstage.core.samples import Samples
 
 _SPREAD_VALUES: Final = 3  # at least
@@ -21,13 +21,10 @@ _SPREAD_VALUES: Final = 3  # at least
 class Windows:
     """A window of samples for each of K epochs; windows may overlap, and be empty.
 
-    Parameters
-    ----------
-    first, last : ndarray of intp, shape (K,)
-        Index of the first sample, and of the one behind the last.
+    `first` and `last`, of shape (K,), are the index of the first sample and that behind the last.
     """
 
-    def __init__(self, first: NDArray[np.intp], last: NDArray[np.intp]) -> None:
+    def __init__(self, first: Indices, last: Indices) -> None:
         self.first, self.last = first, last
         self.n = last - first
         self._known = self.n > 0
@@ -40,28 +37,28 @@ class Windows:
         """The same windows over differences between neighbouring samples."""
         return Windows(self.first, np.maximum(self.last - 1, self.first))
 
-    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def mean(self, values: Floats) -> Floats:
         """Mean of the values, NaN in an empty window."""
         return self._reduce(np.add, values) / self._n_or_nan
 
-    def max(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def max(self, values: Floats) -> Floats:
         """Largest of the values, NaN in an empty window."""
         return np.where(self._known, self._reduce(np.maximum, values), np.nan)
 
-    def _reduce(self, operation: np.ufunc, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _reduce(self, operation: np.ufunc, values: Floats) -> Floats:
         # Two more values: an empty window can begin behind the last sample, and one of pairs
         # behind that, and an index has to be one of a value.
         longer = np.zeros(len(values) + 2)
         longer[:-2] = values
         return np.asarray(operation.reduceat(longer, self._edges)[::2])
 
-    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def spread(self, values: Floats) -> Floats:
         """Standard deviation, NaN of fewer than three values."""
         index, each = self._one_after_the_other()
         apart = values[index] - np.repeat(self.mean(values), self.n)
         return np.sqrt(np.where(self.n >= _SPREAD_VALUES, each.mean(apart * apart), np.nan))
 
-    def _one_after_the_other(self) -> tuple[NDArray[np.intp], Windows]:
+    def _one_after_the_other(self) -> tuple[Indices, Windows]:
         """Samples of the first window, then of the second, and so on, and where each is then."""
         ends = np.cumsum(self.n)
         begins = ends - self.n
@@ -70,21 +67,12 @@ class Windows:
 
 
 class Lookback:
-    """Samples of one signal, seen from the ends of K epochs.
+    """Samples of one signal, seen from the ends of K epochs, shape (K,), ascending.
 
-    Parameters
-    ----------
-    samples : Samples
-        Of the signal.
-    ends : ndarray, shape (K,)
-        Ends of the epochs, ascending, in seconds on the clock of the samples.
-    window_ends : bool
-        See `Samples.n_before`.
+    For `window_ends` see `Samples.n_before`.
     """
 
-    def __init__(
-        self, samples: Samples, ends: NDArray[np.float64], *, window_ends: bool = False
-    ) -> None:
+    def __init__(self, samples: Samples, ends: Floats, *, window_ends: bool = False) -> None:
         # What comes later is not seen, and days of it would be copied for every few epochs.
         samples = samples.between(-math.inf, ends[-1], window_ends=window_ends)
         self.times, self.values, self.ends = samples.times, samples.values, ends
@@ -94,9 +82,7 @@ class Lookback:
         """Samples of the last so many seconds of each epoch."""
         return Windows(self._n_before(self.ends - seconds), self._n_before(self.ends))
 
-    def held(
-        self, moments: NDArray[np.float64], seconds: float, *, of: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def held(self, moments: Floats, seconds: float, *, of: Floats) -> Floats:
         """What holds at each moment: `of` the last sample of so many seconds, NaN without one."""
         at = self._n_before(moments) - 1
         known = at >= 0

@@ -22,14 +22,13 @@ _FACTORS: Final = "factors"  # what files call the class weights
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Description of a model, part of its file."""
+    """What a model takes and gives, how it was made, and how well it did."""
 
     features: tuple[str, ...]
     """Names of the input columns, a selection of `sleepstage.engine.features.FEATURES`."""
     scheme: str
     """Name of the scheme of its classes."""
     format: int = FORMAT
-    """See `FORMAT`."""
     version: str = ""
     """Version of the package that wrote it."""
     config: dict[str, Any] = field(default_factory=dict)
@@ -69,8 +68,7 @@ class ModelInfo:
     def from_json(cls, text: str) -> ModelInfo:
         """Read what `to_json` wrote.
 
-        Raises `ModelFileError` if it is of another format or uses features that this
-        version does not have.
+        Raises `ModelFileError` if it is damaged, of another format or names unknown features.
         """
         try:
             values = dict(json.loads(text))

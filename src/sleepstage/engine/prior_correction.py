@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Floats, Floats32
 from sleepstage.stages import WAKE
 
 _TRUST: Final = 30  # epochs of sleep after which a night's own mean weighs as much as the typical
@@ -41,35 +42,28 @@ class PriorCorrection:
 
     @classmethod
     def fit(cls, nights: Collection[NDArray[np.floating]]) -> PriorCorrection:
-        """Learn the typical course from probabilities (n_epochs, n_classes) of people's nights.
+        """Learn the typical course from people's nights, (n_epochs, n_classes) probabilities each.
 
         They have to be predicted by models that were not fitted to those people.
         """
         courses = [_course(night) for night in nights]
         most_sleep = sorted(asleep.max() for asleep, _ in courses)[::-1]
-        knots: list[NDArray[np.float64]] = []
+        knots: list[Floats] = []
         enough = most_sleep[int(_ENOUGH * (len(courses) - 1))]
         for knot in np.arange(0, enough, _KNOT):
-            near = [np.abs(asleep - max(knot, 1)) <= _KNOT / 2 for asleep, _ in courses]
-            means = [
-                mean[at].mean(axis=0)
-                for (_, mean), at in zip(courses, near, strict=True)
-                if at.any()
-            ]
+            near = [mean[np.abs(asleep - max(knot, 1)) <= _KNOT / 2] for asleep, mean in courses]
+            means = [one.mean(axis=0) for one in near if len(one)]
             knots.append(np.mean(means, axis=0) if means else knots[-1])
         return cls(tuple(tuple(round(float(value), 4) for value in knot) for knot in knots))
 
-    def initial_state(self, n_classes: int) -> NDArray[np.float64]:
+    def initial_state(self, n_classes: int) -> Floats:
         """Zeros before the first epoch: epochs of wake before sleep, of sleep, and its sum."""
         return np.zeros(2 + n_classes)
 
-    def apply(
-        self, probabilities: NDArray[np.floating], state: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def apply(self, probabilities: NDArray[np.floating], state: Floats) -> tuple[Floats32, Floats]:
         """Centre a model's probabilities of the next epochs, shape (n_epochs, n_classes).
 
-        The state, shape (2 + n_classes,), is from the call before or `initial_state`; the one
-        that is returned is for the next call.
+        The state, shape (2 + n_classes,), goes from call to call; the first is `initial_state`.
         """
         if not self.typical or not len(probabilities):
             return probabilities.astype(np.float32), state
@@ -77,27 +71,20 @@ class PriorCorrection:
         states = _sums(probabilities, logs, state)
         before, asleep, sums = np.split(states, (1, 2), axis=1)
         seen = before**2 / (before**2 + _SEEN**2)
-        typical = np.stack(
-            [
-                np.interp(asleep[:, 0], _KNOT * np.arange(len(self.typical)), course)
-                for course in zip(*self.typical, strict=True)
-            ],
-            axis=1,
-        )
-        deviation = seen * (sums - asleep * typical) / (asleep + _TRUST)
+        knots = _KNOT * np.arange(len(self.typical))
+        courses = [np.interp(asleep[:, 0], knots, one) for one in zip(*self.typical, strict=True)]
+        deviation = seen * (sums - asleep * np.stack(courses, axis=1)) / (asleep + _TRUST)
         odds = np.exp(logs - deviation.clip(-_BOUND, _BOUND))
         return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), states[-1]
 
 
-def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+def _log(probabilities: NDArray[np.floating]) -> Floats:
     """Log-probabilities whose mean over the classes is zero."""
     logs = np.log(probabilities.astype(np.float64) + _FLOOR)
     return np.asarray(logs - logs.mean(axis=1, keepdims=True))
 
 
-def _sums(
-    probabilities: NDArray[np.floating], logs: NDArray[np.float64], state: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _sums(probabilities: NDArray[np.floating], logs: Floats, state: Floats) -> Floats:
     """Epochs of wake before sleep, of sleep, and the sum of their log-probabilities, at each epoch.
 
     Sleep counts by the square of its probability: ten quiet hours of an evening, at .05, are
@@ -116,7 +103,7 @@ def _sums(
     return states
 
 
-def _course(probabilities: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _course(probabilities: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """Epochs of sleep, and the mean of the log-probabilities over them, after each epoch."""
     logs = _log(probabilities)
     _, asleep, sums = np.split(_sums(probabilities, logs, np.zeros(2 + logs.shape[1])), (1, 2), 1)

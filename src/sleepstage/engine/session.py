@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Floats, Floats32
 from sleepstage.core.hypnogram import Epoch, show_time, staged
 from sleepstage.core.motion import (
     MOTION_COLUMNS,
@@ -45,8 +46,7 @@ LONGEST_SILENCE: Final = 24 * 3600.0
 """So many seconds may a session go on at once; a clock that is further ahead is a wrong one. It
 bounds the work of a push, too: the epochs of a silence are emitted as any others."""
 
-_STRETCH: Final = 250
-"""So much acceleration is summarised at a time: each time costs, whatever its length."""
+_STRETCH: Final = 250  # samples of acceleration summarised at a time: each time has a fixed cost
 
 
 class LiveModel(Protocol):
@@ -57,12 +57,8 @@ class LiveModel(Protocol):
 
     @property
     def look_ahead(self) -> int: ...  # noqa: D102
-
     def initial_state(self) -> ModelState: ...  # noqa: D102
-
-    def step(  # noqa: D102
-        self, rows: NDArray[np.float32], state: ModelState
-    ) -> tuple[NDArray[np.float32], ModelState]: ...
+    def step(self, rows: Floats32, state: ModelState) -> tuple[Floats32, ModelState]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +66,12 @@ class _State:
     """All that a session remembers. Replaced as a whole: what fails changes nothing."""
 
     lateness: float
-    weights: NDArray[np.float64]
+    weights: Floats
     """Probabilities are multiplied by these before the largest is taken."""
     motion: MotionState
     features: FeatureState
     model: ModelState
-    reasons: NDArray[np.int8]
+    reasons: Codes
     """Why the epochs that a model looks ahead for can't be staged; shape (look_ahead,)."""
     clock: float = -math.inf
     """The largest `now`."""
@@ -110,6 +106,18 @@ class Session:
     of `sleepstage.Hypnogram.decide`.
     """
 
+    passed: SampleBuffer
+    """What the epochs of the last push were made from, acceleration as 15 s summaries.
+
+    Kept from push to push, these make the recording that a whole-night model reads.
+    """
+    events: tuple[SleepEvent, ...]
+    """What the epochs of the last push decided: falling asleep, waking up, the onset of REM.
+
+    That a watch is not worn any more is among them. The rules are those of
+    `sleepstage.core.periods`. Read them after each push; the next one replaces them.
+    """
+
     def __init__(
         self,
         model: LiveModel,
@@ -131,15 +139,12 @@ class Session:
             model=model.initial_state(),
             reasons=np.zeros(model.look_ahead, dtype=np.int8),
         )
-        self._passed = SampleBuffer()
-        self._events: tuple[SleepEvent, ...] = ()
+        self.passed, self.events = SampleBuffer(), ()
 
     def __repr__(self) -> str:
-        n_epochs = self._state.features.n_epochs - self._n_delayed
+        n_epochs, n_samples = self._state.features.n_epochs - self._n_delayed, self.intake.taken
         start, time = show_time(self.start), show_time(self.time)
-        return (
-            f"<Session from {start}: {n_epochs} epochs up to {time}, {self.intake.taken} samples>"
-        )
+        return f"<Session from {start}: {n_epochs} epochs up to {time}, {n_samples} samples>"
 
     @property
     def start(self) -> float:
@@ -176,25 +181,6 @@ class Session:
     def intake(self) -> IngestStats:
         """What became of all samples so far."""
         return self._state.intake
-
-    @property
-    def passed(self) -> SampleBuffer:
-        """What the epochs of the last push were made from, acceleration as 15 s summaries.
-
-        Kept from push to push, these make the recording that a whole-night model reads.
-        """
-        return self._passed
-
-    @property
-    def events(self) -> tuple[SleepEvent, ...]:
-        """What the epochs of the last push decided: falling asleep, waking up, the onset of REM.
-
-        That a watch is not worn any more is among them.
-
-        The rules are those of `sleepstage.core.periods`. Read them after each push; the next one
-        replaces them.
-        """
-        return self._events
 
     @property
     def sleep_period(self) -> SleepPeriod | None:
@@ -256,11 +242,9 @@ class Session:
         )
         n_clean = len(beats) + len(walked) + len(moved)
         before = self._state.intake
-        intake = replace(
-            before,
-            implausible=before.implausible + n_implausible,
-            duplicate=before.duplicate + n_given - n_implausible - n_clean,
-        )
+        implausible = before.implausible + n_implausible
+        duplicate = before.duplicate + n_given - n_implausible - n_clean
+        intake = replace(before, implausible=implausible, duplicate=duplicate)
         limit = math.inf if now is None else now + AHEAD_SECONDS
         state = _insert(self._state, given, intake, now, limit)
         state = _judge_motion(state, self._state.watermark, limit, given)
@@ -287,7 +271,7 @@ class Session:
             sleep, decided = follow(sleep, epoch, look_ahead=self.model.look_ahead)
             events += decided
         self._state = replace(state, sleep=sleep)
-        self._passed, self._events = passed, tuple(events)
+        self.passed, self.events = passed, tuple(events)
         return epochs
 
     def _check_clock(self, given: SampleBuffer, now: float | None) -> None:
@@ -349,15 +333,11 @@ def _judge_motion(state: _State, watermark: float, limit: float, given: SampleBu
     n_all_lengths, n_all_long = state.n_lengths + len(lengths), state.n_long + n_long
     # Some hundred samples are judged at a time: fewer may be one movement. Those of this push must
     # be implausible as well, so that a sender who has changed to g goes on.
-    judged = n_all_lengths >= UNIT_SAMPLES
-    if judged and 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
-        check_unit(acceleration.values, least=1)
-    return replace(
-        state,
-        motion_columns=RAW_COLUMNS,
-        n_lengths=0 if judged else n_all_lengths,
-        n_long=0 if judged else n_all_long,
-    )
+    if n_all_lengths >= UNIT_SAMPLES:
+        if 2 * n_all_long > n_all_lengths and 2 * n_long > len(lengths):
+            check_unit(acceleration.values, least=1)
+        n_all_lengths = n_all_long = 0
+    return replace(state, motion_columns=RAW_COLUMNS, n_lengths=n_all_lengths, n_long=n_all_long)
 
 
 def _insert(
@@ -367,11 +347,9 @@ def _insert(
     waiting, intake = state.waiting.insert(given, intake, watermark=state.watermark, limit=limit)
     times = [one.times[-1] for _, one in waiting.signals() if len(one)] if now is None else [now]
     if now is not None and math.isfinite(state.clock):
-        intake = replace(
-            intake,
-            clock_back=max(intake.clock_back, float(state.clock - now)),
-            clock_ahead=max(intake.clock_ahead, float(now - state.clock)),
-        )
+        back = max(intake.clock_back, state.clock - now)
+        ahead = max(intake.clock_ahead, now - state.clock)
+        intake = replace(intake, clock_back=back, clock_ahead=ahead)
     return replace(state, waiting=waiting, intake=intake, clock=float(max([state.clock, *times])))
 
 
@@ -411,9 +389,7 @@ def _summarise(state: _State, mark: float) -> _State:
     waiting = state.waiting
     passed = waiting.acceleration.between(-math.inf, mark)
     summaries, motion = summarise_motion(passed, state.motion, until=mark)
-    waiting = replace(
-        waiting,
-        acceleration=waiting.acceleration.between(mark, math.inf),
-        summaries=waiting.summaries.followed_by(summaries),
-    )
+    later = waiting.acceleration.between(mark, math.inf)
+    summaries = waiting.summaries.followed_by(summaries)
+    waiting = replace(waiting, acceleration=later, summaries=summaries)
     return replace(state, waiting=waiting, motion=motion)

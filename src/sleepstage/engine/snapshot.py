@@ -21,7 +21,7 @@ State = TypeVar("State")
 def pack(state: object, belongs_to: str) -> bytes:
     """Write arrays and numbers, and dataclasses, dicts and tuples of such, as bytes.
 
-    It can only be used with what it `belongs_to`, as a model's digest.
+    They can only be unpacked with the same `belongs_to`, the digest of a model.
     """
     arrays = _flatten(state, "")
     header = {
@@ -35,12 +35,10 @@ def pack(state: object, belongs_to: str) -> bytes:
 
 
 def unpack(content: bytes, like: State, belongs_to: str) -> State:
-    """Read what `pack` wrote, a state with the fields and kinds of array of the one it is `like`.
+    """Read what `pack` wrote: a state with the fields and array types of the one it is `like`.
 
-    What else was packed beside it is left out.
-
-    Raises `SnapshotError` if the content is damaged; `SnapshotMismatchError` if it is of
-    another version, or belongs to something else.
+    What else was packed beside it is left out. Raises `SnapshotError` if the content is damaged,
+    `SnapshotMismatchError` if it is of another version or belongs to something else.
     """
     try:
         version, owner, arrays = _open(content)

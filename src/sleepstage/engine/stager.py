@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Floats, Floats32
 from sleepstage.core.hypnogram import Hypnogram, likeliest, temper
 from sleepstage.core.recording import Recording
 from sleepstage.core.samples import Time
@@ -164,16 +165,14 @@ class Stager:
         probabilities, of_correction = self._settle(outputs[:, 0], state[-1])
         return probabilities, (*of_graph, of_correction)
 
-    def _settle(
-        self, outputs: NDArray[np.float32], state: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def _settle(self, outputs: Floats32, state: Floats) -> tuple[Floats32, Floats]:
         """Correct the prior of the networks' probabilities, and calibrate them."""
         centred, state = self._prior_correction.apply(outputs, state)
         return temper(centred, self.info.temperature), state
 
     def _run(
-        self, rows: NDArray[np.float32], state: ModelState, n_together: int
-    ) -> tuple[NDArray[np.float32], ModelState]:
+        self, rows: Floats32, state: ModelState, n_together: int
+    ) -> tuple[Floats32, ModelState]:
         """Run the graph over so many epochs at a time: nearly all that a call costs is overhead.
 
         Returns what it gives, shape (n_epochs, n, n_classes), and the state after the last epoch.
@@ -187,9 +186,7 @@ class Stager:
             outputs.append(output.reshape(len(some), -1, len(self.scheme)))
         return np.concatenate(outputs[1:] or outputs), tuple(state)
 
-    def _read_both_ways(
-        self, rows: NDArray[np.float32], backward_rows: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _read_both_ways(self, rows: Floats32, backward_rows: Floats32) -> Floats32:
         """Probabilities of a whole night: each member's scores of both directions add up."""
         both = np.concatenate([rows[:, self._columns], backward_rows[::-1, self._columns]], axis=1)
         *of_graph, of_correction = self.initial_state()

@@ -19,8 +19,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sleepstage._utils.arrays import Codes, Floats32
 from sleepstage.engine.features import FEATURE_NAMES
 from sleepstage.stages import NO_DATA, NOT_WORN
 
@@ -29,27 +29,16 @@ _PATIENCE: Final = 300.0  # s that a heart rate may be overdue
 _DRIFT: Final = 4.0e-3  # g over 5 minutes, where heart rate has stopped; over 15 without any
 _DRIFT_UNSEEN: Final = 1.8e-3  # g over 5 minutes, where no heart rate was seen for 30
 _DRIFT_SLOW: Final = 20.0e-3  # g over 15 minutes: noise of a sensor that is read rarely
-_COLUMNS: Final = tuple(
-    FEATURE_NAMES.index(name)
-    for name in ("hr_overdue", "motion_windows_5m", "counts_5m", "drift_5m", "drift_15m")
-)
+_READ: Final = ("hr_overdue", "motion_windows_5m", "counts_5m", "drift_5m", "drift_15m")
+_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in _READ]
 
 
-def unscored_reasons(rows: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Why each epoch can't be staged, as a code of `sleepstage.stages.REASONS`; 0 where it can.
+def unscored_reasons(rows: Floats32) -> Codes:
+    """Why each row's epoch can't be staged, a code of `sleepstage.stages.REASONS`; 0 where it can.
 
     An epoch can always be staged while the age of heart rate exceeds its usual gap by 5 minutes at
     most. Else there are no data without motion for 5 minutes, and the watch is not worn where it
     lay still for as long (15, if its sensor is noisy and no heart rate was seen for 30 minutes).
-
-    Parameters
-    ----------
-    rows : ndarray, shape (n_epochs, n_features)
-        From `sleepstage.engine.features.push`.
-
-    Returns
-    -------
-    ndarray of int8, shape (n_epochs,)
     """
     overdue, n_windows, counts, drift_5m, drift_15m = rows[:, _COLUMNS].T
     unseen = np.isnan(overdue)
@@ -59,7 +48,7 @@ def unscored_reasons(rows: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.where(unseen | (overdue > _PATIENCE), reasons, 0).astype(np.int8)
 
 
-def never_worn(rows: NDArray[np.float32]) -> bool:
+def never_worn(rows: Floats32) -> bool:
     """Whether the watch lay still for a recording of two hours or more, and saw no heart rate.
 
     Sensors that are read rarely show more noise than `unscored_reasons` allows, but somebody who

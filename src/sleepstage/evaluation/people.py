@@ -12,7 +12,6 @@ from scipy.stats import bootstrap, linregress, wilcoxon
 from sleepstage.core.agreement import NUMBERS, ScoredNight, agreement
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import person_of
-from sleepstage.core.statistics import sleep_statistics
 from sleepstage.errors import DataError
 from sleepstage.evaluation.schema import BlandAltman, Difference, Estimate, Numbers, Spread
 from sleepstage.stages import UNSCORED, Scheme
@@ -162,7 +161,7 @@ def bland_altman(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str,
 
 
 def _measure(hypnogram: Hypnogram, counted: NDArray[np.bool_]) -> dict[str, float | None]:
-    found = sleep_statistics(hypnogram, mask=counted)
+    found = hypnogram.statistics(mask=counted)
     values: dict[str, float | None] = {name: getattr(found, name) for name in _MEASURES}
     return values | {f"minutes {name}": minutes for name, minutes in found.minutes.items()}
 
