@@ -529,7 +529,7 @@ def test_nothing_is_promised_for_half_a_night() -> None:
     half = replace(night, heart_rate=night.heart_rate.between(0, 3000))
     assert expected_accuracy("live", half) is None
     assert expected_accuracy(HEART_RATE_MODEL, night_of(900, motion=False)) is None
-    assert expected_accuracy("night", replace(night_of(60), end=7200)) is None
+    assert expected_accuracy("night", replace(night_of(900), end=7200)) is None
     short = replace(night, motion=night.motion.between(0, 3000))
     found = expected_accuracy("live", short)
     assert found is not None
