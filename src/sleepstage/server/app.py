@@ -101,12 +101,10 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
 def _add_operation(app: FastAPI) -> None:
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
-        """Whether the server is alive."""
         return Response("ok\n", media_type="text/plain")
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(service: Given) -> Response:
-        """Whether it can take messages now."""
         if service.nights.changes.stopped:
             raise HTTPException(503, "the server is about to stop")
         service.requests.check()
@@ -115,10 +113,8 @@ def _add_operation(app: FastAPI) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics(request: Request, visitor: Owner) -> Response:  # noqa: ARG001
-        """Numbers for Prometheus, with a token where one is needed; a link does not do."""
-        return Response(
-            request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        text = request.app.state.metrics.text()
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_page(app: FastAPI) -> None:
@@ -204,10 +200,9 @@ def serve(settings: Settings) -> None:
 
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = settings.host, settings.port
     try:
-        listening = socket.create_server(
-            (settings.host, settings.port), family=family, backlog=2048
-        )
+        listening = socket.create_server(address, family=family, backlog=2048)
     except OSError as error:
         raise DataError(
             f"{settings.host}:{settings.port}: can't listen there ({error.strerror}); choose "

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sleepstage.server.middleware import SECURITY_HEADERS
@@ -113,7 +109,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer, unless another answer is under way, and close."""
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle: Any = self.cycle
         if cycle is None or cycle.response_complete:
             answer = problem(status, detail, dict(SECURITY_HEADERS))
             headers = [*self.server_state.default_headers, *answer.raw_headers]

@@ -57,10 +57,7 @@ async def _owner(request: Request) -> Grant:
 
 
 def only_owner(visitor: Grant) -> Grant:
-    """Give the visitor, unless they came by a link: those only look.
-
-    Raises `HTTPException` if they did.
-    """
+    """Give the visitor; raise `HTTPException` if they came by a link: those only look."""
     if visitor.session is not None:
         raise HTTPException(403, "a link is to look at its session only")
     return visitor
@@ -222,8 +219,7 @@ async def list_links(session: Own, service: Given) -> Response:
 @api.delete("/sessions/{session_id}/links/{link_id}", status_code=204)
 async def revoke_link(session: Own, link_id: Id, service: Given) -> Response:
     """Revoke a link; within seconds it shows nothing."""
-    links = await service.nights.store.grants(session_id=session)
-    if all(link.id != link_id for link in links):
+    if link_id not in [one.id for one in await service.nights.store.grants(session_id=session)]:
         raise UnknownSessionError(link_id)
     await service.nights.store.remove_grant(link_id)
     return Response(status_code=204)
@@ -252,15 +248,9 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
     message_id = f"{given.message_id}.{message.digest.hex()}"
     receipt = await nights.push(record.id, message_id, message)
     n_stored, n_new = (0, 0) if receipt.repeated else (receipt.message.n_samples, count)
-    return _json(
-        {
-            "session": record.id,
-            "page": f"/#/sessions/{record.id}",
-            "stored": n_stored,
-            "ignored": given.n_ignored + n_new - n_stored,
-            **receipt.answer,
-        }
-    )
+    counts = {"stored": n_stored, "ignored": given.n_ignored + n_new - n_stored}
+    page = f"/#/sessions/{record.id}"
+    return _json({"session": record.id, "page": page, **counts, **receipt.answer})
 
 
 async def _session_of(service: Service, visitor: Grant, given: Push) -> SessionRecord:

@@ -22,19 +22,13 @@ from cachetools import LRUCache
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.engine.session import LONGEST_SILENCE
 from sleepstage.errors import DataError, StoreError
+from sleepstage.server import records
 from sleepstage.server.admission import Receipt, admit, confirm
 from sleepstage.server.background import Changes, Erasing, Failing
 from sleepstage.server.message import Message
 from sleepstage.server.monitoring import Metrics
 from sleepstage.server.problems import OverError, UnknownSessionError
-from sleepstage.server.records import (
-    Advance,
-    Backlog,
-    Incoming,
-    SessionRecord,
-    describe_statistics,
-    number_of,
-)
+from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
 from sleepstage.server.settings import Settings
 from sleepstage.server.store import Store
 from sleepstage.server.workers import Workers
@@ -44,22 +38,14 @@ _LIFE_SECONDS: Final = 15.0
 
 
 class SessionService:
-    """All that is done to sessions, for the HTTP interface and for `Upkeep`.
-
-    Everything is kept in `store`; `workers` stage; `clock` gives the time in Unix seconds.
-    """
+    """All that is done to sessions, for the HTTP interface and for `Upkeep`."""
 
     def __init__(
-        self,
-        store: Store,
-        workers: Workers,
-        settings: Settings,
-        metrics: Metrics,
-        clock: Callable[[], float] = time.time,
+        self, store: Store, workers: Workers, settings: Settings, metrics: Metrics
     ) -> None:
         self.store = store
         self._workers = workers
-        self.clock = clock
+        self.clock: Callable[[], float] = time.time  # Unix seconds
         self.changes = Changes(store)
         self.failing = Failing()
         self.erasing = Erasing(store)
@@ -70,12 +56,7 @@ class SessionService:
         metrics.waiting.set_function(lambda: len(self._under_way))
 
     async def open(
-        self,
-        owner: str,
-        *,
-        session_id: str | None = None,
-        start: float | None = None,
-        **details: Any,
+        self, owner: str, *, session_id: str = "", start: float | None = None, **details: Any
     ) -> SessionRecord:
         """Begin a session, or give the one that has this id.
 
@@ -90,14 +71,8 @@ class SessionService:
                 f"start={start:.10g} s is over a day ahead of the server's clock, {now:.10g} s; "
                 "give Unix time in seconds"
             )
-        record = SessionRecord(
-            id=session_id or secrets.token_urlsafe(16),
-            owner=owner,
-            created=now,
-            heard=now,
-            start=start,
-            **details,
-        )
+        opened = {"owner": owner, "created": now, "heard": now, "start": start}
+        record = SessionRecord(id=session_id or secrets.token_urlsafe(16), **opened, **details)
         if await self.store.open_session(record):
             self._metrics.opened.inc()
             return record
@@ -129,8 +104,9 @@ class SessionService:
         if message.span is None:
             raise DataError("no samples; give some of heart_rate, motion, steps")
         before = await self._current(session_id, message.span)
-        receipt = admit(before, message, now=self.clock())
-        kept, now = receipt.message, self.clock()
+        now = self.clock()
+        receipt = admit(before, message, now=now)
+        kept = receipt.message
         incoming = Incoming(
             message_id, kept.to_bytes(), message.digest, kept.span, now, receipt.counts
         )
@@ -162,7 +138,7 @@ class SessionService:
                 await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id) if record.n_epochs else []
-        kept = number_of(record, epochs[0]) if epochs else record.n_epochs
+        kept = records.number_of(record, epochs[0]) if epochs else record.n_epochs
         first = min(max(after, kept), kept + len(epochs))
         events = [event for epoch in epochs for event in epoch.pop("events", [])]
         result = await self.store.result(session_id) if record.closed else None
@@ -172,7 +148,7 @@ class SessionService:
             "first": first,
             "epochs": epochs[first - kept :],
             "events": events,
-            "statistics": describe_statistics(epochs, self._workers.models.live.scheme),
+            "statistics": records.describe_statistics(epochs, self._workers.models.live.scheme),
             "night": result or None,
             "problem": problem,
         }
@@ -196,7 +172,7 @@ class SessionService:
             for epoch in epochs:
                 for event in epoch.pop("events", []):
                     yield {"sleep": event}
-                after = number_of(record, epoch) + 1
+                after = records.number_of(record, epoch) + 1
                 yield {"number": after - 1, "epoch": epoch}
             if record.closed:
                 yield record

@@ -54,17 +54,15 @@ async def events(
     await service.nights.session(session)
     service.streams.check()
     first = after if last_event_id is None else last_event_id + 1
-    item = _events(service, request, session, first)
-    return StreamingResponse(item, media_type="text/event-stream")
+    return StreamingResponse(
+        _events(service, request, session, first), media_type="text/event-stream"
+    )
 
 
 async def _follow(
     service: Service, viewer: HTTPConnection, session_id: str, after: int
 ) -> AsyncIterator[dict[str, Any] | None]:
-    """Messages about a session, while whoever asked may see it: a token can be revoked meanwhile.
-
-    Raises `UnauthorizedError` once they may not.
-    """
+    """Messages about a session; `UnauthorizedError` once the viewer's token or link is revoked."""
     async for item in service.nights.follow(session_id, after=after):
         await service.access.authenticate(viewer)
         if isinstance(item, SessionRecord):
@@ -107,15 +105,10 @@ async def stream(socket: WebSocket, session_id: Id, after: After = 0) -> None:
         return
     await socket.accept()
     with service.streams.open():
-        await _converse(socket, service, session_id, after)
-
-
-async def _converse(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
-    """Listen and send until one side has had enough."""
-    async with asyncio.TaskGroup() as group:
-        sender = group.create_task(_send_all(socket, service, session_id, after))
-        await _listen(socket, service, session_id)
-        sender.cancel()
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(_send_all(socket, service, session_id, after))
+            await _listen(socket, service, session_id)
+            sender.cancel()
 
 
 async def _send_all(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
