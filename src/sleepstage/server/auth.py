@@ -55,7 +55,7 @@ class Authenticator:
             proxied = _proxied(connection)
             # A page elsewhere can lead a browser here by a name of its own, but not as localhost.
             local = _is_local(connection.headers.get("host"))
-            if local and not proxied and await self._is_open():
+            if self._loopback and local and not proxied and await self._is_open():
                 return _LOCAL
             why = f" for what comes through a proxy ({proxied})" if proxied else ""
             raise UnauthorizedError(
@@ -92,11 +92,10 @@ class Authenticator:
         return known
 
     async def _is_open(self) -> bool:
-        if not self._loopback:
-            return False
-        if "open" not in self._open:
-            self._open["open"] = not await self._store.guarded()
-        return bool(self._open["open"])
+        known: bool | None = self._open.get("open")
+        if known is None:
+            known = self._open["open"] = not await self._store.guarded()
+        return known
 
 
 def make_grant(

@@ -7,6 +7,7 @@ answer has headers of security and is measured; a fault is answered without deta
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _QUICK: Final = 1 << 14  # bytes that are read faster than a thread can be had for them
@@ -88,8 +90,10 @@ class Answers:
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             seconds = time.perf_counter() - began
-            # The route, never the path: addresses of sessions belong to people.
             self._metrics.requests.labels(scope["method"], route, str(status)).observe(seconds)
+            # The route, never the path: addresses of sessions belong to people.
+            shown = {"route": route, "method": scope["method"], "status": status}
+            _log.debug("request", extra={**shown, "milliseconds": round(seconds * 1000, 1)})
 
 
 class Guard:

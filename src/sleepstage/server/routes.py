@@ -171,25 +171,20 @@ async def push(session: Own, message_id: MessageId, request: Request, service: G
     return _json(receipt.answer, 200 if receipt.repeated else 201)
 
 
-async def _hypnogram(service: Service, session_id: str, after: int) -> Response:
-    night = await service.nights.hypnogram(session_id, after=after)
-    return _json({"session": schemas.describe_session(night.pop("record")), **night})
-
-
 @api.get("/sessions/{session_id}/hypnogram", response_model=schemas.HypnogramOut)
 async def show_hypnogram(session: Seen, service: Given, after: After = 0) -> Response:
     """Give the night so far: all epochs that follow from what was acknowledged.
 
     A session that goes on for days keeps its last two or three.
     """
-    return await _hypnogram(service, session, after)
+    return _json(await service.nights.hypnogram(session, after=after))
 
 
 @api.post("/sessions/{session_id}/close", response_model=schemas.HypnogramOut)
 async def close_session(session: Own, service: Given) -> Response:
     """End the night: its last epochs, and the whole night staged at once, with its statistics."""
     await service.nights.close(session)
-    return await _hypnogram(service, session, 0)
+    return _json(await service.nights.hypnogram(session))
 
 
 @api.post("/sessions/{session_id}/links", status_code=201, response_model=schemas.LinkOut)

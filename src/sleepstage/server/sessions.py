@@ -29,6 +29,7 @@ from sleepstage.server.message import Message
 from sleepstage.server.monitoring import Metrics
 from sleepstage.server.problems import OverError, UnknownSessionError
 from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
+from sleepstage.server.schemas import describe_session
 from sleepstage.server.settings import Settings
 from sleepstage.server.store import Store
 from sleepstage.server.workers import Workers
@@ -144,7 +145,7 @@ class SessionService:
         result = await self.store.result(session_id) if record.closed else None
         problem = (result or {}).pop("problem", None)
         return {
-            "record": record,
+            "session": describe_session(record),
             "first": first,
             "epochs": epochs[first - kept :],
             "events": events,
@@ -153,19 +154,16 @@ class SessionService:
             "problem": problem,
         }
 
-    async def follow(
-        self, session_id: str, *, after: int
-    ) -> AsyncIterator[SessionRecord | dict[str, Any] | None]:
-        """The session, then each ``epoch`` from ``number`` `after` on as it is emitted.
+    async def follow(self, session_id: str, *, after: int) -> AsyncIterator[dict[str, Any] | None]:
+        """The ``session``, then each ``epoch`` from ``number`` `after` on as it is emitted.
 
         What happened to the sleeper (``sleep``) comes just before the epoch that decided it: who is
-        cut off between them gets both when they go on from the epochs that they have.
-
-        Now and then None, as a sign of life. Ends with the session once more when the night is
-        over, or when the server stops.
+        cut off between them gets both when they go on from the epochs that they have. Now and then
+        None, as a sign of life. Ends with the session once more when the night is over, or when
+        the server stops.
         """
         record = await self.session(session_id)
-        yield record
+        yield {"session": describe_session(record)}
         while not self.changes.stopped:
             # Those that have come since are seen next time: their session has a start by then.
             epochs = await self.store.epochs(session_id, after=after) if record.n_epochs else []
@@ -175,7 +173,7 @@ class SessionService:
                 after = records.number_of(record, epoch) + 1
                 yield {"number": after - 1, "epoch": epoch}
             if record.closed:
-                yield record
+                yield {"session": describe_session(record)}
                 return
             await self.changes.wait(session_id, record.version, seconds=_LIFE_SECONDS)
             before, record = record, await self.session(session_id)
@@ -186,9 +184,7 @@ class SessionService:
         """End a night: emit its last epochs, and stage it as a whole. Again, it changes nothing.
 
         With `silent_since`, only if it was last heard before that time; it then opens again when
-        more samples come.
-
-        Raises `SnapshotMismatchError` if it was begun with another model, and
+        more samples come. Raises `SnapshotMismatchError` if it was begun with another model, and
         `UnknownSessionError` if there is no such session.
         """
         final = silent_since is None

@@ -17,7 +17,6 @@ from sleepstage.server import problems, schemas
 from sleepstage.server.message import Message, read_json
 from sleepstage.server.middleware import read_aside
 from sleepstage.server.problems import UnauthorizedError, UnknownSessionError
-from sleepstage.server.records import SessionRecord
 from sleepstage.server.routes import After, Given, Id, Seen, Service, only_owner, see
 
 if TYPE_CHECKING:
@@ -65,8 +64,6 @@ async def _follow(
     """Messages about a session; `UnauthorizedError` once the viewer's token or link is revoked."""
     async for item in service.nights.follow(session_id, after=after):
         await service.access.authenticate(viewer)
-        if isinstance(item, SessionRecord):
-            item = {"session": schemas.describe_session(item)}
         yield item
 
 

@@ -88,7 +88,7 @@ class Store(ABC):
 
     async def open_session(self, record: SessionRecord) -> bool:
         """Add a session; False if its id is taken, or the session gone that it is a night of."""
-        given = {"id": record.id, "watch": record.watch, "fields": _values(record, SESSION)}
+        given = {"id": record.id, "watch": record.watch, "fields": asdict(record)}
         return await self._change("open_session", **given)
 
     async def session(self, session_id: str) -> SessionRecord | None:
@@ -146,7 +146,7 @@ class Store(ABC):
             "commit",
             id=advance.record.id,
             expected=version,
-            fields=_values(advance.record, ADVANCED),
+            fields={name: getattr(advance.record, name) for name in ADVANCED},
             snapshot=advance.snapshot,
             used=advance.used,
             epochs=to_json([to_json(epoch) for epoch in advance.epochs]),
@@ -218,10 +218,6 @@ class Store(ABC):
     async def guarded(self) -> bool:
         """Whether there has ever been a token."""
         return bool(await self._rows("guarded"))
-
-
-def _values(record: SessionRecord, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in names}
 
 
 def to_json(value: Any) -> str:

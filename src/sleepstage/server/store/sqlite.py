@@ -36,21 +36,18 @@ _TABLES: Final = Path(__file__).with_name("tables.sql").read_text("utf-8")
 _VERSIONS: Final = re.split(r"-- Version \d+\n", _TABLES)
 
 
-def _read_steps() -> dict[str, list[str]]:
-    text = Template(Path(__file__).with_name("sqlite.sql").read_text("utf-8")).substitute(
-        session=", ".join(f"session.{name}" for name in SESSION),
-        session_names=", ".join(SESSION),
-        session_values=", ".join(f":{name}" for name in SESSION),
-        grant=", ".join(GRANT),
-        grant_values=", ".join(f":{name}" for name in GRANT),
-        advance=", ".join(f"{name} = :{name}" for name in ADVANCED),
-    )
-    _, *parts = re.split(r"^--: (\w+)\n", text, flags=re.MULTILINE)
-    named = zip(parts[::2], parts[1::2], strict=True)
-    return {name: [one.strip() for one in part.split(";")[:-1]] for name, part in named}
-
-
-_STEPS: Final = _read_steps()
+_SQL: Final = Template(Path(__file__).with_name("sqlite.sql").read_text("utf-8")).substitute(
+    session=", ".join(f"session.{name}" for name in SESSION),
+    session_names=", ".join(SESSION),
+    session_values=", ".join(f":{name}" for name in SESSION),
+    grant=", ".join(GRANT),
+    grant_values=", ".join(f":{name}" for name in GRANT),
+    advance=", ".join(f"{name} = :{name}" for name in ADVANCED),
+)
+_STEPS: Final = {
+    name: [statement.strip() for statement in part.split(";")]
+    for name, part in re.findall(r"^--: (\w+)\n(.*?);\s*(?=^--: |\Z)", _SQL, re.M | re.S)
+}
 
 
 class SqliteStore(Store):
