@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -37,9 +37,6 @@ from sleepstage.server.upkeep import Upkeep
 from sleepstage.server.workers import Workers
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.simulate.waking import Day
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +96,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
 
 
 def _add_operation(app: FastAPI) -> None:
+
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
         return Response("ok\n", media_type="text/plain")
@@ -149,7 +147,7 @@ class _Server(uvicorn.Server):
     def _service(self) -> Service | None:
         return getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002
         if self._service is not None:
             stop = self._service.nights.changes.stop
             asyncio.get_running_loop().call_soon_threadsafe(stop)

@@ -150,9 +150,8 @@ def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
     Raises `DataError` if some have acceleration and others summaries.
     """
     parts: dict[str, list[tuple[Any, Any]]] = {}
-    for body in bodies:
-        for name, times, values in _blocks(body):
-            parts.setdefault(name, []).append((times, values))
+    for name, times, values in chain.from_iterable(map(_blocks, bodies)):
+        parts.setdefault(name, []).append((times, values))
     if len({values.shape[1] for _, values in parts.get("motion", [])}) > 1:
         raise DataError("motion: acceleration and summaries are mixed; a session takes either")
     return {

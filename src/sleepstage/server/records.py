@@ -210,14 +210,10 @@ def describe_epochs(
         edges = [epoch.time, known]
         first, last = beats.n_before(edges)
         begin, end = moved.n_before(edges, window_ends=True)
-        described.append(
-            {
-                **epoch.to_dict(),
-                "heart_rate": _rounded(beats.values[first:last].mean()) if last > first else None,
-                "activity": _rounded(moved.values[begin:end, 0].sum()) if end > begin else None,
-                **({"events": decided} if decided else {}),
-            }
-        )
+        shown = epoch.to_dict()
+        shown["heart_rate"] = _rounded(beats.values[first:last].mean()) if last > first else None
+        shown["activity"] = _rounded(moved.values[begin:end, 0].sum()) if end > begin else None
+        described.append({**shown, "events": decided} if decided else shown)
     return described
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Header, Request, WebSocket
@@ -18,9 +18,6 @@ from sleepstage.server.message import Message, read_json
 from sleepstage.server.middleware import read_aside
 from sleepstage.server.problems import UnauthorizedError, UnknownSessionError
 from sleepstage.server.routes import After, Given, Id, Seen, Service, only_owner, see
-
-if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
 
 _NUMBER: Final = 8  # bytes that name a message, before its binary form
 _GOING_AWAY: Final = 1001  # WebSocket close code
@@ -59,7 +56,7 @@ async def events(
 
 
 async def _follow(
-    service: Service, viewer: HTTPConnection, session_id: str, after: int
+    service: Service, viewer: Request | WebSocket, session_id: str, after: int
 ) -> AsyncIterator[dict[str, Any] | None]:
     """Messages about a session; `UnauthorizedError` once the viewer's token or link is revoked."""
     async for item in service.nights.follow(session_id, after=after):
@@ -68,7 +65,7 @@ async def _follow(
 
 
 async def _events(
-    service: Service, viewer: HTTPConnection, session_id: str, after: int
+    service: Service, viewer: Request, session_id: str, after: int
 ) -> AsyncIterator[bytes]:
     with service.streams.open():
         try:

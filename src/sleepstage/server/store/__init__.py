@@ -15,7 +15,6 @@ import orjson
 from sleepstage.errors import StoreError
 from sleepstage.server.records import Advance, Backlog, Delivery, Grant, Incoming, SessionRecord
 
-_REDIS: Final = ("redis://", "rediss://", "unix://")
 SESSION: Final = tuple(one.name for one in fields(SessionRecord))
 GRANT: Final = tuple(one.name for one in fields(Grant))
 # Fields of a session that a step of work writes; `newest`, `heard` and `warnings` belong to the
@@ -34,7 +33,7 @@ async def open_store(address: str) -> Store:
     address is wrong, nobody answers, or the folder can't be written to.
     """
     # Each is imported where it is used: a server needs one of them.
-    if address.startswith(_REDIS):
+    if address.startswith(("redis://", "rediss://", "unix://")):
         from sleepstage.server.store.redis import RedisStore
 
         return await RedisStore.open(address)
