@@ -82,9 +82,10 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self._registry = registry
-        ours: dict[str, Any] = {"namespace": "sleepstage", "registry": registry}
-        counter, gauge = partial(Counter, **ours), partial(Gauge, **ours)
-        seconds = partial(Histogram, buckets=_BUCKETS, **ours)
+        prefix = "sleepstage"
+        counter = partial(Counter, namespace=prefix, registry=registry)
+        gauge = partial(Gauge, namespace=prefix, registry=registry)
+        seconds = partial(Histogram, namespace=prefix, buckets=_BUCKETS, registry=registry)
         self.requests = seconds(
             "request_seconds", "Time to answer a request", ["method", "route", "status"]
         )

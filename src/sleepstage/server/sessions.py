@@ -72,12 +72,14 @@ class SessionService:
                 f"start={start:.10g} s is over a day ahead of the server's clock, {now:.10g} s; "
                 "give Unix time in seconds"
             )
-        opened = {"owner": owner, "created": now, "heard": now, "start": start}
-        record = SessionRecord(id=session_id or secrets.token_urlsafe(16), **opened, **details)
+        session_id = session_id or secrets.token_urlsafe(16)
+        record = SessionRecord(
+            id=session_id, owner=owner, created=now, heard=now, start=start, **details
+        )
         if await self.store.open_session(record):
             self._metrics.opened.inc()
             return record
-        return await self.session(record.id)
+        return await self.session(session_id)
 
     async def session(self, session_id: str) -> SessionRecord:
         """Give a session as it is now. Raises `UnknownSessionError` if there is none."""
