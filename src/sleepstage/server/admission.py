@@ -104,7 +104,7 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
     in_time = message.between(-math.inf, now + AHEAD_SECONDS)
     in_night = in_time.between(-math.inf, end)
     kept = in_night.between(_beginning(record, in_night), math.inf)
-    if kept.span is None and in_night.n_samples < in_time.n_samples:
+    if not kept.n_samples and in_night.n_samples < in_time.n_samples:
         raise OverError(
             f"the session ended at {end:.10g} s, after a silence of {LONGEST_SILENCE // 3600:.0f} "
             f"h, before the newest sample, at {in_time.newest:.10g} s: open another session, or "
@@ -186,9 +186,9 @@ def _time_zone(seconds: float) -> float:
 def _warn_of_clock(receipt: Receipt, record: SessionRecord, now: float) -> None:
     """Compare the clocks, also as they were at first: samples that waited for hours began then."""
     message = receipt.message
-    if message.span is None or record.simulated or message.span[1] - message.span[0] > _LIVE:
-        return
     newest = message.newest
+    if not message.n_samples or record.simulated or newest - message.oldest > _LIVE:
+        return
     hours = _time_zone(now - newest)
     # Half hours are rare behind UTC, and would double the number of false alarms.
     begun = newest if record.start is None else record.start

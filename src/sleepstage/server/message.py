@@ -112,7 +112,7 @@ class Message:
 
     def between(self, start: float, end: float) -> Message:
         """Samples with ``start <= time < end``."""
-        if self.span is None or (start <= self.span[0] and self.span[1] < end):
+        if start <= self.oldest and self.newest < end:
             return self
         return Message(**{name: one.between(start, end) for name, one in self.signals.items()})
 
@@ -120,11 +120,6 @@ class Message:
     def digest(self) -> bytes:
         """The same for the same samples, whatever form and order they came in."""
         return hashlib.sha256(self.to_bytes()).digest()[:_DIGEST_BYTES]
-
-    @cached_property
-    def span(self) -> tuple[float, float] | None:
-        """Times of the oldest and the newest sample; None if there is none."""
-        return (self.oldest, self.newest) if self.signals else None
 
     @cached_property
     def oldest(self) -> float:
@@ -193,7 +188,6 @@ def _clean(name: str, pair: tuple[Any, Any]) -> Samples:
 
 
 def _columns(name: str, rows: Any) -> tuple[Any, Any]:
-    """Times and values of rows of numbers."""
     widths = [1 + width for width in _WIDTHS[name]]
     expected = f"{name}: expected an array of rows of {' or '.join(map(str, widths))} numbers"
     if not isinstance(rows, list):

@@ -104,15 +104,15 @@ class SessionService:
         if the night is over, or the session has had another message with this id;
         `UnknownSessionError` if there is no such session.
         """
-        if message.span is None:
+        if not message.n_samples:
             raise DataError("no samples; give some of heart_rate, motion, steps")
-        before = await self._current(session_id, message.span)
+        before = await self._current(session_id, message)
         now = self.clock()
         receipt = admit(before, message, now=now)
         kept = receipt.message
-        incoming = Incoming(
-            message_id, kept.to_bytes(), message.digest, kept.span, now, receipt.counts
-        )
+        span = (kept.oldest, kept.newest) if kept.n_samples else None
+        body, counts = kept.to_bytes(), receipt.counts
+        incoming = Incoming(message_id, body, message.digest, span, now, counts)
         delivery, found = await self.store.add_message(session_id, incoming)
         record = self._seen(session_id, found)
         self._metrics.messages.labels(delivery.value).inc()
@@ -127,11 +127,11 @@ class SessionService:
         for warning in warnings:
             self._metrics.warnings.labels(warning["kind"]).inc(warning["count"])
 
-    async def _current(self, session_id: str, span: tuple[float, float]) -> SessionRecord:
+    async def _current(self, session_id: str, message: Message) -> SessionRecord:
         """Give a session as it is now; read again only if samples do not just continue it."""
         known = await self.known(session_id)
         newest = math.inf if known.newest is None else known.newest
-        goes_on = newest <= span[0] and span[1] < newest + LONGEST_SILENCE
+        goes_on = newest <= message.oldest and message.newest < newest + LONGEST_SILENCE
         return known if goes_on else await self.session(session_id)
 
     async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
