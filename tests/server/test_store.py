@@ -25,8 +25,9 @@ from redis import Redis
 
 from sleepstage.errors import StoreError
 from sleepstage.server.records import Advance, Backlog, Delivery, Grant, Incoming, SessionRecord
-from sleepstage.server.store import Store, database, open_store
+from sleepstage.server.store import Store, open_store
 from sleepstage.server.store import redis as redis_store
+from sleepstage.server.store import sqlite as sqlite_store
 from sleepstage.server.store.sqlite import SqliteStore
 from tests.helpers.redis_server import RedisServer, redis_server
 
@@ -1324,7 +1325,7 @@ async def test_tables_of_others_are_refused(folder: Path) -> None:
 async def test_a_store_of_version_1_goes_on(folder: Path) -> None:
     folder.mkdir(parents=True)
     with closing(sqlite3.connect(folder / "sessions.sqlite")) as db:
-        db.executescript(database._VERSIONS[0] + "PRAGMA user_version = 1")
+        db.executescript(sqlite_store._VERSIONS[0] + "PRAGMA user_version = 1")
         db.execute(
             "INSERT INTO session VALUES (1, 'night', 'anna', '', 'api', 0, 1000, 5, 0, NULL, 0, "
             "35, 0, '{}', 0, 0, 20, 1000, NULL, NULL)"
@@ -1427,7 +1428,7 @@ async def test_a_full_disk_stores_nothing_until_there_is_room(folder: Path) -> N
 async def test_who_holds_the_file_too_long_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite_store, "_BUSY_SECONDS", 0.2)
     async with opened(str(folder)) as store:
         await store.open_session(NIGHT)
         with closing(sqlite3.connect(folder / "sessions.sqlite", isolation_level=None)) as db:
@@ -1447,7 +1448,7 @@ async def test_who_holds_the_file_too_long_is_named(
 async def test_a_file_that_others_hold_is_waited_for_when_it_is_opened(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_store, "_BUSY_SECONDS", 0.1)
     folder.mkdir(parents=True)
     path = folder / "sessions.sqlite"
     with (
@@ -1460,8 +1461,8 @@ async def test_a_file_that_others_hold_is_waited_for_when_it_is_opened(
         ):
             await open_store(str(folder))
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            database._log_ahead(db)
-        opening = asyncio.create_task(asyncio.to_thread(database._log_ahead, db))
+            sqlite_store._log_ahead(db)
+        opening = asyncio.create_task(asyncio.to_thread(sqlite_store._log_ahead, db))
         await asyncio.sleep(0.03)
         holder.execute("COMMIT")
         await opening
@@ -1501,14 +1502,14 @@ async def test_nothing_is_looked_for_in_a_whole_table(
 def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """All that SQLite is told from now on."""
     said: list[str] = []
-    connect = database._connect
+    connect = sqlite_store._connect
 
     def traced(path: Path) -> sqlite3.Connection:
         db = connect(path)
         db.set_trace_callback(said.append)
         return db
 
-    monkeypatch.setattr(database, "_connect", traced)
+    monkeypatch.setattr(sqlite_store, "_connect", traced)
     return said
 
 

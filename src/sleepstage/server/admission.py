@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 
 from sleepstage.core.recording import LONGEST_NIGHT
-from sleepstage.core.samples import Samples
 from sleepstage.core.signals import is_plausible
 from sleepstage.engine.session import AHEAD_SECONDS, LONGEST_SILENCE
 from sleepstage.errors import DataError
@@ -58,12 +57,10 @@ _WARNINGS: Final = {
 class Receipt:
     """What a session keeps of a message."""
 
-    message: Message
-    """Samples to store; they may be none."""
+    message: Message  # of the samples that are stored; they may be none
+    # About samples that are dropped or will not count: kind, number of samples, and in words.
     warnings: list[dict[str, Any]] = field(default_factory=list)
-    """About samples that are dropped or will not count: kind, number of samples, and in words."""
-    repeated: bool = False
-    """It had come before: nothing was changed."""
+    repeated: bool = False  # it had come before: nothing was changed
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -78,16 +75,15 @@ class Receipt:
     def warn(self, kind: str, count: int, fact: str = "") -> None:
         """Add a warning, if it is about any samples."""
         if count:
-            self.warnings.append(_described(kind, count, fact))
+            self.warnings.append(_describe(kind, count, fact))
 
 
 def describe_warnings(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """Put the warnings of all messages into words; a kind that is not known is left out."""
-    return [_described(kind, counts[kind]) for kind in _WARNINGS if kind in counts]
+    return [_describe(kind, counts[kind]) for kind in _WARNINGS if kind in counts]
 
 
-def _described(kind: str, count: int, fact: str = "") -> dict[str, Any]:
-    """Put a warning into words."""
+def _describe(kind: str, count: int, fact: str = "") -> dict[str, Any]:
     detail = _WARNINGS[kind].format("1 sample" if count == 1 else f"{count} samples")
     return {"kind": kind, "count": count, "detail": f"{detail} ({fact})" if fact else detail}
 
@@ -102,28 +98,25 @@ def admit(record: SessionRecord, message: Message, *, now: float) -> Receipt:
         raise OverError(f"this night was found in session {record.watch}: push samples there")
     _check_motion(record, message)
     if is_ahead(message, now):
-        raise DataError(_all_ahead(message, now))
+        raise DataError(_all_ahead(message.newest, now))
     reached = max((one for one in (record.start, record.newest) if one is not None), default=None)
     end = math.inf if reached is None else reached + LONGEST_SILENCE
     in_time = message.between(-math.inf, now + AHEAD_SECONDS)
     in_night = in_time.between(-math.inf, end)
     kept = in_night.between(_beginning(record, in_night), math.inf)
-    if kept.span is None and in_night.n_samples < in_time.n_samples:
+    if not kept.n_samples and in_night.n_samples < in_time.n_samples:
         raise OverError(
             f"the session ended at {end:.10g} s, after a silence of {LONGEST_SILENCE // 3600:.0f} "
             f"h, before the newest sample, at {in_time.newest:.10g} s: open another session, or "
             "give times in seconds"
         )
     receipt = Receipt(kept)
-    receipt.warn(
-        "stale", in_night.n_samples - kept.n_samples, f"the oldest is at {message.oldest:.10g} s"
-    )
-    receipt.warn(
-        "ahead",
-        message.n_samples - in_time.n_samples,
-        f"the newest is at {message.newest:.10g} s, the server's clock at {now:.10g} s",
-    )
-    receipt.warn("after_end", in_time.n_samples - in_night.n_samples, f"it ended at {end:.10g} s")
+    n_given, n_in_time, n_in_night = message.n_samples, in_time.n_samples, in_night.n_samples
+    oldest = f"the oldest is at {message.oldest:.10g} s"
+    receipt.warn("stale", n_in_night - kept.n_samples, oldest)
+    newest = f"the newest is at {message.newest:.10g} s, the server's clock at {now:.10g} s"
+    receipt.warn("ahead", n_given - n_in_time, newest)
+    receipt.warn("after_end", n_in_time - n_in_night, f"it ended at {end:.10g} s")
     _warn_of_clock(receipt, record, now)
     _warn_of_values(receipt, message, record)
     return receipt
@@ -139,8 +132,7 @@ def confirm(
 ) -> Receipt:
     """Give the receipt of a message as it was delivered to the store.
 
-    Raises `OverError` if the night is over, or the session has had another message with this
-    id.
+    Raises `OverError` if the night is over, or another message has had this id.
     """
     if delivery is Delivery.REPEATED:
         return Receipt(receipt.message, repeated=True)
@@ -174,13 +166,13 @@ def _beginning(record: SessionRecord, message: Message) -> float:
     return max(newest - LONGEST_NIGHT - _HISTORY, _EARLIEST)
 
 
-def _all_ahead(message: Message, now: float) -> str:
-    ahead = message.newest - now
+def _all_ahead(newest: float, now: float) -> str:
+    ahead = newest - now
     hours = _time_zone(ahead)
     hint = f"; {hours:g} h: is it local time? Send it in UTC" if hours else ""
     return (
-        f"no sample can count: the newest, at {message.newest:.10g} s, is {ahead:.0f} s ahead of "
-        f"the server's clock; set the clock, and give Unix time in seconds{hint}"
+        f"no sample can count: the newest, at {newest:.10g} s, is {ahead:.0f} s ahead of the "
+        f"server's clock; set the clock, and give Unix time in seconds{hint}"
     )
 
 
@@ -194,9 +186,9 @@ def _time_zone(seconds: float) -> float:
 def _warn_of_clock(receipt: Receipt, record: SessionRecord, now: float) -> None:
     """Compare the clocks, also as they were at first: samples that waited for hours began then."""
     message = receipt.message
-    if message.span is None or record.simulated or message.span[1] - message.span[0] > _LIVE:
-        return
     newest = message.newest
+    if not message.n_samples or record.simulated or newest - message.oldest > _LIVE:
+        return
     hours = _time_zone(now - newest)
     # Half hours are rare behind UTC, and would double the number of false alarms.
     begun = newest if record.start is None else record.start
@@ -208,8 +200,12 @@ def _warn_of_clock(receipt: Receipt, record: SessionRecord, now: float) -> None:
 def _warn_of_values(receipt: Receipt, given: Message, record: SessionRecord) -> None:
     """Warn of samples that are stored, and will not count."""
     message = receipt.message
+    raw = message.motion.values.shape[1] != 4
     mark = -math.inf if record.watermark is None else record.watermark
-    n_late = {name: _n_late(name, samples, mark) for name, samples in message.signals.items()}
+    n_late = {
+        name: int(samples.n_before(mark, window_ends=name == "motion" and not raw))
+        for name, samples in message.signals.items()
+    }
     late = sum(n_late.values())
     fact = f"all before {mark:.10g} s are late; the oldest is at {message.oldest:.10g} s"
     receipt.warn("late", late, fact)
@@ -220,15 +216,9 @@ def _warn_of_values(receipt: Receipt, given: Message, record: SessionRecord) -> 
     receipt.warn("heart_rate_hertz", hertz)
     receipt.warn("heart_rate_implausible", strange - hertz)
     times = message.motion.times
-    raw = message.motion.values.shape[1] != 4
     # Looked at first, as it costs less: a median is at most some twice the mean.
     sparse = raw and len(times) >= _TELLING and times[-1] - times[0] > _SPARSE / 3 * len(times)
     if sparse and np.median(np.diff(times)) > _SPARSE:
         receipt.warn("time_unit", len(times))
     if message.n_samples == late + strange:
         receipt.warn("unusable", given.n_samples)
-
-
-def _n_late(name: str, samples: Samples, mark: float) -> int:
-    summaries = name == "motion" and samples.values.shape[1] == 4
-    return int(samples.n_before(mark, window_ends=summaries))

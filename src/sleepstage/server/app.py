@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -37,9 +37,6 @@ from sleepstage.server.upkeep import Upkeep
 from sleepstage.server.workers import Workers
 from sleepstage.simulate.nights import simulate_night
 from sleepstage.simulate.waking import Day
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _log = logging.getLogger(__name__)
 
@@ -99,14 +96,13 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
 
 
 def _add_operation(app: FastAPI) -> None:
+
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
-        """Whether the server is alive."""
         return Response("ok\n", media_type="text/plain")
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(service: Given) -> Response:
-        """Whether it can take messages now."""
         if service.nights.changes.stopped:
             raise HTTPException(503, "the server is about to stop")
         service.requests.check()
@@ -115,10 +111,8 @@ def _add_operation(app: FastAPI) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics(request: Request, visitor: Owner) -> Response:  # noqa: ARG001
-        """Numbers for Prometheus, with a token where one is needed; a link does not do."""
-        return Response(
-            request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        text = request.app.state.metrics.text()
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_page(app: FastAPI) -> None:
@@ -153,7 +147,7 @@ class _Server(uvicorn.Server):
     def _service(self) -> Service | None:
         return getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002
         if self._service is not None:
             stop = self._service.nights.changes.stop
             asyncio.get_running_loop().call_soon_threadsafe(stop)
@@ -204,10 +198,9 @@ def serve(settings: Settings) -> None:
 
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = settings.host, settings.port
     try:
-        listening = socket.create_server(
-            (settings.host, settings.port), family=family, backlog=2048
-        )
+        listening = socket.create_server(address, family=family, backlog=2048)
     except OSError as error:
         raise DataError(
             f"{settings.host}:{settings.port}: can't listen there ({error.strerror}); choose "

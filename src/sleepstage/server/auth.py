@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -19,11 +20,9 @@ from sleepstage.server.store import Store
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
+# So long a server goes by what it has read: a revoked token works that long at most.
 _TRUST_SECONDS: Final = 5.0
-"""So long a server goes by what it has read: a revoked token works that long at most."""
-
-_LOCAL: Final = Grant(id="", digest="", owner="local", created=0.0)
-"""Of whoever needs no token."""
+_LOCAL: Final = Grant(id="", digest="", owner="local", created=0.0)  # of who needs no token
 _SECRET_BYTES: Final = 32
 _LONGEST_SECRET: Final = 200
 _LONGEST_OWNER: Final = 100
@@ -36,30 +35,27 @@ class Authenticator:
     """Authenticates requests by the secrets that they carry, of which `store` has the grants.
 
     With `loopback`, only this machine can reach the server: as long as there has never been a
-    token, whoever comes without a proxy is let in. `clock` gives the time in Unix seconds.
+    token, whoever comes without a proxy is let in.
     """
 
-    def __init__(
-        self, store: Store, *, loopback: bool, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, store: Store, *, loopback: bool) -> None:
         self._store = store
         self._loopback = loopback
-        self._clock = clock
+        self._clock: Callable[[], float] = time.time  # Unix seconds
         self._grants: TTLCache[str, Grant] = TTLCache(100_000, _TRUST_SECONDS)
         self._open: TTLCache[str, bool] = TTLCache(1, _TRUST_SECONDS)
 
     async def authenticate(self, connection: HTTPConnection) -> Grant:
         """Authenticate whoever asks, by the headers of a request or a WebSocket.
 
-        Raises `UnauthorizedError` if nobody is known by this secret, or it is expired, or
-        there is none but one is needed.
+        Raises `UnauthorizedError` if a secret is unknown or expired, or needed and not there.
         """
         authorization = connection.headers.get("authorization")
         if authorization is None:
             proxied = _proxied(connection)
             # A page elsewhere can lead a browser here by a name of its own, but not as localhost.
             local = _is_local(connection.headers.get("host"))
-            if local and not proxied and await self._is_open():
+            if self._loopback and local and not proxied and await self._is_open():
                 return _LOCAL
             why = f" for what comes through a proxy ({proxied})" if proxied else ""
             raise UnauthorizedError(
@@ -79,9 +75,8 @@ class Authenticator:
         """
         await self._store.add_grant(link)
         # Revoked from now on, the token takes the link along; what came before is seen here.
-        if link.token is not None and all(
-            token.id != link.token for token in await self._store.grants()
-        ):
+        known = {None, *(token.id for token in await self._store.grants())}
+        if link.token not in known:
             await self._store.remove_grant(link.id)
             raise UnauthorizedError(_UNKNOWN)
 
@@ -97,11 +92,10 @@ class Authenticator:
         return known
 
     async def _is_open(self) -> bool:
-        if not self._loopback:
-            return False
-        if "open" not in self._open:
-            self._open["open"] = not await self._store.guarded()
-        return bool(self._open["open"])
+        known: bool | None = self._open.get("open")
+        if known is None:
+            known = self._open["open"] = not await self._store.guarded()
+        return known
 
 
 def make_grant(
@@ -156,5 +150,4 @@ def _proxied(connection: HTTPConnection) -> str | None:
 
 
 def _is_local(host: str | None) -> bool:
-    name = (host or "").rsplit(":", 1)[0] if not (host or "").endswith("]") else (host or "")
-    return is_loopback(name.strip("[]"))
+    return is_loopback(re.sub(r":\d*$", "", host or "").strip("[]"))

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from cachetools import LRUCache
@@ -50,13 +51,12 @@ class Changes:
         watchers = self._watchers.setdefault(session_id, {})
         watchers[changed] = version
         try:
-            async with asyncio.timeout(seconds):
-                await changed.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await changed.wait()
         finally:
             del watchers[changed]
-            if not watchers and self._watchers.get(session_id) is watchers:
+            if not watchers:
                 del self._watchers[session_id]
 
     def notify(self, session_id: str) -> None:
@@ -90,10 +90,7 @@ class Changes:
 
 
 class Failing:
-    """Remembers which sessions failed; in memory, as another server may succeed.
-
-    `clock` gives monotonic seconds.
-    """
+    """Remembers which sessions failed; in memory, as another server may succeed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -133,11 +130,8 @@ class Failing:
         self._next_report = self._clock() + _REPORT_SECONDS
         kinds = ", ".join(f"{name}: {count}" for name, count in self._unreported.items())
         self._unreported.clear()
-        _log.warning(
-            "work on %d sessions fails (%s); each is tried again within an hour",
-            len(self._rests),
-            kinds,
-        )
+        msg = "work on %d sessions fails (%s); each is tried again within an hour"
+        _log.warning(msg, len(self._rests), kinds)
 
 
 class Erasing:
@@ -147,13 +141,14 @@ class Erasing:
         self._store = store
         self._asked: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self._ended = -_ERASE_PAUSE
         self._logged = ""
 
     def ask(self) -> asyncio.Task[None]:
         """Have all erased that was deleted up to now."""
         if self._asked is None:
-            self._asked = asyncio.create_task(self._erase(self._running))
+            self._asked = asyncio.create_task(self._erase())
         return self._asked
 
     async def wait(self) -> None:
@@ -167,17 +162,16 @@ class Erasing:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _erase(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        await asyncio.sleep(self._ended + _ERASE_PAUSE - time.monotonic())
-        # What is deleted from now on may not be erased by this.
-        self._running, self._asked = self._asked, None
-        seconds = _FIRST_RETRY
-        while not await self._is_erased():
-            await asyncio.sleep(seconds)
-            seconds = min(2 * seconds, _LAST_RETRY)
-        self._ended = time.monotonic()
+    async def _erase(self) -> None:
+        async with self._turn:
+            await asyncio.sleep(self._ended + _ERASE_PAUSE - time.monotonic())
+            # What is deleted from now on may not be erased by this.
+            self._running, self._asked = self._asked, None
+            seconds = _FIRST_RETRY
+            while not await self._is_erased():
+                await asyncio.sleep(seconds)
+                seconds = min(2 * seconds, _LAST_RETRY)
+            self._ended = time.monotonic()
 
     async def _is_erased(self) -> bool:
         try:

@@ -41,14 +41,13 @@ class TooManyError(DataError):
 class Message:
     """Samples of any signals, each sorted by time."""
 
-    heart_rate: Samples = field(default_factory=Samples.empty)
-    """Beats per minute."""
+    heart_rate: Samples = field(default_factory=Samples.empty)  # beats per minute
+    # Acceleration in g, of shape (n, 3), or 15 s summaries at the end of their windows, (n, 4).
     motion: Samples = field(default_factory=lambda: Samples.empty(len(MOTION_COLUMNS)))
-    """Acceleration in g, of shape (n, 3), or 15 s summaries at the end of their windows, (n, 4)."""
+    # Steps since the sample before, at the time when they were known.
     steps: Samples = field(default_factory=Samples.empty)
-    """Steps since the sample before, at the time when they were known."""
+    # Steps since the recording began, as a pedometer counts them.
     step_counts: Samples = field(default_factory=Samples.empty)
-    """Steps since the recording began, as a pedometer counts them."""
 
     @classmethod
     def clean(cls, **given: tuple[Any, Any]) -> Message:
@@ -62,16 +61,16 @@ class Message:
 
     @classmethod
     def from_json(cls, body: bytes, limit: float = math.inf) -> Message:
+        """Read the JSON of what `from_object` takes."""
+        return cls.from_object(read_json(body), limit)
+
+    @classmethod
+    def from_object(cls, content: Any, limit: float = math.inf) -> Message:
         """Read ``{"heart_rate": [[time, bpm], ...], "motion": [[time, x, y, z], ...], ...}``.
 
         Raises `DataError`, which names the signal and the sample, if it is no such object, and
         `TooManyError` if it has more samples than `limit`.
         """
-        return cls.from_object(read_json(body), limit)
-
-    @classmethod
-    def from_object(cls, content: Any, limit: float = math.inf) -> Message:
-        """Do the same from what was in the JSON."""
         if not isinstance(content, dict) or not set(content) <= set(_JSON_SIGNALS):
             msg = f"expected an object with some of {', '.join(_JSON_SIGNALS)}"
             if isinstance(content, dict):
@@ -108,12 +107,12 @@ class Message:
     @cached_property
     def signals(self) -> dict[str, Samples]:
         """Samples of each signal that is there, by name."""
-        named = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: samples for name, samples in named.items() if len(samples)}
+        named = ((one.name, getattr(self, one.name)) for one in fields(self))
+        return {name: samples for name, samples in named if len(samples)}
 
     def between(self, start: float, end: float) -> Message:
         """Samples with ``start <= time < end``."""
-        if self.span is None or (start <= self.span[0] and self.span[1] < end):
+        if start <= self.oldest and self.newest < end:
             return self
         return Message(**{name: one.between(start, end) for name, one in self.signals.items()})
 
@@ -121,11 +120,6 @@ class Message:
     def digest(self) -> bytes:
         """The same for the same samples, whatever form and order they came in."""
         return hashlib.sha256(self.to_bytes()).digest()[:_DIGEST_BYTES]
-
-    @cached_property
-    def span(self) -> tuple[float, float] | None:
-        """Times of the oldest and the newest sample; None if there is none."""
-        return (self.oldest, self.newest) if self.signals else None
 
     @cached_property
     def oldest(self) -> float:
@@ -151,15 +145,20 @@ def join(bodies: Iterable[bytes]) -> dict[str, tuple[Any, Any]]:
     Raises `DataError` if some have acceleration and others summaries.
     """
     parts: dict[str, list[tuple[Any, Any]]] = {}
-    for body in bodies:
-        for name, times, values in _blocks(body):
-            parts.setdefault(name, []).append((times, values))
+    for name, times, values in chain.from_iterable(map(_blocks, bodies)):
+        parts.setdefault(name, []).append((times, values))
     if len({values.shape[1] for _, values in parts.get("motion", [])}) > 1:
         raise DataError("motion: acceleration and summaries are mixed; a session takes either")
     return {
         name: (np.concatenate([one for one, _ in pairs]), np.concatenate([two for _, two in pairs]))
         for name, pairs in parts.items()
     }
+
+
+def newest_in(body: bytes) -> float:
+    """Time of the newest sample in a stored message; minus infinity if there is none."""
+    newest = (float(times.max()) for _, times, _ in _blocks(body) if len(times))
+    return max(newest, default=-math.inf)
 
 
 def read_json(body: bytes) -> Any:
@@ -171,7 +170,7 @@ def read_json(body: bytes) -> Any:
 
 
 def check_count(count: int, limit: float) -> None:
-    """Refuse too many samples. Raises `TooManyError` if there are more than `limit`."""
+    """Raise `TooManyError` if there are more samples than `limit`."""
     if count > limit:
         raise TooManyError(f"{count} samples; a message has at most {limit:.0f}: divide it")
 
@@ -189,16 +188,15 @@ def _clean(name: str, pair: tuple[Any, Any]) -> Samples:
 
 
 def _columns(name: str, rows: Any) -> tuple[Any, Any]:
-    """Times and values of rows of numbers."""
     widths = [1 + width for width in _WIDTHS[name]]
     expected = f"{name}: expected an array of rows of {' or '.join(map(str, widths))} numbers"
     if not isinstance(rows, list):
         raise DataError(expected)
-    width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
-    if rows and width not in widths:
-        raise DataError(f"{expected}, time first; got {str(rows[0])[:60]}")
     if not rows:
         return [], []
+    width = len(rows[0]) if isinstance(rows[0], list) else 0
+    if width not in widths:
+        raise DataError(f"{expected}, time first; got {str(rows[0])[:60]}")
     if not _are_rows(rows, width):
         number = next(at for at, row in enumerate(rows) if not _are_rows([row], width))
         raise DataError(f"{expected}, all alike; row {number} is {str(rows[number])[:60]}")

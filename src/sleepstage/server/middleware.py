@@ -48,8 +48,7 @@ SECURITY_HEADERS: Final = {
 }
 """Where a route has not set them itself."""
 
-_READING: Final = ("GET", "HEAD", "OPTIONS")
-"""Methods that change nothing."""
+_READING: Final = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 
 
 class Answers:
@@ -123,15 +122,12 @@ class Guard:
         else:
             access = scope["app"].state.service.access
             scope["visitor"] = await access.authenticate(HTTPConnection(scope))
-            self._check_length(headers.get("content-length", "0"))
+            length = headers.get("content-length", "0")
+            if not length.isdecimal() or int(length) > self._settings.max_body:
+                raise _too_large(self._settings.max_body)
             self._slots.check()
             with self._slots.open():
                 await self._app(scope, self._limited(receive), send)
-
-    def _check_length(self, length: str) -> None:
-        limit = self._settings.max_body
-        if not length.isdecimal() or int(length) > limit:
-            raise _too_large(limit)
 
     def _limited(self, receive: Receive) -> Receive:
         limit, within = self._settings.max_body, self._settings.slow_seconds
@@ -190,7 +186,7 @@ class Slots:
         self.n_open = 0
 
     def check(self) -> None:
-        """Refuse if there are as many as allowed. Raises `HTTPException` if so."""
+        """Raise `HTTPException` if there are as many as allowed."""
         if self.n_open >= self._limit:
             msg = f"{self.n_open} {self._what}, as many as the server takes; try again"
             raise HTTPException(503, msg)
@@ -213,9 +209,9 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     """
     body = await request.body()
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding in {"", "identity"}:
+    if encoding in ("", "identity"):
         return body
-    if encoding not in {"gzip", "x-gzip"}:
+    if encoding not in ("gzip", "x-gzip"):
         msg = f"Content-Encoding: {encoding[:40]} is not known here; use gzip, or none"
         raise HTTPException(415, msg, {"Accept-Encoding": "gzip"})
     return await asyncio.to_thread(_unpack, body, settings.max_body)

@@ -82,27 +82,21 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self._registry = registry
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry)
-        seconds = partial(Histogram, buckets=_BUCKETS, registry=registry)
+        prefix = "sleepstage"
+        counter = partial(Counter, namespace=prefix, registry=registry)
+        gauge = partial(Gauge, namespace=prefix, registry=registry)
+        seconds = partial(Histogram, namespace=prefix, buckets=_BUCKETS, registry=registry)
         self.requests = seconds(
-            "sleepstage_request_seconds", "Time to answer a request", ["method", "route", "status"]
+            "request_seconds", "Time to answer a request", ["method", "route", "status"]
         )
-        self.messages = counter(
-            "sleepstage_messages", "Messages, by what became of them", ["delivery"]
-        )
-        self.warnings = counter(
-            "sleepstage_warnings",
-            "Samples that senders were warned about, by kind of warning",
-            ["kind"],
-        )
-        self.opened = counter("sleepstage_sessions_opened", "Sessions opened")
-        self.epochs = counter("sleepstage_epochs", "Epochs emitted")
-        self.work = seconds(
-            "sleepstage_work_seconds", "Time of a step of work, with its turn to wait"
-        )
-        self.waiting = gauge("sleepstage_sessions_waiting", "Sessions whose work is under way")
-        self.streams = gauge("sleepstage_streams", "Viewers and sockets that are connected")
+        self.messages = counter("messages", "Messages, by what became of them", ["delivery"])
+        what = "Samples that senders were warned about, by kind of warning"
+        self.warnings = counter("warnings", what, ["kind"])
+        self.opened = counter("sessions_opened", "Sessions opened")
+        self.epochs = counter("epochs", "Epochs emitted")
+        self.work = seconds("work_seconds", "Time of a step of work, with its turn to wait")
+        self.waiting = gauge("sessions_waiting", "Sessions whose work is under way")
+        self.streams = gauge("streams", "Viewers and sockets that are connected")
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

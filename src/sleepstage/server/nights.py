@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, Final
 
 from sleepstage.core.hypnogram import Epoch
@@ -14,14 +15,9 @@ from sleepstage.core.periods import PERIOD_OVER, SleepPeriod, sleep_periods
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.engine.stager import Stager
 from sleepstage.errors import SleepstageError, SnapshotMismatchError
-from sleepstage.server.message import join
-from sleepstage.server.records import (
-    Advance,
-    Backlog,
-    SessionRecord,
-    describe_statistics,
-    read_epochs,
-)
+from sleepstage.server import records
+from sleepstage.server.message import join, newest_in
+from sleepstage.server.records import Advance, Backlog, Bodies, Epochs, SessionRecord
 from sleepstage.stages import EPOCH_SECONDS
 
 _BEFORE: Final = 2 * 3600.0  # s before sleep that the model for nights reads as well
@@ -32,10 +28,7 @@ _MAY_PASS: Final = (MemoryError, OSError, SnapshotMismatchError)
 
 
 def divide(
-    stager: Stager,
-    backlog: Backlog,
-    epochs: Sequence[Mapping[str, Any]],
-    samples: Sequence[bytes],
+    stager: Stager, backlog: Backlog, epochs: Epochs, samples: Bodies
 ) -> tuple[list[Advance], Advance]:
     """Make nights of the sleep that is over; drop what is older than two days.
 
@@ -44,16 +37,12 @@ def divide(
     """
     record = backlog.record
     known = -math.inf if record.kept is None else record.kept
-    periods = [
-        one
-        for one in sleep_periods(read_epochs(epochs, stager.scheme, epochs[0]["time"]))
-        if known < one.end <= record.time - PERIOD_OVER
-    ]
+    hypnogram = records.read_epochs(epochs, stager.scheme, epochs[0]["time"])
+    over = record.time - PERIOD_OVER
+    periods = [one for one in sleep_periods(hypnogram) if known < one.end <= over]
     nights = [_night(stager, record, one, epochs, samples) for one in periods]
     since = record.time - _KEPT
-    dropped = 0
-    while dropped < len(samples) and _newest(samples[dropped]) < since:
-        dropped += 1
+    dropped = sum(1 for _ in takewhile(lambda body: newest_in(body) < since, samples))
     after = replace(
         record,
         kept=max((one.end for one in periods), default=record.kept),
@@ -67,11 +56,7 @@ def divide(
 
 
 def _night(
-    stager: Stager,
-    record: SessionRecord,
-    period: SleepPeriod,
-    epochs: Sequence[Mapping[str, Any]],
-    samples: Sequence[bytes],
+    stager: Stager, record: SessionRecord, period: SleepPeriod, epochs: Epochs, samples: Bodies
 ) -> Advance:
     own = [one for one in epochs if period.start <= one["time"] < period.end]
     name = f"{record.id} {period.start:.0f}"
@@ -94,17 +79,8 @@ def _night(
     return Advance(night, None, used=-1, epochs=own, result=result)
 
 
-def _newest(body: bytes) -> float:
-    return max(float(times.max()) for times, _ in join([body]).values() if len(times))
-
-
 def read_whole(
-    stager: Stager,
-    record: SessionRecord,
-    samples: Sequence[bytes],
-    period: SleepPeriod,
-    *,
-    before: float = 0.0,
+    stager: Stager, record: SessionRecord, samples: Bodies, period: SleepPeriod, before: float = 0.0
 ) -> dict[str, Any]:
     """Stage a part of a session at once, with some seconds `before` it, of which nothing is given.
 
@@ -116,12 +92,13 @@ def read_whole(
         if period.end > period.start:
             epochs = _staged(stager, record, samples, period.start - before, period.end)
         shown = [one.to_dict() for one in epochs if one.time >= period.start]
-        return {"epochs": shown, "statistics": describe_statistics(shown, stager.scheme)}
+        statistics = records.describe_statistics(shown, stager.scheme)
+        return {"epochs": shown, "statistics": statistics}
     return {"problem": problems[0]}
 
 
 def _staged(
-    stager: Stager, record: SessionRecord, samples: Sequence[bytes], start: float, end: float
+    stager: Stager, record: SessionRecord, samples: Bodies, start: float, end: float
 ) -> list[Epoch]:
     signals: dict[str, Any] = join(samples)
     signals |= {"subject": record.label, "simulated": record.simulated}

@@ -56,16 +56,13 @@ _HEADERS: Final = {
 def describe(error: SleepstageError | HTTPException) -> dict[str, Any]:
     """Problem details of an error."""
     if isinstance(error, HTTPException):
-        return _details(error.status_code, error.detail)
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-    detail = "there is no such session" if status == 404 else str(error)
+        status, detail = error.status_code, error.detail
+    else:
+        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+        detail = "there is no such session" if status == 404 else str(error)
     if isinstance(error, StoreError):  # it names a path or an address
         _log.error("%s", error)
         detail = "the store does not answer, or takes nothing now; try again"
-    return _details(status, detail)
-
-
-def _details(status: int, detail: str) -> dict[str, Any]:
     title = HTTPStatus(status).phrase
     return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
@@ -73,14 +70,14 @@ def _details(status: int, detail: str) -> dict[str, Any]:
 def answer(error: SleepstageError | HTTPException) -> Response:
     """Answer with problem details of an error."""
     details = describe(error)
-    return problem(details["status"], details["detail"], getattr(error, "headers", None))
+    status = details["status"]
+    headers = {**(getattr(error, "headers", None) or {}), **_HEADERS.get(status, {})}
+    return Response(orjson.dumps(details), status, headers, "application/problem+json")
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with problem details."""
-    named = {**(headers or {}), **_HEADERS.get(status, {})}
-    content = orjson.dumps(_details(status, detail))
-    return Response(content, status, named, "application/problem+json")
+    return answer(HTTPException(status, detail, headers))
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sleepstage.server.middleware import SECURITY_HEADERS
@@ -45,6 +41,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._settings = settings
         self._refusal = 400, "this is not a valid HTTP/1.1 request"
+        most = f"at most {settings.max_header} bytes, as has what surrounds a body"
+        self._too_large = 431, f"the request line and headers have {most}"
         self._in_headers = self._in_body = self._complete = False
         self._n_raw = 0  # bytes of a message that has not ended yet
         self._timer: asyncio.TimerHandle | None = None
@@ -54,7 +52,7 @@ class HttpProtocol(HttpToolsProtocol):
         if len(self.connections) > self._settings.max_connections:
             self._refuse(503, "too many connections are open; try again")
         else:
-            self._watch(self._settings.header_seconds, self._expect_body)
+            self._timer = self.loop.call_later(self._settings.header_seconds, self._expect_body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
@@ -72,11 +70,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._n_raw += len(data)
         limits = self._settings
         if not self._in_body and self._n_raw > limits.max_header:
-            self._refuse(431, _too_large(limits.max_header))
+            self._refuse(*self._too_large)
         elif self._n_raw > limits.max_header + 2 * limits.max_body:  # endless chunk extensions
             self._refuse(413, f"a body has at most {limits.max_body} bytes")
         elif self._timer is None and (self._n_raw or self._in_headers or self._in_body):
-            self._watch(self._settings.header_seconds, self._expect_body)
+            self._timer = self.loop.call_later(self._settings.header_seconds, self._expect_body)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -90,7 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
         # Those of a whole request may have come in one piece.
         limit = self._settings.max_header
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > limit:
-            self._stop(431, _too_large(limit))
+            self._stop(*self._too_large)
         if len(self.headers) > _MAX_HEADERS:
             self._stop(431, f"a request has at most {_MAX_HEADERS} headers")
         if len(self.pipeline) == _MAX_PIPELINED:
@@ -113,7 +111,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer, unless another answer is under way, and close."""
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle: Any = self.cycle
         if cycle is None or cycle.response_complete:
             answer = problem(status, detail, dict(SECURITY_HEADERS))
             headers = [*self.server_state.default_headers, *answer.raw_headers]
@@ -126,9 +124,6 @@ class HttpProtocol(HttpToolsProtocol):
         # A WebSocket is none of HTTP/1.0, and the handshake that follows would call it 1.1.
         return self.parser.get_http_version() == "1.1" and super()._should_upgrade()
 
-    def _watch(self, seconds: float, expired: Any) -> None:
-        self._timer = self.loop.call_later(seconds, expired)
-
     def _unwatch(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -137,13 +132,13 @@ class HttpProtocol(HttpToolsProtocol):
     def _expect_body(self) -> None:
         """Headers have had their time; a body that has begun gets its own."""
         if self._in_body:
-            self._watch(self._settings.slow_seconds, self._give_up)
+            self._timer = self.loop.call_later(self._settings.slow_seconds, self._give_up)
         else:
             self._give_up()
 
     def _give_up(self) -> None:
         if self.flow.read_paused:  # it is the server that does not read
-            self._watch(self._settings.slow_seconds, self._give_up)
+            self._timer = self.loop.call_later(self._settings.slow_seconds, self._give_up)
         elif self._n_raw and not self._in_body:
             seconds = self._settings.header_seconds
             self._refuse(408, f"the headers did not come within {seconds:g} s")
@@ -180,9 +175,3 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_cont(event)
         if len(self.frames) > _MAX_FRAGMENTS:  # empty ones have no size that could be too large
             self.transport.abort()
-
-
-def _too_large(n_bytes: int) -> str:
-    return (
-        f"the request line and headers have at most {n_bytes} bytes, as has what surrounds a body"
-    )

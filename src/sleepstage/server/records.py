@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import numpy as np
 import orjson
@@ -21,6 +21,10 @@ from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.periods import PERIOD_OVER, SleepEvent
 from sleepstage.engine.buffer import SampleBuffer
 from sleepstage.stages import EPOCH_SECONDS, REASONS, UNSCORED, Scheme
+
+Epochs: TypeAlias = Sequence[Mapping[str, Any]]
+Bodies: TypeAlias = Sequence[bytes]
+"""Epochs as `describe_epochs` gives them, and bodies of messages, as they are stored."""
 
 _MOST_EPOCHS: Final = 3 * 24 * 120  # that a session keeps, three days
 
@@ -74,26 +78,18 @@ class Shown:
 
 @stored(frozen=True, kw_only=True)
 class SessionRecord(Shown):
-    """A session, as the store knows it."""
+    """A session, as the store knows it. Times are None as long as they are not known."""
 
     owner: str
-    """Whose it is; see `Grant.owner`."""
-    watermark: float | None = None
-    """Samples before this time come too late; None before the first step of work."""
-    due: float | None = None
-    """Once a sample is as new as this, an epoch can be emitted. None before the first sample."""
-    slept: float | None = None
-    """End of the newest sleep period, as far as it has come; None before the first."""
-    kept: float | None = None
-    """Sleep periods that end by this time are nights of their own; None before the first."""
-    motion_columns: int = 0
-    """3 for raw acceleration, 4 for summaries, 0 before the first."""
-    reopens: bool = False
-    """True if silence closed it: a message with samples opens it again."""
+    watermark: float | None = None  # samples before this time come too late
+    due: float | None = None  # once a sample is as new as this, an epoch can be emitted
+    slept: float | None = None  # end of the newest sleep period, as far as it has come
+    kept: float | None = None  # sleep periods that end by this time are nights of their own
+    motion_columns: int = 0  # 3 for raw acceleration, 4 for summaries, 0 before the first
+    reopens: bool = False  # silence closed it: a message with samples opens it again
+    # Number of samples that each kind of warning was about.
     warnings: Annotated[Mapping[str, int], _Json] = field(default_factory=dict)
-    """Number of samples that each kind of warning was about."""
-    version: int = 0
-    """Raised by every `Advance`: who works from an older one has to begin again."""
+    version: int = 0  # raised by every `Advance`: who works from an older one has to begin again
 
     @property
     def time(self) -> float:
@@ -119,18 +115,13 @@ class SessionRecord(Shown):
 class Incoming:
     """A message as it is given to the store."""
 
-    id: str
-    """Its sender's name for it."""
-    body: bytes
-    """The samples that are kept."""
+    id: str  # its sender's name for it
+    body: bytes  # the samples that are kept
+    # Of all samples that came: what is dropped depends on the clock, and may differ next time.
     digest: bytes
-    """Of all samples that came: what is dropped depends on the clock, and may differ next time."""
-    span: tuple[float, float] | None
-    """Times of the oldest and the newest sample; None if there is none."""
-    now: float
-    """When it came, by the server's clock."""
-    warnings: Mapping[str, int] = field(default_factory=dict)
-    """Number of samples that each kind of warning is about."""
+    span: tuple[float, float] | None  # times of the oldest and the newest sample that is kept
+    now: float  # when it came, by the server's clock
+    warnings: Mapping[str, int] = field(default_factory=dict)  # as those of `SessionRecord`
 
 
 class Delivery(Enum):
@@ -138,8 +129,7 @@ class Delivery(Enum):
 
     STORED = "stored"
     REPEATED = "repeated"
-    CONFLICT = "conflict"
-    """Its id had come before, with another content."""
+    CONFLICT = "conflict"  # its id had come before, with another content
     CLOSED = "closed"
     MISSING = "missing"
 
@@ -149,11 +139,8 @@ class Backlog:
     """A session with the work that waits for it."""
 
     record: SessionRecord
-    """As it is now."""
-    snapshot: bytes | None
-    """Where its work was left; None before the first epoch."""
-    messages: Sequence[tuple[int, bytes]]
-    """Stored messages that no `Advance` has used, by rising number."""
+    snapshot: bytes | None  # where its work was left; None before the first epoch
+    messages: Sequence[tuple[int, bytes]]  # those that no `Advance` has used, by rising number
 
     @property
     def last(self) -> int:
@@ -161,35 +148,21 @@ class Backlog:
         return self.messages[-1][0] if self.messages else -1
 
 
-ADVANCED: Final = (
-    *("start", "watermark", "n_epochs", "due", "motion_columns", "intake"),
-    *("closed", "reopens", "version", "first", "slept", "kept"),
-)
-"""Fields of a session that a step of work writes; `newest`, `heard` and `warnings` belong to the
-messages."""
-
-
 @dataclass(frozen=True)
 class Advance:
     """What a step of work changes, all at once or not at all."""
 
-    record: SessionRecord
-    """The session afterwards, of which the fields `ADVANCED` are written."""
-    snapshot: bytes | None
-    """Where work is left; None once the session is closed for good."""
-    used: int
-    """Messages up to this number are used; -1 for none."""
-    epochs: Sequence[Mapping[str, Any]] = ()
-    """Those emitted, in order; the first has number ``record.n_epochs - len(epochs)``."""
-    samples: bytes = b""
-    """What these epochs rest on, for the whole-night model; empty for none."""
-    result: Mapping[str, Any] | None = None
-    """The night as a whole, once the session is closed."""
+    record: SessionRecord  # afterwards; what of it a step writes is in `store.ADVANCED`
+    snapshot: bytes | None  # where work is left; None once the session is closed for good
+    used: int  # messages up to this number are used; -1 for none
+    epochs: Epochs = ()  # those emitted; the first has number ``record.n_epochs - len(epochs)``
+    samples: bytes = b""  # what these epochs rest on, for the whole-night model
+    result: Mapping[str, Any] | None = None  # the night as a whole, once the session is closed
+    # So many of the `samples` of earlier steps, the oldest, are dropped, and the epochs before
+    # ``record.first``.
     dropped: int = 0
-    """So many of the `samples` of earlier steps, the oldest, are dropped, and the epochs before
-    ``record.first``."""
+    # Ids of used messages that came before this time, by the server's clock, are forgotten.
     forgotten: float | None = None
-    """Ids of used messages that came before this time, by the server's clock, are forgotten."""
 
 
 @stored(frozen=True, kw_only=True)
@@ -211,15 +184,11 @@ class Grant(ShownGrant):
     Whoever makes a request has one: without a token on a server's own machine, an empty one.
     """
 
-    digest: str
-    """SHA-256 of the secret, in hexadecimal. The secret itself is stored nowhere."""
-    owner: str
-    """Whose sessions it opens. One person may have several tokens."""
-    session: str | None = None
-    """None for a token; a link opens this session alone, to look at."""
+    digest: str  # SHA-256 of the secret, in hexadecimal; the secret itself is stored nowhere
+    owner: str  # whose sessions it opens; one person may have several tokens
+    session: str | None = None  # None for a token; a link opens this session alone, to look at
+    # Id of the token that a link was made with, if it was with one: it is revoked with it.
     token: str | None = None
-    """Id of the token that a link was made with: revoked with it. None for a token, and for a link
-    that was made without one."""
 
     def may_see(self, record: SessionRecord) -> bool:
         """Whether a session is theirs to look at."""
@@ -227,7 +196,7 @@ class Grant(ShownGrant):
 
 
 def describe_epochs(
-    epochs: Sequence[Epoch], samples: SampleBuffer, events: Sequence[SleepEvent] = ()
+    epochs: Sequence[Epoch], samples: SampleBuffer, events: Sequence[SleepEvent]
 ) -> list[dict[str, Any]]:
     """Epochs, each with its mean heart rate (bpm) and its activity counts, None where unknown.
 
@@ -241,19 +210,15 @@ def describe_epochs(
         edges = [epoch.time, known]
         first, last = beats.n_before(edges)
         begin, end = moved.n_before(edges, window_ends=True)
-        described.append(
-            {
-                **epoch.to_dict(),
-                "heart_rate": _rounded(beats.values[first:last].mean()) if last > first else None,
-                "activity": _rounded(moved.values[begin:end, 0].sum()) if end > begin else None,
-                **({"events": decided} if decided else {}),
-            }
-        )
+        shown = epoch.to_dict()
+        shown["heart_rate"] = _rounded(beats.values[first:last].mean()) if last > first else None
+        shown["activity"] = _rounded(moved.values[begin:end, 0].sum()) if end > begin else None
+        described.append({**shown, "events": decided} if decided else shown)
     return described
 
 
 def number_of(record: SessionRecord, epoch: Mapping[str, Any]) -> int:
-    """Number of an epoch that `describe_epochs` gave."""
+    """Number of a stored epoch."""
     return round((float(epoch["time"]) - (record.start or 0.0)) / EPOCH_SECONDS)
 
 
@@ -261,10 +226,8 @@ def _rounded(value: float) -> float:
     return round(float(value), 2)
 
 
-def read_epochs(
-    epochs: Sequence[Mapping[str, Any]], scheme: Scheme, start: float = 0.0
-) -> Hypnogram:
-    """Stages of epochs as `describe_epochs` gives them."""
+def read_epochs(epochs: Epochs, scheme: Scheme, start: float = 0.0) -> Hypnogram:
+    """Make a hypnogram of stored epochs."""
     code = {name: number for number, name in enumerate(scheme.classes)}
     codes = np.array([code.get(epoch["stage"], UNSCORED) for epoch in epochs], dtype=np.int8)
     given = [epoch.get("reason", "") for epoch in epochs]  # those of earlier versions have none
@@ -272,6 +235,6 @@ def read_epochs(
     return Hypnogram(start, codes, scheme, reasons=reasons)
 
 
-def describe_statistics(epochs: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[str, Any]:
-    """Sleep statistics of epochs as `describe_epochs` gives them."""
+def describe_statistics(epochs: Epochs, scheme: Scheme) -> dict[str, Any]:
+    """Sleep statistics of stored epochs."""
     return asdict(read_epochs(epochs, scheme).statistics())

@@ -57,10 +57,7 @@ async def _owner(request: Request) -> Grant:
 
 
 def only_owner(visitor: Grant) -> Grant:
-    """Give the visitor, unless they came by a link: those only look.
-
-    Raises `HTTPException` if they did.
-    """
+    """Give the visitor; raise `HTTPException` if they came by a link: those only look."""
     if visitor.session is not None:
         raise HTTPException(403, "a link is to look at its session only")
     return visitor
@@ -174,25 +171,20 @@ async def push(session: Own, message_id: MessageId, request: Request, service: G
     return _json(receipt.answer, 200 if receipt.repeated else 201)
 
 
-async def _hypnogram(service: Service, session_id: str, after: int) -> Response:
-    night = await service.nights.hypnogram(session_id, after=after)
-    return _json({"session": schemas.describe_session(night.pop("record")), **night})
-
-
 @api.get("/sessions/{session_id}/hypnogram", response_model=schemas.HypnogramOut)
 async def show_hypnogram(session: Seen, service: Given, after: After = 0) -> Response:
     """Give the night so far: all epochs that follow from what was acknowledged.
 
     A session that goes on for days keeps its last two or three.
     """
-    return await _hypnogram(service, session, after)
+    return _json(await service.nights.hypnogram(session, after=after))
 
 
 @api.post("/sessions/{session_id}/close", response_model=schemas.HypnogramOut)
 async def close_session(session: Own, service: Given) -> Response:
     """End the night: its last epochs, and the whole night staged at once, with its statistics."""
     await service.nights.close(session)
-    return await _hypnogram(service, session, 0)
+    return _json(await service.nights.hypnogram(session))
 
 
 @api.post("/sessions/{session_id}/links", status_code=201, response_model=schemas.LinkOut)
@@ -222,8 +214,7 @@ async def list_links(session: Own, service: Given) -> Response:
 @api.delete("/sessions/{session_id}/links/{link_id}", status_code=204)
 async def revoke_link(session: Own, link_id: Id, service: Given) -> Response:
     """Revoke a link; within seconds it shows nothing."""
-    links = await service.nights.store.grants(session_id=session)
-    if all(link.id != link_id for link in links):
+    if link_id not in [one.id for one in await service.nights.store.grants(session_id=session)]:
         raise UnknownSessionError(link_id)
     await service.nights.store.remove_grant(link_id)
     return Response(status_code=204)
@@ -241,7 +232,7 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
     given = await read_aside(read_push, await read_body(request, service.settings), limit)
     message = given.message
     count = message.n_samples
-    if message.span is None or is_ahead(message, nights.clock()):
+    if is_ahead(message, nights.clock()):  # so it is, too, where there are no samples
         warnings = describe_warnings({"ahead": count, "unusable": count} if count else {})
         nights.count(warnings)
         nothing = {"session": None, "page": None, "stored": 0, "repeated": False}
@@ -252,15 +243,9 @@ async def push_from_sensor_logger(request: Request, visitor: Owner, service: Giv
     message_id = f"{given.message_id}.{message.digest.hex()}"
     receipt = await nights.push(record.id, message_id, message)
     n_stored, n_new = (0, 0) if receipt.repeated else (receipt.message.n_samples, count)
-    return _json(
-        {
-            "session": record.id,
-            "page": f"/#/sessions/{record.id}",
-            "stored": n_stored,
-            "ignored": given.n_ignored + n_new - n_stored,
-            **receipt.answer,
-        }
-    )
+    counts = {"stored": n_stored, "ignored": given.n_ignored + n_new - n_stored}
+    page = f"/#/sessions/{record.id}"
+    return _json({"session": record.id, "page": page, **counts, **receipt.answer})
 
 
 async def _session_of(service: Service, visitor: Grant, given: Push) -> SessionRecord:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sleepstage.core.signals import MAX_STEPS
 from sleepstage.errors import DataError
-from sleepstage.io.sensor_logger.samples import FIELDS, motion_in_g, sample_row, sensor_named
+from sleepstage.io.sensor_logger import samples
 from sleepstage.io.source import times_and_values
 from sleepstage.server.message import Message, check_count, read_json
 
@@ -30,12 +30,9 @@ class Push:
 
     device: str
     session: str
-    message_id: str
-    """As the app gives it; without one, the SHA-256 of the body."""
-    message: Message
-    """Heart rate, motion in g and in Apple's axes, and counts of steps."""
-    n_ignored: int
-    """Number of items that are not used: other sensors, and samples that make no sense."""
+    message_id: str  # as the app gives it; without one, the SHA-256 of the body
+    message: Message  # heart rate, motion in g and in Apple's axes, and counts of steps
+    n_ignored: int  # items that are not used: other sensors, and samples that make no sense
 
 
 def read_push(body: bytes, limit: float = math.inf) -> Push:
@@ -51,37 +48,29 @@ def read_push(body: bytes, limit: float = math.inf) -> Push:
     content = read_json(body)
     if not isinstance(content, dict):
         raise DataError("expected an object with messageId, sessionId, deviceId and payload")
-    items = _items(content)
+    items = [] if content.get("payload") is None else content["payload"]
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise DataError("payload: expected an array of objects with name, time and values")
     check_count(len(items), limit)
     signals = _signals(items)
+    given = {name: times_and_values(rows) for name, rows in signals.items()}
     needed = len(signals) > 0
     return Push(
         device=_id(content, "deviceId", needed=needed),
         session=_id(content, "sessionId", needed=needed),
         message_id=_id(content, "messageId", needed=False) or hashlib.sha256(body).hexdigest(),
-        message=Message.clean(**{name: times_and_values(rows) for name, rows in signals.items()}),
+        message=Message.clean(**given),
         n_ignored=len(items) - sum(map(len, signals.values())),
     )
 
 
-def _items(content: dict[str, Any]) -> list[dict[str, Any]]:
-    items = content.get("payload")
-    if items is None:
-        return []
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise DataError("payload: expected an array of objects with name, time and values")
-    return items
-
-
 def _id(content: dict[str, Any], name: str, *, needed: bool) -> str:
-    value = content.get(name)
+    value = "" if content.get(name) is None else content[name]
     if type(value) is int:
         value = str(value)
-    if value is None or value == "":
-        if needed:
-            msg = f"{name}: missing; samples need it, to know which {name.removesuffix('Id')} it is"
-            raise DataError(msg)
-        return ""
+    if needed and value == "":
+        msg = f"{name}: missing; samples need it, to know which {name.removesuffix('Id')} it is"
+        raise DataError(msg)
     if not isinstance(value, str) or len(value) > _MAX_ID:
         raise DataError(f"{name}: expected a number or a text of {_MAX_ID} characters or fewer")
     return value
@@ -89,22 +78,16 @@ def _id(content: dict[str, Any], name: str, *, needed: bool) -> str:
 
 def _signals(items: list[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
     """Rows of time and values of each signal that has some."""
-    rows: dict[str, list[list[float]]] = {name: [] for name in FIELDS}
+    rows: dict[str, list[list[float]]] = {name: [] for name in samples.FIELDS}
     for item in items:
-        sensor = sensor_named(item.get("name"))
-        row = _row(item, sensor) if sensor in FIELDS else None
-        if row is not None:
-            rows[sensor].append(row)
+        sensor = samples.sensor_named(item.get("name"))
+        values = item.get("values", item)  # an older form has them beside name and time
+        if sensor in samples.FIELDS and isinstance(values, dict):
+            row = samples.sample_row(item.get("time"), values, samples.FIELDS[sensor])
+            rows[sensor] += [] if row is None else [row]
     tables = {
         "heart_rate": np.array(rows["heartrate"]),
-        "motion": motion_in_g(np.array(rows["wristmotion"])),
+        "motion": samples.motion_in_g(np.array(rows["wristmotion"])),
         "step_counts": np.array([row for row in rows["pedometer"] if 0 <= row[1] <= MAX_STEPS]),
     }
     return {name: table for name, table in tables.items() if len(table)}
-
-
-def _row(item: dict[str, Any], sensor: str) -> list[float] | None:
-    values = item.get("values", item)  # an older form has them beside name and time
-    return (
-        sample_row(item.get("time"), values, FIELDS[sensor]) if isinstance(values, dict) else None
-    )

@@ -22,19 +22,14 @@ from cachetools import LRUCache
 from sleepstage.core.recording import LONGEST_NIGHT
 from sleepstage.engine.session import LONGEST_SILENCE
 from sleepstage.errors import DataError, StoreError
+from sleepstage.server import records
 from sleepstage.server.admission import Receipt, admit, confirm
 from sleepstage.server.background import Changes, Erasing, Failing
 from sleepstage.server.message import Message
 from sleepstage.server.monitoring import Metrics
 from sleepstage.server.problems import OverError, UnknownSessionError
-from sleepstage.server.records import (
-    Advance,
-    Backlog,
-    Incoming,
-    SessionRecord,
-    describe_statistics,
-    number_of,
-)
+from sleepstage.server.records import Advance, Backlog, Incoming, SessionRecord
+from sleepstage.server.schemas import describe_session
 from sleepstage.server.settings import Settings
 from sleepstage.server.store import Store
 from sleepstage.server.workers import Workers
@@ -44,22 +39,14 @@ _LIFE_SECONDS: Final = 15.0
 
 
 class SessionService:
-    """All that is done to sessions, for the HTTP interface and for `Upkeep`.
-
-    Everything is kept in `store`; `workers` stage; `clock` gives the time in Unix seconds.
-    """
+    """All that is done to sessions, for the HTTP interface and for `Upkeep`."""
 
     def __init__(
-        self,
-        store: Store,
-        workers: Workers,
-        settings: Settings,
-        metrics: Metrics,
-        clock: Callable[[], float] = time.time,
+        self, store: Store, workers: Workers, settings: Settings, metrics: Metrics
     ) -> None:
         self.store = store
         self._workers = workers
-        self.clock = clock
+        self.clock: Callable[[], float] = time.time  # Unix seconds
         self.changes = Changes(store)
         self.failing = Failing()
         self.erasing = Erasing(store)
@@ -70,12 +57,7 @@ class SessionService:
         metrics.waiting.set_function(lambda: len(self._under_way))
 
     async def open(
-        self,
-        owner: str,
-        *,
-        session_id: str | None = None,
-        start: float | None = None,
-        **details: Any,
+        self, owner: str, *, session_id: str = "", start: float | None = None, **details: Any
     ) -> SessionRecord:
         """Begin a session, or give the one that has this id.
 
@@ -90,18 +72,14 @@ class SessionService:
                 f"start={start:.10g} s is over a day ahead of the server's clock, {now:.10g} s; "
                 "give Unix time in seconds"
             )
+        session_id = session_id or secrets.token_urlsafe(16)
         record = SessionRecord(
-            id=session_id or secrets.token_urlsafe(16),
-            owner=owner,
-            created=now,
-            heard=now,
-            start=start,
-            **details,
+            id=session_id, owner=owner, created=now, heard=now, start=start, **details
         )
         if await self.store.open_session(record):
             self._metrics.opened.inc()
             return record
-        return await self.session(record.id)
+        return await self.session(session_id)
 
     async def session(self, session_id: str) -> SessionRecord:
         """Give a session as it is now. Raises `UnknownSessionError` if there is none."""
@@ -126,14 +104,15 @@ class SessionService:
         if the night is over, or the session has had another message with this id;
         `UnknownSessionError` if there is no such session.
         """
-        if message.span is None:
+        if not message.n_samples:
             raise DataError("no samples; give some of heart_rate, motion, steps")
-        before = await self._current(session_id, message.span)
-        receipt = admit(before, message, now=self.clock())
-        kept, now = receipt.message, self.clock()
-        incoming = Incoming(
-            message_id, kept.to_bytes(), message.digest, kept.span, now, receipt.counts
-        )
+        before = await self._current(session_id, message)
+        now = self.clock()
+        receipt = admit(before, message, now=now)
+        kept = receipt.message
+        span = (kept.oldest, kept.newest) if kept.n_samples else None
+        body, counts = kept.to_bytes(), receipt.counts
+        incoming = Incoming(message_id, body, message.digest, span, now, counts)
         delivery, found = await self.store.add_message(session_id, incoming)
         record = self._seen(session_id, found)
         self._metrics.messages.labels(delivery.value).inc()
@@ -148,11 +127,11 @@ class SessionService:
         for warning in warnings:
             self._metrics.warnings.labels(warning["kind"]).inc(warning["count"])
 
-    async def _current(self, session_id: str, span: tuple[float, float]) -> SessionRecord:
+    async def _current(self, session_id: str, message: Message) -> SessionRecord:
         """Give a session as it is now; read again only if samples do not just continue it."""
         known = await self.known(session_id)
         newest = math.inf if known.newest is None else known.newest
-        goes_on = newest <= span[0] and span[1] < newest + LONGEST_SILENCE
+        goes_on = newest <= message.oldest and message.newest < newest + LONGEST_SILENCE
         return known if goes_on else await self.session(session_id)
 
     async def hypnogram(self, session_id: str, *, after: int = 0) -> dict[str, Any]:
@@ -162,44 +141,41 @@ class SessionService:
                 await asyncio.shield(self.start(session_id))
         record = await self.session(session_id)
         epochs = await self.store.epochs(session_id) if record.n_epochs else []
-        kept = number_of(record, epochs[0]) if epochs else record.n_epochs
+        kept = records.number_of(record, epochs[0]) if epochs else record.n_epochs
         first = min(max(after, kept), kept + len(epochs))
         events = [event for epoch in epochs for event in epoch.pop("events", [])]
         result = await self.store.result(session_id) if record.closed else None
         problem = (result or {}).pop("problem", None)
         return {
-            "record": record,
+            "session": describe_session(record),
             "first": first,
             "epochs": epochs[first - kept :],
             "events": events,
-            "statistics": describe_statistics(epochs, self._workers.models.live.scheme),
+            "statistics": records.describe_statistics(epochs, self._workers.models.live.scheme),
             "night": result or None,
             "problem": problem,
         }
 
-    async def follow(
-        self, session_id: str, *, after: int
-    ) -> AsyncIterator[SessionRecord | dict[str, Any] | None]:
-        """The session, then each ``epoch`` from ``number`` `after` on as it is emitted.
+    async def follow(self, session_id: str, *, after: int) -> AsyncIterator[dict[str, Any] | None]:
+        """The ``session``, then each ``epoch`` from ``number`` `after` on as it is emitted.
 
         What happened to the sleeper (``sleep``) comes just before the epoch that decided it: who is
-        cut off between them gets both when they go on from the epochs that they have.
-
-        Now and then None, as a sign of life. Ends with the session once more when the night is
-        over, or when the server stops.
+        cut off between them gets both when they go on from the epochs that they have. Now and then
+        None, as a sign of life. Ends with the session once more when the night is over, or when
+        the server stops.
         """
         record = await self.session(session_id)
-        yield record
+        yield {"session": describe_session(record)}
         while not self.changes.stopped:
             # Those that have come since are seen next time: their session has a start by then.
             epochs = await self.store.epochs(session_id, after=after) if record.n_epochs else []
             for epoch in epochs:
                 for event in epoch.pop("events", []):
                     yield {"sleep": event}
-                after = number_of(record, epoch) + 1
+                after = records.number_of(record, epoch) + 1
                 yield {"number": after - 1, "epoch": epoch}
             if record.closed:
-                yield record
+                yield {"session": describe_session(record)}
                 return
             await self.changes.wait(session_id, record.version, seconds=_LIFE_SECONDS)
             before, record = record, await self.session(session_id)
@@ -210,9 +186,7 @@ class SessionService:
         """End a night: emit its last epochs, and stage it as a whole. Again, it changes nothing.
 
         With `silent_since`, only if it was last heard before that time; it then opens again when
-        more samples come.
-
-        Raises `SnapshotMismatchError` if it was begun with another model, and
+        more samples come. Raises `SnapshotMismatchError` if it was begun with another model, and
         `UnknownSessionError` if there is no such session.
         """
         final = silent_since is None

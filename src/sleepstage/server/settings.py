@@ -22,53 +22,50 @@ class Settings(BaseSettings):
     `messages_per_second` and `max_waiting` by each server for itself.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
-    store: str = Field(
-        default_factory=lambda: str(Path.home() / ".sleepstage"),
-        description="Where sessions are kept: a folder, or redis://host:6379/0.",
-    )
-    model: str = Field("live", description="Model for epochs as they end: live, or a file.")
-    night_model: str = Field(
-        "night", description="Model for nights that are over: night, or a file."
-    )
-    workers: int = Field(
-        1, ge=0, le=64, description="Processes that stage; 0 for a thread of the one that listens."
-    )
-    log: Literal["json", "text"] = Field("text", description="Form of log lines.")
-    public_url: str = Field("", description="Address of the page as people reach it, for the log.")
-    sensor_logger_lateness: float = Field(
-        60.0, ge=0, le=600, description="Seconds that Sensor Logger's late samples are waited for."
-    )
-    keep_days: float = Field(
-        30.0, gt=0, description="Days after its last message that a night is deleted."
-    )
-    silent_hours: float = Field(
-        6.0, gt=0, description="Hours of silence after which a night is taken to be over."
-    )
-    max_body: int = Field(2**20, ge=1024, description="Bytes a message may have.")
-    max_samples: int = Field(100_000, ge=1, description="Samples a message may have.")
-    max_open: int = Field(20_000, ge=1, description="Open sessions of one person.")
-    messages_per_second: int = Field(
-        200, ge=1, description="Messages of one session, over ten seconds, by each server."
-    )
-    max_waiting: int = Field(
-        1000, ge=1, description="Requests at once; more are asked to come back later."
-    )
-    max_header: int = Field(
-        16_384, ge=1024, description="Bytes a request's line and headers may have."
-    )
-    header_seconds: float = Field(
-        10.0, gt=0, description="Seconds within which a request's headers must have come."
-    )
-    max_connections: int = Field(
-        16_000, ge=1, description="Connections at once; fewer if the system allows fewer files."
-    )
-    slow_seconds: float = Field(
-        20.0, gt=0, description="Seconds within which a request's body must have come."
-    )
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(8000, ge=1, le=65535)
+    """Port to listen on."""
+    store: str = Field(default_factory=lambda: str(Path.home() / ".sleepstage"))
+    """Where sessions are kept: a folder, or redis://host:6379/0."""
+    model: str = "live"
+    """Model for epochs as they end: live, or a file."""
+    night_model: str = "night"
+    """Model for nights that are over: night, or a file."""
+    workers: int = Field(1, ge=0, le=64)
+    """Processes that stage; 0 for a thread of the one that listens."""
+    log: Literal["json", "text"] = "text"
+    """Form of log lines."""
+    public_url: str = ""
+    """Address of the page as people reach it, for the log."""
+    sensor_logger_lateness: float = Field(60.0, ge=0, le=600)
+    """Seconds that Sensor Logger's late samples are waited for."""
+    keep_days: float = Field(30.0, gt=0)
+    """Days after its last message that a night is deleted."""
+    silent_hours: float = Field(6.0, gt=0)
+    """Hours of silence after which a night is taken to be over."""
+    max_body: int = Field(2**20, ge=1024)
+    """Bytes a message may have."""
+    max_samples: int = Field(100_000, ge=1)
+    """Samples a message may have."""
+    max_open: int = Field(20_000, ge=1)
+    """Open sessions of one person."""
+    messages_per_second: int = Field(200, ge=1)
+    """Messages of one session, over ten seconds, by each server."""
+    max_waiting: int = Field(1000, ge=1)
+    """Requests at once; more are asked to come back later."""
+    max_header: int = Field(16_384, ge=1024)
+    """Bytes a request's line and headers may have."""
+    header_seconds: float = Field(10.0, gt=0)
+    """Seconds within which a request's headers must have come."""
+    max_connections: int = Field(16_000, ge=1)
+    """Connections at once; fewer if the system allows fewer files."""
+    slow_seconds: float = Field(20.0, gt=0)
+    """Seconds within which a request's body must have come."""
 
     @property
     def loopback(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Header, Request, WebSocket
@@ -17,11 +17,7 @@ from sleepstage.server import problems, schemas
 from sleepstage.server.message import Message, read_json
 from sleepstage.server.middleware import read_aside
 from sleepstage.server.problems import UnauthorizedError, UnknownSessionError
-from sleepstage.server.records import SessionRecord
 from sleepstage.server.routes import After, Given, Id, Seen, Service, only_owner, see
-
-if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
 
 _NUMBER: Final = 8  # bytes that name a message, before its binary form
 _GOING_AWAY: Final = 1001  # WebSocket close code
@@ -54,26 +50,22 @@ async def events(
     await service.nights.session(session)
     service.streams.check()
     first = after if last_event_id is None else last_event_id + 1
-    item = _events(service, request, session, first)
-    return StreamingResponse(item, media_type="text/event-stream")
+    return StreamingResponse(
+        _events(service, request, session, first), media_type="text/event-stream"
+    )
 
 
 async def _follow(
-    service: Service, viewer: HTTPConnection, session_id: str, after: int
+    service: Service, viewer: Request | WebSocket, session_id: str, after: int
 ) -> AsyncIterator[dict[str, Any] | None]:
-    """Messages about a session, while whoever asked may see it: a token can be revoked meanwhile.
-
-    Raises `UnauthorizedError` once they may not.
-    """
+    """Messages about a session; `UnauthorizedError` once the viewer's token or link is revoked."""
     async for item in service.nights.follow(session_id, after=after):
         await service.access.authenticate(viewer)
-        if isinstance(item, SessionRecord):
-            item = {"session": schemas.describe_session(item)}
         yield item
 
 
 async def _events(
-    service: Service, viewer: HTTPConnection, session_id: str, after: int
+    service: Service, viewer: Request, session_id: str, after: int
 ) -> AsyncIterator[bytes]:
     with service.streams.open():
         try:
@@ -107,15 +99,10 @@ async def stream(socket: WebSocket, session_id: Id, after: After = 0) -> None:
         return
     await socket.accept()
     with service.streams.open():
-        await _converse(socket, service, session_id, after)
-
-
-async def _converse(socket: WebSocket, service: Service, session_id: str, after: int) -> None:
-    """Listen and send until one side has had enough."""
-    async with asyncio.TaskGroup() as group:
-        sender = group.create_task(_send_all(socket, service, session_id, after))
-        await _listen(socket, service, session_id)
-        sender.cancel()
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(_send_all(socket, service, session_id, after))
+            await _listen(socket, service, session_id)
+            sender.cancel()
 
 
 async def _send_all(socket: WebSocket, service: Service, session_id: str, after: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -71,15 +72,12 @@ class Upkeep:
         nights, until = self._nights, time.monotonic() + _TURN_SECONDS
         for session_id in sessions:
             try:
-                await step(session_id)
-            except UnknownSessionError:  # somebody was faster
+                with suppress(UnknownSessionError):  # somebody was faster
+                    await step(session_id)
                 nights.failing.forget(session_id)
-            except StoreError as error:
-                nights.failing.add(session_id, error)
-                await nights.store.ping()  # is it the store, or this session?
             except Exception as error:
                 nights.failing.add(session_id, error)
-            else:
-                nights.failing.forget(session_id)
+                if isinstance(error, StoreError):
+                    await nights.store.ping()  # is it the store, or this session?
             if time.monotonic() >= until:  # the others have their turn in the next sweep
                 return

@@ -20,9 +20,9 @@ from sleepstage.engine.session import LONGEST_SILENCE, Session
 from sleepstage.engine.snapshot import unpack
 from sleepstage.engine.stager import Stager, load_model
 from sleepstage.errors import DataError, SnapshotMismatchError
-from sleepstage.server import nights
-from sleepstage.server.message import Message, join
-from sleepstage.server.records import Advance, Backlog, SessionRecord, describe_epochs
+from sleepstage.server import nights, records
+from sleepstage.server.message import Message, join, newest_in
+from sleepstage.server.records import Advance, Backlog, Bodies, Epochs, SessionRecord
 from sleepstage.stages import EPOCH_SECONDS
 
 _log = logging.getLogger(__name__)
@@ -30,10 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Models:
-    """What stages: epochs as they end, and nights that are over.
-
-    Raises `DataError` if the pair of them can't do this.
-    """
+    """What stages: epochs as they end, and nights that are over; `DataError` if they can't."""
 
     live: Stager
     night: Stager
@@ -63,22 +60,21 @@ class _Night:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     passed: list[bytes] = field(default_factory=list)
 
-    def push(self, bodies: Sequence[bytes], *, newest: float, counted_until: float) -> None:
+    def push(self, bodies: Bodies, *, newest: float, counted_until: float) -> None:
         given = join(bodies)
         times, counts = given.pop("step_counts", (np.empty(0), np.empty(0)))
         counted = Samples.clean(times, counts, name="step counts")
         walked, pedometer = count_steps(self.pedometer, counted, counted_until)
         if len(walked):
-            known = given.get("steps", (np.empty(0), np.empty(0)))
-            both = ((walked.times, known[0]), (walked.values, known[1]))
-            given["steps"] = np.concatenate(both[0]), np.concatenate(both[1])
+            times, steps = given.get("steps", (np.empty(0), np.empty(0)))
+            given["steps"] = np.append(walked.times, times), np.append(walked.values, steps)
         emitted = self.session.push(**given, now=newest)
-        self.pedometer = pedometer
+        self.pedometer = pedometer  # only now: if the push is refused, its steps are not counted
         self.keep(emitted)
 
     def keep(self, emitted: Sequence[Epoch]) -> None:
         passed = self.session.passed
-        self.epochs += describe_epochs(emitted, passed, self.session.events)
+        self.epochs += records.describe_epochs(emitted, passed, self.session.events)
         message = Message(heart_rate=passed.heart_rate, motion=passed.summaries, steps=passed.steps)
         self.passed.append(message.to_bytes())
 
@@ -89,25 +85,18 @@ class _Night:
 def advance(models: Models, backlog: Backlog) -> Advance:
     """Turn the messages that wait into epochs.
 
-    Raises `SnapshotError` if the snapshot is damaged, or the session was begun with another
-    model.
+    Raises `SnapshotError` if the snapshot is damaged, or of another model.
     """
     record = backlog.record
     night = _work_off(models.live, backlog)
     if night is None:  # the start is not known yet: look again when there is more
-        newest = _newest(record)
-        waiting = replace(record, due=newest + EPOCH_SECONDS, version=record.version + 1)
-        return Advance(waiting, None, -1)
-    return Advance(
-        record=_afterwards(record, night),
-        snapshot=night.snapshot(),
-        used=backlog.last,
-        epochs=night.epochs,
-        samples=b"".join(night.passed),
-    )
+        due = _newest(record) + EPOCH_SECONDS
+        return Advance(replace(record, due=due, version=record.version + 1), None, -1)
+    after, samples = _afterwards(record, night), b"".join(night.passed)
+    return Advance(after, night.snapshot(), backlog.last, night.epochs, samples)
 
 
-def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: bool) -> Advance:
+def close(models: Models, backlog: Backlog, samples: Bodies, *, final: bool) -> Advance:
     """Emit the last epochs, and stage the night as a whole, its last day if it is longer.
 
     What can't be staged is left out, and the result has it under ``problem``: a night that stayed
@@ -117,12 +106,13 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: 
     """
     record, night = backlog.record, None
     problems: list[str] = []
+    epochs: Epochs = ()
+    passed: Bodies = ()
     with nights.noted(problems, "the last samples could not be staged"):
         night = _finish(models.live, backlog, final=final)
     final = final or bool(problems)
     if night is not None:
-        record = _afterwards(record, night)
-    passed = night.passed if night is not None else []
+        record, epochs, passed = _afterwards(record, night), night.epochs, night.passed
     kept = record.time - EPOCH_SECONDS * (record.n_epochs - record.first)
     period = SleepPeriod(max(kept, record.time - LONGEST_NIGHT), record.time)
     result = nights.read_whole(models.night, record, [*samples, *passed], period)
@@ -135,7 +125,7 @@ def close(models: Models, backlog: Backlog, samples: Sequence[bytes], *, final: 
         record=replace(record, closed=True, reopens=not final, version=version),
         snapshot=None if final or night is None else night.snapshot(),
         used=backlog.last,
-        epochs=night.epochs if night is not None else (),
+        epochs=epochs,
         samples=b"".join(passed),
         result=result,
     )
@@ -165,7 +155,7 @@ def _work_off(stager: Stager, backlog: Backlog) -> _Night | None:
         # One of them is bad in a way that shows only beside the others, or together they span more
         # than a day. The rest shall count.
         for body in bodies:
-            latest = max(float(times.max()) for times, _ in join([body]).values())
+            latest = newest_in(body)
             try:
                 night.push([body], newest=latest, counted_until=latest - record.lateness)
             except DataError as error:
@@ -180,12 +170,12 @@ def _within_reach(newest: float, night: _Night) -> float:
     return min(newest, night.session.time + LONGEST_SILENCE)
 
 
-def _readable(bodies: Sequence[bytes]) -> list[bytes]:
+def _readable(bodies: Bodies) -> list[bytes]:
     """Messages with samples, without those that can't be read."""
     found = []
     for body in bodies:
         try:
-            if any(len(times) for times, _ in join([body]).values()):
+            if newest_in(body) != -math.inf:
                 found.append(body)
         except Exception as error:  # whatever it is, it is this message's alone
             _leave_out(error)
@@ -198,7 +188,7 @@ def _leave_out(error: Exception) -> None:
 
 
 def _resume(
-    stager: Stager, record: SessionRecord, snapshot: bytes | None, bodies: Sequence[bytes]
+    stager: Stager, record: SessionRecord, snapshot: bytes | None, bodies: Bodies
 ) -> _Night | None:
     if snapshot is not None:
         try:
@@ -214,22 +204,20 @@ def _resume(
     return _Night(session, Pedometer())
 
 
-def _first_time(bodies: Sequence[bytes], newest: float) -> float | None:
+def _first_time(bodies: Bodies, newest: float) -> float | None:
     """Where the night begins if it was not given: as in a recording, with the first motion.
 
     Without motion, with the first heart rate. What is older than a night can be is history.
     """
-    given = [signals for body in bodies for signals in join([body]).items()]
-    for wanted in ("motion", "heart_rate"):
-        firsts = []
-        for name, (times, values) in given:
+    firsts: dict[str, float] = {}
+    for body in bodies:
+        for name, (times, values) in join([body]).items():
             inside = times[times >= newest - LONGEST_NIGHT]
-            if name == wanted and len(inside):
+            if len(inside):
                 summaries = values.shape[1:] == (len(MOTION_COLUMNS),)
-                firsts.append(float(inside.min()) - (WINDOW_SECONDS if summaries else 0))
-        if firsts:
-            return min(firsts)
-    return None
+                first = float(inside.min()) - (WINDOW_SECONDS if summaries else 0)
+                firsts[name] = min(first, firsts.get(name, math.inf))
+    return firsts.get("motion", firsts.get("heart_rate"))
 
 
 def _newest(record: SessionRecord) -> float:

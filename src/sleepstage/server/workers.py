@@ -30,9 +30,8 @@ class WorkerDiedError(StoreError):
 
 
 class Workers:
-    """Do steps of work with two models, each given by name or file.
+    """Do the steps of `work` and `nights` with two models, each given by name or file.
 
-    `advance`, `close` and `divide` do those of `sleepstage.server.work` and `nights`.
     `n_processes` processes share the work; with 0, a thread of this process does it.
     """
 
@@ -69,8 +68,9 @@ class Workers:
 
     async def start(self) -> None:
         """Have the processes ready, so that the first epoch need not wait for them."""
+        # Any call will do: it is answered once a process has begun.
         loop = asyncio.get_running_loop()
-        ready = [loop.run_in_executor(self._executor, _ready) for _ in range(self._n_processes)]
+        ready = [loop.run_in_executor(self._executor, bool) for _ in range(self._n_processes)]
         await asyncio.gather(*ready)
 
     async def aclose(self) -> None:
@@ -86,10 +86,6 @@ def _begin(live: str, night: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server gets it, and ends this process
     end_with_parent()
     _models = Models.load(live, night)
-
-
-def _ready() -> None:
-    """Do nothing, once the process has begun."""
 
 
 def _divide(models: Models, *given: Any) -> tuple[list[Advance], Advance]:

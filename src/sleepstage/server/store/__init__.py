@@ -13,21 +13,16 @@ from typing import Any, Final
 import orjson
 
 from sleepstage.errors import StoreError
-from sleepstage.server.records import (
-    ADVANCED,
-    Advance,
-    Backlog,
-    Delivery,
-    Grant,
-    Incoming,
-    SessionRecord,
-)
+from sleepstage.server.records import Advance, Backlog, Delivery, Grant, Incoming, SessionRecord
 
-__all__ = ["Store", "open_store"]
-
-_REDIS: Final = ("redis://", "rediss://", "unix://")
 SESSION: Final = tuple(one.name for one in fields(SessionRecord))
 GRANT: Final = tuple(one.name for one in fields(Grant))
+# Fields of a session that a step of work writes; `newest`, `heard` and `warnings` belong to the
+# messages.
+ADVANCED: Final = (
+    *("start", "watermark", "n_epochs", "due", "motion_columns", "intake"),
+    *("closed", "reopens", "version", "first", "slept", "kept"),
+)
 
 
 async def open_store(address: str) -> Store:
@@ -38,7 +33,7 @@ async def open_store(address: str) -> Store:
     address is wrong, nobody answers, or the folder can't be written to.
     """
     # Each is imported where it is used: a server needs one of them.
-    if address.startswith(_REDIS):
+    if address.startswith(("redis://", "rediss://", "unix://")):
         from sleepstage.server.store.redis import RedisStore
 
         return await RedisStore.open(address)
@@ -75,6 +70,10 @@ class Store(ABC):
         """Do all of a step or, if it does not fit what is there, nothing; then give False."""
 
     @abstractmethod
+    async def _add_message(self, **given: Any) -> tuple[str, Any]:
+        """Give the value of a `Delivery`, and the session's row, if there is one."""
+
+    @abstractmethod
     def _session(self, row: Any) -> SessionRecord: ...
 
     @abstractmethod
@@ -87,11 +86,8 @@ class Store(ABC):
     # Sessions
 
     async def open_session(self, record: SessionRecord) -> bool:
-        """Add a session; False, and nothing changed, if its id is taken.
-
-        So it is if the session is gone that it is a night of (`SessionRecord.watch`).
-        """
-        given = {"id": record.id, "watch": record.watch, "fields": _values(record, SESSION)}
+        """Add a session; False if its id is taken, or the session gone that it is a night of."""
+        given = {"id": record.id, "watch": record.watch, "fields": asdict(record)}
         return await self._change("open_session", **given)
 
     async def session(self, session_id: str) -> SessionRecord | None:
@@ -101,9 +97,8 @@ class Store(ABC):
 
     async def sessions(self, owner: str, *, limit: int) -> list[SessionRecord]:
         """Sessions of one owner, newest first."""
-        return [
-            self._session(row) for row in await self._rows("sessions", owner=owner, limit=limit)
-        ]
+        rows = await self._rows("sessions", owner=owner, limit=limit)
+        return [self._session(row) for row in rows]
 
     async def count_open(self, owner: str) -> int:
         """Number of this owner's sessions that are not closed."""
@@ -113,15 +108,12 @@ class Store(ABC):
     async def delete_session(self, session_id: str, *, heard_before: float | None = None) -> bool:
         """Remove a session and all that belongs to it, links and nights included.
 
-        False if there was none.
-
-        Neither is one removed that was last heard at `heard_before` or later.
+        False if there is none, or it was last heard at `heard_before` or later.
         """
         return await self._change("delete_session", id=session_id, heard_before=heard_before)
 
     # Messages and work
 
-    @abstractmethod
     async def add_message(
         self, session_id: str, message: Incoming
     ) -> tuple[Delivery, SessionRecord | None]:
@@ -133,6 +125,10 @@ class Store(ABC):
         None, to ``span[0] + 30 + lateness``; and it opens a session again that `reopens`: that has
         no result any more, and the next version.
         """
+        given = {**vars(message), "id": session_id, "message": message.id}
+        given["oldest"], given["newest"] = message.span or (None, None)
+        delivery, row = await self._add_message(**given)
+        return Delivery(delivery), self._session(row) if row else None
 
     @abstractmethod
     async def backlog(self, session_id: str) -> Backlog | None:
@@ -149,7 +145,7 @@ class Store(ABC):
             "commit",
             id=advance.record.id,
             expected=version,
-            fields=_values(advance.record, ADVANCED),
+            fields={name: getattr(advance.record, name) for name in ADVANCED},
             snapshot=advance.snapshot,
             used=advance.used,
             epochs=to_json([to_json(epoch) for epoch in advance.epochs]),
@@ -183,8 +179,7 @@ class Store(ABC):
 
     async def result(self, session_id: str) -> dict[str, Any] | None:
         """The night as a whole, once the session is closed."""
-        found: dict[str, Any] | None = await self._read_json("result", id=session_id)
-        return found
+        return await self._read_json("result", id=session_id)  # type: ignore[no-any-return]
 
     async def versions(self, session_ids: Collection[str]) -> Mapping[str, int]:
         """Versions of those of the sessions that are there."""
@@ -222,10 +217,6 @@ class Store(ABC):
     async def guarded(self) -> bool:
         """Whether there has ever been a token."""
         return bool(await self._rows("guarded"))
-
-
-def _values(record: SessionRecord, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in names}
 
 
 def to_json(value: Any) -> str:

@@ -18,7 +18,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from sleepstage.errors import StoreError
-from sleepstage.server.records import Backlog, Delivery, Grant, Incoming, SessionRecord
+from sleepstage.server.records import Backlog, Grant, SessionRecord
 from sleepstage.server.store import Store, to_json
 
 _PREFIX: Final = "sleepstage:"
@@ -37,10 +37,8 @@ class RedisStore(Store):
 
     What is stored outlives a crash if Redis writes it to its disk before it answers
     (``appendonly yes``, ``appendfsync always``) and never makes room by itself
-    (``maxmemory-policy noeviction``, the default).
-
-    All keys begin with ``sleepstage:``. They have no hash tags, and scripts make keys up as they
-    go: one Redis with its replicas will do, and a cluster will not.
+    (``maxmemory-policy noeviction``, the default). Scripts make keys up as they go, without hash
+    tags: one Redis with its replicas will do, and a cluster will not.
 
     While there is no answer, each call is tried a few times: whatever is changed here may be asked
     for twice, as a message that is there already is not stored again.
@@ -55,10 +53,7 @@ class RedisStore(Store):
 
     @classmethod
     async def open(cls, address: str) -> RedisStore:
-        """Open the store at an address.
-
-        Raises `StoreError` if the address is wrong or nobody answers there.
-        """
+        """Open the store; `StoreError` if the address is wrong or nobody answers there."""
         parts = urlsplit(address)
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no password
         try:
@@ -126,13 +121,9 @@ class RedisStore(Store):
     async def _change(self, step: str, **given: Any) -> bool:
         return bool(await self._rows(step, **given))
 
-    async def add_message(
-        self, session_id: str, message: Incoming
-    ) -> tuple[Delivery, SessionRecord | None]:
-        given = {**vars(message), "id": session_id, "message": message.id}
-        given["oldest"], given["newest"] = message.span or (None, None)
+    async def _add_message(self, **given: Any) -> tuple[str, Any]:
         delivery, row = await self._rows("add_message", **given)
-        return Delivery(delivery.decode()), self._session(row) if row else None
+        return delivery.decode(), row
 
     async def backlog(self, session_id: str) -> Backlog | None:
         row, snapshot, first, bodies = await self._rows("backlog", id=session_id)
