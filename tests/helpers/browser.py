@@ -74,7 +74,10 @@ def visiting(
 
 def _is_grave(said: Any) -> bool:
     # That the server does not answer, or refuses, is logged by the browser itself.
-    expected = said.text.startswith("Failed to load resource") and "/v1/" in said.location["url"]
+    # A server that was killed refuses its icon, too, which the browser may ask for at any time.
+    expected = said.text.startswith("Failed to load resource") and (
+        "/v1/" in said.location["url"] or "ERR_CONNECTION_REFUSED" in said.text
+    )
     return said.type in {"error", "warning"} and not expected
 
 

@@ -180,6 +180,37 @@ def test_the_sound_swells_and_repeats(page: Page) -> None:
     assert 0.8 < loudest[-1] <= 1
 
 
+def test_the_screen_is_kept_on_for_as_long_as_it_must_be(page: Page) -> None:
+    kept = run(
+        page,
+        "bell.js",
+        """
+        const locks = [];
+        const request = async () => {
+            locks.push({ released: false, release() { this.released = true; } });
+            return locks.at(-1);
+        };
+        Object.defineProperty(navigator, "wakeLock", { configurable: true, value: { request } });
+        const screen = the.screen();
+        const kept = [];
+        const keep = async (wanted) => {
+            screen.keep(wanted);
+            await new Promise((resolve) => setTimeout(resolve));
+            kept.push([screen.isKept(), locks.length]);
+        };
+        await keep(false);
+        await keep(true);
+        await keep(true);
+        locks[0].released = true; // as a browser does when the page is hidden
+        await keep(true);
+        await keep(false);
+        delete navigator.wakeLock;
+        return kept;
+        """,
+    )
+    assert kept == [[False, 0], [True, 1], [True, 1], [True, 2], [False, 2]]
+
+
 # Silence
 
 
@@ -192,7 +223,9 @@ def test_what_does_not_come_is_warned_of(page: Page) -> None:
             for number, beat in enumerate(beats)
         ]
         night = {"session": {"heard": start + 840, "start": start, **session}, "epochs": epochs}
-        texts: list[str] = run(page, "warnings.js", "return the.silences(...given);", [night, silent])
+        texts: list[str] = run(
+            page, "warnings.js", "return the.silences(...given);", [night, silent]
+        )
         return texts
 
     assert silences([]) == ["", ""]
@@ -296,6 +329,7 @@ def test_it_rings_in_light_sleep_and_not_before(
         wait_until(page, f"['deep', 'rem'].includes({shown})")
         page.wait_for_timeout(1500)
         assert not page.evaluate(RINGING)
+        page.evaluate("window.requestAnimationFrame = () => 0")  # as in a tab in the background
         page.clock.set_fixed_time(light + 10)
         push(server, session, "3", part(night, start, before, light - start + 10))
         page.get_by_role("alertdialog").get_by_text("Light sleep").wait_for()

@@ -27,7 +27,8 @@ export function alarmPart({ id }) {
     unlock();
     put(alarm);
   });
-  const setting = make("details", {}, make("summary", {}, "Alarm"), form, make("p.quiet", {}, LIMITS));
+  const summary = make("summary");
+  const setting = make("details", {}, summary, form, make("p.quiet", {}, LIMITS));
   const element = make("section.alarm", { "aria-label": "Alarm" }, seen, off, sound, screen, undated, setting);
   let session = null;
 
@@ -47,6 +48,7 @@ export function alarmPart({ id }) {
     undated.hidden = !isSet || session.start == null || session.start >= SINCE_START;
     setting.hidden = session.closed;
     element.hidden = session.closed && !alarm;
+    setText(summary, isSet ? "Change the alarm" : "Alarm");
     setText(missed, alarm?.missed ? failure(alarm) : "");
     setText(state, isSet ? description(alarm) : "");
     setText(screen, isScreenKept() ? KEPT : DARK);
