@@ -45,8 +45,13 @@ def browsing() -> Iterator[Browser]:
 
 
 @contextmanager
-def visiting(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
-    """Give a page of its own; in the end it must have had no error and asked nobody else."""
+def visiting(
+    browser: Browser, url: str, *, clock: float | None = None, **context: Any
+) -> Iterator[Page]:
+    """Give a page of its own; in the end it must have had no error and asked nobody else.
+
+    With `clock`, in Unix seconds, its time goes on from there, and can be set by ``page.clock``.
+    """
     own = (url.split("/#")[0], "blob:", "data:")
     given = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", **context)
     page = given.new_page()
@@ -58,6 +63,8 @@ def visiting(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
         lambda asked: None if asked.url.startswith(own) else complaints.append(asked.url),
     )
     try:
+        if clock is not None:
+            page.clock.install(time=clock)
         page.goto(url)
         yield page
     finally:
@@ -67,7 +74,10 @@ def visiting(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
 
 def _is_grave(said: Any) -> bool:
     # That the server does not answer, or refuses, is logged by the browser itself.
-    expected = said.text.startswith("Failed to load resource") and "/v1/" in said.location["url"]
+    # A server that was killed refuses its icon, too, which the browser may ask for at any time.
+    expected = said.text.startswith("Failed to load resource") and (
+        "/v1/" in said.location["url"] or "ERR_CONNECTION_REFUSED" in said.text
+    )
     return said.type in {"error", "warning"} and not expected
 
 

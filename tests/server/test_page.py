@@ -77,7 +77,7 @@ def hypnogram(server: Server, session: str) -> dict[str, Any]:
 
 def epoch_rows(page: Page) -> list[list[str]]:
     """The table of epochs as it is shown, each row with its cells."""
-    details = page.locator("details")
+    details = page.locator("details", has_text="All epochs as a table")
     if details.get_attribute("open") is None:
         details.locator("summary").click()
         details.locator("tbody tr").first.wait_for()

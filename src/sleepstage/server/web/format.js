@@ -4,7 +4,7 @@
 export const STAGES = ["wake", "rem", "light", "deep"];
 export const EPOCH = 30; // s
 const NAMES = { wake: "Wake", rem: "REM", light: "Light", deep: "Deep", unscored: "Unknown" };
-const SINCE_START = 1e8; // seconds: what is less is no date, but counts from the start
+export const SINCE_START = 1e8; // seconds: what is less is no date, but counts from the start
 
 const REASONS = { not_worn: "Not worn", no_data: "No data" };
 
@@ -23,7 +23,7 @@ export function duration(minutes) {
 }
 
 /** Time of day; hours and minutes since the start where times are no dates. */
-export function clock(time, start) {
+export function clock(time, start = time) {
   if (start < SINCE_START) {
     const minutes = Math.floor((time - start) / 60);
     return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
@@ -40,7 +40,7 @@ export function day(time) {
 /** Day and time when a session began; when it was opened, if its own times are no dates. */
 export function when({ start, created }) {
   const time = start != null && start >= SINCE_START ? start : created;
-  return `${day(time)}, ${clock(time, time)}`;
+  return `${day(time)}, ${clock(time)}`;
 }
 
 /** @param {number|null} share 0 to 1 */

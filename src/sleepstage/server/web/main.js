@@ -3,6 +3,7 @@
 import { get, hasToken, isPassing, useLink, useToken } from "./api.js";
 import { make } from "./dom.js";
 import { showList } from "./list.js";
+import { watchAlarms } from "./ringing.js";
 import { showSession } from "./session.js";
 import { setUpTheme } from "./theme.js";
 
@@ -12,6 +13,7 @@ const connection = document.getElementById("connection");
 let leave = new AbortController();
 let redraw = () => {};
 
+watchAlarms();
 setUpTheme(document.getElementById("theme"), () => redraw());
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address's # selects what is shown

@@ -4,7 +4,7 @@ import { since } from "./api.js";
 import { make, setText } from "./dom.js";
 import { duration, epochName, percent, roughly, runs } from "./format.js";
 
-const SILENT = 120; // s after which the page warns that nothing comes
+const SILENT = 120; // s after which the stage is no longer what is now
 
 const WHY = {
   not_worn: "the watch lies still and finds no heart rate",
@@ -30,9 +30,7 @@ export function nowPart() {
       const silent = !session.closed && seconds > SILENT;
       stage.classList.toggle("stale", silent);
       heard.classList.toggle("problem", silent);
-      if (session.closed) setText(heard, "");
-      else if (silent) setText(heard, `Nothing heard for ${roughly(seconds)}: is the watch still sending?`);
-      else setText(heard, `Last heard ${roughly(seconds)} ago`);
+      setText(heard, session.closed ? "" : `Last heard ${roughly(seconds)} ago`);
     },
   };
 }

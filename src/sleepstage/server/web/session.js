@@ -1,6 +1,7 @@
 /** One night: what is now, how it went, and what can be done with it. */
 
 import { actionsPart } from "./actions.js";
+import { alarmPart } from "./alarmpart.js";
 import { nightCharts } from "./chart.js";
 import { player } from "./demo.js";
 import { make, setText } from "./dom.js";
@@ -8,8 +9,9 @@ import { epochsPart } from "./epochs.js";
 import { stageName, when } from "./format.js";
 import { followNight, readNight, readingOf } from "./night.js";
 import { nowPart } from "./now.js";
+import { hear } from "./ringing.js";
 import { statisticsTables, summaryOf } from "./statistics.js";
-import { warningsPart } from "./warnings.js";
+import { silencePart, warningsPart } from "./warnings.js";
 
 const LOST = "Connection lost, trying again …";
 
@@ -28,6 +30,7 @@ export async function showSession(main, id, page) {
   const view = nightView(night, page);
   main.replaceChildren(...view.elements);
   view.draw();
+  hear(id, night.epochs.at(-1));
   const ticking = setInterval(view.tick, 1000);
   page.signal.addEventListener("abort", () => {
     clearInterval(ticking);
@@ -36,8 +39,11 @@ export async function showSession(main, id, page) {
   if (night.session.closed) return;
   await followNight(night, {
     signal: page.signal,
-    onchange: view.soon,
-    onconnection: (connected) => page.signal.aborted || page.onconnection(connected ? "" : LOST),
+    onchange() {
+      hear(id, night.epochs.at(-1)); // at once: a tab in the background is not drawn
+      view.soon();
+    },
+    onconnection: (connected) => page.signal.aborted || view.connect(connected),
   });
 }
 
@@ -47,7 +53,7 @@ function nightView(night, page) {
   const summary = make("p.summary");
   const statistics = make("section.statistics", { "aria-label": "Sleep statistics" });
   const [now, charts, epochs, demo] = [nowPart(), nightCharts(), epochsPart(), player(night.session.id)];
-  const warnings = warningsPart();
+  const [warnings, silence, alarm] = [warningsPart(), silencePart(), alarmPart(night.session)];
   const choice = readingChoice(draw);
   const actions = actionsPart(night, {
     readOnly: page.readOnly,
@@ -57,7 +63,7 @@ function nightView(night, page) {
   now.element.append(demo.element);
   page.onredraw(charts.redraw);
 
-  let [reading, from, drawing] = [null, null, false];
+  let [reading, from, drawing, connected] = [null, null, false, true];
 
   /** What is shown; the same object for as long as nothing else is. */
   function current() {
@@ -93,6 +99,8 @@ function nightView(night, page) {
   function tick() {
     now.tick(night);
     demo.tick();
+    silence.tick(night, connected);
+    alarm.tick(night.session);
   }
 
   return {
@@ -101,6 +109,8 @@ function nightView(night, page) {
       problem,
       ...(night.session.simulated ? [simulatedBanner()] : []),
       make("div.top", {}, now.element, statistics),
+      silence.element,
+      alarm.element,
       warnings.element,
       make("section", { "aria-label": "The night" }, choice.element, charts.element, summary, epochs.element),
       actions.element,
@@ -110,6 +120,10 @@ function nightView(night, page) {
     soon() {
       if (!drawing) requestAnimationFrame(draw);
       drawing = true;
+    },
+    connect(is) {
+      connected = is;
+      page.onconnection(is ? "" : LOST);
     },
     destroy: charts.destroy,
   };
