@@ -45,18 +45,12 @@ def plot_night(
     simulated: bool = False,
     utc_offset: int = 0,
 ) -> Figure:
-    """Draw hypnograms of one night above each other, and the hypnodensity below.
+    """Draw labelled hypnograms of one night above each other, and the hypnodensity below.
 
-    Parameters
-    ----------
-    times : ndarray, shape (n_epochs,)
-        Start of each epoch in seconds; Unix time is shown as clock time, other as hours.
-    hypnograms : sequence of (label, codes)
-        Class codes of `scheme`, shape (n_epochs,), -1 where unscored.
-    probabilities : ndarray, shape (n_epochs, n_classes), optional
-        Drawn as a hypnodensity: the height of a colour is the probability of its class.
-    utc_offset : int
-        Seconds by which the clock to show is ahead of UTC.
+    `times` are the starts of the epochs in seconds: Unix time is shown as clock time, `utc_offset`
+    seconds ahead of UTC, other as hours. Codes are of `scheme`, -1 where unscored. In the
+    hypnodensity the height of a colour is the probability of its class; shape (n_epochs,
+    n_classes).
     """
     edges, label = time_axis(times, utc_offset)
     with needs_extra("drawing", "plot"):
@@ -177,16 +171,10 @@ def plot_explanation(
 ) -> Figure:
     """Draw a hypnogram, what each signal did to each decision, and what each past minute did.
 
-    Parameters
-    ----------
-    times : ndarray, shape (n_epochs,)
-        Start of each epoch in seconds; Unix time is shown as clock time (UTC), other as hours.
-    codes : ndarray, shape (n_epochs,)
-        Class codes of `scheme`, -1 where unscored.
-    by_signal : mapping of str to ndarray of shape (n_epochs,)
-        Effect of each signal on the probability of the decided stage, NaN where unknown.
-    by_past : mapping of int to ndarray of shape (n_epochs,)
-        Effect of the minutes that lie so many minutes back, evenly spaced. Empty: no heat map.
+    For `times`, where clocks are of UTC, and `codes` see `plot_night`. Effects, shape (n_epochs,),
+    are on the probability of the decided stage, NaN where unknown: of each signal, and of the
+    minutes that lie so many minutes back, evenly spaced; where these are empty, there is no heat
+    map.
     """
     edges, label = time_axis(times)
     heights = [_STAGES, *[_SIGNAL] * len(by_signal), *[_PAST] * bool(by_past)]

@@ -45,22 +45,13 @@ def simulate_night(
 ) -> Recording:
     """One simulated night, with its true stages: the first of `write_dataset` with the same seed.
 
-    Parameters
-    ----------
-    seed : int
-        Not negative. The same seed gives the same person and the same night.
-    day : Day
-        What is recorded before and after the night, beside heart rate and steps of the day before.
-    hours : float
-        From lights out, at time zero, to getting up; more than 0.5 and at most 24.
-    raw_motion : bool
-        Make acceleration at about 50 Hz and summarise it, rather than summaries at once: the
-        same movements, a hundred times the work. Of nights without a `day` only.
+    The same seed, not negative, gives the same person and the same night: `hours`, more than 0.5
+    and at most 24, from lights out, at time zero, to getting up. `day` is what is recorded before
+    and after, beside heart rate and steps of the day before. With `raw_motion`, which allows no
+    `day`, acceleration at about 50 Hz is made and summarised, rather than summaries at once: the
+    same movements, a hundred times the work.
 
-    Raises
-    ------
-    DataError
-        If an argument is out of range.
+    Raises `DataError` if an argument is out of range.
     """
     night = _simulate(seed, 0, hours, day, raw_motion=raw_motion)
     signals = {name: (samples.times, samples.values) for name, samples in night.items()}
