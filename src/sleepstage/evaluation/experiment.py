@@ -32,7 +32,7 @@ from sleepstage.stages import SCHEMES, UNSCORED
 
 _log = logging.getLogger(__name__)
 
-_ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting", "server")
+_ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting.py", "server")
 """Parts of the package that change no prediction, except these modules of theirs."""
 _PREDICTS: Final = ("evaluation/run.py", "evaluation/splits.py")
 _PREDICTIONS: Final = "predictions.parquet"

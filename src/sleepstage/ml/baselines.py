@@ -59,9 +59,7 @@ class ElapsedTime(OneStep):
         return partial(_by_time, shares, self.bin_minutes)
 
 
-def _by_time(
-    shares: NDArray[np.float64], bin_minutes: float, night: PreparedNight
-) -> NDArray[np.float64]:
+def _by_time(shares: Floats, bin_minutes: float, night: PreparedNight) -> Floats:
     bins = _bins(len(night.codes), bin_minutes)
     return np.asarray(shares[np.minimum(bins, len(shares) - 1)])
 

@@ -1,7 +1,8 @@
-"""Pictures of nights, and of what moved the decisions in them."""
+"""Pictures of nights and of what moved the decisions in them; and what all pictures share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta, timezone
 from pathlib import Path
@@ -12,15 +13,19 @@ from numpy.typing import NDArray
 
 from sleepstage._utils.files import write_atomically
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.plotting.style import MUTED, drawable, legend, mark_simulated, panels
 from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
 Effects = NDArray[np.float32]
 
+INK: Final = "#1f4e79"
+ACCENT: Final = "#d64550"
+MUTED: Final = "0.55"
 STAGE_COLOURS: Final = {
     "wake": "#f0b429",
     "rem": "#d64550",
@@ -33,11 +38,62 @@ STAGE_COLOURS: Final = {
     "n3": "#1f4e79",
 }
 """One colour a class, distinct in grey too."""
+_LONGEST_NAME: Final = 40
+
+
+def panels(
+    n_rows: int,
+    n_columns: int,
+    *,
+    height: float,
+    width: float = 11.0,
+    titles: Sequence[str] = (),
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """Make an empty picture, and its panels row by row, the first of which have `titles`."""
+    with needs_extra("drawing", "plot"):
+        from matplotlib.figure import Figure
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = list(figure.subplots(n_rows, n_columns, squeeze=False, **options).flat)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize="small")
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(title, loc="left", fontsize="medium")
+    return figure, axes
+
+
+def legend(axis: Axes, *, frameon: bool = False, **where: Any) -> None:
+    """Name what is drawn in a panel, if anything has a name."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=frameon, fontsize="small", **where)
+
+
+def mark_simulated(figure: Figure) -> None:
+    """Write SIMULATED across a picture of simulated nights."""
+    figure.text(0.5, 0.5, "SIMULATED", size=70, alpha=0.25, rotation=15, ha="center", va="center")
+
+
+def drawable(name: str) -> str:
+    """Return a name cut to one short line, of signs that the font has, and no formula."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    line = " ".join(name.split())
+    if len(line) > _LONGEST_NAME:
+        line = line[: _LONGEST_NAME - 1] + "…"
+    signs = (sign if font.get_char_index(ord(sign)) else "?" for sign in line)
+    return "".join(signs).replace("$", r"\$")
+
+
+def known(value: float | None) -> float:
+    """Return NaN, which is not drawn, for a number that is not defined."""
+    return math.nan if value is None else value
 
 
 def plot_night(
-    times: NDArray[np.float64],
-    hypnograms: Sequence[tuple[str, NDArray[np.int8]]],
+    times: Floats,
+    hypnograms: Sequence[tuple[str, Codes]],
     scheme: Scheme,
     *,
     probabilities: NDArray[np.float32] | None = None,
@@ -81,7 +137,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def time_axis(times: NDArray[np.float64], utc_offset: int = 0) -> tuple[NDArray[np.float64], str]:
+def time_axis(times: Floats, utc_offset: int = 0) -> tuple[Floats, str]:
     """Edges of the epochs in hours, or for clocks in days; and what the axis is called."""
     if not len(times):
         raise DataError("a hypnogram without epochs can't be drawn")
@@ -97,9 +153,7 @@ def _lanes(scheme: Scheme) -> list[int]:
     return [len(scheme) - 1 - scheme.from_top.index(name) for name in scheme.classes]
 
 
-def draw_hypnogram(
-    axis: Axes, edges: NDArray[np.float64], codes: NDArray[np.int8], scheme: Scheme
-) -> None:
+def draw_hypnogram(axis: Axes, edges: Floats, codes: Codes, scheme: Scheme) -> None:
     """Draw the stages as a staircase, wake on top."""
     from matplotlib.collections import LineCollection
 
@@ -126,7 +180,7 @@ def draw_hypnogram(
 
 
 def _draw_hypnodensity(
-    axis: Axes, edges: NDArray[np.float64], probabilities: NDArray[np.float32], scheme: Scheme
+    axis: Axes, edges: Floats, probabilities: NDArray[np.float32], scheme: Scheme
 ) -> None:
     lanes = _lanes(scheme)
     bottom_up = sorted(range(len(scheme)), key=lanes.__getitem__)
@@ -160,8 +214,8 @@ _MOST: Final = 98  # percent of the effects that the colours distinguish; few ar
 
 
 def plot_explanation(
-    times: NDArray[np.float64],
-    codes: NDArray[np.int8],
+    times: Floats,
+    codes: Codes,
     scheme: Scheme,
     *,
     by_signal: Mapping[str, Effects],
@@ -200,13 +254,13 @@ def plot_explanation(
     return figure
 
 
-def _shade(axis: Axes, edges: NDArray[np.float64], mask: NDArray[np.bool_], **style: Any) -> None:
+def _shade(axis: Axes, edges: Floats, mask: NDArray[np.bool_], **style: Any) -> None:
     """Fill a panel from bottom to top where `mask` holds."""
     across = axis.get_xaxis_transform()
     axis.stairs(mask.astype(np.float64), edges, fill=True, transform=across, **style)
 
 
-def _draw_signals(axes: list[Axes], edges: NDArray[np.float64], by_signal: list[Effects]) -> None:
+def _draw_signals(axes: list[Axes], edges: Floats, by_signal: list[Effects]) -> None:
     """All to one scale, so that they can be compared."""
     every = np.nan_to_num(by_signal)
     low = _MARGIN * float(np.min(every, initial=-_LEAST))
@@ -227,7 +281,7 @@ def _draw_signals(axes: list[Axes], edges: NDArray[np.float64], by_signal: list[
         legend(axis, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
-def _draw_past(axis: Axes, edges: NDArray[np.float64], by_past: Mapping[int, Effects]) -> None:
+def _draw_past(axis: Axes, edges: Floats, by_past: Mapping[int, Effects]) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     lags = np.array(list(by_past), dtype=np.float64)
