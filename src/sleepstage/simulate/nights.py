@@ -6,7 +6,6 @@ over to real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from sleepstage._utils.files import write_atomically
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
+from sleepstage.io.source import Progress
 from sleepstage.simulate import physiology
 from sleepstage.simulate.physiology import Tables
 from sleepstage.simulate.waking import Day, extend
@@ -74,7 +74,7 @@ def write_dataset(
     hours: float = 8.0,
     raw_motion: bool = False,
     day: Day = _NO_DAY,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[str]:
     """Write simulated nights in the layout of PhysioNet sleep-accel, and `SIMULATED_MARKER` beside.
 
