@@ -153,20 +153,14 @@ def _lanes(scheme: Scheme) -> list[int]:
 
 def draw_hypnogram(axis: Axes, edges: Floats, codes: Codes, scheme: Scheme) -> None:
     """Draw the stages as a staircase, wake on top."""
-    from matplotlib.collections import LineCollection
-
     lanes = np.array([*_lanes(scheme), np.nan])
     heights = lanes[codes]
     axis.plot(edges, [*heights, heights[-1]], drawstyle="steps-post", color="0.45", linewidth=0.9)
     for code, name in enumerate(scheme.classes):
-        stretches = [
-            [(edges[start], lanes[code]), (edges[end], lanes[code])]
-            for start, end in runs(codes == code)
-        ]
-        width = 5.0 if name == "rem" else 3.0
-        axis.add_collection(LineCollection(stretches, colors=STAGE_COLOURS[name], linewidths=width))
-    for start, end in runs(codes == UNSCORED):
-        axis.axvspan(edges[start], edges[end], color="0.92", lw=0)
+        bars = np.where(codes == code, lanes[code], np.nan)
+        colour, width = STAGE_COLOURS[name], 5.0 if name == "rem" else 3.0
+        axis.stairs(bars, edges, baseline=None, color=colour, linewidth=width, zorder=2)
+    _shade(axis, edges, codes == UNSCORED, color=_NOTHING)
     axis.set_yticks(lanes[:-1], scheme.classes)
     axis.set_ylim(-0.6, len(scheme) - 0.4)
     if edges[0] > UNIX_TIME / 86400:
@@ -192,12 +186,6 @@ def _draw_hypnodensity(
     axis.set_ylim(0, 1)
     axis.set_ylabel("probability")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True)
-
-
-def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Starts and ends of the stretches where `mask` holds."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
 
 
 _FOR, _AGAINST = "#1b7837", "#762a83"  # no stage's colours, and distinct to the colour-blind
