@@ -146,14 +146,9 @@ def time_axis(times: Floats, utc_offset: int = 0) -> tuple[Floats, str]:
     return edges / 3600, "hours"
 
 
-def _lanes(scheme: Scheme) -> list[int]:
-    """Height of each class code."""
-    return [len(scheme) - 1 - scheme.from_top.index(name) for name in scheme.classes]
-
-
 def draw_hypnogram(axis: Axes, edges: Floats, codes: Codes, scheme: Scheme) -> None:
     """Draw the stages as a staircase, wake on top."""
-    lanes = np.array([*_lanes(scheme), np.nan])
+    lanes = np.array([*map(scheme.from_top[::-1].index, scheme.classes), np.nan])
     heights = lanes[codes]
     axis.plot(edges, [*heights, heights[-1]], drawstyle="steps-post", color="0.45", linewidth=0.9)
     for code, name in enumerate(scheme.classes):
@@ -173,16 +168,12 @@ def draw_hypnogram(axis: Axes, edges: Floats, codes: Codes, scheme: Scheme) -> N
 def _draw_hypnodensity(
     axis: Axes, edges: Floats, probabilities: NDArray[np.float32], scheme: Scheme
 ) -> None:
-    lanes = _lanes(scheme)
-    bottom_up = sorted(range(len(scheme)), key=lanes.__getitem__)
-    tops = np.cumsum(probabilities[:, bottom_up], axis=1)
+    names = scheme.from_top[::-1]
+    bottom_up = probabilities[:, [scheme.classes.index(name) for name in names]]
     # Both ends of each epoch, so that one beside an unscored one is filled to its end.
-    ends = np.repeat(edges, 2)[1:-1]
-    below = np.zeros(len(ends))
-    for code, top in zip(bottom_up, np.repeat(tops, 2, axis=0).T, strict=True):
-        name = scheme.classes[code]
-        axis.fill_between(ends, below, top, color=STAGE_COLOURS[name], linewidth=0, label=name)
-        below = top
+    ends, shares = np.repeat(edges, 2)[1:-1], np.repeat(bottom_up, 2, axis=0).T
+    colours = [STAGE_COLOURS[name] for name in names]
+    axis.stackplot(ends, shares, labels=names, colors=colours, linewidth=0)
     axis.set_ylim(0, 1)
     axis.set_ylabel("probability")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True)
