@@ -27,8 +27,14 @@ from sleepstage.cli.console import console, progress_bar
 from sleepstage.engine.explanation import explain
 from sleepstage.engine.stager import Stager
 from sleepstage.evaluation.experiment import evaluate, plan
-from sleepstage.evaluation.report import Section, Table
-from sleepstage.evaluation.report.tables import Cell, class_label, interval, number
+from sleepstage.evaluation.report.tables import (
+    Cell,
+    Section,
+    Table,
+    class_label,
+    interval,
+    number,
+)
 from sleepstage.evaluation.run import Outcome
 from sleepstage.ml.registry import CLASSIFIERS, DEFAULT
 from sleepstage.plotting import save_figure

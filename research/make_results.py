@@ -20,7 +20,8 @@ from research.study_report import study_sections
 from sleepstage._utils.files import write_json
 from sleepstage.cli.console import console, number, progress_bar
 from sleepstage.evaluation.experiment import evaluate, plan
-from sleepstage.evaluation.report import sections, write_report
+from sleepstage.evaluation.report import write_report
+from sleepstage.evaluation.report.sections import sections
 from sleepstage.evaluation.results import by_model, nights_of, results
 from sleepstage.evaluation.run import load_nights
 from sleepstage.io.sleep_accel.read import find_data
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sleepstage.evaluation.experiment import Task
-    from sleepstage.evaluation.report import Section
+    from sleepstage.evaluation.report.tables import Section
     from sleepstage.evaluation.schema import Results
     from sleepstage.ml.dataset import PreparedNight
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sleepstage.evaluation.report.pictures import draw_interval, name_rows
-from sleepstage.plotting.style import ACCENT, INK, MUTED, known, panels
+from sleepstage.plotting import ACCENT, INK, MUTED, known, panels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

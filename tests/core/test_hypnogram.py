@@ -227,22 +227,23 @@ def test_a_failing_write_leaves_the_old_file_alone(
 # Pictures
 
 
-def drawn(figure: Figure, row: int) -> dict[str, tuple[float, list[list[float]]]]:
+def drawn(figure: Figure, row: int) -> dict[str, tuple[float, list[int]]]:
     """Height of each class's label and the epochs (in order) drawn in its colour."""
-    from matplotlib.collections import LineCollection
     from matplotlib.colors import to_hex
+    from matplotlib.patches import StepPatch
 
     axis = figure.axes[row]
     heights = {label.get_text(): label.get_position()[1] for label in axis.get_yticklabels()}
-    bars: dict[str, list[list[float]]] = {name: [] for name in heights}
-    for lines in axis.collections:
-        if not isinstance(lines, LineCollection):
+    bars: dict[str, list[int]] = {}
+    for steps in axis.patches:
+        if not isinstance(steps, StepPatch) or steps.get_fill():
             continue
-        colour = to_hex(tuple(np.asarray(lines.get_colors())[0]))
+        colour = to_hex(steps.get_edgecolor())
         name = next(name for name in heights if STAGE_COLOURS[name] == colour)
-        for (start, height), (end, _) in lines.get_segments():
-            assert height == heights[name]
-            bars[name].append([round(start * 120), round(end * 120)])
+        values, edges, _ = steps.get_data()
+        np.testing.assert_allclose(edges * 120, np.arange(len(values) + 1))
+        bars[name] = np.flatnonzero(~np.isnan(values)).tolist()
+        assert set(values[bars[name]]) <= {heights[name]}
     return {name: (height, bars[name]) for name, height in heights.items()}
 
 
@@ -267,19 +268,23 @@ def test_each_epoch_is_drawn_in_its_lane() -> None:
     codes = np.array([0, 0, 1, -1, 2, 3, 1], dtype=np.int8)
     lanes = drawn(Hypnogram(0.0, codes, FOUR_CLASS).plot(), 0)
     assert {name: bars for name, (_, bars) in lanes.items()} == {
-        "wake": [[0, 2]],
-        "light": [[2, 3], [6, 7]],
-        "deep": [[4, 5]],
-        "rem": [[5, 6]],
+        "wake": [0, 1],
+        "light": [2, 6],
+        "deep": [4],
+        "rem": [5],
     }
 
 
 def test_unscored_epochs_are_greyed(tmp_path: Path) -> None:
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import StepPatch
 
-    figure = night().plot()
-    spans = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
-    assert [(round(s.get_x() * 120), round(s.get_width() * 120)) for s in spans] == [(2, 1)]
+    one = night()
+    figure = one.plot()
+    patches = [one for one in figure.axes[0].patches if isinstance(one, StepPatch)]
+    (shade,) = [patch for patch in patches if patch.get_fill()]
+    values, edges, _ = shade.get_data()
+    assert np.flatnonzero(values).tolist() == [2]
+    np.testing.assert_allclose(edges * 120, np.arange(len(one) + 1))
     save_figure(figure, tmp_path / "night.png")
     assert (tmp_path / "night.png").read_bytes().startswith(b"\x89PNG")
 
@@ -319,10 +324,10 @@ def test_the_experts_night_is_shown_in_the_same_classes() -> None:
     figure = night().plot(reference=expert)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["scored", "predicted", ""]
     assert {name: bars for name, (_, bars) in drawn(figure, 0).items()} == {
-        "wake": [[0, 1]],
-        "light": [[1, 3]],
-        "deep": [[3, 4]],
-        "rem": [[4, 5]],
+        "wake": [0],
+        "light": [1, 2],
+        "deep": [3],
+        "rem": [4],
     }
 
 

@@ -269,7 +269,7 @@ def test_other_settings_data_or_code_are_another_run(
         ("evaluation/splits.py", True),
         ("evaluation/results.py", False),
         ("evaluation/report/tables.py", False),
-        ("plotting/nights.py", False),
+        ("plotting.py", False),
         ("cli/train.py", False),
     ],
 )

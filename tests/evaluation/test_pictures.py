@@ -32,8 +32,7 @@ from sleepstage.evaluation.schema import (
     RemPoint,
     Spread,
 )
-from sleepstage.plotting import STAGE_COLOURS
-from sleepstage.plotting.style import drawable
+from sleepstage.plotting import STAGE_COLOURS, drawable
 
 CLASSES = ("wake", "light", "deep", "rem")
 NOTHING = Estimate(mean=None, std=None, low=None, high=None, n=0)

@@ -15,10 +15,10 @@ from sleepstage.core.agreement import NUMBERS, ScoredNight
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.errors import DataError
 from sleepstage.evaluation.experiment import Task
-from sleepstage.evaluation.report import Picture, Section, Table, sections, write_report
-from sleepstage.evaluation.report.page import DATASET, key_numbers, verdict
+from sleepstage.evaluation.report import DATASET, key_numbers, verdict, write_report
 from sleepstage.evaluation.report.pictures import plot_confusion
-from sleepstage.evaluation.report.sections import chosen_nights, operating_point
+from sleepstage.evaluation.report.sections import chosen_nights, operating_point, sections
+from sleepstage.evaluation.report.tables import Picture, Section, Table
 from sleepstage.evaluation.schema import ModelResult, RemPoint, Results, Summary
 from sleepstage.ml.baselines import Walch
 from sleepstage.stages import FIVE_CLASS, THREE_CLASS, TWO_CLASS, Scheme

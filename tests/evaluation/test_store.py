@@ -13,7 +13,7 @@ import pytest
 from sleepstage.core.agreement import ScoredNight
 from sleepstage.core.hypnogram import Hypnogram
 from sleepstage.core.recording import Recording
-from sleepstage.evaluation.experiment import recall, remember
+from sleepstage.evaluation.experiment import Task, recall, remember
 from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.splits import Split
 from sleepstage.ml.baselines import Majority
@@ -53,7 +53,7 @@ def an_outcome(
 
 
 def again(out: Path, fingerprint: str = "of this run") -> Outcome | None:
-    return recall(out, fingerprint, Majority(), SPLIT, people())
+    return recall(out, fingerprint, Task("majority", 1, Majority(), SPLIT), people())
 
 
 @pytest.mark.parametrize("scheme", [FOUR_CLASS, FIVE_CLASS])

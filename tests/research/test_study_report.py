@@ -16,7 +16,7 @@ from sleepstage.core.agreement import ScoredNight
 from sleepstage.errors import DataError, SleepstageError
 from sleepstage.evaluation.experiment import Task
 from sleepstage.evaluation.people import compare
-from sleepstage.evaluation.report import Table
+from sleepstage.evaluation.report.tables import Table
 from sleepstage.evaluation.results import by_model, nights_of
 from sleepstage.evaluation.run import Outcome
 from sleepstage.evaluation.schema import FailedRun

@@ -18,7 +18,7 @@ from sleepstage.evaluation import PROTOCOLS
 from sleepstage.io.sleep_accel.read import find_data
 
 if TYPE_CHECKING:
-    from sleepstage.evaluation.report import Table
+    from sleepstage.evaluation.report.tables import Table
     from sleepstage.evaluation.schema import FailedRun
     from sleepstage.ml.classifier import Classifier
 
@@ -65,7 +65,8 @@ def evaluate(
     with needs_extra("evaluating", "train"):
         from sleepstage.evaluation.experiment import evaluate as run_all
         from sleepstage.evaluation.experiment import plan
-        from sleepstage.evaluation.report import sections, write_report
+        from sleepstage.evaluation.report import write_report
+        from sleepstage.evaluation.report.sections import sections
         from sleepstage.evaluation.results import by_model, nights_of, results
 
     classifiers = choose(models, settings)

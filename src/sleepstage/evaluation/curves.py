@@ -10,12 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    precision_recall_curve,
-    roc_auc_score,
-    roc_curve,
-)
+from sklearn import metrics
 
 from sleepstage.core.agreement import ScoredNight, agreement
 from sleepstage.core.hypnogram import certainty, likeliest
@@ -136,13 +131,13 @@ def _each_class(
 
 
 def _roc(is_class: NDArray[np.bool_], probability: Floats) -> Curve:
-    false, true, _ = roc_curve(is_class, probability)
-    return _curve(false, true, roc_auc_score(is_class, probability), along=false + true)
+    false, true, _ = metrics.roc_curve(is_class, probability)
+    return _curve(false, true, metrics.roc_auc_score(is_class, probability), along=false + true)
 
 
 def _precision_recall(is_class: NDArray[np.bool_], probability: Floats) -> Curve:
-    precision, recall, _ = precision_recall_curve(is_class, probability)
-    area = average_precision_score(is_class, probability)
+    precision, recall, _ = metrics.precision_recall_curve(is_class, probability)
+    area = metrics.average_precision_score(is_class, probability)
     return _curve(recall[::-1], precision[::-1], area, along=recall[::-1])
 
 

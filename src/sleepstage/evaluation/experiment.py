@@ -32,7 +32,7 @@ from sleepstage.stages import SCHEMES, UNSCORED
 
 _log = logging.getLogger(__name__)
 
-_ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting", "server")
+_ONLY_SHOWS: Final = ("batch", "cli", "evaluation", "plotting.py", "server")
 """Parts of the package that change no prediction, except these modules of theirs."""
 _PREDICTS: Final = ("evaluation/run.py", "evaluation/splits.py")
 _PREDICTIONS: Final = "predictions.parquet"
@@ -117,8 +117,7 @@ def evaluate(
     data_and_code = _data(nights) + _code()
     stamps = {task: task.fingerprint(data_and_code) for task in tasks}
     results: dict[Task, Outcome | SleepstageError | None] = {
-        task: recall(out / task.folder, stamp, task.classifier, task.split, people)
-        for task, stamp in stamps.items()
+        task: recall(out / task.folder, stamp, task, people) for task, stamp in stamps.items()
     }
     missing = [task for task, outcome in results.items() if outcome is None]
     if len(missing) < len(tasks):
@@ -159,11 +158,7 @@ def remember(outcome: Outcome, out: Path, fingerprint: str) -> None:
 
 
 def recall(
-    out: Path,
-    fingerprint: str,
-    classifier: Classifier,
-    split: Split,
-    nights: Mapping[str, PreparedNight],
+    out: Path, fingerprint: str, task: Task, nights: Mapping[str, PreparedNight]
 ) -> Outcome | None:
     """What `remember` wrote, or None if it is of another run, or was not finished."""
     try:
@@ -177,7 +172,7 @@ def recall(
         return None
     scheme = SCHEMES[stamp["scheme"]]
     scored = {}
-    for subject in split.test:
+    for subject in task.split.test:
         night, mine = nights[subject], frame.filter(pl.col("subject") == subject)
         reference = night.recording.reference
         if reference is None or len(mine) != len(night.codes):
@@ -192,7 +187,7 @@ def recall(
             simulated="simulated" in mine.columns,
         )
         scored[subject] = ScoredNight(predicted, reference, night.codes != UNSCORED)
-    return Outcome(classifier, split, scored, stamp["factors"], model)
+    return Outcome(task.classifier, task.split, scored, stamp["factors"], model)
 
 
 def _data(nights: Sequence[PreparedNight]) -> str:

@@ -140,11 +140,9 @@ def bland_altman(nights: Mapping[str, ScoredNight], scheme: Scheme) -> dict[str,
     left out. Beside the statistics that a night has as a whole, the minutes of each class are
     compared, as ``minutes rem``.
 
-    References
-    ----------
-    Bland and Altman (1999), Measuring agreement in method comparison studies, Statistical Methods
-    in Medical Research 8, 135-160. Menghini et al. (2021), Sleep 44(2), zsaa170: differences
-    against the reference instead of the mean of both, as the reference is the gold standard.
+    See Bland and Altman (1999), Statistical Methods in Medical Research 8, 135-160; differences
+    against the reference, the gold standard, instead of the mean of both: Menghini et al. (2021),
+    Sleep 44(2), zsaa170.
     """
     measured = {
         person: tuple(

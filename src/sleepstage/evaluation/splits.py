@@ -34,7 +34,7 @@ def holdout(subjects: Sequence[str], *, seed: int) -> Split:
     """
     shuffled = _shuffled(subjects, seed)
     n_test = max(1, round(_TEST_SHARE * len(shuffled)))
-    return _split(subjects, shuffled[n_test:], shuffled[:n_test])
+    return _split(subjects, shuffled, shuffled[:n_test])
 
 
 def kfold(subjects: Sequence[str], *, n_folds: int, seed: int) -> list[Split]:
@@ -46,10 +46,7 @@ def kfold(subjects: Sequence[str], *, n_folds: int, seed: int) -> list[Split]:
     if not 2 <= n_folds <= len(shuffled):
         msg = f"{n_folds} folds of {len(shuffled)} people; choose 2 to {len(shuffled)} folds"
         raise DataError(msg)
-    return [
-        _split(subjects, [name for name in shuffled if name not in fold], fold)
-        for fold in _groups(shuffled, n_folds)
-    ]
+    return [_split(subjects, shuffled, fold) for fold in _groups(shuffled, n_folds)]
 
 
 def everyone(subjects: Sequence[str], *, seed: int) -> Split:
@@ -67,14 +64,15 @@ def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
     return shuffled
 
 
-def _split(subjects: Sequence[str], train: list[str], test: list[str]) -> Split:
-    """Split of nights, from one of people."""
+def _split(subjects: Sequence[str], people: list[str], test: list[str]) -> Split:
+    """Split of nights: who of these people does not test trains."""
+    train = [name for name in people if name not in test]
     if len(train) < 2:
         raise DataError(f"{len(train)} people left to train on, two are the least: use more folds")
     groups = _groups(train, min(_GROUPS, len(train)))
 
-    def nights(people: Sequence[str]) -> tuple[str, ...]:
-        return tuple(sorted(one for one in subjects if person_of(one) in people))
+    def nights(chosen: Sequence[str]) -> tuple[str, ...]:
+        return tuple(sorted(one for one in subjects if person_of(one) in chosen))
 
     return Split(train=nights(train), validation=tuple(map(nights, groups)), test=nights(test))
 

@@ -59,9 +59,7 @@ class ElapsedTime(OneStep):
         return partial(_by_time, shares, self.bin_minutes)
 
 
-def _by_time(
-    shares: NDArray[np.float64], bin_minutes: float, night: PreparedNight
-) -> NDArray[np.float64]:
+def _by_time(shares: Floats, bin_minutes: float, night: PreparedNight) -> Floats:
     bins = _bins(len(night.codes), bin_minutes)
     return np.asarray(shares[np.minimum(bins, len(shares) - 1)])
 
@@ -137,13 +135,10 @@ def _told(model: Any, night: PreparedNight) -> NDArray[np.floating]:
 
 
 def walch_features(recording: Recording) -> NDArray[np.float32]:
-    """Smoothed activity counts, unrest of heart rate, and clock of each epoch.
+    """Smoothed activity counts, unrest of heart rate, and clock of each epoch, (n_epochs, 3).
 
-    Returns
-    -------
-    ndarray of float32, shape (n_epochs, 3)
-        Counts per 15 s; standard deviation of the filtered heart rate (no unit); -1 to 1.
-        NaN where there is no sample within the 10 min around the epoch.
+    Counts per 15 s; standard deviation of the filtered heart rate (no unit); -1 to 1. NaN where
+    there is no sample within the 10 min around the epoch.
     """
     starts = recording.start + EPOCH_SECONDS * np.arange(recording.n_epochs, dtype=np.float64)
     motion, heart_rate = (

@@ -37,35 +37,25 @@ class Fitted(Protocol):
 class Classifier(Protocol):
     """Settings of a classifier; its frozen dataclass is changed with `dataclasses.replace`.
 
-    Attributes
-    ----------
-    seed : int
-        The same seed and nights give the same result.
-    live : bool
-        True if each epoch is predicted from data up to its own end; every run checks it.
-    exports : bool, optional
-        True if what `fit` returns has ``file(**described)``, the content of a model file.
+    It may have ``exports``: True if what `fit` returns has ``file(**described)``, the content of a
+    model file.
     """
 
     @property
-    def seed(self) -> int: ...  # noqa: D102
+    def seed(self) -> int:
+        """The same seed and nights give the same result."""
 
     @property
-    def live(self) -> bool: ...  # noqa: D102
+    def live(self) -> bool:
+        """True if each epoch is predicted from data up to its own end; every run checks it."""
 
     def fit(
         self, nights: Sequence[PreparedNight], groups: Groups, *, on_epoch: Progress | None = None
     ) -> Fitted:
         """Learn from nights of training people.
 
-        Parameters
-        ----------
-        nights : sequence of PreparedNight
-            Of the training people.
-        groups : sequence of sequence of str
-            The same people in groups; what has to be chosen is chosen on groups left out.
-        on_epoch : callable, optional
-            Called with steps done, steps planned, and a remark.
+        `groups` are the same people's subjects in groups; what has to be chosen is chosen on groups
+        left out. `on_epoch` is called with steps done, steps planned, and a remark.
         """
 
 

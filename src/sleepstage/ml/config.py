@@ -117,20 +117,12 @@ Config = TypeVar("Config")
 
 
 def override(config: Config, assignments: Sequence[str]) -> Config:
-    """Configuration with some values replaced.
+    """Configuration (a frozen dataclass) with some values replaced.
 
-    Parameters
-    ----------
-    config : frozen dataclass
-        Where to begin.
-    assignments : sequence of str
-        Each ``name=value``, as ``noise=0.2``, ``network.hidden=32`` or ``features=hr_30s,still``.
-        A name that only parts of the configuration know goes to all of them.
+    Each assignment is ``name=value``, as ``noise=0.2``, ``network.hidden=32`` or
+    ``features=hr_30s,still``. A name that only parts of the configuration know goes to all of them.
 
-    Raises
-    ------
-    DataError
-        If a name is unknown or a value of the wrong kind; names those there are.
+    Raises `DataError` if a name is unknown or a value of the wrong kind; names those there are.
     """
     for assignment in assignments:
         name, equals, text = assignment.partition("=")

@@ -17,13 +17,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sleepstage.core.recording import Recording
-from sleepstage.engine.features import (
-    FEATURE_NAMES,
-    FEATURES,
-    SUMMARIES,
-    extract_features,
-    mark_known,
-)
+from sleepstage.engine import features
+from sleepstage.engine.features import FEATURE_NAMES, SUMMARIES, extract_features
 from sleepstage.errors import DataError
 from sleepstage.ml.config import TrainingConfig
 from sleepstage.ml.variants import between, make_variants
@@ -193,7 +188,7 @@ def _augment(
     shift = rng.normal(0, config.offset, size=(1, rows.shape[1]))
     rows = rows + std_F * (rng.normal(0, config.noise, size=rows.shape) + shift)
     if rng.random() < config.signal_dropout:
-        columns = [FEATURES[FEATURE_NAMES.index(name)] for name in config.columns]
+        columns = [features.FEATURES[FEATURE_NAMES.index(name)] for name in config.columns]
         columns *= rows.shape[1] // len(columns)
         _, missing = _LOST[rng.choice(len(_LOST), p=[share for share, _ in _LOST])]
         lost = np.array([column.signal in missing for column in columns])
@@ -204,7 +199,7 @@ def _augment(
             lost
         ]
     codes = source.codes[stretch].astype(np.int64)
-    return torch.tensor(mark_known(rows)), torch.tensor(codes)
+    return torch.tensor(features.mark_known(rows)), torch.tensor(codes)
 
 
 def _crop(n_epochs: int, config: TrainingConfig, rng: Generator) -> slice:

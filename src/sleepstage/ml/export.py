@@ -132,20 +132,10 @@ def _members(networks: Sequence[Network]) -> _Members:
 def export_graph(networks: Sequence[Network], n_features: int) -> onnx.ModelProto:
     """Turn networks into one graph of any number of epochs: a session gives it one at a time.
 
-    Parameters
-    ----------
-    networks : sequence of Network
-        Live ones of any kinds, or whole-night ones.
-    n_features : int
-        Columns of a row.
-
-    Returns
-    -------
-    onnx.ModelProto
-        Rows and state in, scores and state out. Live: values beside whether each is known
-        (B, T, 2 F) to the mean of the members' probabilities (B, T, C). Whole-night: those from
-        both ends of the night (B, T, 4 F) to the members' scores for both (B, T, 2, M, C); `Stager`
-        adds them.
+    Rows and state in, scores and state out. Live networks, of any kinds: values beside whether each
+    is known (B, T, 2 F) to the mean of the members' probabilities (B, T, C). Whole-night networks:
+    values from both ends of the night (B, T, 4 F) to the members' scores for both (B, T, 2, M, C),
+    which `Stager` adds.
     """
     members = _members(networks)
     # The exporter takes lengths of 0 and 1 for fixed ones.

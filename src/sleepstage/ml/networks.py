@@ -50,13 +50,9 @@ class Dropout(nn.Dropout):
 class Inputs(nn.Module):
     """Standardise each column, add whether it is known, and find shapes in the trace.
 
-    Parameters
-    ----------
-    mean, std : Tensor, shape (F,)
-        Of the columns over the training people; kept inside, so that a network takes raw rows.
-    n_trace : int
-        So many columns at the end are steps of one trace: two small convolutions over them, the
-        mean and the maximum of what they find, become a few numbers.
+    Mean and standard deviation of the columns, shape (F,), are those over the training people; kept
+    inside, so that a network takes raw rows. The last `n_trace` columns are steps of one trace: two
+    small convolutions over them, the mean and the maximum of what they find, become a few numbers.
     """
 
     mean_F: Tensor
@@ -167,11 +163,7 @@ class WholeNightNetwork(nn.Module):
 
     With recurrent layers this is a bidirectional network (Schuster & Paliwal 1997) whose output
     layer is split in two, so that each half is a step of one epoch like that of a live network.
-
-    Parameters
-    ----------
-    ahead, back : CausalNetwork
-        The readers; the second gets features made from the end of the night.
+    `back` gets features made from the end of the night.
     """
 
     def __init__(self, ahead: CausalNetwork, back: CausalNetwork) -> None:

@@ -40,18 +40,11 @@ _N_OF_EACH: Final = 4
 def make_variants(recording: Recording, codes: Codes) -> dict[str, list[Variant]]:
     """Other recordings of a scored night, and their stages, by kind; the same for each subject.
 
-    Parameters
-    ----------
-    recording : Recording
-        With the expert's stages; what was measured before its start counts.
-    codes : ndarray of int8, shape (n_epochs,)
-        Its stages in four classes, unscored where there is nothing to learn.
+    Of a recording, what was measured before its start counts, too. Its stages, shape (n_epochs,),
+    are in four classes and unscored where there is nothing to learn.
 
-    Returns
-    -------
-    dict of str to list of (Recording, ndarray)
-        ``thinned``: heart rate measured once in `SPARSE`; ``evening``: begun hours before lights
-        off, none for a recording that would be too long then; ``late``: begun in mid-night.
+    ``thinned``: heart rate measured once in `SPARSE`; ``evening``: begun hours before lights off,
+    none for a recording that would be too long then; ``late``: begun in mid-night.
     """
     rng = np.random.default_rng(list(recording.subject.encode()))
 

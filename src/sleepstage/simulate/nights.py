@@ -6,7 +6,6 @@ over to real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from sleepstage._utils.files import write_atomically
 from sleepstage.core.recording import LONGEST_NIGHT, Recording
 from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.read import LAYOUT, SIMULATED_MARKER, STEP_BIN_SECONDS
+from sleepstage.io.source import Progress
 from sleepstage.simulate import physiology
 from sleepstage.simulate.physiology import Tables
 from sleepstage.simulate.waking import Day, extend
@@ -45,22 +45,13 @@ def simulate_night(
 ) -> Recording:
     """One simulated night, with its true stages: the first of `write_dataset` with the same seed.
 
-    Parameters
-    ----------
-    seed : int
-        Not negative. The same seed gives the same person and the same night.
-    day : Day
-        What is recorded before and after the night, beside heart rate and steps of the day before.
-    hours : float
-        From lights out, at time zero, to getting up; more than 0.5 and at most 24.
-    raw_motion : bool
-        Make acceleration at about 50 Hz and summarise it, rather than summaries at once: the
-        same movements, a hundred times the work. Of nights without a `day` only.
+    The same seed, not negative, gives the same person and the same night: `hours`, more than 0.5
+    and at most 24, from lights out, at time zero, to getting up. `day` is what is recorded before
+    and after, beside heart rate and steps of the day before. With `raw_motion`, which allows no
+    `day`, acceleration at about 50 Hz is made and summarised, rather than summaries at once: the
+    same movements, a hundred times the work.
 
-    Raises
-    ------
-    DataError
-        If an argument is out of range.
+    Raises `DataError` if an argument is out of range.
     """
     night = _simulate(seed, 0, hours, day, raw_motion=raw_motion)
     signals = {name: (samples.times, samples.values) for name, samples in night.items()}
@@ -83,7 +74,7 @@ def write_dataset(
     hours: float = 8.0,
     raw_motion: bool = False,
     day: Day = _NO_DAY,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[str]:
     """Write simulated nights in the layout of PhysioNet sleep-accel, and `SIMULATED_MARKER` beside.
 

@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from sleepstage.evaluation import schema
 from sleepstage.evaluation.report.tables import by_kappa
-from sleepstage.evaluation.schema import (
-    BlandAltman,
-    CertaintyPoint,
-    Curve,
-    Estimate,
-    Numbers,
-    Reliability,
-    RemPoint,
-)
-from sleepstage.plotting import STAGE_COLOURS
-from sleepstage.plotting.style import ACCENT, INK, MUTED, drawable, known, legend, panels
+from sleepstage.plotting import ACCENT, INK, MUTED, STAGE_COLOURS, drawable, known, legend, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +49,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     return figure
 
 
-def plot_people(models: Mapping[str, Mapping[str, Numbers]]) -> Figure:
+def plot_people(models: Mapping[str, Mapping[str, schema.Numbers]]) -> Figure:
     """Draw each person's numbers: sorted, for one model, or box and points for each of several."""
     if len(models) > 1:
         figure, axes = panels(1, len(_DRAWN), height=1.2 + 0.45 * len(models), sharey=True)
@@ -112,7 +103,7 @@ def name_rows(axis: Axes, names: Sequence[str]) -> None:
 
 
 def plot_models(
-    models: Mapping[str, Mapping[str, Estimate]], *, live: Mapping[str, bool]
+    models: Mapping[str, Mapping[str, schema.Estimate]], *, live: Mapping[str, bool]
 ) -> Figure:
     """Draw mean over people and 95 % interval of each model; those not live are hollow."""
     note = "" if all(live.values()) else "hollow: needs the whole night"
@@ -130,7 +121,7 @@ def plot_models(
 
 
 def draw_interval(
-    axis: Axes, place: int, found: Estimate, colour: str, *, hollow: bool = False
+    axis: Axes, place: int, found: schema.Estimate, colour: str, *, hollow: bool = False
 ) -> None:
     """Mean and confidence interval, in a row."""
     axis.hlines(place, known(found.low), known(found.high), color=colour, linewidth=2)
@@ -138,7 +129,7 @@ def draw_interval(
     axis.plot([known(found.mean)], [place], "o", color=colour, markerfacecolor=face, markersize=7)
 
 
-def plot_bland_altman(measures: Mapping[str, BlandAltman]) -> Figure:
+def plot_bland_altman(measures: Mapping[str, schema.BlandAltman]) -> Figure:
     """Draw a panel for each sleep statistic: predicted minus the expert's, against the expert's.
 
     Bias, limits of agreement and, where it is significant (p < 0.05), the line of the difference
@@ -156,7 +147,7 @@ def plot_bland_altman(measures: Mapping[str, BlandAltman]) -> Figure:
     return figure
 
 
-def _differences(axis: Axes, measure: BlandAltman, colour: str) -> None:
+def _differences(axis: Axes, measure: schema.BlandAltman, colour: str) -> None:
     reference = np.array(measure.reference, dtype=np.float64)
     axis.axhline(0, color="0.8", linewidth=1)
     differences = np.array(measure.predicted) - reference
@@ -173,8 +164,8 @@ def _differences(axis: Axes, measure: BlandAltman, colour: str) -> None:
 
 
 def plot_curves(
-    roc: Mapping[str, Curve | None],
-    precision_recall: Mapping[str, Curve | None],
+    roc: Mapping[str, schema.Curve | None],
+    precision_recall: Mapping[str, schema.Curve | None],
     *,
     shares: Mapping[str, float | None],
 ) -> Figure:
@@ -204,7 +195,7 @@ def plot_curves(
     return figure
 
 
-def plot_reliability(reliability: Reliability) -> Figure:
+def plot_reliability(reliability: schema.Reliability) -> Figure:
     """Draw how often the most probable class is right, and how many epochs each bin holds."""
     title = f"expected calibration error {reliability.expected_calibration_error:.3f}"
     figure, (upper, lower) = panels(
@@ -220,7 +211,7 @@ def plot_reliability(reliability: Reliability) -> Figure:
     return figure
 
 
-def plot_certainty(points: Sequence[CertaintyPoint]) -> Figure:
+def plot_certainty(points: Sequence[schema.CertaintyPoint]) -> Figure:
     """Draw accuracy and kappa of what is left against the share of epochs set aside."""
     figure, (axis,) = panels(1, 1, height=4.4, width=7.0)
     shares = [point.set_aside for point in points]
@@ -242,7 +233,7 @@ class RemChoice(NamedTuple):
 
 
 def plot_rem_trade_off(
-    points: Sequence[RemPoint], *, operating_point: RemChoice | None = None
+    points: Sequence[schema.RemPoint], *, operating_point: RemChoice | None = None
 ) -> Figure:
     """Draw what finding more REM costs: numbers against the factor, and accuracy against recall.
 
@@ -261,7 +252,7 @@ def plot_rem_trade_off(
     legend(left, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     right.plot(lines["recall"], lines["accuracy"], color=INK)
     right.set(xlabel="REM recall", ylabel="accuracy")
-    marked: list[tuple[RemPoint | RemChoice, str, str, str]]
+    marked: list[tuple[schema.RemPoint | RemChoice, str, str, str]]
     marked = [(one, MUTED, "o", "most probable class") for one in points if one.factor == 1]
     if operating_point is not None:
         left.axvline(operating_point.factor, color=ACCENT, linestyle="--", linewidth=1)

@@ -26,7 +26,7 @@ from sleepstage.evaluation.report.tables import (
     scheme_words,
     section,
 )
-from sleepstage.plotting.style import drawable
+from sleepstage.plotting import drawable
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sleepstage.evaluation.schema import Numbers
-from sleepstage.plotting.style import mark_simulated
+from sleepstage.plotting import mark_simulated
 from sleepstage.stages import SCHEMES
 
 if TYPE_CHECKING:

@@ -1,26 +1,31 @@
-"""Pictures of nights, and of what moved the decisions in them."""
+"""Pictures of nights and of what moved the decisions in them; and what all pictures share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sleepstage._utils.files import write_atomically
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.plotting.style import MUTED, drawable, legend, mark_simulated, panels
 from sleepstage.stages import EPOCH_SECONDS, UNIX_TIME, UNSCORED, Scheme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
 Effects = NDArray[np.float32]
 
+INK: Final = "#1f4e79"
+ACCENT: Final = "#d64550"
+MUTED: Final = "0.55"
 STAGE_COLOURS: Final = {
     "wake": "#f0b429",
     "rem": "#d64550",
@@ -33,11 +38,63 @@ STAGE_COLOURS: Final = {
     "n3": "#1f4e79",
 }
 """One colour a class, distinct in grey too."""
+_LONGEST_NAME: Final = 40
+
+
+def panels(
+    n_rows: int,
+    n_columns: int,
+    *,
+    height: float,
+    width: float = 11.0,
+    titles: Sequence[str] = (),
+    layout: Literal["constrained"] | None = "constrained",
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """Make an empty picture, and its panels row by row, the first of which have `titles`."""
+    with needs_extra("drawing", "plot"):
+        from matplotlib.figure import Figure
+    figure = Figure(figsize=(width, height), layout=layout)
+    axes = list(figure.subplots(n_rows, n_columns, squeeze=False, **options).flat)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize="small")
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(title, loc="left", fontsize="medium")
+    return figure, axes
+
+
+def legend(axis: Axes, *, frameon: bool = False, **where: Any) -> None:
+    """Name what is drawn in a panel, if anything has a name."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=frameon, fontsize="small", **where)
+
+
+def mark_simulated(figure: Figure) -> None:
+    """Write SIMULATED across a picture of simulated nights."""
+    figure.text(0.5, 0.5, "SIMULATED", size=70, alpha=0.25, rotation=15, ha="center", va="center")
+
+
+def drawable(name: str) -> str:
+    """Return a name cut to one short line, of signs that the font has, and no formula."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    line = " ".join(name.split())
+    if len(line) > _LONGEST_NAME:
+        line = line[: _LONGEST_NAME - 1] + "…"
+    signs = (sign if font.get_char_index(ord(sign)) else "?" for sign in line)
+    return "".join(signs).replace("$", r"\$")
+
+
+def known(value: float | None) -> float:
+    """Return NaN, which is not drawn, for a number that is not defined."""
+    return math.nan if value is None else value
 
 
 def plot_night(
-    times: NDArray[np.float64],
-    hypnograms: Sequence[tuple[str, NDArray[np.int8]]],
+    times: Floats,
+    hypnograms: Sequence[tuple[str, Codes]],
     scheme: Scheme,
     *,
     probabilities: NDArray[np.float32] | None = None,
@@ -45,32 +102,23 @@ def plot_night(
     simulated: bool = False,
     utc_offset: int = 0,
 ) -> Figure:
-    """Draw hypnograms of one night above each other, and the hypnodensity below.
+    """Draw labelled hypnograms of one night above each other, and the hypnodensity below.
 
-    Parameters
-    ----------
-    times : ndarray, shape (n_epochs,)
-        Start of each epoch in seconds; Unix time is shown as clock time, other as hours.
-    hypnograms : sequence of (label, codes)
-        Class codes of `scheme`, shape (n_epochs,), -1 where unscored.
-    probabilities : ndarray, shape (n_epochs, n_classes), optional
-        Drawn as a hypnodensity: the height of a colour is the probability of its class.
-    utc_offset : int
-        Seconds by which the clock to show is ahead of UTC.
+    `times` are the starts of the epochs in seconds: Unix time is shown as clock time, `utc_offset`
+    seconds ahead of UTC, other as hours. Codes are of `scheme`, -1 where unscored. In the
+    hypnodensity the height of a colour is the probability of its class; shape (n_epochs,
+    n_classes).
     """
     edges, label = time_axis(times, utc_offset)
-    with needs_extra("drawing", "plot"):
-        from matplotlib.figure import Figure
     n_rows = len(hypnograms) + (probabilities is not None)
     height = 1.2 + 1.7 * n_rows
-    figure = Figure(figsize=(11, height))
-    axes = figure.subplots(n_rows, 1, sharex=True, squeeze=False)[:, 0]
+    names = [name for name, _ in hypnograms]
     # What is drawn is known: looking for room costs a third of the time.
+    figure, axes = panels(n_rows, 1, height=height, titles=names, layout=None, sharex=True)
     bottom, top = 0.55 / height, 1 - 0.7 / height
     figure.subplots_adjust(left=0.06, right=0.91, bottom=bottom, top=top, hspace=0.32)
-    for axis, (name, codes) in zip(axes, hypnograms, strict=False):
+    for axis, (_, codes) in zip(axes, hypnograms, strict=False):
         draw_hypnogram(axis, edges, codes, scheme)
-        axis.set_title(name, loc="left", fontsize="medium")
     if probabilities is not None:
         _draw_hypnodensity(axes[-1], edges, probabilities, scheme)
     axes[-1].set_xlabel(label)
@@ -87,7 +135,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def time_axis(times: NDArray[np.float64], utc_offset: int = 0) -> tuple[NDArray[np.float64], str]:
+def time_axis(times: Floats, utc_offset: int = 0) -> tuple[Floats, str]:
     """Edges of the epochs in hours, or for clocks in days; and what the axis is called."""
     if not len(times):
         raise DataError("a hypnogram without epochs can't be drawn")
@@ -98,32 +146,18 @@ def time_axis(times: NDArray[np.float64], utc_offset: int = 0) -> tuple[NDArray[
     return edges / 3600, "hours"
 
 
-def _lanes(scheme: Scheme) -> list[int]:
-    """Height of each class code."""
-    return [len(scheme) - 1 - scheme.from_top.index(name) for name in scheme.classes]
-
-
-def draw_hypnogram(
-    axis: Axes, edges: NDArray[np.float64], codes: NDArray[np.int8], scheme: Scheme
-) -> None:
+def draw_hypnogram(axis: Axes, edges: Floats, codes: Codes, scheme: Scheme) -> None:
     """Draw the stages as a staircase, wake on top."""
-    from matplotlib.collections import LineCollection
-
-    lanes = np.array([*_lanes(scheme), np.nan])
+    lanes = np.array([*map(scheme.from_top[::-1].index, scheme.classes), np.nan])
     heights = lanes[codes]
     axis.plot(edges, [*heights, heights[-1]], drawstyle="steps-post", color="0.45", linewidth=0.9)
     for code, name in enumerate(scheme.classes):
-        stretches = [
-            [(edges[start], lanes[code]), (edges[end], lanes[code])]
-            for start, end in runs(codes == code)
-        ]
-        width = 5.0 if name == "rem" else 3.0
-        axis.add_collection(LineCollection(stretches, colors=STAGE_COLOURS[name], linewidths=width))
-    for start, end in runs(codes == UNSCORED):
-        axis.axvspan(edges[start], edges[end], color="0.92", lw=0)
+        bars = np.where(codes == code, lanes[code], np.nan)
+        colour, width = STAGE_COLOURS[name], 5.0 if name == "rem" else 3.0
+        axis.stairs(bars, edges, baseline=None, color=colour, linewidth=width, zorder=2)
+    _shade(axis, edges, codes == UNSCORED, color=_NOTHING)
     axis.set_yticks(lanes[:-1], scheme.classes)
     axis.set_ylim(-0.6, len(scheme) - 0.4)
-    axis.spines[["top", "right"]].set_visible(False)
     if edges[0] > UNIX_TIME / 86400:
         from matplotlib.dates import AutoDateLocator, DateFormatter
 
@@ -132,28 +166,17 @@ def draw_hypnogram(
 
 
 def _draw_hypnodensity(
-    axis: Axes, edges: NDArray[np.float64], probabilities: NDArray[np.float32], scheme: Scheme
+    axis: Axes, edges: Floats, probabilities: NDArray[np.float32], scheme: Scheme
 ) -> None:
-    lanes = _lanes(scheme)
-    bottom_up = sorted(range(len(scheme)), key=lanes.__getitem__)
-    tops = np.cumsum(probabilities[:, bottom_up], axis=1)
+    names = scheme.from_top[::-1]
+    bottom_up = probabilities[:, [scheme.classes.index(name) for name in names]]
     # Both ends of each epoch, so that one beside an unscored one is filled to its end.
-    ends = np.repeat(edges, 2)[1:-1]
-    below = np.zeros(len(ends))
-    for code, top in zip(bottom_up, np.repeat(tops, 2, axis=0).T, strict=True):
-        name = scheme.classes[code]
-        axis.fill_between(ends, below, top, color=STAGE_COLOURS[name], linewidth=0, label=name)
-        below = top
+    ends, shares = np.repeat(edges, 2)[1:-1], np.repeat(bottom_up, 2, axis=0).T
+    colours = [STAGE_COLOURS[name] for name in names]
+    axis.stackplot(ends, shares, labels=names, colors=colours, linewidth=0)
     axis.set_ylim(0, 1)
     axis.set_ylabel("probability")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True)
-    axis.spines[["top", "right"]].set_visible(False)
-
-
-def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Starts and ends of the stretches where `mask` holds."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
 
 
 _FOR, _AGAINST = "#1b7837", "#762a83"  # no stage's colours, and distinct to the colour-blind
@@ -166,8 +189,8 @@ _MOST: Final = 98  # percent of the effects that the colours distinguish; few ar
 
 
 def plot_explanation(
-    times: NDArray[np.float64],
-    codes: NDArray[np.int8],
+    times: Floats,
+    codes: Codes,
     scheme: Scheme,
     *,
     by_signal: Mapping[str, Effects],
@@ -177,16 +200,10 @@ def plot_explanation(
 ) -> Figure:
     """Draw a hypnogram, what each signal did to each decision, and what each past minute did.
 
-    Parameters
-    ----------
-    times : ndarray, shape (n_epochs,)
-        Start of each epoch in seconds; Unix time is shown as clock time (UTC), other as hours.
-    codes : ndarray, shape (n_epochs,)
-        Class codes of `scheme`, -1 where unscored.
-    by_signal : mapping of str to ndarray of shape (n_epochs,)
-        Effect of each signal on the probability of the decided stage, NaN where unknown.
-    by_past : mapping of int to ndarray of shape (n_epochs,)
-        Effect of the minutes that lie so many minutes back, evenly spaced. Empty: no heat map.
+    For `times`, where clocks are of UTC, and `codes` see `plot_night`. Effects, shape (n_epochs,),
+    are on the probability of the decided stage, NaN where unknown: of each signal, and of the
+    minutes that lie so many minutes back, evenly spaced; where these are empty, there is no heat
+    map.
     """
     edges, label = time_axis(times)
     heights = [_STAGES, *[_SIGNAL] * len(by_signal), *[_PAST] * bool(by_past)]
@@ -212,13 +229,13 @@ def plot_explanation(
     return figure
 
 
-def _shade(axis: Axes, edges: NDArray[np.float64], mask: NDArray[np.bool_], **style: Any) -> None:
+def _shade(axis: Axes, edges: Floats, mask: NDArray[np.bool_], **style: Any) -> None:
     """Fill a panel from bottom to top where `mask` holds."""
     across = axis.get_xaxis_transform()
     axis.stairs(mask.astype(np.float64), edges, fill=True, transform=across, **style)
 
 
-def _draw_signals(axes: list[Axes], edges: NDArray[np.float64], by_signal: list[Effects]) -> None:
+def _draw_signals(axes: list[Axes], edges: Floats, by_signal: list[Effects]) -> None:
     """All to one scale, so that they can be compared."""
     every = np.nan_to_num(by_signal)
     low = _MARGIN * float(np.min(every, initial=-_LEAST))
@@ -239,7 +256,7 @@ def _draw_signals(axes: list[Axes], edges: NDArray[np.float64], by_signal: list[
         legend(axis, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
-def _draw_past(axis: Axes, edges: NDArray[np.float64], by_past: Mapping[int, Effects]) -> None:
+def _draw_past(axis: Axes, edges: Floats, by_past: Mapping[int, Effects]) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     lags = np.array(list(by_past), dtype=np.float64)
