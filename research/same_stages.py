@@ -1,4 +1,4 @@
-"""Whether stages are those of the models in the package as they were made: ``python -m research.same_stages``.
+"""Whether stages are those that the models had when made: ``python -m research.same_stages``.
 
 Every shipped model stages every person of the sleep-accel dataset; their stages are compared by one
 SHA-256, measured on the 26 people of the training part.
