@@ -27,7 +27,7 @@ from sleepstage.server.routes import Id, Owner
 from sleepstage.server.settings import Settings
 
 _UPLOAD, _RESULTS, _RECORD, _LOG = "upload", "nights", "export.json", "log.txt"
-_UNSAFE: Final = re.compile(r".*[/\\]|^[. ]+|[. ]+$|[^\w. ()-]")
+_UNSAFE: Final = re.compile(r"^[. ]+|[. ]+$|[^\w. ()-]")
 _LONGEST: Final = 60  # characters of a name, of up to four bytes
 _MOST: Final = 20  # exports of one owner
 _SPARE: Final = 2**30  # bytes of the disk that are left to the store
@@ -104,7 +104,7 @@ class Exports:
         """
         if len(self._of(visitor.owner)) >= _MOST:
             raise HTTPException(409, f"you have {_MOST} exports here: delete one, and try again")
-        name, key = _UNSAFE.sub("_", name)[-_LONGEST:], secrets.token_hex(16)
+        name, key = _UNSAFE.sub("_", name.split("/")[-1][-_LONGEST:]), secrets.token_hex(16)
         export = Export(id=key, owner=visitor.owner, name=name, created=time.time())
         try:
             with temporary_folder(self._root) as new:
