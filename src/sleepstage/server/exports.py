@@ -104,7 +104,8 @@ class Exports:
         """
         if len(self._of(visitor.owner)) >= _MOST:
             raise HTTPException(409, f"you have {_MOST} exports here: delete one, and try again")
-        name, key = _UNSAFE.sub("_", name.split("/")[-1][-_LONGEST:]), secrets.token_hex(16)
+        name = _UNSAFE.sub("_", name.split("/")[-1][-_LONGEST:]) or "_"
+        key = secrets.token_hex(16)
         export = Export(id=key, owner=visitor.owner, name=name, created=time.time())
         try:
             with temporary_folder(self._root) as new:

@@ -98,7 +98,7 @@ export function exportsPart(page) {
   });
 
   onchange = () => {
-    for (const upload of [...uploads, ...rows.keys()]) {
+    for (const upload of new Set([...uploads, ...rows.keys()])) {
       if (!rows.has(upload)) sent.append(rows.set(upload, uploadRow(upload)).get(upload).element);
       rows.get(upload).draw();
       if (uploads.includes(upload)) continue;
