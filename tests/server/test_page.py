@@ -374,7 +374,7 @@ def test_an_export_is_dropped_and_its_nights_appear(
         const data = new DataTransfer();
         const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
         data.items.add(new File([bytes], name, { type }));
-        const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+        const event = new DragEvent("drop", { dataTransfer: data, bubbles: true });
         document.querySelector(".drop").dispatchEvent(event);
     }"""
     with visiting(browser, server.url, viewport=PHONE) as page:
