@@ -178,7 +178,7 @@ def test_without_a_command_the_page_opens_on_a_free_port(tmp_path: Path) -> None
 def test_without_a_command_and_what_the_page_needs_it_names_ways_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sleepstage.cli.serve.find_spec", lambda _: None)
+    monkeypatch.setattr(sys.modules["sleepstage.cli.serve"], "find_spec", lambda _: None)
     result = invoke()
     assert result.exit_code == 1
     for way in ("uvx --from", "pipx run --spec", "pip install"):

@@ -306,7 +306,8 @@ def test_nothing_but_results_is_shown(
 
 def test_an_export_is_its_owners(one: Running, folder: Path) -> None:
     ada, bob = one.token("ada"), one.token("bob")
-    link = one.token("ada", session="s1")
+    session = one.client.post("/v1/sessions", json={}, headers=ada).json()["id"]
+    link = one.token("ada", session=session)
     export = finished(folder, owner="ada")
     for path in ("", "/files/n1/summary.json"):
         address = f"/v1/exports/{export.id}{path}"

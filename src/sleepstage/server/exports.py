@@ -208,5 +208,6 @@ async def _score(folder: Path, name: str) -> int:
         with suppress(ProcessLookupError, TimeoutError):
             process.terminate()
             await asyncio.wait_for(process.wait(), _PATIENCE)
-        with suppress(ProcessLookupError):
+        if process.returncode is None:
             process.kill()
+            await process.wait()
