@@ -77,6 +77,7 @@ class Exports:
         add, one = self.router.add_api_route, "/{export_id}"
         add("", self.upload, methods=["POST"], status_code=201, openapi_extra=schemas.EXPORT_BODY)
         add("", self.list_all)
+        add("", self.delete_all, methods=["DELETE"], status_code=204)
         add(one, self.show)
         add(one, self.delete, methods=["DELETE"], status_code=204)
         add(f"{one}/files/{{path:path}}", self.show_file, include_in_schema=False)
@@ -142,6 +143,11 @@ class Exports:
         """Stop the staging of an export, and delete everything of it."""
         await self._remove(self._own(visitor, export_id))
 
+    async def delete_all(self, visitor: Owner) -> None:
+        """Delete all your exports; your sessions stay, as exports do where those are deleted."""
+        for export in self._of(visitor.owner):
+            await self._remove(export)
+
     async def show_file(self, export_id: Id, path: str, visitor: Owner) -> FileResponse:
         """Give a result: ``index.html``, ``nights.csv``, or a file of a night."""
         results = (self._root / self._own(visitor, export_id).id / _RESULTS).resolve()
@@ -154,9 +160,11 @@ class Exports:
     def _of(self, owner: str | None) -> list[Export]:
         found = []
         for file in self._root.glob(f"*/{_RECORD}"):
-            with suppress(OSError):  # it is being deleted
+            with suppress(OSError, ValueError):  # it is being deleted, or damaged
                 export = Export.model_validate_json(file.read_bytes())
-                if export.state in {"waiting", "staging"} and export.id not in self._jobs:
+                if export.id == next(iter(self._jobs), ""):  # they come to their turn in order
+                    export.state = "staging"
+                elif export.state == "waiting" and export.id not in self._jobs:
                     export.state, export.messages = "failed", [_LOST]
                 if owner in {None, export.owner}:
                     found.append(export)
@@ -176,16 +184,12 @@ class Exports:
 
     async def _stage(self, export: Export) -> None:
         folder = self._root / export.id
-
-        def record(state: str) -> None:
-            write_json(folder / _RECORD, {**export.model_dump(), "state": state})
-
         with suppress(OSError):  # of a full disk: an export without an end has failed
             async with self._turn:
-                record("staging")
                 status = await _score(folder, export.name)
             shutil.rmtree(folder / _UPLOAD)
-            record("done" if status in {0, 3} else "failed")  # 3: all but some
+            export.state = "done" if status in {0, 3} else "failed"  # 3: all but some
+            write_json(folder / _RECORD, export.model_dump())
 
 
 async def _score(folder: Path, name: str) -> int:

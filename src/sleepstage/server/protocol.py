@@ -46,7 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._settings = settings
         self._refusal = 400, "this is not a valid HTTP/1.1 request"
         self._in_headers = self._in_body = self._complete = False
-        self._n_raw = self._n_seen = 0  # bytes of a message that has not ended; at the last look
+        self._n_raw = 0  # bytes of a message that has not ended yet
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -149,9 +149,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._give_up()
 
     def _give_up(self) -> None:
-        moved, self._n_seen = self._n_raw != self._n_seen, self._n_raw
-        uploads = self._max_body > self._settings.max_body and moved
-        if self.flow.read_paused or uploads:  # it is the server that does not read, or much to read
+        # It is the server that does not read, or an upload, each piece of which `Guard` waits for.
+        if self.flow.read_paused or self._max_body > self._settings.max_body:
             self._watch(self._settings.slow_seconds, self._give_up)
         elif self._n_raw and not self._in_body:
             seconds = self._settings.header_seconds
