@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +140,47 @@ def test_a_token_that_makes_no_sense_is_refused(
     assert result.exit_code == 1
     assert said in result.output
     assert "0 tokens" in invoke("token", "list", "--store", tmp_path).output
+
+
+def test_without_a_command_the_page_opens_on_a_free_port(tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.new\nmv {opened}.new {opened}\n')
+    browser.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = {"SLEEPSTAGE_PORT": str(port), "SLEEPSTAGE_STORE": str(tmp_path / "store")}
+        with (tmp_path / "said").open("w") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "sleepstage"],
+                env={**os.environ, **settings, "BROWSER": f"{browser} %s"},
+                stdout=said,
+                stderr=said,
+            )
+        try:
+            deadline = time.monotonic() + 120
+            while not opened.exists() and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.05)
+            page = opened.read_text().strip()
+            url, _, secret = page.partition("/#/token/")
+            assert f":{port}" not in url
+            ada = {"Authorization": f"Bearer {secret}"}
+            assert httpx2.get(f"{url}/v1/me", headers=ada, timeout=60).json()["owner"] == "local"
+            assert httpx2.get(f"{url}/v1/me", timeout=60).status_code == 401
+        finally:
+            process.terminate()
+        assert process.wait(timeout=60) == 0
+    assert page in (tmp_path / "said").read_text()
+    # The token was for this time only: the store asks for none.
+    assert "0 tokens" in invoke("token", "list", "--store", tmp_path / "store").output
+
+
+def test_without_a_command_and_what_the_page_needs_it_names_ways_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules["sleepstage.cli.serve"], "find_spec", lambda _: None)
+    result = invoke()
+    assert result.exit_code == 1
+    for way in ("uvx --from", "pipx run --spec", "pip install"):
+        assert f"{way} 'sleepstage[serve,score]'" in result.output
+    assert "Commands:" in invoke("--help").output

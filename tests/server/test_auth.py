@@ -15,6 +15,7 @@ from starlette.testclient import WebSocketDenialResponse
 from sleepstage.errors import DataError
 from sleepstage.server import auth
 from sleepstage.server.auth import make_grant
+from sleepstage.server.exports import Exports
 from sleepstage.server.routes import api
 from sleepstage.server.streaming import streams
 from tests.helpers.command import invoke
@@ -35,9 +36,10 @@ OPEN = {"/", "/page", "/healthz", "/readyz", "/v1/openapi.json", "/v1/demo"}
 
 def calls(one: Running, session: str) -> Iterator[tuple[str, str]]:
     """All other calls, by the routes themselves, so that a new one can't be forgotten."""
+    uploads = Exports(one.service.settings).router
     found = {
         (method, route.path)
-        for route in (*one.app.routes, *api.routes, *streams.routes)
+        for route in (*one.app.routes, *api.routes, *streams.routes, *uploads.routes)
         if isinstance(route, Route) and route.path not in OPEN
         for method in route.methods or ()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from tests.helpers.apple_export import beats, moment, sleep, write_zip
 from tests.helpers.browser import browsing, has_played, play_demo, visiting, wait_until
 from tests.helpers.serving import Server, serving
 
@@ -360,3 +362,39 @@ def linear(colour: str) -> Any:
     """Red, green and blue as amounts of light."""
     parts = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def test_an_export_is_dropped_and_its_nights_appear(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    bed = moment("2024-03-12 23:00:00 +0100")
+    slept = beats(bed, bed + 8 * 3600) + sleep(bed, bed + 8 * 3600, "InBed")
+    content = base64.b64encode(write_zip(tmp_path / "export.zip", slept).read_bytes()).decode()
+    dropping = """([content, name, type]) => {
+        const data = new DataTransfer();
+        const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+        data.items.add(new File([bytes], name, { type }));
+        const event = new DragEvent("drop", { dataTransfer: data, bubbles: true });
+        document.querySelector(".drop").dispatchEvent(event);
+    }"""
+    with visiting(browser, server.url, viewport=PHONE) as page:
+        part = page.get_by_role("region", name="Exports")
+        part.get_by_role("button", name="Choose a file").wait_for()
+        page.evaluate(dropping, ["AAAA", "<b>picture.png", "image/png"])
+        part.get_by_text("Not a recording. Drop export.zip").wait_for()
+        part.get_by_role("button", name="Close").click()
+        page.evaluate(dropping, [content, "export.zip", "application/zip"])
+        night = part.get_by_text("export-2024-03-13")
+        night.wait_for(timeout=600_000)
+        night.click()
+        picture = "document.querySelector('.export img').naturalWidth > 100"
+        wait_until(page, picture)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        with page.expect_popup() as popup:
+            part.get_by_role("link", name="All on one page").click(timeout=600_000)
+        assert popup.value.get_by_role("heading", name="1 night").is_visible()
+        assert popup.value.evaluate("getComputedStyle(document.body).margin") == "0px"
+        page.once("dialog", lambda asked: asked.accept())
+        part.get_by_role("button", name="Delete").click()
+        night.wait_for(state="detached")
+    assert httpx2.get(f"{server.url}/v1/exports").json() == []

@@ -16,7 +16,7 @@ from sleepstage.cli.live import live
 from sleepstage.cli.predict import predict
 from sleepstage.cli.run import run
 from sleepstage.cli.score import score
-from sleepstage.cli.serve import serve, token
+from sleepstage.cli.serve import open_page, serve, token
 from sleepstage.cli.train import train
 from sleepstage.errors import SleepstageError
 
@@ -39,13 +39,19 @@ class _Group(click.Group):
             raise click.ClickException(visible(msg)) from error
 
 
-@click.group(cls=_Group, context_settings={"show_default": True})
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"show_default": True})
 @click.version_option(__version__, prog_name="sleepstage")
-def main() -> None:
-    """Predict sleep stages (wake, light, deep, REM) from a watch's heart rate, motion and steps."""
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Predict sleep stages (wake, light, deep, REM) from a watch's heart rate, motion and steps.
+
+    Without a command, open a page in the browser that takes an export and shows its nights.
+    """
     shown = logging.StreamHandler()
     shown.setLevel(logging.WARNING)
     logging.basicConfig(handlers=[shown], format="%(levelname)s: %(message)s", force=True)
+    if ctx.invoked_subcommand is None:
+        open_page()
 
 
 for _verb in (run, score, predict, live, serve, token, info, data, train, evaluate):

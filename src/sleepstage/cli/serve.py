@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
+import threading
+import webbrowser
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from importlib.util import find_spec
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -15,6 +20,7 @@ from sleepstage.errors import DataError, needs_extra
 from sleepstage.server.store import Store
 
 _Result = TypeVar("_Result")
+_EXTRAS: Final = "sleepstage[serve,score]"
 
 
 @click.command(
@@ -39,6 +45,36 @@ def serve(**flags: Any) -> None:
         from sleepstage.server.app import serve as run
         from sleepstage.server.settings import read_settings
     run(read_settings(**flags))
+
+
+def open_page() -> None:
+    """Serve to this machine alone, with a token for this time only, and open the page there."""
+    if not all(map(find_spec, ("fastapi", "joblib", "matplotlib"))):
+        raise DataError(
+            "the page needs more libraries; start it in one of these ways (sleepstage --help shows "
+            f"what works without them):\n  uvx --from '{_EXTRAS}' sleepstage\n  pipx run --spec "
+            f"'{_EXTRAS}' sleepstage\n  pip install '{_EXTRAS}'"
+        )
+    from sleepstage.server.app import serve as run
+    from sleepstage.server.settings import read_settings
+
+    host, secret = "127.0.0.1", secrets.token_urlsafe()
+    port = _free_port(host, read_settings().port)
+    page = f"http://{host}:{port}/#/token/{secret}"
+    console.print(
+        f"The page opens in your browser. If it does not, open this address there:\n  {page}\n"
+        "Nothing that you give it leaves this computer. To stop it, press Ctrl+C."
+    )
+    # A browser in this terminal would keep the server waiting.
+    browser = threading.Thread(target=webbrowser.open, args=(page,), daemon=True)
+    run(read_settings(host=host, port=port, token=secret), browser.start)
+
+
+def _free_port(host: str, wanted: int) -> int:
+    with suppress(OSError), socket.create_server((host, wanted)):
+        return wanted
+    with socket.create_server((host, 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @click.group()

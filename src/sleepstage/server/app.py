@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from sleepstage import __version__
 from sleepstage.errors import DataError
 from sleepstage.server.auth import Authenticator
+from sleepstage.server.exports import Exports
 from sleepstage.server.middleware import Answers, Guard, Rate, Slots
 from sleepstage.server.monitoring import Metrics, set_up_logs
 from sleepstage.server.problems import add_handlers
@@ -51,6 +52,7 @@ _POLL: Final = 0.02  # s between two looks at the streams that are left
 def create_app(settings: Settings, workers: Workers) -> FastAPI:
     """Make the application; it opens its store when it starts."""
     metrics = Metrics()
+    exports = Exports(settings)
     requests = Slots(settings.max_waiting, "requests are under way")
     viewers = Slots(settings.max_waiting, "viewers are connected")
     metrics.streams.set_function(lambda: viewers.n_open)
@@ -59,11 +61,12 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await open_store(settings.store)
         nights = SessionService(store, workers, settings, metrics)
-        access = Authenticator(store, loopback=settings.loopback)
+        access = Authenticator(store, loopback=settings.loopback, token=settings.token)
         rate = Rate(settings.messages_per_second)
         app.state.service = Service(nights, access, settings, rate, requests, viewers)
         await workers.start()
-        upkeep = asyncio.create_task(Upkeep(nights, settings).run())
+        tasks = Upkeep(nights, settings).run(), exports.run()
+        upkeep = asyncio.gather(*tasks, return_exceptions=True)  # it ends when both have
         try:
             yield
         finally:
@@ -90,6 +93,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     add_handlers(app)
     app.include_router(api)
     app.include_router(streams)
+    app.include_router(exports.router)
     _add_operation(app)
     _add_page(app)
     return app
@@ -164,8 +168,8 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings) -> None:
-    """Run until stopped by a signal.
+def serve(settings: Settings, on_listening: Callable[[], object] = lambda: None) -> None:
+    """Run until stopped by a signal; calls `on_listening` when clients can connect.
 
     Raises `DataError` if the address is taken, or can be reached from elsewhere and there is no
     token; `ModelFileError` or `StoreError` if a model can't be loaded or the store not opened.
@@ -189,6 +193,7 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=_KEEP_ALIVE,
     )
     _log.info("the page: %s", settings.url)
+    on_listening()
     # A full collection looks at all that thousands of connections hold, and everybody waits for it.
     # Reference counts free nearly all that a request leaves behind: what they don't can wait.
     gc.freeze()

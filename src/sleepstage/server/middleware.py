@@ -122,16 +122,18 @@ class Guard:
         else:
             access = scope["app"].state.service.access
             scope["visitor"] = await access.authenticate(HTTPConnection(scope))
+            limit = self._settings.body_limit(scope)
             length = headers.get("content-length", "0")
-            if not length.isdecimal() or int(length) > self._settings.max_body:
-                raise _too_large(self._settings.max_body)
+            if not length.isdecimal() or int(length) > limit:
+                raise _too_large(limit)
             self._slots.check()
             with self._slots.open():
-                await self._app(scope, self._limited(receive), send)
+                await self._app(scope, self._limited(receive, limit), send)
 
-    def _limited(self, receive: Receive) -> Receive:
-        limit, within = self._settings.max_body, self._settings.slow_seconds
-        deadline = asyncio.get_running_loop().time() + within
+    def _limited(self, receive: Receive, limit: int) -> Receive:
+        """Limit the bytes of a body, and its time: of an upload, that of each piece."""
+        loop, within = asyncio.get_running_loop(), self._settings.slow_seconds
+        whole, deadline = limit <= self._settings.max_body, loop.time() + within
         size, complete = 0, False
 
         async def receive_limited() -> Message:
@@ -139,7 +141,7 @@ class Guard:
             if complete:
                 return await receive()
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(deadline if whole else loop.time() + within):
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(408, f"the body did not come within {within:g} s") from error
@@ -159,7 +161,7 @@ def _is_foreign(headers: Headers) -> bool:
 
 
 def _too_large(limit: int) -> HTTPException:
-    return HTTPException(413, f"a body has at most {limit} bytes; send smaller messages")
+    return HTTPException(413, f"a body has at most {limit} bytes; send less at a time")
 
 
 class Rate:

@@ -71,10 +71,17 @@ class HttpProtocol(HttpToolsProtocol):
         limits = self._settings
         if not self._in_body and self._n_raw > limits.max_header:
             self._refuse(*self._too_large)
-        elif self._n_raw > limits.max_header + 2 * limits.max_body:  # endless chunk extensions
-            self._refuse(413, f"a body has at most {limits.max_body} bytes")
+        elif self._n_raw > limits.max_header + 2 * self._max_body:  # endless chunk extensions
+            self._refuse(413, f"a body has at most {self._max_body} bytes")
         elif self._timer is None and (self._n_raw or self._in_headers or self._in_body):
             self._timer = self.loop.call_later(self._settings.header_seconds, self._expect_body)
+
+    @property
+    def _max_body(self) -> int:
+        """Of the body under way; what still comes of an upload that was answered is dropped."""
+        limit = self._settings.body_limit(self.scope) if self._in_body else 0
+        usual = self._settings.max_body
+        return limit if limit > usual and not self.cycle.response_complete else usual
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -137,7 +144,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._give_up()
 
     def _give_up(self) -> None:
-        if self.flow.read_paused:  # it is the server that does not read
+        # It is the server that does not read, or an upload, each piece of which `Guard` waits for.
+        if self.flow.read_paused or self._max_body > self._settings.max_body:
             self._timer = self.loop.call_later(self._settings.slow_seconds, self._give_up)
         elif self._n_raw and not self._in_body:
             seconds = self._settings.header_seconds

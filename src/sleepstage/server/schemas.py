@@ -190,6 +190,9 @@ MESSAGE_BODY: Final = _body(
     }
 )
 
+EXPORT_BODY: Final = _body(
+    {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+)
 SENSOR_LOGGER_BODY: Final = _body({"application/json": {"schema": _SENSOR_LOGGER}})
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     """Hours of silence after which a night is taken to be over."""
     max_body: int = Field(2**20, ge=1024)
     """Bytes a message may have."""
+    max_upload: int = Field(2**33, ge=1024)
+    """Bytes an uploaded export may have."""
     max_samples: int = Field(100_000, ge=1)
     """Samples a message may have."""
     max_open: int = Field(20_000, ge=1)
@@ -66,6 +69,13 @@ class Settings(BaseSettings):
     """Connections at once; fewer if the system allows fewer files."""
     slow_seconds: float = Field(20.0, gt=0)
     """Seconds within which a request's body must have come."""
+    token: str = ""
+    """A token of the owner local, besides those in the store."""
+
+    def body_limit(self, scope: Mapping[str, Any]) -> int:
+        """Bytes that the body of a request may have; that of an upload goes to the disk."""
+        is_upload = (scope.get("method"), scope.get("path")) == ("POST", "/v1/exports")
+        return self.max_upload if is_upload else self.max_body
 
     @property
     def loopback(self) -> bool:

@@ -3,6 +3,7 @@
 import { authorization, get, isPassing, since } from "./api.js";
 import { play } from "./demo.js";
 import { button, make, setText } from "./dom.js";
+import { exportsPart } from "./exports.js";
 import { EPOCH, STAGES, duration, roughly, runs, stageName, when } from "./format.js";
 
 const AGAIN = 5000; // ms
@@ -16,7 +17,7 @@ const SPEEDS = [
 /** Show the list in `main` until the signal aborts. */
 export async function showList(main, page) {
   const nights = make("ul.nights");
-  const empty = make("p.lead", { hidden: true }, "No night yet. Play a simulated one, or let a watch push.");
+  const empty = make("p.lead", { hidden: true }, "No live night yet. Play a simulated one, or let a watch push.");
   const guide = howTo();
   const rows = new Map();
 
@@ -39,7 +40,7 @@ export async function showList(main, page) {
     }
   }
 
-  main.replaceChildren(make("h1", {}, "Nights"), empty, nights, demoRow(), guide);
+  main.replaceChildren(make("h1", {}, "Nights"), exportsPart(page), empty, nights, demoRow(), guide);
   document.title = "sleepstage";
   const first = refresh();
   await first;

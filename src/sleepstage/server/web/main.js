@@ -31,6 +31,11 @@ async function show() {
   leave = new AbortController();
   const { signal } = leave;
   const [, view, id, secret] = location.hash.split("/");
+  if (view === "token") {
+    useToken(id); // of the command that has opened this page; it does not stay in the history
+    location.replace("#/");
+    return;
+  }
   const page = { signal, readOnly: Boolean(secret), onconnection, onredraw };
   onredraw(() => {});
   useLink(secret ?? null);
