@@ -5,8 +5,6 @@
 True
 """
 
-from __future__ import annotations
-
 from sleepstage.core.alarm import Alarm
 from sleepstage.core.hypnogram import Epoch, Hypnogram
 from sleepstage.core.periods import SleepEvent, SleepPeriod, sleep_periods

@@ -1,7 +1,5 @@
 """What can go wrong by a user's doing: each states where, what was found and how to fix it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

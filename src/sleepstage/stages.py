@@ -4,13 +4,11 @@ This is the only table of stage codes in the package. Everywhere else a stage is
 `Stage` or the name of a class of a `Scheme`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,7 +86,7 @@ class Scheme:
             codes[np.isin(stages, list(members))] = code
         return codes
 
-    def merge_to(self, coarser: Scheme) -> tuple[int, ...]:
+    def merge_to(self, coarser: Self) -> tuple[int, ...]:
         """For each class of this scheme, the code of the class of `coarser` that contains it.
 
         Raises `DataError` if a class of this scheme is split between classes of the other.

@@ -1,7 +1,5 @@
 """Short names of array types, for signatures that are not part of the public interface."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Many tasks at a time: on the cores of this machine, or on the workers of a Dask cluster."""
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import os

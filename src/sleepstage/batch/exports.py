@@ -1,7 +1,5 @@
 """Hypnograms as other software reads them: EDF+, annotations of Luna, JSON of YASA and of FHIR."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
 from pathlib import Path

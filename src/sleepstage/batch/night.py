@@ -1,7 +1,5 @@
 """One night: read, staged, written to a folder of its own, and summed up."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

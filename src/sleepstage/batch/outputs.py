@@ -1,7 +1,5 @@
 """Folders of results: which are ours, what is in them, and how a new one takes the place of one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import suppress

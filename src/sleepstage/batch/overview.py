@@ -1,7 +1,5 @@
 """All nights on one page and in one table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime

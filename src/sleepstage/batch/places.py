@@ -1,7 +1,5 @@
 """Where nights lie and results go: a folder here, or an address that fsspec knows, as ``s3://``."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager

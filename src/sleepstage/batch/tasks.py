@@ -1,7 +1,5 @@
 """All nights: found, separated from those that are done, and staged one by one, here or afar."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """The command line: one thin module a verb. The only place that prints."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

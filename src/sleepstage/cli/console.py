@@ -1,7 +1,5 @@
 """What the verbs share: one console, tables, and progress bars that are quiet in a pipe."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 

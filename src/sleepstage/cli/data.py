@@ -1,7 +1,5 @@
 """sleepstage data: fetch, check, prepare and simulate the dataset."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

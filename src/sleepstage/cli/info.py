@@ -1,7 +1,5 @@
 """sleepstage info: what a model file is, was trained on, and how well it did."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

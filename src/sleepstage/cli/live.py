@@ -1,7 +1,5 @@
 """sleepstage live: samples in as they arrive, epochs out as they end, drawn in a terminal."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

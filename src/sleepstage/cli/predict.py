@@ -1,7 +1,5 @@
 """sleepstage predict: a recording in, a hypnogram out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

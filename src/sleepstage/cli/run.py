@@ -1,7 +1,5 @@
 """sleepstage run: the whole story in one command."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

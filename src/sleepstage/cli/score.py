@@ -1,7 +1,5 @@
 """sleepstage score: files of any kind in, every night in them staged."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager

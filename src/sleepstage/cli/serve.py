@@ -1,7 +1,5 @@
 """sleepstage serve and token: the live service, and who may use it."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import socket

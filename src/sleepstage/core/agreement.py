@@ -1,7 +1,5 @@
 """How well predicted stages agree with an expert's, epoch by epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final

@@ -8,8 +8,6 @@ is had here with a finite impulse response that is one second late, so that noth
 the sample at hand is used and any cut of the stream gives the same numbers.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field, replace
 from itertools import pairwise

@@ -20,8 +20,6 @@ The rules:
 The 5 minutes of an awakening and the 2 of REM are chosen on real nights: `docs/live.md`.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -99,7 +97,7 @@ class _Switch:
 
     def follow(
         self, time: float, share: float, *, on: bool, needed: float
-    ) -> tuple[_Switch, _Switch | None]:
+    ) -> "tuple[_Switch, _Switch | None]":
         """The state after an epoch, and the epochs that made it another if so many are enough."""
         if on == self.on:
             return _Switch(on), None

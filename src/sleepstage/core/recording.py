@@ -1,13 +1,11 @@
 """A night of one person: heart rate, motion and steps on one clock, and the expert's stages."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -96,7 +94,7 @@ class Recording:
         dataset: str = "",
         utc_offset: int = 0,
         names: Mapping[str, str] | None = None,
-    ) -> Recording:
+    ) -> Self:
         """Check, sort and, for raw motion, summarise what was measured.
 
         Parameters
@@ -188,7 +186,7 @@ class Recording:
         windows = np.diff(self.motion.n_before(edges, window_ends=True))
         return np.asarray((beats > 0) & (windows > 0))
 
-    def reversed(self) -> Recording:
+    def reversed(self) -> Self:
         """The night run backwards: what happened last comes first, on the same clock.
 
         A summary keeps its window and is stamped at what is now its end. Steps and what was before

@@ -1,7 +1,5 @@
 """A signal as a watch gives it: values at irregular times."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +90,7 @@ class Samples:
     """What was measured at those times; shape (n,) or (n, k)."""
 
     @classmethod
-    def clean(cls, times: Times, values: ArrayLike, *, name: str, columns: int = 1) -> Samples:
+    def clean(cls, times: Times, values: ArrayLike, *, name: str, columns: int = 1) -> "Samples":
         """Check raw arrays, sort them by time and drop exact duplicates.
 
         Parameters
@@ -134,7 +132,7 @@ class Samples:
         return cls(*_distinct(times, values))
 
     @classmethod
-    def empty(cls, columns: int = 1) -> Samples:
+    def empty(cls, columns: int = 1) -> "Samples":
         """No samples at all: the signal is missing."""
         return cls(np.empty(0), np.empty(0) if columns == 1 else np.empty((0, columns)))
 
@@ -151,16 +149,16 @@ class Samples:
         side: Literal["left", "right"] = "right" if window_ends else "left"
         return np.asarray(self.times.searchsorted(edges, side))
 
-    def between(self, start: float, end: float, *, window_ends: bool = False) -> Samples:
+    def between(self, start: float, end: float, *, window_ends: bool = False) -> "Samples":
         """Samples that belong to what goes from `start` to `end`; see `n_before`."""
         first, last = self.n_before([start, end], window_ends=window_ends)
         return Samples(self.times[first:last], self.values[first:last])
 
-    def keep(self, mask: NDArray[np.bool_]) -> Samples:
+    def keep(self, mask: NDArray[np.bool_]) -> "Samples":
         """Samples for which `mask` is true."""
         return Samples(self.times[mask], self.values[mask])
 
-    def thinned(self, seconds: float) -> Samples:
+    def thinned(self, seconds: float) -> "Samples":
         """The first sample, and each that comes so many seconds or more after the last one kept."""
         kept, last = [], -np.inf
         for index, time in enumerate(self.times.tolist()):
@@ -169,12 +167,12 @@ class Samples:
                 last = time
         return Samples(self.times[kept], self.values[kept])
 
-    def followed_by(self, later: Samples) -> Samples:
+    def followed_by(self, later: "Samples") -> "Samples":
         """These samples and then the `later` ones, which must not be older; see `merged`."""
         times = np.concatenate([self.times, later.times])
         return Samples(times, np.concatenate([self.values, later.values]))
 
-    def merged(self, others: Samples) -> Samples:
+    def merged(self, others: "Samples") -> "Samples":
         """These samples and others, in order of time, without exact duplicates."""
         both = self.followed_by(others)
         return Samples(*_distinct(both.times, both.values))

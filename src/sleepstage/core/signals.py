@@ -4,8 +4,6 @@ The bounds here hold for files and for the live service alike. They are far beyo
 watches do, and far within float32, in which features are computed.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import Any, Final

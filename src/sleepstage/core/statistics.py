@@ -1,7 +1,5 @@
 """What a night amounts to: minutes asleep and awake, in each class, and how soon they came."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -4,12 +4,10 @@ The watermark is the time before which all samples are held to have come; stream
 so (Akidau et al. 2015, VLDB 8(12) 1792-1803).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Final
+from typing import Final, Self
 
 from sleepstage.core.motion import MOTION_COLUMNS
 from sleepstage.core.samples import Samples
@@ -55,8 +53,8 @@ class SampleBuffer:
         return ((one.name, getattr(self, one.name)) for one in fields(self))
 
     def insert(
-        self, given: SampleBuffer, intake: IngestStats, *, watermark: float, limit: float
-    ) -> tuple[SampleBuffer, IngestStats]:
+        self, given: Self, intake: IngestStats, *, watermark: float, limit: float
+    ) -> "tuple[SampleBuffer, IngestStats]":
         """Add the given samples, and count what becomes of them on top of the intake so far.
 
         Samples older than the watermark are late, those from the limit on are ahead.
@@ -79,7 +77,7 @@ class SampleBuffer:
         counted = {name: getattr(intake, name) + count for name, count in counts.items()}
         return replace(self, **joined), replace(intake, **counted)
 
-    def divide(self, time: float) -> tuple[SampleBuffer, SampleBuffer]:
+    def divide(self, time: float) -> "tuple[SampleBuffer, SampleBuffer]":
         """Samples that an epoch or a window which ends at `time` rests on, and later ones."""
         before, after = {}, {}
         for name, samples in self.signals():

@@ -6,8 +6,6 @@ goes in and comes out, so that a recording pushed in any pieces gives the same r
 all of it at once. What is not known is NaN; the model is trained with it.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 from dataclasses import dataclass, field, replace

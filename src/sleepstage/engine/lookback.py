@@ -4,8 +4,6 @@ All epochs are computed at once, from whole arrays. Every value depends on the s
 window only, added in the same order whatever is computed beside it.
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Final
@@ -33,7 +31,7 @@ class Windows:
         self._edges[::2], self._edges[1::2] = first, last
 
     @property
-    def pairs(self) -> Windows:
+    def pairs(self) -> "Windows":
         """The same windows over differences between neighbouring samples."""
         return Windows(self.first, np.maximum(self.last - 1, self.first))
 
@@ -58,7 +56,7 @@ class Windows:
         apart = values[index] - np.repeat(self.mean(values), self.n)
         return np.sqrt(np.where(self.n >= _SPREAD_VALUES, each.mean(apart * apart), np.nan))
 
-    def _one_after_the_other(self) -> tuple[Indices, Windows]:
+    def _one_after_the_other(self) -> "tuple[Indices, Windows]":
         """Samples of the first window, then of the second, and so on, and where each is then."""
         ends = np.cumsum(self.n)
         begins = ends - self.n

@@ -1,10 +1,8 @@
 """Description of a model, in the metadata of its ONNX graph."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sleepstage.core.recording import person_of
 from sleepstage.engine.features import FEATURE_NAMES
@@ -65,7 +63,7 @@ class ModelInfo:
         return json.dumps(values)
 
     @classmethod
-    def from_json(cls, text: str) -> ModelInfo:
+    def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote.
 
         Raises `ModelFileError` if it is damaged, of another format or names unknown features.

@@ -9,11 +9,9 @@ does not know how far the night has gone: it is corrected only as far as it has 
 sleep. Nothing of the future is used, and what is remembered are sums.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +39,7 @@ class PriorCorrection:
     are left as they are."""
 
     @classmethod
-    def fit(cls, nights: Collection[NDArray[np.floating]]) -> PriorCorrection:
+    def fit(cls, nights: Collection[NDArray[np.floating]]) -> Self:
         """Learn the typical course from people's nights, (n_epochs, n_classes) probabilities each.
 
         They have to be predicted by models that were not fitted to those people.

@@ -5,12 +5,10 @@ that a whole recording takes: `sleepstage.core.motion`, `sleepstage.engine.featu
 step. So the same night gives the same epochs, bit for bit, however it was cut into pushes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -307,7 +305,7 @@ class Session:
         return pack({**vars(self._state), **beside}, self.model.digest)
 
     @classmethod
-    def restore(cls, model: LiveModel, snapshot: bytes) -> Session:
+    def restore(cls, model: LiveModel, snapshot: bytes) -> Self:
         """Go on exactly where `snapshot` was taken.
 
         Raises `SnapshotError` if it is damaged, of another version, or was taken with

@@ -1,7 +1,5 @@
 """A state as bytes and back: versioned, checked, and without pickle."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A trained model at work: recordings in, hypnograms out. Alone in running onnxruntime."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any, Final

@@ -14,8 +14,6 @@ With heart rate removed from whole nights, the limits below call 0.49 % of the w
 worn epochs are still enough, but only 0.08 % have a heart rate that is overdue.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

@@ -3,8 +3,6 @@
 All epochs are pooled. Curves hold at most 100 points, areas are of all points.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 

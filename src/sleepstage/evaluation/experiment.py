@@ -1,7 +1,5 @@
 """Classifiers on splits: every run on its own, kept as soon as it is done, and read again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

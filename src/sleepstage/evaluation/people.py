@@ -1,7 +1,5 @@
 """How well each person is staged, by one model or two; people, not epochs, count."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 

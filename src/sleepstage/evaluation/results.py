@@ -1,7 +1,5 @@
 """Results of an evaluation: every run, and the summary of all."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from sleepstage.core.agreement import NUMBERS, Report, ScoredNight, reported_schemes

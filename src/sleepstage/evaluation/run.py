@@ -1,7 +1,5 @@
 """One run: fit to the training people of a split, and stage people never seen, once."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

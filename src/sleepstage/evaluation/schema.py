@@ -3,8 +3,6 @@
 Shares, kappa, F1 and areas are at most 1; None stands where a number is not defined.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from sleepstage._utils.files import FLAT

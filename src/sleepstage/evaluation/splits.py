@@ -1,7 +1,5 @@
 """Who trains, who validates, who tests: always by person, with all nights that a person has."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

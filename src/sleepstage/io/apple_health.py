@@ -9,8 +9,6 @@ its own record alone, and memory does not grow with the file. The document type 
 some versions of iOS write one that is not well-formed, is passed over.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial

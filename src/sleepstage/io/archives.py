@@ -1,7 +1,5 @@
 """Files, plain or in zip archives, which are never unpacked: as bytes, text, JSON and tables."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

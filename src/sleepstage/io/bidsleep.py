@@ -6,8 +6,6 @@ nights. The watch was started and stopped by hand: its signals begin some minute
 most of an hour after the labels, and may go on for days.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Text tables are read fast; where that fails, the line to blame is reported. Real
 below the limits; each can be set in the environment, which is read at every use.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from array import array

@@ -1,7 +1,5 @@
 """Names of columns: what they mean, by ``names.toml``, and which columns make a signal."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping, Sequence

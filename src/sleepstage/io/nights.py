@@ -7,8 +7,6 @@ the source that has most. Where neither sleep nor steps tell nights from days, t
 night, or is cut at noon if it is longer than a day.
 """
 
-from __future__ import annotations
-
 import logging
 from bisect import bisect_left
 from collections import Counter

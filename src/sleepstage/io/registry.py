@@ -1,7 +1,5 @@
 """Nights in files and folders: every format, and which of them a file is."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What readers find and give: files that are read together, and the nights in them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -8,8 +8,6 @@ night, named after the Unix second in which the recording began: ``<start>_accel
 and with a header, and ``<start>_hr.csv`` without one.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a network has to beat: the most frequent class, the clock, a straight line, trees."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

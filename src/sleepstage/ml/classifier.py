@@ -3,8 +3,6 @@
 `OneStep` is the base of those that are fitted in one step, without an operating point.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

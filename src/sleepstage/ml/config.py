@@ -1,7 +1,5 @@
 """How networks are trained, and how to set that on a command line."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Nights as a classifier is fitted to them: feature rows and stage codes, and their batches."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,14 +53,14 @@ class PreparedNight:
         return extract_features(self.recording.reversed())[::-1]
 
     @cached_property
-    def variants(self) -> Mapping[str, tuple[PreparedNight, ...]]:
+    def variants(self) -> "Mapping[str, tuple[PreparedNight, ...]]":
         """The night as it might have been recorded; see `sleepstage.ml.variants`."""
         return {
             kind: tuple(PreparedNight(one, extract_features(one), codes) for one, codes in made)
             for kind, made in make_variants(self.recording, self.codes).items()
         }
 
-    def until(self, n_epochs: int) -> PreparedNight:
+    def until(self, n_epochs: int) -> "PreparedNight":
         """The night as it was known at the end of its first epochs, without the expert's stages."""
         now = self.recording.start + EPOCH_SECONDS * n_epochs
         known = between(self.recording, -math.inf, now)
@@ -127,7 +125,7 @@ class Example(NamedTuple):
     """Shape (n_epochs, n_inputs)."""
     codes: NDArray[np.int8]
     """Shape (n_epochs,)."""
-    variants: tuple[tuple[float, Example], ...] = ()
+    variants: "tuple[tuple[float, Example], ...]" = ()
     """The same night as it might have been recorded, and how often it is taken in its place."""
 
 

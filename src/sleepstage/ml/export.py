@@ -1,7 +1,5 @@
 """The trained networks to one file: an ONNX graph, state in and out, and its description."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """Fit networks to nights, each without a group of people, who then select how to decide."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed

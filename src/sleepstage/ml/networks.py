@@ -5,8 +5,6 @@ L layers, H hidden; of a Transformer D values, N heads, S epochs attended to, P 
 night, X stretches of all nights.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -123,7 +121,7 @@ class RecurrentConfig:
         if self.cell not in _CELLS:
             raise DataError(f"network.cell={self.cell}: expected one of {', '.join(_CELLS)}")
 
-    def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> RecurrentNetwork:
+    def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> "RecurrentNetwork":
         """Make a new network; see `Inputs` for the rest."""
         return RecurrentNetwork(Inputs(mean, std, n_trace), n_classes, self)
 
@@ -211,7 +209,9 @@ class TransformerConfig:
             msg = f"network.width={self.width}: expected a multiple of network.heads={self.heads}"
             raise DataError(msg)
 
-    def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> TransformerNetwork:
+    def build(
+        self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int
+    ) -> "TransformerNetwork":
         """Make a new network; see `sleepstage.ml.networks.Inputs` for the rest."""
         return TransformerNetwork(Inputs(mean, std, n_trace), n_classes, self)
 
@@ -239,7 +239,7 @@ class TransformerNetwork(CausalNetwork):
         self.output = nn.Linear(config.width, n_classes)
 
     @property
-    def _layers(self) -> list[_Layer]:
+    def _layers(self) -> "list[_Layer]":
         return cast("list[_Layer]", list(self.layers))
 
     def initial_state(self, n_nights: int) -> State:

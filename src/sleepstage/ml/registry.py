@@ -1,7 +1,5 @@
 """All classifiers by name, and own ones by the place of their class."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys

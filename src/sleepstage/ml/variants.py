@@ -5,8 +5,6 @@ evenings, too: on the real heart rate and steps of the hours before, with drawn 
 What is missing must carry no label: what an evening lacks, nights lack as often.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Final

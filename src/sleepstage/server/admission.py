@@ -5,8 +5,6 @@ counted, and the others are kept. A message is refused only if resending it can'
 motion that does not fit, a clock ahead of the server's, a session that is over.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

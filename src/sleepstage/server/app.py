@@ -1,7 +1,5 @@
 """The server: everything put together; listens, and stops without losing anything."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging

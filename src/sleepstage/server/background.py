@@ -1,7 +1,5 @@
 """What goes on beside requests: changes are passed on, failures remembered, deletions erased."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

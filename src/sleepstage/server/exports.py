@@ -1,7 +1,5 @@
 """Exports that people upload: each is stored in a folder, and staged by a process of its own."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -6,8 +6,6 @@ as float64 (seconds), the values as float32 or float64, sample by sample. 50 Hz 
 20 bytes a sample in it, a third of JSON.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import struct
@@ -50,7 +48,7 @@ class Message:
     step_counts: Samples = field(default_factory=Samples.empty)
 
     @classmethod
-    def clean(cls, **given: tuple[Any, Any]) -> Message:
+    def clean(cls, **given: tuple[Any, Any]) -> "Message":
         """Check pairs of times and values, named as the attributes are.
 
         Raises `DataError` if shapes do not fit, something is no finite number, a count is
@@ -60,12 +58,12 @@ class Message:
         return cls(**signals)
 
     @classmethod
-    def from_json(cls, body: bytes, limit: float = math.inf) -> Message:
+    def from_json(cls, body: bytes, limit: float = math.inf) -> "Message":
         """Read the JSON of what `from_object` takes."""
         return cls.from_object(read_json(body), limit)
 
     @classmethod
-    def from_object(cls, content: Any, limit: float = math.inf) -> Message:
+    def from_object(cls, content: Any, limit: float = math.inf) -> "Message":
         """Read ``{"heart_rate": [[time, bpm], ...], "motion": [[time, x, y, z], ...], ...}``.
 
         Raises `DataError`, which names the signal and the sample, if it is no such object, and
@@ -80,7 +78,7 @@ class Message:
         return cls.clean(**{name: _columns(name, rows) for name, rows in content.items()})
 
     @classmethod
-    def from_bytes(cls, body: bytes, limit: float = math.inf) -> Message:
+    def from_bytes(cls, body: bytes, limit: float = math.inf) -> "Message":
         """Read the binary form.
 
         Raises `DataError` if it is cut short, has an unknown block, or its samples are not what
@@ -110,7 +108,7 @@ class Message:
         named = ((one.name, getattr(self, one.name)) for one in fields(self))
         return {name: samples for name, samples in named if len(samples)}
 
-    def between(self, start: float, end: float) -> Message:
+    def between(self, start: float, end: float) -> "Message":
         """Samples with ``start <= time < end``."""
         if start <= self.oldest and self.newest < end:
             return self

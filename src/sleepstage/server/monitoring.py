@@ -3,8 +3,6 @@
 Neither has anything that identifies anybody: no session, person or address, and nothing measured.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import traceback

@@ -1,7 +1,5 @@
 """Nights as a whole: of a session that is over, and sleep that is found in one that goes on."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator

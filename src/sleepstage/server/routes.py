@@ -1,7 +1,5 @@
 """The HTTP interface to sessions: each route authenticates, and passes on to `SessionService`."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass

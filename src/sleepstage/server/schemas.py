@@ -1,7 +1,5 @@
 """The forms of what the API takes and gives, for its description and to check what is asked."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from typing import Annotated, Any, Final
 

@@ -5,8 +5,6 @@ The app and its format are described at https://github.com/tszheichoi/awesome-se
 Wrist Motion and Pedometer. All others are counted, and neither kept nor logged.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ epoch to end, by whichever server heard it, or by another one that finds it undo
 the session as it is, and is written only if nobody was faster.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import secrets

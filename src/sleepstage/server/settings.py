@@ -1,7 +1,5 @@
 """What can be set: by flags of ``sleepstage serve``, or as ``SLEEPSTAGE_*`` in the environment."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address

@@ -1,7 +1,5 @@
 """Epochs as they are emitted: server-sent events for viewers, a WebSocket for programs."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress

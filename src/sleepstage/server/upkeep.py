@@ -1,7 +1,5 @@
 """What the server does by itself: work left undone, nights that ended, old nights, erasing."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,12 +1,10 @@
 """A step of work on a session: the messages that wait become epochs. Nothing is stored here."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -46,7 +44,7 @@ class Models:
             )
 
     @classmethod
-    def load(cls, live: str, night: str) -> Models:
+    def load(cls, live: str, night: str) -> Self:
         """Load both, by name or file; see `sleepstage.load_model`."""
         return cls(load_model(live), load_model(night))
 

@@ -1,7 +1,5 @@
 """Where steps of work are done: in other processes, so that the one that listens is never busy."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import multiprocessing

@@ -4,8 +4,6 @@ For trying things out without data, and for tests. Results on simulated nights d
 over to real ones.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

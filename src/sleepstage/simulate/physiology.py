@@ -5,10 +5,8 @@ of Walch et al. 2019 (Sleep 42(12) zsz180) in their shares of stages, spread of 
 share of windows with movement.
 """
 
-from __future__ import annotations
-
 import math
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.random import Generator
@@ -90,7 +88,7 @@ class Person(NamedTuple):
     """Factor, about 1, on the rate of movements and the odds of waking."""
 
     @classmethod
-    def draw(cls, rng: Generator) -> Person:
+    def draw(cls, rng: Generator) -> Self:
         """Someone at random."""
         return cls(float(np.clip(rng.normal(67, 9), 48, 92)), rng.lognormal(0, 0.35))
 

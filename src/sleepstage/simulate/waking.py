@@ -4,8 +4,6 @@ Constants name their sources; what is *set by eye* was chosen so that a third of
 waking life has a count, against a quarter awake in bed and a fiftieth asleep.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Final, NamedTuple
 

@@ -3,8 +3,6 @@
 The HTML page has its pictures in it; the Markdown has its tables.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping, Sequence

@@ -7,8 +7,6 @@
 The first two have the clock of the computer that started them, which is taken as UTC.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path

@@ -8,8 +8,6 @@
 - Sensor Logger's SQLite, whose columns are not documented: what to export instead.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections import defaultdict

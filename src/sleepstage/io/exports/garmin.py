@@ -5,8 +5,6 @@ messages; fields are taken raw, by their numbers: it does not merge 16-bit times
 for UTC and halves steps whose activity is packed with its intensity.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -10,8 +10,6 @@ Times that name no offset are taken as UTC. What Takeout and Fitabase write is n
 full by their makers; it is read as in public exports.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import tomllib

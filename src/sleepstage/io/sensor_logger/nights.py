@@ -4,8 +4,6 @@ The app and its formats are described at https://github.com/tszheichoi/awesome-s
 (README.md). `sleepstage.io.sensor_logger.samples` has which sensors are used, and their units.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import re

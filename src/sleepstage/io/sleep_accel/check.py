@@ -5,8 +5,6 @@ without. An *error* is something that the reader refuses or that makes its resul
 *warning* is something to know before trusting a night.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Findings, and a file as it is stored: its good rows and the lines they stand on."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field

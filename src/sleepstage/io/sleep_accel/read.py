@@ -5,8 +5,6 @@ Layout: ``heart_rate/<id>_heartrate.txt``, ``labels/<id>_labeled_sleep.txt``,
 summary ``motion_15s/<id>_motion_15s.parquet`` (or ``.csv``). Any of them may be missing.
 """
 
-from __future__ import annotations
-
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Raw motion to summary files, once: 2 GB of text become 2 MB that read in no time."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 One battery of tests holds both to what the service asks of a store.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -25,7 +23,7 @@ ADVANCED: Final = (
 )
 
 
-async def open_store(address: str) -> Store:
+async def open_store(address: str) -> "Store":
     """Open the store at an address, which makes it if it is a new folder.
 
     An address is ``redis://host:6379/0``, ``rediss://`` for TLS or ``unix:///path/of/socket``;

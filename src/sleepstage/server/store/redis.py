@@ -1,14 +1,12 @@
 """A store in Redis: for any number of servers on any number of machines."""
 # ruff: noqa: D102 - described by Store
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -52,7 +50,7 @@ class RedisStore(Store):
         self._script = redis.register_script(script)
 
     @classmethod
-    async def open(cls, address: str) -> RedisStore:
+    async def open(cls, address: str) -> Self:
         """Open the store; `StoreError` if the address is wrong or nobody answers there."""
         parts = urlsplit(address)
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no password

@@ -1,8 +1,6 @@
 """A store in a file of SQLite: for one machine, with any number of processes on it."""
 # ruff: noqa: D102 - described by Store
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
@@ -13,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from string import Template
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from sleepstage.errors import StoreError
 from sleepstage.server.records import Backlog, Grant, SessionRecord
@@ -70,7 +68,7 @@ class SqliteStore(Store):
         self._idle: list[sqlite3.Connection] = []
 
     @classmethod
-    async def open(cls, folder: str | Path) -> SqliteStore:
+    async def open(cls, folder: str | Path) -> Self:
         """Open the store in a folder; it, and its file, are made for this user alone if missing.
 
         Raises `StoreError` if it can't be written, or is of another version.
@@ -78,7 +76,7 @@ class SqliteStore(Store):
         return await asyncio.to_thread(cls._open, Path(folder).expanduser() / "sessions.sqlite")
 
     @classmethod
-    def _open(cls, path: Path) -> SqliteStore:
+    def _open(cls, path: Path) -> Self:
         with _errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
