@@ -83,7 +83,8 @@ def _show_check(report: DatasetReport) -> None:
         counts = str(found["error"]), str(found["warning"])
         rows.append([*_facts_row(night.subject, night.facts), *counts])
     total = _facts_row(f"all {len(rows)}", report.totals)
-    rows.append([*total, str(report.errors), str(report.warnings)])
+    errors, warnings = report.counts["error"], report.counts["warning"]
+    rows.append([*total, str(errors), str(warnings)])
     table(
         f"{report.directory}: epochs scored, share of them usable with heart rate and motion, "
         "stages, longest gaps in minutes",
@@ -94,7 +95,7 @@ def _show_check(report: DatasetReport) -> None:
     for night in report.subjects:
         for finding in night.findings:
             _show_finding(night.subject, finding)
-    console.print(f"{report.errors} errors, {report.warnings} warnings")
+    console.print(f"{errors} errors, {warnings} warnings")
 
 
 def _facts_row(name: str, facts: Facts) -> list[str]:
