@@ -438,24 +438,22 @@ def test_signs_in_the_folders_name_mean_nothing(data: Path, name: str) -> None:
 # Raw motion and its summaries
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
 @pytest.mark.parametrize("labels", [LABELS, ["7 0", "37 1", "67 1"], None], ids=str)
 def test_raw_motion_and_its_summary_are_the_same_night(
-    raw_data: Path, form: Any, labels: list[str] | None
+    raw_data: Path, labels: list[str] | None
 ) -> None:
     path = put(raw_data, "labels", labels or [])
     if labels is None:
         path.unlink()
     raw = read_subject(raw_data, "46343")
-    prepare(raw_data, form=form)
+    prepare(raw_data)
     beside = read_subject(raw_data, "46343")
     subject_files(raw_data, "46343")["motion"].unlink()
     alone = read_subject(raw_data, "46343")
     assert same(beside, alone)
     assert (alone.start, alone.end) == (raw.start, raw.end)
     assert np.array_equal(alone.motion.times, raw.motion.times)
-    assert alone.motion.values == pytest.approx(raw.motion.values, abs=1e-5)
-    assert same(alone, raw) or form == "csv"  # whose numbers are rounded
+    assert same(alone, raw)
 
 
 def test_a_summary_that_was_made_from_the_raw_motion_is_used(raw_data: Path) -> None:
@@ -483,10 +481,9 @@ def test_a_csv_summary_is_used_only_if_it_was_made_from_the_raw_motion(raw_data:
 
 def test_a_fresh_csv_summary_is_used_beside_a_stale_parquet(raw_data: Path) -> None:
     parquet(raw_data, source="0" * 64)
-    prepare(raw_data, form="csv")
-    expected = LAYOUT["summary"].read(subject_files(raw_data, "46343")["summary_csv"])
-    subject_files(raw_data, "46343")["motion"].unlink()
-    assert np.array_equal(read_subject(raw_data, "46343").motion.values, expected[:, 1:])
+    source = fingerprint(subject_files(raw_data, "46343")["motion"])
+    put(raw_data, "summary_csv", [f"# source {source}", *SUMMARY])
+    assert (read_subject(raw_data, "46343").motion.values[:, 0] == 3.07).all()
 
 
 # Where the dataset lies

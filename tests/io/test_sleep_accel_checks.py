@@ -443,7 +443,7 @@ def test_dataset_report(tmp_path: Path) -> None:
     report = check_dataset(tmp_path, on_progress=lambda *step: steps.append(step))
     assert steps == [(1, 2, "3"), (2, 2, "20")]
     assert [subject.subject for subject in report.subjects] == ["3", "20"]
-    assert (report.status, report.errors, report.warnings) == (0, 0, 0)
+    assert (report.status, report.counts) == (0, {})
     assert (report.totals.n_scored, report.totals.n_scorable) == (480, 480)
     assert report.totals.shares == pytest.approx(report.subjects[0].facts.shares)
     assert not report.simulated
@@ -454,11 +454,11 @@ def test_status_follows_the_worst_finding(tmp_path: Path) -> None:
     fake.check()
     (tmp_path / SIMULATED_MARKER).touch()
     report = check_dataset(tmp_path)
-    assert (report.status, report.errors, report.warnings) == (3, 0, 1)
+    assert (report.status, report.counts) == (3, {WARNING: 1})
     assert report.simulated
     fake.break_file("steps", line(8, "-82200,-3")).check()
     report = check_dataset(tmp_path)
-    assert (report.status, report.errors, report.warnings) == (1, 1, 1)
+    assert (report.status, report.counts) == (1, {ERROR: 1, WARNING: 1})
 
 
 def test_a_day_without_steps_is_not_a_day_of_none(fake: Fake) -> None:
@@ -541,7 +541,7 @@ def test_known_flaws_of_the_real_data(
 
 
 def test_real_data_have_warnings_only(real: DatasetReport) -> None:
-    assert real.errors == 0
+    assert real.counts[ERROR] == 0
     assert real.status == 3
     scored = [report.facts.n_scored for report in real.subjects]
     assert 415 <= min(scored) <= max(scored) <= 981

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +18,6 @@ from sleepstage.errors import DataError
 from sleepstage.io.sleep_accel.check import check_dataset
 from sleepstage.io.sleep_accel.read import (
     LAYOUT,
-    SIMULATED_MARKER,
-    find_subjects,
     read_subject,
     summary_source,
 )
@@ -73,8 +73,18 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
-def summaries(directory: Path, name: str = "summary") -> list[Path]:
-    return [path_of(directory, name, subject) for subject in SUBJECTS]
+def summaries(directory: Path) -> list[Path]:
+    return [path_of(directory, "summary", subject) for subject in SUBJECTS]
+
+
+def as_csv(directory: Path) -> list[Path]:
+    """Write the summaries as earlier versions could."""
+    written = []
+    for path in summaries(directory):
+        body = pl.read_parquet(path).write_csv(float_precision=5)
+        path.with_suffix(".csv").write_text(f"# source {summary_source(path)}\n{body}")
+        written.append(path.with_suffix(".csv"))
+    return written
 
 
 # What is made
@@ -95,30 +105,16 @@ def test_a_summary_holds_what_would_be_made_on_the_fly(data: Path) -> None:
         assert np.array_equal(frame.to_numpy()[:, 1:], expected.values)
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
-def test_a_summary_says_what_it_was_made_from(data: Path, form: Any) -> None:
-    prepare(data, form=form)
-    for path in summaries(data, "summary" if form == "parquet" else "summary_csv"):
+def test_a_summary_says_what_it_was_made_from(data: Path) -> None:
+    prepare(data)
+    for path in summaries(data):
         subject = path.name.partition("_")[0]
         assert summary_source(path) == fingerprint(path_of(data, "motion", subject))
 
 
-def test_csv_holds_the_same_numbers_to_five_places(data: Path) -> None:
-    prepare(data, form="csv")
-    prepare(data, form="parquet")
-    for text, binary in zip(summaries(data, "summary_csv"), summaries(data), strict=True):
-        lines = text.read_text().splitlines()
-        assert lines[0].startswith("# source ")
-        assert lines[1] == "t_s,counts,peak_x_g,peak_y_g,peak_z_g"
-        assert LAYOUT["summary"].read(text) == pytest.approx(
-            LAYOUT["summary"].read(binary), abs=5.1e-6
-        )
-
-
-@pytest.mark.parametrize("form", ["parquet", "csv"])
-def test_the_checks_find_no_fault_with_a_summary(data: Path, form: Any) -> None:
+def test_the_checks_find_no_fault_with_a_summary(data: Path) -> None:
     found = {(one.code, one.file) for one in check_dataset(data).all_findings}
-    prepare(data, form=form)
+    prepare(data)
     assert {(one.code, one.file) for one in check_dataset(data).all_findings} == found
 
 
@@ -132,9 +128,10 @@ def test_the_same_nights_are_read_without_the_raw_motion(data: Path) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2, None])
 def test_the_number_of_jobs_changes_nothing(data: Path, tmp_path: Path, jobs: int | None) -> None:
-    prepare(data, tmp_path / "one", jobs=1)
-    prepare(data, tmp_path / "many", jobs=jobs)
-    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+    other = shutil.copytree(data, tmp_path / "other")
+    prepare(data, jobs=1)
+    prepare(other, jobs=jobs)
+    assert contents(data) == contents(other)
 
 
 def test_every_night_is_told_of_as_it_is_done(data: Path) -> None:
@@ -147,23 +144,20 @@ def test_every_night_is_told_of_as_it_is_done(data: Path) -> None:
 # Again
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
-def test_a_second_run_redoes_nothing(data: Path, form: Any) -> None:
-    prepare(data, form=form)
+def test_a_second_run_redoes_nothing(data: Path) -> None:
+    prepare(data)
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*.*")}
-    report = prepare(data, form=form)
+    report = prepare(data)
     assert report == PrepareReport(made=(), kept=tuple(sorted(SUBJECTS)), without_motion=())
     assert {path: path.stat().st_mtime_ns for path in data.rglob("*.*")} == before
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
-def test_raw_motion_that_changed_is_summarised_anew(data: Path, form: Any) -> None:
-    prepare(data, form=form)
+def test_raw_motion_that_changed_is_summarised_anew(data: Path) -> None:
+    prepare(data)
     raw = put_raw(data, "759667", seed=9)
-    report = prepare(data, form=form)
+    report = prepare(data)
     assert (report.made, report.kept) == (("759667",), ("1066528", "46343"))
-    kind = "summary" if form == "parquet" else "summary_csv"
-    assert summary_source(path_of(data, kind, "759667")) == fingerprint(raw)
+    assert summary_source(path_of(data, "summary", "759667")) == fingerprint(raw)
 
 
 @pytest.mark.parametrize("junk", [b"", b"half a file", b"PAR1"])
@@ -185,45 +179,35 @@ def test_nights_whose_raw_motion_is_gone_keep_their_summary(data: Path) -> None:
     assert contents(data) == before
 
 
-# To another folder
+# What earlier versions wrote as CSV
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
-def test_another_folder_becomes_a_dataset_of_its_own(data: Path, tmp_path: Path, form: Any) -> None:
-    (data / SIMULATED_MARKER).write_text("simulated")
-    before = contents(data)
-    out = tmp_path / "new" / "prepared"
-    prepare(data, out, form=form)
-    assert contents(data) == before
-    assert find_subjects(out) == find_subjects(data)
-    assert not (out / "motion").exists()
-    for subject in SUBJECTS:
-        prepared, whole = read_subject(out, subject), read_subject(data, subject)
-        assert prepared.simulated
-        assert prepared.motion.values == pytest.approx(whole.motion.values, abs=1e-5)
-        assert np.array_equal(prepared.heart_rate.values, whole.heart_rate.values)
-        assert np.array_equal(prepared.steps.times, whole.steps.times)
-        assert prepared.reference is not None
-        assert prepared.reference.stages.tolist() == ["n2"] * 4
-
-
-def test_nights_prepared_before_come_along_to_another_folder(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_raw_motion", [True, False])
+def test_a_summary_in_csv_is_read(data: Path, has_raw_motion: bool) -> None:
     prepare(data)
-    expected = read_subject(data, "46343").fingerprint()
-    path_of(data, "motion", "46343").unlink()
-    prepare(data, tmp_path / "out")
-    assert read_subject(tmp_path / "out", "46343").fingerprint() == expected
+    expected = [read_subject(data, subject).motion for subject in SUBJECTS]
+    paths = as_csv(data)
+    for subject, binary in zip(SUBJECTS, summaries(data), strict=True):
+        binary.unlink()
+        if not has_raw_motion:
+            path_of(data, "motion", subject).unlink()
+    for subject, path, motion in zip(SUBJECTS, paths, expected, strict=True):
+        read = read_subject(data, subject).motion
+        assert np.array_equal(read.values, LAYOUT["summary"].read(path)[:, 1:])
+        assert not np.array_equal(read.values, motion.values)  # CSV was rounded
+        assert read.values == pytest.approx(motion.values, abs=5.1e-6)
+        assert np.array_equal(read.times, motion.times)
 
 
-def test_the_folder_itself_under_another_name_is_no_other_folder(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(data.parent)
-    before = set(contents(data))
-    prepare(data, "sleep-accel/../sleep-accel")
-    assert set(contents(data)) - before == {
-        f"motion_15s/{subject}_motion_15s.parquet" for subject in SUBJECTS
-    }
+def test_a_summary_in_csv_is_removed_only_if_raw_motion_has_changed(data: Path) -> None:
+    prepare(data)
+    paths = as_csv(data)
+    for binary in summaries(data):
+        binary.unlink()
+    put_raw(data, "759667", seed=9)
+    assert prepare(data).made == tuple(sorted(SUBJECTS))
+    left = [path for path in paths if path.exists()]
+    assert left == [path for path in paths if "759667" not in path.name]
 
 
 # What is not ours
@@ -246,27 +230,43 @@ def test_a_table_that_was_not_made_here_is_neither_replaced_nor_removed(data: Pa
         assert contents(data) == before
 
 
-def test_another_dataset_is_not_written_over(data: Path, tmp_path: Path) -> None:
-    path = path_of(tmp_path / "other", "heart_rate", "46343")
-    path.write_text("0,50\n30,51\n")
-    before = contents(tmp_path / "other")
-    with pytest.raises(
-        DataError, match=r"46343_heartrate\.txt differs from .*: remove it if it is"
-    ):
-        prepare(data, tmp_path / "other")
-    (data / SIMULATED_MARKER).write_text("simulated")
-    with pytest.raises(DataError, match="is simulated: name an empty folder with --out"):
-        prepare(data, tmp_path / "other")
-    assert contents(tmp_path / "other") == before
-
-
 # What goes wrong
 
 
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a sleep-accel dataset"):
-        prepare(tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        prepare(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_can_not_be_written_to_is_named_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data / "motion_15s"
+    folder.write_text("a file where the folder would be")
+    monkeypatch.delattr("sleepstage.io.sleep_accel.summarise.summarise_file")
+    with pytest.raises(DataError) as caught:
+        prepare(data)
+    reason = os.strerror(errno.EEXIST)
+    assert str(caught.value) == (
+        "3 of 3 nights not prepared:\n"
+        f"{folder}: summaries can't be written to this folder ({reason}); make it writable, or "
+        "copy the dataset to where you can write"
+    )
+
+
+def test_a_folder_of_finished_summaries_need_not_be_writable(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    prepare(data)
+    monkeypatch.setattr("sleepstage.io.sleep_accel.summarise.TemporaryFile", refuse)
+    assert prepare(data).kept == tuple(sorted(SUBJECTS))
+    put_raw(data, "46343", seed=9)
+    with pytest.raises(DataError, match=r"motion_15s: .* this folder \(Permission denied\)"):
+        prepare(data)
 
 
 @pytest.mark.parametrize(
@@ -312,44 +312,24 @@ def test_a_night_that_broke_later_keeps_its_old_summary(data: Path) -> None:
     assert path_of(data, "summary", "46343").read_bytes() == old
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
 @pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()], ids=["full", "interrupted"])
 def test_a_write_that_fails_leaves_nothing_half_written(
-    data: Path, monkeypatch: pytest.MonkeyPatch, form: Any, error: BaseException
+    data: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    prepare(data, form=form)
+    prepare(data)
     put_raw(data, "46343", seed=9)
     before = contents(data)
 
     def fail(*args: Any, **kwargs: Any) -> None:
-        temporary = args[0] if form == "csv" else args[1]
-        temporary.write_bytes(b"half")
+        args[1].write_bytes(b"half")
         raise error
 
-    if form == "csv":
-        monkeypatch.setattr("pathlib.Path.write_text", fail)
-    else:
-        monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)
     with pytest.raises(type(error)):
-        prepare(data, form=form)
+        prepare(data)
     assert contents(data) == before
     monkeypatch.undo()
-    assert prepare(data, form=form).made == ("46343",)
-
-
-@pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()], ids=["full", "interrupted"])
-def test_a_copy_that_fails_leaves_nothing_half_written(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    def fail(source: Path, target: Path) -> None:
-        target.write_bytes(b"half")
-        raise error
-
-    (data / SIMULATED_MARKER).write_text("simulated")
-    monkeypatch.setattr("shutil.copyfile", fail)
-    with pytest.raises(type(error)):
-        prepare(data, tmp_path / "out")
-    assert contents(tmp_path / "out") == {}
+    assert prepare(data).made == ("46343",)
 
 
 def test_an_interruption_between_nights_keeps_those_that_are_done(data: Path) -> None:

@@ -81,7 +81,8 @@ def _show_check(report: DatasetReport) -> None:
         counts = str(found["error"]), str(found["warning"])
         rows.append([*_facts_row(night.subject, night.facts), *counts])
     total = _facts_row(f"all {len(rows)}", report.totals)
-    rows.append([*total, str(report.errors), str(report.warnings)])
+    errors, warnings = report.counts["error"], report.counts["warning"]
+    rows.append([*total, str(errors), str(warnings)])
     table(
         f"{report.directory}: epochs scored, share of them usable with heart rate and motion, "
         "stages, longest gaps in minutes",
@@ -92,7 +93,7 @@ def _show_check(report: DatasetReport) -> None:
     for night in report.subjects:
         for finding in night.findings:
             _show_finding(night.subject, finding)
-    console.print(f"{report.errors} errors, {report.warnings} warnings")
+    console.print(f"{errors} errors, {warnings} warnings")
 
 
 def _facts_row(name: str, facts: Facts) -> list[str]:
@@ -116,20 +117,16 @@ def _show_finding(who: str, finding: Finding) -> None:
 
 @data.command()
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Write to another folder.")
-@click.option("--csv", "as_csv", is_flag=True, help="CSV in place of Parquet.")
 @click.option("--jobs", type=click.IntRange(1), help="Nights at once; one a core by default.")
-def prepare(directory: Path | None, out: Path | None, as_csv: bool, jobs: int | None) -> None:
+def prepare(directory: Path | None, jobs: int | None) -> None:
     """Summarise raw motion of DIRECTORY once; after that it may be deleted."""
     from sleepstage.io.sleep_accel.summarise import prepare as prepare_dataset
 
     directory = find_data(directory)
     with progress_bar("preparing") as progress:
-        report = prepare_dataset(
-            directory, out, form="csv" if as_csv else "parquet", jobs=jobs, on_progress=progress
-        )
+        report = prepare_dataset(directory, jobs=jobs, on_progress=progress)
     console.print(
-        f"{out or directory}: {len(report.made)} nights prepared, {len(report.kept)} up to date, "
+        f"{directory}: {len(report.made)} nights prepared, {len(report.kept)} up to date, "
         f"{len(report.without_motion)} without raw motion"
     )
 

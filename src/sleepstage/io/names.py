@@ -1,12 +1,11 @@
 """Names of columns: what they mean, by ``names.toml``, and which columns make a signal."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from sleepstage._utils.files import read_toml
 from sleepstage.core.motion import MOTION_COLUMNS
 
 SIGNALS: Final = {
@@ -16,8 +15,7 @@ SIGNALS: Final = {
 }
 """Of each signal, what its columns mean, in each of the ways to have them."""
 
-_SOURCE: Final = files(__package__).joinpath("names.toml").read_text(encoding="utf-8")
-KNOWN: Final[dict[str, Any]] = tomllib.loads(_SOURCE)
+KNOWN: Final = read_toml(__package__, "names.toml")
 _TIMES: Final[list[str]] = KNOWN["names"]["time"]
 _MOTION: Final = {name.removesuffix("_g").replace("_", ""): name for name in MOTION_COLUMNS}
 _MEANINGS: Final[Mapping[str, str]] = _MOTION | {

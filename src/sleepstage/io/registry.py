@@ -1,15 +1,14 @@
 """Nights in files and folders: every format, and which of them a file is."""
 
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from sleepstage._utils.files import read_toml
 from sleepstage.core.recording import Recording
 from sleepstage.errors import DataError
 from sleepstage.io import apple_health, bidsleep, tables
@@ -23,9 +22,7 @@ from sleepstage.io.source import NO_OPTIONS, Options, Progress, Source, StoredNi
 
 _Find = Callable[[Path, Sequence[Path]], list[Source]]
 
-_TITLES: Final = tomllib.loads(
-    resources.files(__package__).joinpath("formats.toml").read_text(encoding="utf-8")
-)
+_TITLES: Final = read_toml(__package__, "formats.toml")
 _DESCRIBED: Final = 3  # tables that an error describes
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from sleepstage._utils.files import read_toml
 from sleepstage.evaluation.schema import Numbers
 from sleepstage.plotting import mark_simulated
 from sleepstage.stages import SCHEMES
@@ -119,8 +118,8 @@ class Section:
 @cache
 def texts(name: str) -> dict[str, str]:
     """Texts of this name in ``texts.toml``: of a section, or meanings by term."""
-    source = files(__package__).joinpath("texts.toml").read_text(encoding="utf-8")
-    return {key: " ".join(text.split()) for key, text in tomllib.loads(source)[name].items()}
+    found = read_toml(__package__, "texts.toml")[name]
+    return {key: " ".join(text.split()) for key, text in found.items()}
 
 
 def section(name: str, *shown: Table | Picture, **numbers: str) -> Section:

@@ -12,16 +12,15 @@ full by their makers; it is read as in public exports.
 
 import logging
 import re
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from sleepstage._utils.files import read_toml
 from sleepstage.errors import DataError
 from sleepstage.io.archives import Place, places_in
 from sleepstage.io.clocks import moment
@@ -56,8 +55,7 @@ class _Table(NamedTuple):
     beside: str = ""  # another column that there must be
 
 
-_SOURCE: Final = files(__package__).joinpath("tables.toml").read_text(encoding="utf-8")
-_TABLES: Final = tuple(_Table(**one) for one in tomllib.loads(_SOURCE)["tables"])
+_TABLES: Final = tuple(_Table(**one) for one in read_toml(__package__, "tables.toml")["tables"])
 
 
 def _tables_of(row: dict[str, str]) -> list[_Table]:

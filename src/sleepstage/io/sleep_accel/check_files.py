@@ -1,6 +1,7 @@
 """Findings, and a file as it is stored: its good rows and the lines they stand on."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -68,19 +69,14 @@ class DatasetReport:
         return tuple(finding for report in self.subjects for finding in report.findings)
 
     @property
-    def errors(self) -> int:
-        """Number of findings that must be corrected."""
-        return sum(finding.severity == "error" for finding in self.all_findings)
-
-    @property
-    def warnings(self) -> int:
-        """Number of findings that should be known."""
-        return len(self.all_findings) - self.errors
+    def counts(self) -> Counter[Severity]:
+        """Number of findings of each severity."""
+        return Counter(finding.severity for finding in self.all_findings)
 
     @property
     def status(self) -> int:
         """Exit status: 0 if there is nothing to report, 1 with errors, 3 with warnings only."""
-        return 1 if self.errors else 3 if self.warnings else 0
+        return 1 if self.counts["error"] else 3 if self.all_findings else 0
 
     @property
     def totals(self) -> Facts:
@@ -96,7 +92,8 @@ class DatasetReport:
 
     def to_json(self) -> dict[str, Any]:
         """All of it in the types of JSON, paths as text."""
-        summary = {name: getattr(self, name) for name in ("status", "errors", "warnings")}
+        errors, warnings = self.counts["error"], self.counts["warning"]
+        summary = {"status": self.status, "errors": errors, "warnings": warnings}
         totals = {"people": len(self.subjects), **asdict(self.totals)}
         text = json.dumps({**asdict(self), **summary, "totals": totals}, default=str)
         return dict(json.loads(text))
