@@ -146,7 +146,7 @@ def test_a_transformer_tells_distances_apart() -> None:
     rows_BTF = some_rows(1, 4)
     swapped_BTF = rows_BTF[:, [1, 0, 2, 3]]
     assert not same(scores(model, rows_BTF)[:, 3], scores(model, swapped_BTF)[:, 3])
-    model.slope_N.zero_()
+    model.get_buffer("slope_N").zero_()
     assert same(scores(model, rows_BTF)[:, 3], scores(model, swapped_BTF)[:, 3])
 
 

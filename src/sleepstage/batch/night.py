@@ -246,11 +246,11 @@ def write_night(
     if wanted.pictures:
         from sleepstage.plotting import save_figure
 
-        others, title = _others(recording, len(hypnogram)), summary.night
+        known, title = _others(recording, len(hypnogram)), summary.night
         if summary.expected is not None:
             title += f" (accuracy to expect: {summary.expected['accuracy']:.0%})"
         figure = hypnogram.plot(
-            reference=others.get("expert"), watch=others.get("watch"), title=title
+            reference=known.get("expert"), watch=known.get("watch"), title=title
         )
         save_figure(figure, folder / PICTURE)
     write_text(folder / SUMMARY, summary_text(summary))

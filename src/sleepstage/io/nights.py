@@ -246,9 +246,7 @@ def _heart_rate(export: Export, span: _Span) -> Series | None:
 
     None if there is heart rate during less than half of it.
     """
-    sources = [
-        series.between(span.start - _BEFORE, span.end) for series in export.heart_rate.values()
-    ]
+    sources = [one.between(span.start - _BEFORE, span.end) for one in export.heart_rate.values()]
     sources.sort(key=lambda series: _cover(series, span), reverse=True)
     if not sources:
         return None

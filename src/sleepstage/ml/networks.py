@@ -209,9 +209,7 @@ class TransformerConfig:
             msg = f"network.width={self.width}: expected a multiple of network.heads={self.heads}"
             raise DataError(msg)
 
-    def build(
-        self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int
-    ) -> "TransformerNetwork":
+    def build(self, mean: Tensor, std: Tensor, n_classes: int, n_trace: int) -> CausalNetwork:
         """Make a new network; see `sleepstage.ml.networks.Inputs` for the rest."""
         return TransformerNetwork(Inputs(mean, std, n_trace), n_classes, self)
 

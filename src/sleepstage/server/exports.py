@@ -10,7 +10,7 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -31,7 +31,8 @@ _MOST: Final = 20  # exports of one owner
 _SPARE: Final = 2**30  # bytes of the disk that are left to the store
 _PATIENCE: Final = 10.0  # s for a process to end in order
 _SWEEP_SECONDS: Final = 3600.0
-_CODES: Final = (401, 403, 404, 408, 409, 413, 422, 503, 507)
+_REFUSED: Final = (401, 403, 404, 408, 409, 413, 422, 503, 507)
+_REFUSALS: Final[dict[int | str, Any]] = dict.fromkeys(_REFUSED, schemas.PROBLEM)
 _FULL: Final = "the server's disk has no room for it, and nothing is kept: make room, and try again"
 _LOST: Final = "the server that had it was stopped, or is another one: delete it, and try again"
 _STYLED: Final = SECURITY_HEADERS["Content-Security-Policy"].replace(
@@ -69,9 +70,7 @@ class Exports:
         self._keep = 24 * 3600 * settings.keep_days
         self._turn = asyncio.Lock()
         self._jobs: dict[str, asyncio.Task[None]] = {}
-        self.router = APIRouter(
-            prefix="/v1/exports", responses=dict.fromkeys(_CODES, schemas.PROBLEM)
-        )
+        self.router = APIRouter(prefix="/v1/exports", responses=_REFUSALS)
         add, one = self.router.add_api_route, "/{export_id}"
         add("", self.upload, methods=["POST"], status_code=201, openapi_extra=schemas.EXPORT_BODY)
         add("", self.list_all)
