@@ -159,7 +159,7 @@ def alarms_section(found: Sequence[Ringing]) -> Section:
         (one.kind, one.n, *one.shares.values(), one.in_time, one.early) for one in found
     )
     text = (
-        "`sleepstage.Alarm` rings in light sleep or to somebody awake, at its deadline in any "
+        "A smart alarm rings in light sleep or to somebody awake, at its deadline in any "
         "case. Alarms with a window of half an hour, one for every ten minutes of the last three "
         "hours of each test night, staged live; shares of the expert's stages in which they ring, "
         "all nights pooled. Light sleep is so common then that a smart alarm mostly rings early in "
