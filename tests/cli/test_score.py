@@ -66,7 +66,7 @@ def test_an_export_without_a_night_is_a_failure(tmp_path: Path) -> None:
     export = write_zip(tmp_path / "export.zip", sleep(BED, BED + 8 * HOUR, "InBed"))
     result = invoke("score", export, "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert "left out 1 night without heart rate" in result.stderr
+    assert "export.xml: has no heart rate; export it as well" in result.stderr
     assert result.stderr.splitlines()[-1] == "no night could be staged"
 
 

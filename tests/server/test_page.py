@@ -387,7 +387,7 @@ def test_an_export_is_dropped_and_its_nights_appear(
         night = part.get_by_text("export-2024-03-13")
         night.wait_for(timeout=600_000)
         night.click()
-        picture = "document.querySelector('.export img').naturalWidth > 100"
+        picture = "document.querySelector('.export img')?.naturalWidth > 100"
         wait_until(page, picture)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         with page.expect_popup() as popup:
