@@ -150,3 +150,14 @@ def test_run_module_is_the_command() -> None:
     command = [sys.executable, "-m", "sleepstage", "--help"]
     output = subprocess.run(command, check=True, capture_output=True, text=True)
     assert output.stdout.startswith("Usage: sleepstage")
+
+
+def test_the_command_line_loads_without_any_extra() -> None:
+    """With what ``pip install .`` brings, each command can at least say what it lacks."""
+    extras = (
+        *("cachetools", "distributed", "edfio", "fastapi", "fsspec", "jinja2", "joblib", "onnx"),
+        *("matplotlib", "orjson", "pooch", "prometheus_client", "pydantic", "pydantic_settings"),
+        *("redis", "scipy", "sklearn", "starlette", "torch", "uvicorn", "websockets"),
+    )
+    code = f"import sys; sys.modules.update(dict.fromkeys({extras})); import sleepstage.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,7 +15,6 @@ import click
 
 from sleepstage.cli.console import console, errors, table
 from sleepstage.errors import DataError, needs_extra
-from sleepstage.server.store import Store
 
 _Result = TypeVar("_Result")
 _EXTRAS: Final = "sleepstage[serve,score]"
@@ -126,7 +125,7 @@ def revoke(token_id: str, store: str | None) -> None:
     console.print(f"token {token_id} is revoked")
 
 
-def _with_store(address: str | None, step: Callable[[Store], Awaitable[_Result]]) -> _Result:
+def _with_store(address: str | None, step: Callable[[Any], Awaitable[_Result]]) -> _Result:
     with needs_extra("the server", "serve"):
         from sleepstage.server.settings import read_settings
         from sleepstage.server.store import open_store
