@@ -46,5 +46,9 @@ def test_at_the_deadline_it_rings_whatever_there_is(stage: str, now: float, know
 def test_a_deadline_before_the_window_is_refused() -> None:
     with pytest.raises(DataError, match=r"deadline 1 is before its earliest time 2"):
         Alarm(2.0, 1.0)
+    with pytest.raises(
+        DataError, match="deadline 1710280799 is before its earliest time 1710280800"
+    ):
+        Alarm(1710280800.0, 1710280799.0)
     with pytest.raises(DataError, match="deadline nan"):
         sleepstage.Alarm(2.0, float("nan"))

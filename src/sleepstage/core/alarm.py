@@ -25,8 +25,8 @@ class Alarm:
     def __post_init__(self) -> None:
         if not self.earliest <= self.deadline:
             raise DataError(
-                f"the alarm's deadline {self.deadline:g} is before its earliest time "
-                f"{self.earliest:g}: give both in seconds on one clock, the deadline second"
+                f"the alarm's deadline {self.deadline:.15g} is before its earliest time "
+                f"{self.earliest:.15g}: give both in seconds on one clock, the deadline second"
             )
 
     def reason(self, now: float, newest: Epoch | None) -> str:
